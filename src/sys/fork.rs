@@ -1,0 +1,130 @@
+//! Processes: fork(2), wait4(2), kill(2), prctl(2). Over `nix::unistd` and `nix::sys::wait`.
+//!
+//! What surprised us: a child that is forked from a process with several threads has only the
+//! forking one, but the memory of all: a lock that another thread held (the allocator's, say) stays
+//! locked for ever. [`fork`] therefore refuses to run in such a process, and is safe.
+
+use super::{Call, Errno, calls, cvt, retry};
+use crate::error::{Error, Result};
+use nix::sys::signal::Signal;
+use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::unistd::{ForkResult, getppid};
+use std::os::linux::fs::MetadataExt;
+
+pub use nix::unistd::Pid;
+
+/// Who we are after [`fork`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fork {
+    /// The process that called, and the child's number.
+    Parent(Pid),
+    /// The new process.
+    Child,
+}
+
+/// Split this process in two: fork(2).
+///
+/// # Errors
+///
+/// [`Error::Threads`] in a process with more than one thread. `EAGAIN` at a limit on processes
+/// (`RLIMIT_NPROC`, `pids.max` of the control group, `kernel.pid_max`), `ENOMEM`.
+#[doc(alias = "clone")]
+pub fn fork() -> Result<Fork> {
+    let threads = threads();
+    if threads != 1 {
+        return Err(Error::Threads { threads });
+    }
+    // SAFETY: the danger of fork(2) is a child that has locks of threads that it does not have.
+    // There is one thread, this one, as has just been read; only it could have started another.
+    let forked = unsafe { nix::unistd::fork() };
+    if let Ok(ForkResult::Child) = forked {
+        calls::after_fork_in_child();
+        return Ok(Fork::Child);
+    }
+    match cvt(Call::Clone, forked)? {
+        ForkResult::Parent { child } => Ok(Fork::Parent(child)),
+        ForkResult::Child => unreachable!("the child has returned above"),
+    }
+}
+
+/// How many threads this process has.
+///
+/// `/proc/self/task` is a directory with a subdirectory for each thread, and its link count says
+/// so: 2 + threads (`proc_task_getattr` in fs/proc/base.c). One statx(2) is cheaper than a listing;
+/// where the count makes no sense (another kernel), the listing is made.
+fn threads() -> u64 {
+    calls::count(Call::Statx);
+    let links = std::fs::metadata("/proc/self/task").map_or(0, |task| task.st_nlink());
+    if links > 2 {
+        return links - 2;
+    }
+    // No /proc at all: nothing is known, so it counts as "several".
+    std::fs::read_dir("/proc/self/task").map_or(0, |tasks| tasks.count() as u64)
+}
+
+/// End a forked child at once: `_exit(2)`, without the parent's exit handlers and buffers.
+pub fn exit_child(code: i32) -> ! {
+    // SAFETY: `_exit` takes any number and touches no memory.
+    unsafe { libc::_exit(code) }
+}
+
+/// Ask the kernel to send this process `signal` when the one that started it has died.
+///
+/// `parent` is the process that should be watched: when it is gone already, the answer is `false`,
+/// and no signal will come. To be exact, the kernel watches the *thread* that forked.
+///
+/// # Errors
+///
+/// None in practice.
+#[doc(alias = "PR_SET_PDEATHSIG")]
+pub fn die_with_parent(parent: Pid, signal: Signal) -> Result<bool> {
+    cvt(Call::Prctl, nix::sys::prctl::set_pdeathsig(signal))?;
+    calls::count(Call::Getppid);
+    Ok(getppid() == parent)
+}
+
+/// The number of this process.
+#[must_use]
+pub fn this_process() -> Pid {
+    nix::unistd::getpid()
+}
+
+/// Send `signal` to process `pid`: kill(2). A process that is gone already is no error.
+///
+/// # Errors
+///
+/// `EPERM`.
+pub fn kill(pid: Pid, signal: Signal) -> Result<()> {
+    match cvt(Call::Kill, nix::sys::signal::kill(pid, signal)) {
+        Err(error) if error.errno() == Some(Errno::ESRCH) => Ok(()),
+        result => result,
+    }
+}
+
+/// Take the status of a child that has ended, any child, without waiting: `wait4(-1, WNOHANG)`.
+///
+/// `None` when no child has ended, or none is left.
+///
+/// # Errors
+///
+/// None in practice.
+#[doc(alias = "waitpid")]
+pub fn reap() -> Result<Option<Pid>> {
+    match retry(|| cvt(Call::Wait4, waitpid(None, Some(WaitPidFlag::WNOHANG)))) {
+        Ok(status) => Ok(status.pid()),
+        Err(error) if error.errno() == Some(Errno::ECHILD) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fork_refuses_in_a_process_with_several_threads() {
+        // A test runs in a thread of its own beside the harness's, so two at least.
+        let error = fork().unwrap_err();
+        assert!(matches!(error, Error::Threads { threads: 2.. }), "{error}");
+    }
+}

@@ -1,0 +1,62 @@
+//! How many descriptors a process may have: getrlimit(2), `RLIMIT_NOFILE`. Over
+//! `nix::sys::resource`.
+
+use super::{Call, cvt};
+use crate::Result;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use std::fmt;
+
+/// The limit on open descriptors of this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Nofile {
+    /// What holds now.
+    pub soft: u64,
+    /// How far a process may raise it by itself.
+    pub hard: u64,
+}
+
+impl Nofile {
+    /// The limit that holds now.
+    ///
+    /// # Errors
+    ///
+    /// None in practice.
+    #[doc(alias = "getrlimit")]
+    pub fn current() -> Result<Nofile> {
+        let (soft, hard) = cvt(Call::Prlimit64, getrlimit(Resource::RLIMIT_NOFILE))?;
+        Ok(Nofile { soft, hard })
+    }
+
+    /// Raise the soft limit to the hard one where the system lets us, and return what holds then.
+    ///
+    /// Shells start with a soft limit of 1024 for the sake of select(2); a server that does not
+    /// use it should do this first.
+    ///
+    /// # Errors
+    ///
+    /// None in practice.
+    #[doc(alias = "setrlimit")]
+    pub fn raise() -> Result<Nofile> {
+        let now @ Nofile { soft, hard } = Nofile::current()?;
+        if soft == hard {
+            return Ok(now);
+        }
+        match cvt(Call::Prlimit64, setrlimit(Resource::RLIMIT_NOFILE, hard, hard)) {
+            Ok(()) => Ok(Nofile { soft: hard, hard }),
+            // A hard limit above fs.nr_open: no process can have it, and this one goes on without.
+            Err(_) => Ok(now),
+        }
+    }
+}
+
+/// The limit and how to raise it, for error messages.
+impl fmt::Display for Nofile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "this process may hold {} descriptors (hard limit {}); raise it with `ulimit -Hn` as root, \
+             LimitNOFILE= of a systemd unit, or /etc/security/limits.conf",
+            self.soft, self.hard
+        )
+    }
+}

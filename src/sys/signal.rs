@@ -1,0 +1,142 @@
+//! Signals as descriptors: sigaction(2) with handlers that do one thing. Over
+//! `nix::sys::signal`.
+//!
+//! A handler may run between any two instructions, so it may call only what signal-safety(7) lists.
+//! Ours make one call each, write(2) or shutdown(2), and leave `errno` as it was. Everything else
+//! happens in the loop that sees the descriptor become readable (the "self-pipe trick").
+//!
+//! All handlers are installed with `SA_RESTART`. What signal(7) lists as never restarted (select,
+//! poll, epoll_wait) is restarted by `sys::retry_wait`.
+
+use super::{Call, calls::count, cvt, eventfd::EventFd, fcntl::duplicate, retry};
+use crate::Result;
+use nix::errno::Errno;
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, sigaction};
+use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
+use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
+
+pub use nix::sys::signal::Signal;
+
+/// What the handlers write to or shut down: -1 while there is none.
+static STOP: AtomicI32 = AtomicI32::new(-1);
+static CHILDREN: AtomicI32 = AtomicI32::new(-1);
+static CONNECTION: AtomicI32 = AtomicI32::new(-1);
+
+/// From now on each of `signals` writes its number, one byte, to `pipe` instead of ending the
+/// process. `pipe` should be non-blocking: when it is full, a reader has enough to know.
+///
+/// The pipe of an earlier call is no longer written to.
+///
+/// # Errors
+///
+/// `EINVAL` for SIGKILL and SIGSTOP.
+#[doc(alias = "sigaction")]
+pub fn write_to(pipe: OwnedFd, signals: &[Signal]) -> Result<()> {
+    keep(&STOP, pipe);
+    signals.iter().try_for_each(|&signal| install(signal, SigHandler::Handler(on_stop)))
+}
+
+/// A descriptor that becomes readable when a child of this process has ended, or stopped. The one of
+/// an earlier call is no longer told.
+///
+/// # Errors
+///
+/// As [`EventFd::new`].
+#[doc(alias = "SIGCHLD")]
+pub fn children() -> Result<EventFd> {
+    let event = EventFd::new()?;
+    keep(&CHILDREN, duplicate(&event)?);
+    install(Signal::SIGCHLD, SigHandler::Handler(on_child))?;
+    Ok(event)
+}
+
+/// From now on `signal` shuts the reading side of `socket` down: a recv(2) that waits for its peer
+/// returns what has arrived, then end of stream.
+///
+/// For a process that blocks in recv(2) and could not see a descriptor become readable, and that has
+/// this connection for the rest of its life: the handler keeps a copy of the socket.
+///
+/// # Errors
+///
+/// `EINVAL` for SIGKILL and SIGSTOP, `EMFILE`.
+#[doc(alias = "SHUT_RD")]
+pub fn shut_down(socket: BorrowedFd<'_>, signal: Signal) -> Result<()> {
+    keep(&CONNECTION, duplicate(socket)?);
+    install(signal, SigHandler::Handler(on_hang_up))
+}
+
+/// Have `signal` ignored.
+///
+/// # Errors
+///
+/// `EINVAL` for SIGKILL and SIGSTOP.
+#[doc(alias = "SIG_IGN")]
+pub fn ignore(signal: Signal) -> Result<()> {
+    install(signal, SigHandler::SigIgn)
+}
+
+/// Have `signal` do what it does by default.
+///
+/// # Errors
+///
+/// `EINVAL` for SIGKILL and SIGSTOP.
+#[doc(alias = "SIG_DFL")]
+pub fn default(signal: Signal) -> Result<()> {
+    install(signal, SigHandler::SigDfl)
+}
+
+/// The first signal of [`write_to`] that came: read(2) of one byte from the other end of `pipe`,
+/// which must be non-blocking. `None` when none came.
+///
+/// # Errors
+///
+/// As read(2).
+pub fn first(pipe: impl AsFd) -> Result<Option<Signal>> {
+    let mut byte = [0];
+    match retry(|| super::cvt_on(Call::Read, pipe.as_fd(), nix::unistd::read(&pipe, &mut byte))) {
+        Ok(0) => Ok(None),
+        Ok(_) => Ok(Signal::try_from(i32::from(byte[0])).ok()),
+        Err(error) if error.errno() == Some(Errno::EAGAIN) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn install(signal: Signal, handler: SigHandler) -> Result<()> {
+    let action = SigAction::new(handler, SaFlags::SA_RESTART, SigSet::empty());
+    // SAFETY: the handlers of this file are the only ones that come here. They make calls that
+    // signal-safety(7) allows, on descriptors that are never closed (see `keep`), and restore `errno`.
+    let old = unsafe { sigaction(signal, &action) };
+    cvt(Call::RtSigaction, old).map(drop)
+}
+
+extern "C" fn on_stop(signal: libc::c_int) {
+    // A signal's number is at most 64.
+    write_one(&STOP, &[signal as u8]);
+}
+
+extern "C" fn on_child(_: libc::c_int) {
+    write_one(&CHILDREN, &1u64.to_ne_bytes());
+}
+
+extern "C" fn on_hang_up(_: libc::c_int) {
+    let errno = Errno::last_raw();
+    count(Call::Shutdown);
+    // SAFETY: shutdown takes numbers only; one that is no socket gets an error, which is ignored.
+    unsafe { libc::shutdown(CONNECTION.load(Relaxed), libc::SHUT_RD) };
+    Errno::set_raw(errno);
+}
+
+fn write_one(fd: &AtomicI32, bytes: &[u8]) {
+    let errno = Errno::last_raw();
+    count(Call::Write);
+    // SAFETY: the pointer and the length are those of one live slice. A full pipe or a missing
+    // descriptor gives an error, which is ignored: what matters is that a full pipe is readable.
+    unsafe { libc::write(fd.load(Relaxed), bytes.as_ptr().cast(), bytes.len()) };
+    Errno::set_raw(errno);
+}
+
+/// Give a handler a descriptor, for the life of the process: a handler may run at any time, in any
+/// thread, so no descriptor that one has known is ever closed.
+fn keep(place: &AtomicI32, fd: OwnedFd) {
+    place.store(fd.into_raw_fd(), Relaxed);
+}

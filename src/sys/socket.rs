@@ -1,0 +1,409 @@
+//! TCP sockets: socket(2) and what follows. Over `nix::sys::socket`.
+//!
+//! "Not now" is an answer here, not an error: see [`Accepted`], [`Received`], [`Sent`],
+//! [`Connected`].
+
+use super::{Call, Errno, cvt, cvt_on, poll, retry};
+use crate::Result;
+use nix::sys::socket::{
+    AddressFamily, Backlog, MsgFlags, SockFlag, SockType, SockaddrLike, SockaddrStorage, sockopt,
+};
+use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+pub use nix::sys::socket::Shutdown;
+
+/// Whether calls on a socket wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// They wait until they can do something.
+    Blocking,
+    /// They say "not now": `SOCK_NONBLOCK`.
+    Nonblocking,
+}
+
+impl Mode {
+    fn flags(self) -> SockFlag {
+        match self {
+            Mode::Blocking => SockFlag::SOCK_CLOEXEC,
+            Mode::Nonblocking => SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK,
+        }
+    }
+}
+
+/// A TCP socket of the family of `addr`, closed on exec: socket(2).
+///
+/// # Errors
+///
+/// `EMFILE`, `ENFILE`, `ENOBUFS`; `EAFNOSUPPORT` where IPv6 is off.
+pub fn tcp(addr: &SocketAddr, mode: Mode) -> Result<OwnedFd> {
+    let family = match addr {
+        SocketAddr::V4(_) => AddressFamily::Inet,
+        SocketAddr::V6(_) => AddressFamily::Inet6,
+    };
+    cvt(Call::Socket, nix::sys::socket::socket(family, SockType::Stream, mode.flags(), None))
+}
+
+/// Give the socket its own address: bind(2).
+///
+/// # Errors
+///
+/// `EADDRINUSE`, `EADDRNOTAVAIL` (not an address of this machine), `EACCES` (a privileged port).
+pub fn bind(fd: impl AsFd, addr: &SocketAddr) -> Result<()> {
+    let fd = fd.as_fd();
+    let addr = SockaddrStorage::from(*addr);
+    cvt_on(Call::Bind, fd, nix::sys::socket::bind(fd.as_raw_fd(), &addr))
+}
+
+/// Let clients connect; at most `backlog` (and `net.core.somaxconn`) wait for accept: listen(2).
+///
+/// # Errors
+///
+/// `EADDRINUSE` when another socket listens on the port.
+pub fn listen(fd: impl AsFd, backlog: i32) -> Result<()> {
+    let fd = fd.as_fd();
+    // nix wants to know a small backlog from one that means "as many as the system allows".
+    let backlog = Backlog::new(backlog).unwrap_or(Backlog::MAXCONN);
+    cvt_on(Call::Listen, fd, nix::sys::socket::listen(&fd, backlog))
+}
+
+/// What accept(2) found.
+#[derive(Debug)]
+pub enum Accepted {
+    /// A client.
+    Client(OwnedFd),
+    /// No client waits (`EAGAIN`), or the one that did has gone (`ECONNABORTED`, or a network
+    /// error of its connection, which accept(2) says to treat alike).
+    Nobody,
+}
+
+/// Take a client from the queue: accept4(2). Its socket has `mode` from the start.
+///
+/// # Errors
+///
+/// `EMFILE` and `ENFILE` when there is no descriptor left, `ENOBUFS` and `ENOMEM` when there is no
+/// memory; `EINVAL` after shutdown(2) of the listener.
+#[doc(alias = "accept4")]
+pub fn accept(listener: impl AsFd, mode: Mode) -> Result<Accepted> {
+    let fd = listener.as_fd();
+    let accepted =
+        retry(|| cvt_on(Call::Accept4, fd, nix::sys::socket::accept4(fd.as_raw_fd(), mode.flags())));
+    match accepted {
+        // SAFETY: the call succeeded, so this is a descriptor that nobody else has been told of.
+        Ok(client) => Ok(Accepted::Client(unsafe { OwnedFd::from_raw_fd(client) })),
+        Err(error) => match error.errno() {
+            Some(
+                Errno::EAGAIN
+                | Errno::ECONNABORTED
+                | Errno::EPROTO
+                | Errno::EPERM
+                | Errno::ENETDOWN
+                | Errno::ENOPROTOOPT
+                | Errno::EHOSTDOWN
+                | Errno::ENONET
+                | Errno::EHOSTUNREACH
+                | Errno::EOPNOTSUPP
+                | Errno::ENETUNREACH,
+            ) => Ok(Accepted::Nobody),
+            _ => Err(error),
+        },
+    }
+}
+
+/// How far connect(2) got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Connected {
+    /// The connection stands.
+    Yes,
+    /// Not yet: wait until the socket is writable, then ask [`take_error`] (`EINPROGRESS`).
+    Pending,
+}
+
+/// Connect to `addr`: connect(2).
+///
+/// A blocking connect that a signal interrupts goes on in the kernel, and a second call would say
+/// `EALREADY`; this waits for its end.
+///
+/// # Errors
+///
+/// `ECONNREFUSED`, `ETIMEDOUT`, `EHOSTUNREACH`, `ENETUNREACH`; `EADDRNOTAVAIL` when all local ports
+/// towards this address are in use.
+pub fn connect(fd: impl AsFd, addr: &SocketAddr) -> Result<Connected> {
+    let fd = fd.as_fd();
+    let storage = SockaddrStorage::from(*addr);
+    match cvt_on(Call::Connect, fd, nix::sys::socket::connect(fd.as_raw_fd(), &storage)) {
+        Ok(()) => Ok(Connected::Yes),
+        Err(error) => match error.errno() {
+            Some(Errno::EINPROGRESS) => Ok(Connected::Pending),
+            Some(Errno::EINTR) => {
+                poll::wait_for(fd, poll::PollFlags::POLLOUT, None)?;
+                match take_error(fd)? {
+                    None => Ok(Connected::Yes),
+                    Some(source) => {
+                        Err(crate::Error::Call { call: Call::Connect, fd: Some(fd.as_raw_fd()), source })
+                    }
+                }
+            }
+            _ => Err(error),
+        },
+    }
+}
+
+/// What recv(2) found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Received {
+    /// That many bytes, at least 1.
+    Bytes(usize),
+    /// The peer has said that no more will come (FIN).
+    End,
+    /// Nothing has arrived (`EAGAIN`).
+    NotNow,
+}
+
+/// Take what has arrived, at most as much as `buffer` holds, which must not be empty: recv(2).
+///
+/// recv and not read: it enters the kernel without the file layer, which shows (1 to 7 %).
+///
+/// # Errors
+///
+/// `ECONNRESET`, `ETIMEDOUT`, `ECONNREFUSED`.
+#[doc(alias = "recvfrom")]
+#[inline]
+pub fn recv(fd: impl AsFd, buffer: &mut [u8]) -> Result<Received> {
+    let fd = fd.as_fd();
+    debug_assert!(!buffer.is_empty(), "a receive of no bytes cannot be told from the end");
+    let result = retry(|| {
+        cvt_on(Call::Recvfrom, fd, nix::sys::socket::recv(fd.as_raw_fd(), buffer, MsgFlags::empty()))
+    });
+    match result {
+        Ok(0) => Ok(Received::End),
+        Ok(n) => Ok(Received::Bytes(n)),
+        Err(error) if error.errno() == Some(Errno::EAGAIN) => Ok(Received::NotNow),
+        Err(error) => Err(error),
+    }
+}
+
+/// What send(2) took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sent {
+    /// That many bytes, perhaps fewer than were given.
+    Bytes(usize),
+    /// None: the send buffer is full (`EAGAIN`).
+    NotNow,
+}
+
+/// Give bytes to the kernel to send: send(2), with `MSG_NOSIGNAL`.
+///
+/// Without that flag a peer that has gone would end the process by `SIGPIPE`.
+///
+/// # Errors
+///
+/// `EPIPE` and `ECONNRESET` when the peer has gone.
+#[doc(alias = "sendto")]
+#[doc(alias = "MSG_NOSIGNAL")]
+#[inline]
+pub fn send(fd: impl AsFd, bytes: &[u8]) -> Result<Sent> {
+    let fd = fd.as_fd();
+    let result = retry(|| {
+        cvt_on(Call::Sendto, fd, nix::sys::socket::send(fd.as_raw_fd(), bytes, MsgFlags::MSG_NOSIGNAL))
+    });
+    match result {
+        Ok(n) => Ok(Sent::Bytes(n)),
+        Err(error) if error.errno() == Some(Errno::EAGAIN) => Ok(Sent::NotNow),
+        Err(error) => Err(error),
+    }
+}
+
+/// End one direction of a connection, or both: shutdown(2). On a listener, `Shutdown::Read` wakes
+/// who waits in accept(2).
+///
+/// # Errors
+///
+/// `ENOTCONN`.
+pub fn shutdown(fd: impl AsFd, how: Shutdown) -> Result<()> {
+    let fd = fd.as_fd();
+    cvt_on(Call::Shutdown, fd, nix::sys::socket::shutdown(fd.as_raw_fd(), how))
+}
+
+/// Take the error that waits on a socket: getsockopt(2) `SO_ERROR`. It is cleared by this.
+///
+/// # Errors
+///
+/// `EBADF`, `ENOTSOCK`.
+#[doc(alias = "SO_ERROR")]
+pub fn take_error(fd: impl AsFd) -> Result<Option<Errno>> {
+    let fd = fd.as_fd();
+    let error = cvt_on(Call::Getsockopt, fd, nix::sys::socket::getsockopt(&fd, sockopt::SocketError))?;
+    Ok((error != 0).then(|| Errno::from_raw(error)))
+}
+
+/// Let a server bind a port whose old connections are in TIME_WAIT: `SO_REUSEADDR`, socket(7).
+///
+/// # Errors
+///
+/// `EBADF`, `ENOTSOCK`.
+#[doc(alias = "SO_REUSEADDR")]
+pub fn set_reuse_addr(fd: impl AsFd, on: bool) -> Result<()> {
+    set(fd.as_fd(), sockopt::ReuseAddr, &on)
+}
+
+/// Send small pieces at once instead of collecting them: `TCP_NODELAY`, tcp(7). Clients accepted
+/// from a listener inherit it.
+///
+/// # Errors
+///
+/// `EBADF`, `ENOTSOCK`.
+#[doc(alias = "TCP_NODELAY")]
+pub fn set_nodelay(fd: impl AsFd, on: bool) -> Result<()> {
+    set(fd.as_fd(), sockopt::TcpNoDelay, &on)
+}
+
+/// Have close(2) reset the connection (RST) instead of ending it (FIN): `SO_LINGER` with 0 seconds.
+/// No TIME_WAIT remains, and unsent bytes are lost.
+///
+/// # Errors
+///
+/// `EBADF`, `ENOTSOCK`.
+#[doc(alias = "SO_LINGER")]
+pub fn set_reset_on_close(fd: impl AsFd) -> Result<()> {
+    set(fd.as_fd(), sockopt::Linger, &libc::linger { l_onoff: 1, l_linger: 0 })
+}
+
+fn set<O: nix::sys::socket::SetSockOpt>(fd: BorrowedFd<'_>, option: O, value: &O::Val) -> Result<()> {
+    cvt_on(Call::Setsockopt, fd, nix::sys::socket::setsockopt(&fd, option, value))
+}
+
+/// The socket's own address: getsockname(2).
+///
+/// # Errors
+///
+/// `EBADF`, `ENOTSOCK`; `EAFNOSUPPORT` when it is not an internet socket.
+#[doc(alias = "getsockname")]
+pub fn local_addr(fd: impl AsFd) -> Result<SocketAddr> {
+    let fd = fd.as_fd();
+    let result = nix::sys::socket::getsockname::<SockaddrStorage>(fd.as_raw_fd());
+    cvt_on(Call::Getsockname, fd, result.and_then(|addr| internet(&addr)))
+}
+
+/// The address at the other end: getpeername(2).
+///
+/// # Errors
+///
+/// `ENOTCONN` when it has gone; `EAFNOSUPPORT` when it is not an internet socket.
+#[doc(alias = "getpeername")]
+pub fn peer_addr(fd: impl AsFd) -> Result<SocketAddr> {
+    let fd = fd.as_fd();
+    let result = nix::sys::socket::getpeername::<SockaddrStorage>(fd.as_raw_fd());
+    cvt_on(Call::Getpeername, fd, result.and_then(|addr| internet(&addr)))
+}
+
+fn internet(addr: &SockaddrStorage) -> nix::Result<SocketAddr> {
+    if let Some(v4) = addr.as_sockaddr_in() {
+        Ok(SocketAddrV4::from(*v4).into())
+    } else if let Some(v6) = addr.as_sockaddr_in6() {
+        Ok(SocketAddrV6::from(*v6).into())
+    } else {
+        let _family = addr.family();
+        Err(Errno::EAFNOSUPPORT)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::poll::{PollFlags, wait_for};
+    use std::time::Duration;
+
+    /// A connected pair over loopback, both ends non-blocking.
+    fn pair(any: &str) -> (OwnedFd, OwnedFd) {
+        let addr: SocketAddr = any.parse().unwrap();
+        let listener = tcp(&addr, Mode::Nonblocking).unwrap();
+        bind(&listener, &addr).unwrap();
+        listen(&listener, 8).unwrap();
+        let bound = local_addr(&listener).unwrap();
+        assert!(matches!(accept(&listener, Mode::Nonblocking).unwrap(), Accepted::Nobody));
+        let client = tcp(&bound, Mode::Nonblocking).unwrap();
+        if connect(&client, &bound).unwrap() == Connected::Pending {
+            assert!(wait_for(&client, PollFlags::POLLOUT, Some(Duration::from_secs(5))).unwrap());
+        }
+        assert_eq!(take_error(&client).unwrap(), None);
+        assert!(wait_for(&listener, PollFlags::POLLIN, Some(Duration::from_secs(5))).unwrap());
+        let Accepted::Client(server) = accept(&listener, Mode::Nonblocking).unwrap() else {
+            panic!("no client in the queue")
+        };
+        assert_eq!(local_addr(&client).unwrap(), peer_addr(&server).unwrap());
+        assert_eq!(peer_addr(&client).unwrap(), bound);
+        (client, server)
+    }
+
+    #[test]
+    fn bytes_not_now_and_the_end_are_three_answers() {
+        for any in ["127.0.0.1:0", "[::1]:0"] {
+            if std::net::TcpListener::bind(any).is_err() {
+                eprintln!("skipped {any}: this machine has no such address");
+                continue;
+            }
+            let (client, server) = pair(any);
+            let mut buffer = [0; 16];
+            assert_eq!(recv(&server, &mut buffer).unwrap(), Received::NotNow);
+            assert_eq!(send(&client, b"hello").unwrap(), Sent::Bytes(5));
+            assert!(wait_for(&server, PollFlags::POLLIN, Some(Duration::from_secs(5))).unwrap());
+            assert_eq!(recv(&server, &mut buffer).unwrap(), Received::Bytes(5));
+            shutdown(&client, Shutdown::Write).unwrap();
+            assert!(wait_for(&server, PollFlags::POLLIN, Some(Duration::from_secs(5))).unwrap());
+            assert_eq!(recv(&server, &mut buffer).unwrap(), Received::End);
+        }
+    }
+
+    #[test]
+    fn a_full_send_buffer_says_not_now_and_a_gone_peer_epipe() {
+        let (client, server) = pair("127.0.0.1:0");
+        let block = [7; 65536];
+        let mut sent = 0;
+        while let Sent::Bytes(n) = send(&client, &block).unwrap() {
+            sent += n;
+            assert!(sent < 1 << 30, "a buffer of a gigabyte?");
+        }
+        set_reset_on_close(&server).unwrap();
+        drop(server);
+        assert!(wait_for(&client, PollFlags::POLLOUT, Some(Duration::from_secs(5))).unwrap());
+        let first = send(&client, &block).unwrap_err();
+        assert_eq!(first.errno(), Some(Errno::ECONNRESET));
+        let second = send(&client, &block).unwrap_err();
+        assert_eq!(second.errno(), Some(Errno::EPIPE), "and the process still lives");
+    }
+
+    #[test]
+    fn a_refused_connection_waits_in_so_error_and_is_taken_once() {
+        let addr: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        // Bound but not listening: nobody else can get the port, and it refuses.
+        let holder = tcp(&addr, Mode::Blocking).unwrap();
+        bind(&holder, &addr).unwrap();
+        let closed = local_addr(&holder).unwrap();
+        let client = tcp(&closed, Mode::Nonblocking).unwrap();
+        match connect(&client, &closed) {
+            Ok(Connected::Pending) => {
+                assert!(wait_for(&client, PollFlags::POLLOUT, Some(Duration::from_secs(5))).unwrap());
+                assert_eq!(take_error(&client).unwrap(), Some(Errno::ECONNREFUSED));
+                assert_eq!(take_error(&client).unwrap(), None);
+            }
+            other => panic!("{other:?}"),
+        }
+        let error = connect(tcp(&closed, Mode::Blocking).unwrap(), &closed).unwrap_err();
+        assert_eq!(error.errno(), Some(Errno::ECONNREFUSED));
+    }
+
+    #[test]
+    fn a_port_in_use_is_an_error_that_names_bind_or_listen() {
+        let addr: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let one = tcp(&addr, Mode::Blocking).unwrap();
+        bind(&one, &addr).unwrap();
+        listen(&one, 1).unwrap();
+        let taken = local_addr(&one).unwrap();
+        let two = tcp(&taken, Mode::Blocking).unwrap();
+        set_reuse_addr(&two, true).unwrap();
+        let error = bind(&two, &taken).unwrap_err();
+        assert_eq!(error.errno(), Some(Errno::EADDRINUSE));
+        assert!(error.to_string().starts_with("bind(fd "), "{error}");
+    }
+}
