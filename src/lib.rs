@@ -8,6 +8,10 @@ compile_error!("io-models is about Linux: epoll, eventfd and /proc/PID/task exis
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("io-models needs a 64-bit Linux: the kernel's timespec differs from libc's elsewhere");
 
+pub mod initserver;
+pub mod echo;
+pub mod serve;
+pub mod stop;
 pub mod error;
 #[expect(unsafe_code, reason = "the only place that calls the kernel")]
 pub mod sys;
