@@ -12,6 +12,7 @@ pub mod initserver;
 pub mod echo;
 pub mod serve;
 pub mod stop;
+pub mod model;
 pub mod error;
 #[expect(unsafe_code, reason = "the only place that calls the kernel")]
 pub mod sys;

@@ -1,0 +1,178 @@
+//! A process for each client, blocking calls: the course's `demo10`, UNP chapter 30 design 1.
+//!
+//! The child is the blocking server at its simplest, for one client; the kernel's scheduler is the
+//! event loop. The price is fork(2), some 200 µs, a process's memory, and a context switch for each
+//! request of another client. The parent only accepts, forks and collects.
+//!
+//! What must be right, and is wrong in most examples:
+//!
+//! - The parent closes its copy of the client's socket, or the client would never see the end.
+//!   The child closes the listener, or the port would stay taken when the parent has died.
+//! - Ended children are collected when SIGCHLD says so, until none is left: several ends may come
+//!   as one signal. Otherwise they stay as zombies.
+//! - Stopping goes to our own children by number. (`kill(0, …)` of the course hits everything in
+//!   the process group, such as the rest of a shell pipeline.) A child that waits in recv(2) sees no
+//!   stop descriptor, so SIGTERM shuts its socket's reading side: the call returns what has arrived,
+//!   then the end. A child whose client does not take its answers is killed after a while.
+//! - When the parent is killed, nobody is left for an orderly end: the kernel kills the children.
+//!
+//! Calls a request: recv and send.
+
+use crate::Result;
+use crate::echo::{Conn, Echo, Reply, Until, Want};
+use crate::initserver::Listener;
+use crate::serve::{Door, FLUSH_GRACE, Totals};
+use crate::stop::Stop;
+use crate::sys::eventfd::EventFd;
+use crate::sys::fcntl::set_nonblocking;
+use crate::sys::fork::{Fork, Pid, die_with_parent, exit_child, fork, kill, reap, this_process};
+use crate::sys::poll::{PollFlags, PollSet, wait_for};
+use crate::sys::shared::SharedCounters;
+use crate::sys::signal::{self, Signal};
+use crate::sys::socket::{Mode, Shutdown, shutdown};
+use crate::sys::{Errno, calls};
+use std::collections::HashSet;
+use std::os::fd::AsFd;
+use std::time::Instant;
+
+const STOP: usize = 0;
+const LISTENER: usize = 1;
+const CHILDREN: usize = 2;
+
+/// What children report: bytes in, bytes out.
+type Traffic = SharedCounters<2>;
+
+/// Serve clients of `listener` until `stop`. Children of this process that somebody else has started
+/// are collected too, so it should have none.
+///
+/// # Errors
+///
+/// [`Error::Threads`](crate::Error::Threads) in a process with several threads; those of the wait
+/// and of the listener. What happens to a client ends that client only.
+pub fn serve(listener: Listener, stop: &Stop, reply: Reply) -> Result<Totals> {
+    calls::share()?;
+    let traffic = Traffic::new()?;
+    set_nonblocking(&listener)?;
+    let parent = this_process();
+    let mut children = Children::new()?;
+    let mut set = PollSet::new();
+    set.push(stop, PollFlags::POLLIN);
+    set.push(&listener, PollFlags::POLLIN);
+    set.push(&children.ended, PollFlags::POLLIN);
+    let mut door = Door::new(listener, Mode::Blocking);
+    let mut parked: Option<Conn> = None;
+    loop {
+        set.wait(door.timeout())?;
+        if !set.revents(STOP).is_empty() {
+            break;
+        }
+        if !set.revents(CHILDREN).is_empty() {
+            children.collect()?;
+            door.client_left();
+        }
+        let reopened = door.reopens();
+        if reopened || !set.revents(LISTENER).is_empty() {
+            while let Some(conn) = next(&mut parked, &mut door)? {
+                match fork() {
+                    Ok(Fork::Parent(pid)) => {
+                        children.pids.insert(pid);
+                        conn.close();
+                    }
+                    Ok(Fork::Child) => {
+                        door.leave();
+                        child(conn, parent, stop, reply, &traffic);
+                    }
+                    // No process to be had now: the client waits, as one without descriptor does.
+                    Err(error) if matches!(error.errno(), Some(Errno::EAGAIN | Errno::ENOMEM)) => {
+                        parked = Some(conn);
+                        door.shut();
+                        break;
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            let watch = if door.is_shut() { PollFlags::empty() } else { PollFlags::POLLIN };
+            set.set_events(LISTENER, watch);
+        }
+    }
+    let totals = door.close(Echo::new(reply), parked)?;
+    children.end()?;
+    let [bytes_in, bytes_out] = traffic.values();
+    Ok(Totals { bytes_in, bytes_out, ..totals })
+}
+
+fn next(parked: &mut Option<Conn>, door: &mut Door) -> Result<Option<Conn>> {
+    match parked.take() {
+        None => door.accept(),
+        conn => Ok(conn),
+    }
+}
+
+/// The life of a child: one client, then the end.
+fn child(mut conn: Conn, parent: Pid, stop: &Stop, reply: Reply, traffic: &Traffic) -> ! {
+    // Ctrl-C goes to every process of the terminal; the parent will tell us with SIGTERM.
+    let ready = signal::ignore(Signal::SIGINT)
+        .and_then(|()| signal::shut_down(conn.as_fd(), Signal::SIGTERM))
+        .and_then(|()| signal::default(Signal::SIGCHLD))
+        .and_then(|()| die_with_parent(parent, Signal::SIGKILL))
+        // A SIGTERM from before the handler was there: the stop descriptor, which is the parent's
+        // and ours, still tells.
+        .and_then(|lives| Ok(!lives || stop.is_set()?));
+    match ready {
+        Ok(false) => {}
+        Ok(true) => shutdown(&conn, Shutdown::Read).unwrap_or(()),
+        Err(_) => exit_child(1),
+    }
+    let mut echo = Echo::new(reply);
+    loop {
+        let want = echo.pump(&mut conn, Until::OneRead);
+        traffic.add([std::mem::take(&mut echo.bytes_in), std::mem::take(&mut echo.bytes_out)]);
+        if want == Want::Close {
+            conn.close();
+            exit_child(0);
+        }
+    }
+}
+
+/// The children that live. None is left behind, however the loop ends.
+#[derive(Debug)]
+struct Children {
+    pids: HashSet<Pid>,
+    ended: EventFd,
+}
+
+impl Children {
+    fn new() -> Result<Children> {
+        Ok(Children { pids: HashSet::new(), ended: signal::children()? })
+    }
+
+    /// Take the status of all that have ended, so that none stays as a zombie.
+    fn collect(&mut self) -> Result<()> {
+        self.ended.take()?;
+        while let Some(pid) = reap()? {
+            self.pids.remove(&pid);
+        }
+        Ok(())
+    }
+
+    /// Tell them to end, wait until they have, and kill those that do not.
+    fn end(&mut self) -> Result<()> {
+        for order in [Signal::SIGTERM, Signal::SIGKILL] {
+            self.pids.iter().try_for_each(|&pid| kill(pid, order))?;
+            let until = Instant::now() + FLUSH_GRACE;
+            let left = || until.saturating_duration_since(Instant::now());
+            while !self.pids.is_empty() && !left().is_zero() {
+                wait_for(&self.ended, PollFlags::POLLIN, Some(left()))?;
+                self.collect()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Children {
+    fn drop(&mut self) {
+        // After an error of the loop, which is what the caller will hear of.
+        self.end().ok();
+    }
+}

@@ -1,0 +1,139 @@
+//! The server models, one file each, and the table of them.
+//!
+//! Read two of these files side by side: [`select`] beside [`poll`], [`epoll_level`] beside
+//! [`epoll_edge`]. Each has its whole loop. They have no common trait over "pollers", because it
+//! would hide what they are here to show; what is the same in all of them is in
+//! [`serve`](crate::serve) and [`echo`](crate::echo).
+//!
+//! # How to add a model
+//!
+//! 1. A file `src/model/NAME.rs` with `pub fn serve(listener, stop, reply) -> Result<Totals>`: the
+//!    loop, and at its head what it shows and where the idea comes from.
+//! 2. `pub mod` here, in reading order, and a row in [`ALL`].
+//!
+//! The contract tests, the comparison and the load scripts take it from the table. Run
+//! `cargo test contract` and `cargo run --release -- compare --models NAME`.
+
+pub mod blocking;
+pub mod forking;
+pub mod select;
+pub mod poll;
+pub mod epoll_level;
+pub mod epoll_edge;
+
+use crate::Result;
+use crate::echo::Reply;
+use crate::initserver::Listener;
+use crate::serve::Totals;
+use crate::stop::Stop;
+use crate::sys::select::FdSet;
+
+/// A row of the table.
+#[derive(Debug, Clone, Copy)]
+pub struct Model {
+    /// As on the command line, such as `epoll-edge`.
+    pub name: &'static str,
+    /// One line.
+    pub summary: &'static str,
+    /// How many clients it serves at the same time.
+    pub clients: Clients,
+    /// Where it does so.
+    pub runs: Runs,
+    /// Serve clients of the listener until told to stop.
+    pub serve: fn(Listener, &Stop, Reply) -> Result<Totals>,
+}
+
+/// How many clients a model serves at the same time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Clients {
+    /// One; the others wait until it has left.
+    One,
+    /// So many, for a reason that is the model's own; more have to wait.
+    UpTo {
+        /// The number.
+        most: usize,
+        /// The reason.
+        because: &'static str,
+    },
+    /// As many as there are descriptors (`RLIMIT_NOFILE`).
+    Descriptors,
+}
+
+/// Where a model runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Runs {
+    /// In the thread that calls `serve`.
+    InThread,
+    /// In a process for each client. `serve` needs a process with one thread.
+    Processes,
+}
+
+/// Descriptors below 1024 that a server does not have for clients: the three standard ones, the
+/// stop pipe with its handler's copy, the listener, and two that whoever started it may have left
+/// open.
+const NOT_FOR_CLIENTS: usize = 9;
+
+/// Every model, in reading order.
+pub const ALL: &[Model] = &[
+    Model {
+        name: "blocking",
+        summary: "one client at a time, blocking calls: the baseline",
+        clients: Clients::One,
+        runs: Runs::InThread,
+        serve: blocking::serve,
+    },
+    Model {
+        name: "fork",
+        summary: "a process for each client, blocking calls",
+        clients: Clients::UpTo {
+            most: 1000,
+            because: "a process each; more is not a design that anybody runs",
+        },
+        runs: Runs::Processes,
+        serve: forking::serve,
+    },
+    Model {
+        name: "select",
+        summary: "select(2): bitmaps of 1024 descriptors, copied and scanned at each turn",
+        clients: Clients::UpTo {
+            most: FdSet::CAPACITY - NOT_FOR_CLIENTS,
+            because: "an fd_set ends at descriptor 1023",
+        },
+        runs: Runs::InThread,
+        serve: select::serve,
+    },
+    Model {
+        name: "poll",
+        summary: "poll(2): an array that grows, copied and scanned at each turn",
+        clients: Clients::Descriptors,
+        runs: Runs::InThread,
+        serve: poll::serve,
+    },
+    Model {
+        name: "epoll-level",
+        summary: "epoll(7), level-triggered: interest kept in the kernel, changed when it changes",
+        clients: Clients::Descriptors,
+        runs: Runs::InThread,
+        serve: epoll_level::serve,
+    },
+    Model {
+        name: "epoll-edge",
+        summary: "epoll(7), edge-triggered: registered once, read until dry",
+        clients: Clients::Descriptors,
+        runs: Runs::InThread,
+        serve: epoll_edge::serve,
+    },
+];
+
+/// The model of that name.
+///
+/// # Examples
+///
+/// ```
+/// assert!(io_models::model::find("epoll-edge").is_some());
+/// assert!(io_models::model::find("epoll").is_none());
+/// ```
+#[must_use]
+pub fn find(name: &str) -> Option<&'static Model> {
+    ALL.iter().find(|model| model.name == name)
+}
