@@ -1,4 +1,53 @@
-//! Linux network I/O models, side by side: the system calls that they are made of, thin and safe.
+//! Linux network I/O models, side by side: each server design in one readable file, behind one
+//! [`initserver`](initserver::initserver) and one [echo handler](echo), over thin safe wrappers of
+//! the system calls.
+//!
+//! # Where to begin
+//!
+//! The modules below stand in reading order: where a listening socket comes from, what happens to a
+//! client's bytes, what loops share, how they end; then the [models](model), which are what this
+//! crate is about; and beneath all, [`sys`].
+//!
+//! # How a byte travels
+//!
+//! ```text
+//! client            kernel                       one thread of ours
+//!  | connect  -->  accept queue  --readable-->  model loop: wait      (select | poll | epoll | …)
+//!  |                                             |- stop readable?     close, say what was done
+//!  |                                             |- listener readable? Door::accept -> Conn
+//!  | bytes    -->  receive buffer --readable-->  |- client readable?   Echo::pump
+//!  |                                             |                       recv -> send at once
+//!  | <--bytes      send buffer    <------------- |                       the rest is kept: unsent
+//!  |                                             |                       -> Want::{Read,Write,Close}
+//!  |                                             |- the model turns Want into ITS OWN bookkeeping
+//!  | close    -->  FIN           --readable-->   |- recv gives 0 -> Want::Close
+//! ```
+//!
+//! # A first example
+//!
+//! A server of any model, in a thread, told to stop:
+//!
+//! ```
+//! use io_models::{echo::Reply, initserver::initserver, model, stop};
+//! use std::io::{Read, Write};
+//!
+//! let listener = initserver("127.0.0.1:0".parse()?)?;
+//! let addr = listener.addr();
+//! let (stopper, stop) = stop::pair()?;
+//! let epoll = model::find("epoll-edge").ok_or("no such model")?;
+//! let server = std::thread::spawn(move || (epoll.serve)(listener, &stop, Reply::Echo));
+//!
+//! let mut client = std::net::TcpStream::connect(addr)?;
+//! client.write_all(b"hello")?;
+//! let mut answer = [0; 5];
+//! client.read_exact(&mut answer)?;
+//! assert_eq!(&answer, b"hello");
+//!
+//! stopper.stop()?;
+//! let totals = server.join().expect("the server did not panic")?;
+//! assert_eq!((totals.connections, totals.bytes_in, totals.bytes_out), (1, 5, 5));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 #![deny(unsafe_code)]
 #![deny(clippy::unwrap_used)]
 
@@ -13,6 +62,8 @@ pub mod echo;
 pub mod serve;
 pub mod stop;
 pub mod model;
+#[cfg(feature = "lab")]
+pub mod lab;
 pub mod error;
 #[expect(unsafe_code, reason = "the only place that calls the kernel")]
 pub mod sys;

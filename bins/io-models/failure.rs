@@ -1,0 +1,60 @@
+//! How a command fails: one line on standard error, and an exit code.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+/// The run failed: a lost connection, wrong bytes, a server that cannot start.
+const FAILED: u8 = 1;
+/// The command line makes no sense here.
+const USAGE: u8 = 2;
+
+/// Why a command did not do what was asked, in one line: the cause, and what to do about it.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    code: u8,
+    line: String,
+}
+
+impl Failure {
+    /// The run failed.
+    pub(crate) fn run(why: impl fmt::Display) -> Failure {
+        Failure { code: FAILED, line: one_line(&format!("{why:#}")) }
+    }
+
+    /// What was asked for makes no sense, or cannot be had on this machine.
+    pub(crate) fn usage(why: impl fmt::Display) -> Failure {
+        Failure { code: USAGE, line: one_line(&format!("{why:#}")) }
+    }
+
+    /// Results could not be written to `target`. A reader that has gone, such as `head`, is nothing to
+    /// complain of.
+    pub(crate) fn output(target: &str, why: &io::Error) -> Failure {
+        let line = match why.kind() {
+            io::ErrorKind::BrokenPipe => String::new(),
+            _ => format!("cannot write to {target}: {why}; is the disk full, or the file protected?"),
+        };
+        Failure { code: FAILED, line }
+    }
+
+    /// clap's message, which has several lines, as one.
+    pub(crate) fn of_clap(error: &clap::Error) -> Failure {
+        let text = error.to_string();
+        Failure::usage(text.strip_prefix("error: ").unwrap_or(&text))
+    }
+
+    /// Print the line, and return the exit code.
+    pub(crate) fn tell(self) -> ExitCode {
+        if !self.line.is_empty() {
+            // If standard error cannot be written to, nobody is left to tell.
+            writeln!(anstream::stderr(), "io-models: {}", self.line).ok();
+        }
+        ExitCode::from(self.code)
+    }
+}
+
+/// Join lines and drop empty ones.
+fn one_line(text: &str) -> String {
+    let lines: Vec<_> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    lines.join("; ").replace(":;", ":")
+}

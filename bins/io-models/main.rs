@@ -1,0 +1,57 @@
+//! `io-models`: serve with one model, put load on a server, compare the models.
+
+mod failure;
+mod serve;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use failure::Failure;
+use std::process::ExitCode;
+
+/// Linux network I/O models, side by side, measured under a verified load
+#[derive(Debug, Parser)]
+#[command(name = "io-models", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+
+    /// No progress and no warnings on standard error
+    #[arg(long, global = true)]
+    quiet: bool,
+
+    /// Colours: auto means on a terminal, unless NO_COLOR is set
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    color: clap::ColorChoice,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::Args),
+}
+
+fn main() -> ExitCode {
+    let result = match parse() {
+        Ok(Some(cli)) => run(cli),
+        Ok(None) => Ok(ExitCode::SUCCESS),
+        Err(failure) => Err(failure),
+    };
+    result.unwrap_or_else(Failure::tell)
+}
+
+fn run(cli: Cli) -> Result<ExitCode, Failure> {
+    match cli.command {
+        Command::Serve(args) => serve::run(args),
+    }
+}
+
+/// The command line; `None` when it asked for help or the version, which have been printed then.
+fn parse() -> Result<Option<Cli>, Failure> {
+    let parsed = Cli::command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    match parsed {
+        Ok(cli) => Ok(Some(cli)),
+        Err(error) if error.use_stderr() => Err(Failure::of_clap(&error)),
+        Err(help) => {
+            help.print().map_err(|why| Failure::output("standard output", &why))?;
+            Ok(None)
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! `io-models serve MODEL`: one server, until Ctrl-C, and what it cost.
+
+use crate::failure::Failure;
+use io_models::echo::Reply;
+use io_models::initserver::initserver;
+use io_models::lab::{self, serve::Report};
+use io_models::model::{self, Clients, Model};
+use io_models::stop;
+use io_models::sys::limits::Nofile;
+use io_models::sys::signal::Signal;
+use io_models::sys::{Errno, calls, fork};
+use std::cmp::Ordering;
+use std::fs::File;
+use std::io::{self, Write};
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::fd::AsFd;
+use std::process::ExitCode;
+use std::time::Instant;
+
+/// Serve with one model until SIGINT (Ctrl-C) or SIGTERM, then say what it did and cost
+#[derive(Debug, clap::Args)]
+#[command(after_help = models())]
+pub(crate) struct Args {
+    /// The model, from the table below
+    #[arg(value_parser = model)]
+    model: &'static Model,
+
+    /// Where to listen; port 0 lets the kernel choose
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:0", value_parser = address)]
+    listen: SocketAddr,
+
+    /// What to answer: the bytes that came, or `ok` for each piece
+    #[arg(long, value_enum, default_value_t = ReplyArg::Echo)]
+    reply: ReplyArg,
+
+    /// Report at the end as one JSON document, after the line `listening on`
+    #[arg(long)]
+    json: bool,
+
+    /// Count system calls into the file that is standard input, where `compare` reads them
+    #[arg(long, hide = true)]
+    count_into_stdin: bool,
+
+    /// End when this process, which must be the one that started us, ends
+    #[arg(long, value_name = "PID", hide = true)]
+    with_parent: Option<i32>,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum ReplyArg {
+    Echo,
+    Ok,
+}
+
+pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
+    let Args { model, listen, .. } = args;
+    if let Some(pid) = args.with_parent {
+        let lives = fork::die_with_parent(fork::Pid::from_raw(pid), Signal::SIGTERM).map_err(Failure::run)?;
+        if !lives {
+            return Err(Failure::run("the process that started this server has ended"));
+        }
+    }
+    if args.count_into_stdin {
+        let file = File::from(io::stdin().as_fd().try_clone_to_owned().map_err(Failure::run)?);
+        calls::share_through(&file).map_err(Failure::usage)?;
+    }
+    Nofile::raise().map_err(Failure::run)?;
+    let (stopper, stop) = stop::pair().map_err(Failure::run)?;
+    stopper.stop_on_signals().map_err(Failure::run)?;
+    let listener = initserver(listen).map_err(|error| cannot_listen(listen, &error))?;
+    let addr = listener.addr();
+    print(format_args!("listening on {addr}\n"))?;
+
+    let reply = match args.reply {
+        ReplyArg::Echo => Reply::Echo,
+        ReplyArg::Ok => Reply::Ok,
+    };
+    let started = Instant::now();
+    let totals = (model.serve)(listener, &stop, reply).map_err(Failure::run)?;
+    let report = Report::new(model.name, addr, totals, started.elapsed()).map_err(Failure::run)?;
+    if args.json {
+        print(format_args!("{}\n", lab::json(&report)))?;
+    } else {
+        print(format_args!("{report}"))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print(text: std::fmt::Arguments<'_>) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    out.write_fmt(text).and_then(|()| out.flush()).map_err(|why| Failure::output("standard output", &why))
+}
+
+fn cannot_listen(addr: SocketAddr, error: &io_models::Error) -> Failure {
+    let remedy = match error.errno() {
+        Some(Errno::EADDRINUSE) => format!(
+            "port {} is in use: choose another, or 0 for a free one (`ss -ltnp` shows who has it)",
+            addr.port()
+        ),
+        Some(Errno::EACCES) => format!(
+            "port {} is privileged: choose one from 1024 up, or 0 for a free one, or give the program \
+             CAP_NET_BIND_SERVICE",
+            addr.port()
+        ),
+        Some(Errno::EADDRNOTAVAIL) => {
+            format!("{} is not an address of this machine: `ip address` lists those", addr.ip())
+        }
+        Some(Errno::EAFNOSUPPORT) => "IPv6 is off on this machine: listen on 127.0.0.1".to_owned(),
+        _ => "see `man 7 ip`".to_owned(),
+    };
+    Failure::run(format_args!("cannot listen on {addr}: {error}; {remedy}"))
+}
+
+/// clap's parser for the name of a model.
+pub(crate) fn model(name: &str) -> Result<&'static Model, String> {
+    model::find(name).ok_or_else(|| {
+        let names: Vec<_> = model::ALL.iter().map(|model| model.name).collect();
+        let mut nearest = names.clone();
+        // Names that begin with what was typed, then by likeness.
+        let unlike = |known: &str| (!known.starts_with(name), -strsim::jaro_winkler(name, known));
+        nearest.sort_by(|a, b| unlike(a).partial_cmp(&unlike(b)).unwrap_or(Ordering::Equal));
+        format!("no such model; the nearest: {}; all: {}", nearest[..2].join(", "), names.join(", "))
+    })
+}
+
+/// clap's parser for an address: numbers or a name, and a port.
+pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
+    let found = text.to_socket_addrs().map_err(|why| {
+        format!("{why}; write ADDR:PORT, such as 127.0.0.1:5005, [::1]:5005 or localhost:5005")
+    });
+    let found: Vec<_> = found?.collect();
+    // A name such as localhost may have both kinds; servers here listen on IPv4 unless told otherwise.
+    let first = found.iter().find(|addr| addr.is_ipv4()).or(found.first());
+    first.copied().ok_or_else(|| "the name has no address".to_owned())
+}
+
+fn models() -> String {
+    let mut text = "Models:\n".to_owned();
+    for model in model::ALL {
+        let most = match model.clients {
+            Clients::One => " (1 client)".to_owned(),
+            Clients::UpTo { most, .. } => format!(" (up to {most} clients)"),
+            Clients::Descriptors => String::new(),
+        };
+        text += &format!("  {:<12} {}{most}\n", model.name, model.summary);
+    }
+    text
+}

@@ -1,0 +1,46 @@
+//! The measuring tools: what a server cost, the load generator, the comparison.
+//!
+//! Behind the feature `lab`, because a program that wants the models has no use for them.
+
+pub mod serve;
+
+use serde::Serialize;
+
+/// A result as a JSON document, indented, for people to read as well.
+///
+/// # Panics
+///
+/// Never: the results of this crate have string keys and no foreign serializers.
+#[must_use]
+pub fn json(result: &impl Serialize) -> String {
+    serde_json::to_string_pretty(result).expect("plain structs always serialize")
+}
+
+/// System calls of a stretch of work, for reports.
+#[derive(Debug, Clone, Serialize)]
+pub struct SystemCalls<N> {
+    /// All together.
+    pub total: N,
+    /// By the name that strace(1) prints, the most frequent first.
+    pub by_name: serde_json::Map<String, serde_json::Value>,
+}
+
+impl SystemCalls<u64> {
+    /// As they were counted.
+    #[must_use]
+    pub fn of(counts: &crate::sys::calls::Counts) -> SystemCalls<u64> {
+        let by_name = counts.by_name().into_iter().map(|(name, n)| (name.to_owned(), n.into())).collect();
+        SystemCalls { total: counts.total(), by_name }
+    }
+}
+
+impl SystemCalls<f64> {
+    /// Divided by the number of requests, rounded to four places.
+    #[must_use]
+    pub fn per_request(counts: &crate::sys::calls::Counts, requests: u64) -> SystemCalls<f64> {
+        let per = |n: u64| if requests == 0 { 0.0 } else { (n as f64 / requests as f64 * 1e4).round() / 1e4 };
+        let by_name =
+            counts.by_name().into_iter().map(|(name, n)| (name.to_owned(), per(n).into())).collect();
+        SystemCalls { total: per(counts.total()), by_name }
+    }
+}
