@@ -1,7 +1,11 @@
 //! `io-models`: serve with one model, put load on a server, compare the models.
 
 mod failure;
+mod load;
+mod output;
+mod progress;
 mod serve;
+mod units;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use failure::Failure;
@@ -26,6 +30,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::Args),
+    Load(load::Args),
 }
 
 fn main() -> ExitCode {
@@ -40,6 +45,7 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<ExitCode, Failure> {
     match cli.command {
         Command::Serve(args) => serve::run(args),
+        Command::Load(args) => load::run(args, cli.quiet),
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! Behind the feature `lab`, because a program that wants the models has no use for them.
 
+pub mod env;
+pub mod load;
 pub mod serve;
 
 use serde::Serialize;

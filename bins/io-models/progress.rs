@@ -1,0 +1,33 @@
+//! One line on standard error that tells how far it is: on a terminal, and nowhere else.
+//!
+//! By hand, because a library for this (indicatif) brings the mathematical library into the program,
+//! and with it 0.3 MiB into the memory of each server that we measure.
+
+use std::io::{self, IsTerminal, Write};
+
+/// The line. It goes away with the value.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    live: bool,
+}
+
+impl Progress {
+    /// None of it if `quiet`, or off a terminal.
+    pub(crate) fn new(quiet: bool) -> Progress {
+        Progress { live: !quiet && io::stderr().is_terminal() }
+    }
+
+    /// Write `text` where the line was.
+    pub(crate) fn show(&self, text: &str) {
+        if self.live {
+            // "\x1b[K" clears what a longer text has left. If it cannot be written, nobody looks.
+            write!(io::stderr(), "\r{text}\x1b[K").ok();
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.show("");
+    }
+}

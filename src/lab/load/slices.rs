@@ -1,0 +1,133 @@
+//! Load in short stretches, ordered by another process over a pipe.
+//!
+//! A line of JSON comes in ([`Order`]), a line goes out. Between two orders nothing is under way and
+//! this process sleeps, so that many generators, each connected to its server, can take turns within
+//! a fraction of a second.
+
+use super::LatencyUs;
+use super::engine::{self, Engine, Plan};
+use serde::{Deserialize, Serialize};
+use std::io::{BufRead, Write};
+use std::time::Duration;
+
+/// What the other process orders.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    /// Put load on the server: first unmeasured, then measured; then wait for the last answers.
+    Slice {
+        /// Microseconds before the measurement.
+        warmup_us: u64,
+        /// Microseconds of it.
+        slice_us: u64,
+    },
+    /// Say what all slices gave together.
+    Sum,
+}
+
+/// The first line: all connections are open, or what could be opened is.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Ready {
+    /// How long it took.
+    pub open_s: f64,
+    /// Connections that failed already, and why the first did.
+    pub lost: usize,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+/// The answer to [`Order::Slice`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Slice {
+    /// Requests answered in the measured part.
+    pub answered: u64,
+    /// Requests answered in all, with warm-up and the last answers.
+    pub answered_in_all: u64,
+    /// Length of the measured part.
+    pub seconds: f64,
+    /// Time of it in which the generator had something to do.
+    pub busy_s: f64,
+    /// CPU time of the generator in it.
+    pub cpu_s: f64,
+    /// CPU time of the generator since the slice before.
+    pub cpu_in_all_s: f64,
+    /// Requests answered in the measured part on the active connection with the fewest.
+    pub fewest: u64,
+    /// Connections lost until now.
+    pub lost: usize,
+}
+
+/// The answer to [`Order::Sum`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Sum {
+    /// Of all measured requests.
+    pub latency_us: LatencyUs,
+    /// Bytes that came back wrong.
+    pub wrong_bytes: u64,
+    /// Connections lost.
+    pub lost: usize,
+    /// Why the first was.
+    pub reason: Option<String>,
+}
+
+/// Open the connections of `plan`, say so, and follow orders until the input ends.
+///
+/// # Errors
+///
+/// When the connections cannot be opened, or the other process writes what is no order.
+pub fn follow(plan: &Plan, orders: impl BufRead, mut answers: impl Write) -> anyhow::Result<()> {
+    super::check_descriptors(plan.active + plan.idle)?;
+    let mut engine = Engine::open(plan, None)?;
+    let ready = Ready {
+        open_s: engine.open_time().as_secs_f64(),
+        lost: engine.lost().len(),
+        reason: reason(&engine),
+    };
+    answer(&mut answers, &ready)?;
+    let mut cpu = engine::thread_cpu();
+    for line in orders.lines() {
+        match serde_json::from_str(&line?)? {
+            Order::Slice { warmup_us, slice_us } => {
+                engine.begin();
+                engine.run(Duration::from_micros(warmup_us))?;
+                engine.start_clock();
+                engine.run(Duration::from_micros(slice_us))?;
+                engine.stop_clock();
+                engine.drain()?;
+                let stretch = engine.stretch();
+                let cpu_before = std::mem::replace(&mut cpu, engine::thread_cpu());
+                let slice = Slice {
+                    answered: stretch.answered,
+                    answered_in_all: engine.answered_in_all(),
+                    seconds: stretch.elapsed.as_secs_f64(),
+                    busy_s: stretch.busy.as_secs_f64(),
+                    cpu_s: stretch.cpu.as_secs_f64(),
+                    cpu_in_all_s: (cpu - cpu_before).as_secs_f64(),
+                    fewest: engine.fewest_and_most().0,
+                    lost: engine.lost().len(),
+                };
+                answer(&mut answers, &slice)?;
+            }
+            Order::Sum => {
+                let sum = Sum {
+                    latency_us: LatencyUs::of(engine.latencies()),
+                    wrong_bytes: engine.wrong_bytes(),
+                    lost: engine.lost().len(),
+                    reason: reason(&engine),
+                };
+                answer(&mut answers, &sum)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn reason(engine: &Engine) -> Option<String> {
+    engine.lost().first().map(|lost| format!("connection {}: {}", lost.connection, lost.reason))
+}
+
+fn answer(out: &mut impl Write, answer: &impl Serialize) -> anyhow::Result<()> {
+    serde_json::to_writer(&mut *out, answer)?;
+    out.write_all(b"\n")?;
+    Ok(out.flush()?)
+}
