@@ -1,5 +1,6 @@
 //! `io-models`: serve with one model, put load on a server, compare the models.
 
+mod compare;
 mod failure;
 mod load;
 mod output;
@@ -29,6 +30,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Compare(compare::Args),
     Serve(serve::Args),
     Load(load::Args),
 }
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<ExitCode, Failure> {
     match cli.command {
+        Command::Compare(args) => compare::run(args, cli.quiet),
         Command::Serve(args) => serve::run(args),
         Command::Load(args) => load::run(args, cli.quiet),
     }

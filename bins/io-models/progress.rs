@@ -17,6 +17,11 @@ impl Progress {
         Progress { live: !quiet && io::stderr().is_terminal() }
     }
 
+    /// Whether anybody sees it.
+    pub(crate) fn is_live(&self) -> bool {
+        self.live
+    }
+
     /// Write `text` where the line was.
     pub(crate) fn show(&self, text: &str) {
         if self.live {

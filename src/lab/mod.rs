@@ -4,7 +4,9 @@
 
 pub mod env;
 pub mod load;
+pub mod compare;
 pub mod serve;
+pub mod stats;
 
 use serde::Serialize;
 

@@ -1,0 +1,148 @@
+//! `io-models compare`: every model side by side under the same load.
+
+use crate::failure::Failure;
+use crate::output::{Output, interrupted};
+use crate::progress::Progress;
+use io_models::lab::compare::{self, BASELINE, Plan, WORKLOADS, Watch, Workload, pair::Pinning};
+use io_models::model::{self, Model};
+use io_models::sys::signal::{self, Signal};
+use io_models::{lab, stop};
+use std::collections::HashSet;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Compare the models: each a process of its own, under the same checked load, in short turns
+#[derive(Debug, clap::Args)]
+#[command(after_help = workloads())]
+pub(crate) struct Args {
+    /// Models, separated by commas; epoll-level is run beside them in any case [default: all]
+    #[arg(long, value_name = "A,B", value_delimiter = ',', value_parser = crate::serve::model)]
+    models: Vec<&'static Model>,
+
+    /// Workloads, separated by commas [default: all]
+    #[arg(long, value_name = "A,B", value_delimiter = ',', value_parser = workload)]
+    workloads: Vec<Workload>,
+
+    /// Silent connections of the workload `idle`, at most
+    #[arg(long, value_name = "N", default_value_t = compare::MOST_IDLE, value_parser = crate::units::count)]
+    idle: usize,
+
+    /// Slices for each model and workload
+    #[arg(long, value_name = "N", default_value_t = 40, value_parser = crate::units::count)]
+    slices: usize,
+
+    /// Length of a slice in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 40, value_parser = clap::value_parser!(u64).range(1..=60_000))]
+    slice_ms: u64,
+
+    /// Bytes a request
+    #[arg(short, long, value_name = "BYTES", default_value_t = 64, value_parser = crate::units::size)]
+    size: u32,
+
+    /// Of the bytes that are sent and the order of turns
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+
+    /// Let servers and generators run on any processor
+    #[arg(long)]
+    no_pin: bool,
+
+    /// Print one JSON document instead of the table
+    #[arg(long)]
+    json: bool,
+
+    /// Write the result here instead of to standard output
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
+    let all_models = || model::ALL.iter().collect();
+    let models = once_each(args.models, |model| model.name).unwrap_or_else(all_models);
+    let workloads = once_each(args.workloads, |workload| workload.name).unwrap_or(WORKLOADS.to_vec());
+    let fewer_idle = |workload: Workload| Workload { idle: workload.idle.min(args.idle), ..workload };
+    // Whoever started us may ignore SIGCHLD; then the ends of our servers would go by unseen.
+    signal::default(Signal::SIGCHLD).map_err(Failure::run)?;
+    let plan = Plan {
+        models,
+        workloads: workloads.into_iter().map(fewer_idle).collect(),
+        baseline: BASELINE,
+        slices: args.slices,
+        slice_ms: args.slice_ms,
+        size_bytes: args.size,
+        seed: args.seed,
+        pinning: if args.no_pin { None } else { Pinning::choose() },
+        // The link, not what it points to: after a rebuild that would be "… (deleted)".
+        program: PathBuf::from("/proc/self/exe"),
+    };
+    let output = Output::open(args.output)?;
+    let (stopper, stop) = stop::pair().map_err(Failure::run)?;
+    stopper.stop_on_signals().map_err(Failure::run)?;
+    let line = Progress::new(quiet);
+    let mut teller = Teller { plain: !quiet && !line.is_live(), line, workload: "" };
+    if plan.pinning.is_none() && !args.no_pin && !quiet {
+        crate::output::warn("only one CPU is allowed: server and generator share it, and disturb each other");
+    }
+    let result = compare::run(plan, &stop, &mut teller);
+    drop(teller);
+    let comparison = result.map_err(Failure::run)?;
+    if args.json {
+        output.write(&format!("{}\n", lab::json(&comparison)))?;
+    } else {
+        output.write(&comparison.to_string())?;
+    }
+    if let Some(warning) = comparison.warning().filter(|_| !quiet) {
+        crate::output::warn(&warning);
+    }
+    if let Some(trouble) = comparison.trouble() {
+        return Err(Failure::run(trouble));
+    }
+    if comparison.is_partial() {
+        return interrupted(stop);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What was asked for, without repetitions, in that order; `None` when nothing was.
+fn once_each<T>(mut asked: Vec<T>, name: fn(&T) -> &'static str) -> Option<Vec<T>> {
+    let mut seen = HashSet::new();
+    asked.retain(|one| seen.insert(name(one)));
+    (!asked.is_empty()).then_some(asked)
+}
+
+/// How far it is: live on a terminal, a line for each workload elsewhere, nothing if quiet.
+struct Teller {
+    line: Progress,
+    plain: bool,
+    workload: &'static str,
+}
+
+impl Watch for Teller {
+    fn workload(&mut self, workload: &Workload, servers: usize) {
+        self.workload = workload.name;
+        if self.plain {
+            // If standard error cannot be written to, nobody is left to tell.
+            let Workload { name, summary, .. } = workload;
+            writeln!(anstream::stderr(), "{name}: {summary}; {servers} servers").ok();
+        }
+    }
+
+    fn progress(&mut self, what: &str, done: usize, all: usize) {
+        let bar: String = (0..20).map(|i| if i * all < done * 20 { '#' } else { '.' }).collect();
+        self.line.show(&format!("{:<6} [{bar}] {done}/{all} {what}", self.workload));
+    }
+}
+
+/// clap's parser for the name of a workload.
+fn workload(name: &str) -> Result<Workload, String> {
+    WORKLOADS.iter().find(|workload| workload.name == name).copied().ok_or_else(|| {
+        let names: Vec<_> = WORKLOADS.iter().map(|workload| workload.name).collect();
+        format!("no such workload; there are: {}", names.join(", "))
+    })
+}
+
+fn workloads() -> String {
+    let lines = WORKLOADS.iter().map(|Workload { name, summary, .. }| format!("  {name:<8} {summary}\n"));
+    format!("Workloads:\n{}", lines.collect::<String>())
+}

@@ -1,0 +1,154 @@
+//! What a server costs, seen from outside: CPU time, memory, system calls.
+
+use crate::sys::calls::{self, Counts};
+use anyhow::{Context, bail};
+use procfs::process::Process;
+use procfs::{CurrentSI, KernelStats};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+/// A file in memory into which a server counts its system calls while we read it.
+#[derive(Debug)]
+pub struct CallCounter(File);
+
+impl CallCounter {
+    /// A new one, all zero.
+    ///
+    /// # Errors
+    ///
+    /// `EMFILE`, `ENOMEM`.
+    pub fn new() -> anyhow::Result<CallCounter> {
+        Ok(CallCounter(calls::new_file()?))
+    }
+
+    /// For the server, which gets it as standard input.
+    ///
+    /// # Errors
+    ///
+    /// `EMFILE`.
+    pub fn for_server(&self) -> anyhow::Result<Stdio> {
+        Ok(self.0.try_clone()?.into())
+    }
+
+    /// What has been counted until now.
+    ///
+    /// # Errors
+    ///
+    /// None in practice.
+    pub fn counts(&self) -> anyhow::Result<Counts> {
+        Ok(Counts::read_from(&self.0)?)
+    }
+}
+
+/// CPU time of everything that runs on this machine, since it started: the first line of /proc/stat,
+/// less what is idle or was stolen by the host.
+///
+/// # Errors
+///
+/// When /proc cannot be read.
+pub fn machine_busy() -> anyhow::Result<Duration> {
+    let cpu = KernelStats::current()?.total;
+    let some = |ms: Option<u64>| ms.unwrap_or(0);
+    let ms = cpu.user_ms() + cpu.nice_ms() + cpu.system_ms();
+    Ok(Duration::from_millis(ms + some(cpu.irq_ms()) + some(cpu.softirq_ms())))
+}
+
+/// The processes and threads of a server, as they were once all its clients had come.
+#[derive(Debug)]
+pub struct Tree {
+    pids: Vec<u32>,
+    /// `/proc/PID/task/TID` of each thread.
+    tasks: Vec<PathBuf>,
+}
+
+impl Tree {
+    /// `pid`, its children, theirs, and all threads of them.
+    ///
+    /// # Errors
+    ///
+    /// When the process has ended, or this kernel does not tell the CPU time of threads.
+    pub fn of(pid: u32) -> anyhow::Result<Tree> {
+        let mut tree = Tree { pids: vec![pid], tasks: Vec::new() };
+        let mut next = 0;
+        while let Some(&pid) = tree.pids.get(next) {
+            next += 1;
+            let process = Process::new(pid.cast_signed()).with_context(|| format!("process {pid}"))?;
+            for task in process.tasks()?.flatten() {
+                // A kernel without this file (CONFIG_PROC_CHILDREN) shows no children: only `fork` has some.
+                tree.pids.extend(task.children().unwrap_or_default());
+                tree.tasks.push(format!("/proc/{pid}/task/{}", task.tid).into());
+            }
+        }
+        tree.cpu().context("CPU time cannot be measured here")?;
+        Ok(tree)
+    }
+
+    /// CPU time of all of them, user and system, since they began.
+    ///
+    /// The kernel brings the time of a *running* task up to date only at ticks (4 ms at 250 Hz), so
+    /// equal readings prove nothing. This waits until every task sleeps (state S), which select and
+    /// poll do only after their scan, and reads the time then.
+    ///
+    /// # Errors
+    ///
+    /// When a process has ended, or does not go to sleep within a second.
+    pub fn cpu_when_asleep(&self) -> anyhow::Result<Duration> {
+        let until = Instant::now() + Duration::from_secs(1);
+        loop {
+            if self.sleeps()? {
+                let cpu = self.cpu()?;
+                // Nobody has woken up in between: then the readings belong together.
+                if self.sleeps()? && self.cpu()? == cpu {
+                    return Ok(cpu);
+                }
+            }
+            if Instant::now() > until {
+                bail!("the server still runs a second after its last answer");
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    fn sleeps(&self) -> anyhow::Result<bool> {
+        for task in &self.tasks {
+            // "tid (name) state …", and a name may hold anything.
+            let line = read(&task.join("stat"))?;
+            let state = line.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
+            if state != Some('S') {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn cpu(&self) -> anyhow::Result<Duration> {
+        let mut nanoseconds = 0;
+        for task in &self.tasks {
+            // "nanoseconds-running nanoseconds-waiting timeslices", Documentation/scheduler/sched-stats.
+            let line = read(&task.join("schedstat"))?;
+            let running = line.split_whitespace().next().and_then(|number| number.parse::<u64>().ok());
+            nanoseconds += running.with_context(|| format!("{}: no number", task.display()))?;
+        }
+        Ok(Duration::from_nanos(nanoseconds))
+    }
+
+    /// The largest resident memory that each process has had, added up. Pages that processes share
+    /// count for each.
+    ///
+    /// # Errors
+    ///
+    /// When a process has ended.
+    pub fn peak_rss_bytes(&self) -> anyhow::Result<u64> {
+        let mut kib = 0;
+        for &pid in &self.pids {
+            kib += Process::new(pid.cast_signed())?.status()?.vmhwm.unwrap_or(0);
+        }
+        Ok(kib * 1024)
+    }
+}
+
+fn read(path: &Path) -> anyhow::Result<String> {
+    fs::read_to_string(path).with_context(|| path.display().to_string())
+}

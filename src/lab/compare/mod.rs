@@ -1,0 +1,535 @@
+//! The main job: every model side by side under the same load.
+//!
+//! Noise is the difficulty. On a shared machine the same server differs by a factor of two from one
+//! second to another, and runs of seconds, one after another, compare the weather. But the noise is
+//! correlated over some tenths of a second. So all servers of a workload are started and connected
+//! first, each with a generator of its own; then they take turns in slices of some 40 ms, in random
+//! order, everybody else asleep, with the baseline's turn again and again between them. A slice is
+//! compared with the baseline's slices just before and after it, which had the same weather, and the
+//! median of these ratios is the result.
+//!
+//! The baseline runs a second time under the same conditions as any other model. That row, A/A, must
+//! come out at 1.00: how far it is from that is how far the others may be believed.
+
+pub mod meter;
+pub mod pair;
+mod table;
+
+use super::SystemCalls;
+use super::env::Environment;
+use super::load::slices::Sum;
+use super::load::{LatencyUs, NOT_FOR_CONNECTIONS};
+use super::stats::Spread;
+use crate::model::{self, Clients, Model, Runs};
+use crate::stop::Stop;
+use crate::sys::calls::Counts;
+use crate::sys::limits::Nofile;
+use anyhow::Context;
+use nix::time::{ClockId, clock_gettime};
+use pair::{Failed, Load, Measured, Pair, Pinning};
+use serde::{Serialize, Serializer};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// The model that the others are compared with.
+pub const BASELINE: &str = "epoll-level";
+
+/// So many others come between two slices of the baseline.
+const BETWEEN_BASELINES: usize = 3;
+
+/// Load at the start of a slice that is not measured: caches and batches get into their stride.
+const WARMUP: Duration = Duration::from_millis(5);
+
+/// With fewer, the interval of a median holds less than the 95 % that it promises.
+const SLICES_FOR_A_VERDICT: usize = 6;
+
+/// Other programs may keep that many processors busy before a measurement counts as disturbed.
+const QUIET_CPUS: f64 = 0.2;
+
+/// Silent connections of the workload `idle`, unless fewer are asked for or fit.
+pub const MOST_IDLE: usize = 9000;
+
+/// A load that all models get.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Workload {
+    /// As on the command line.
+    pub name: &'static str,
+    /// One line.
+    pub summary: &'static str,
+    /// Connections that ask.
+    pub active: usize,
+    /// Connections that are silent, at most.
+    pub idle: usize,
+}
+
+/// Every workload.
+pub const WORKLOADS: &[Workload] = &[
+    Workload { name: "ping", summary: "64 connections, all active", active: 64, idle: 0 },
+    Workload { name: "single", summary: "1 connection", active: 1, idle: 0 },
+    Workload {
+        name: "idle",
+        summary: "64 active connections beside many silent ones",
+        active: 64,
+        idle: MOST_IDLE,
+    },
+];
+
+/// What to compare, and how long.
+#[derive(Debug, Clone, Serialize)]
+pub struct Plan {
+    /// Loads.
+    pub workloads: Vec<Workload>,
+    /// Models; the baseline is run beside them in any case.
+    #[serde(serialize_with = "names")]
+    pub models: Vec<&'static Model>,
+    /// What ratios are taken to.
+    pub baseline: &'static str,
+    /// Slices for each model and workload.
+    pub slices: usize,
+    /// Length of a slice.
+    pub slice_ms: u64,
+    /// Bytes a request.
+    pub size_bytes: u32,
+    /// Of the bytes and of the order of turns.
+    pub seed: u64,
+    /// Processors of servers and generators.
+    pub pinning: Option<Pinning>,
+    /// This program, which is started again for each server and generator.
+    #[serde(skip)]
+    pub program: PathBuf,
+}
+
+fn names<S: Serializer>(models: &[&'static Model], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(models.iter().map(|model| model.name))
+}
+
+/// The result.
+#[derive(Debug, Clone, Serialize)]
+pub struct Comparison {
+    schema: &'static str,
+    schema_version: u32,
+    /// Interrupted before its end.
+    partial: bool,
+    /// Always `closed`: see [`load`](super::load).
+    mode: &'static str,
+    environment: Environment,
+    plan: Plan,
+    rows: Vec<Row>,
+    /// By workload: how many processors other programs kept busy while it was measured.
+    foreign_cpus: serde_json::Map<String, serde_json::Value>,
+}
+
+/// How a row came about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// With all its connections, every byte right.
+    Measured,
+    /// Not for this model, or not on this machine.
+    Skipped,
+    /// The server or a connection failed.
+    Failed,
+}
+
+/// One model under one workload.
+#[derive(Debug, Clone, Serialize)]
+pub struct Row {
+    workload: &'static str,
+    model: &'static str,
+    /// The A/A row: the baseline against itself.
+    control: bool,
+    status: Status,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    active: usize,
+    idle: usize,
+    #[serde(flatten)]
+    figures: Option<Figures>,
+}
+
+/// What was measured.
+#[derive(Debug, Clone, Serialize)]
+struct Figures {
+    /// Slices.
+    rounds: usize,
+    /// Median and quartiles over slices.
+    requests_per_s: Spread,
+    /// Requests/s to the baseline's: median and its 95 % interval, over pairs of slices.
+    ratio: Option<Spread>,
+    /// The same of server CPU a request; under 1 is better.
+    cpu_ratio: Option<Spread>,
+    /// What the two ratios show, in words.
+    verdict: &'static str,
+    /// Over all slices. Closed loop: compare within a workload only.
+    latency_us: LatencyUs,
+    /// Median over slices.
+    server_cpu_us_per_request: f64,
+    /// CPU time of the generator over elapsed time: 1, because it spins.
+    generator_cpu_share: f64,
+    /// Share of the time in which it had something to do.
+    generator_busy_share: f64,
+    syscalls_per_request: SystemCalls<f64>,
+    peak_rss_bytes: u64,
+    /// Slices in which a connection had no answer at all.
+    slices_with_a_starved_connection: usize,
+    wrong_bytes: u64,
+    lost_connections: usize,
+}
+
+/// Who wants to know how far it is.
+pub trait Watch {
+    /// A workload begins: so many servers are to be started.
+    fn workload(&mut self, workload: &Workload, servers: usize);
+    /// Something is being done; `done` of `all` slices are.
+    fn progress(&mut self, what: &str, done: usize, all: usize);
+}
+
+/// One server of a workload, and what its slices gave.
+struct Entrant {
+    model: &'static Model,
+    control: bool,
+    load: Load,
+    state: State,
+    slices: Vec<Timed>,
+}
+
+enum State {
+    Waiting,
+    Running(Box<Pair>),
+    Skipped(String),
+    Failed(String),
+}
+
+/// A slice, and its turn.
+struct Timed {
+    turn: usize,
+    measured: Measured,
+}
+
+impl Timed {
+    fn rate(&self) -> f64 {
+        self.measured.slice.answered as f64 / self.measured.slice.seconds
+    }
+
+    fn cpu_us(&self) -> f64 {
+        self.measured.server_cpu.as_secs_f64() * 1e6 / self.measured.slice.answered_in_all as f64
+    }
+}
+
+/// Compare. A readable `stop` ends it early, with what there is until then.
+///
+/// # Errors
+///
+/// When the machine does not let us measure at all. What goes wrong with a model is in its rows.
+pub fn run(plan: Plan, stop: &Stop, watch: &mut dyn Watch) -> anyhow::Result<Comparison> {
+    let environment = Environment::here();
+    let mut random = fastrand::Rng::with_seed(plan.seed);
+    let (mut rows, mut partial, mut foreign_cpus) = (Vec::new(), false, serde_json::Map::new());
+    for workload in &plan.workloads {
+        let mut entrants = entrants(&plan, workload)?;
+        watch.workload(workload, entrants.iter().filter(|e| matches!(e.state, State::Waiting)).count());
+        let outcome = start(&plan, &mut entrants, stop, watch)
+            .and_then(|()| take_turns(&plan, &mut entrants, &mut random, stop, watch));
+        match outcome {
+            Ok(foreign) => drop(foreign_cpus.insert(workload.name.to_owned(), foreign.into())),
+            Err(Failed::Interrupted) => partial = true,
+            Err(Failed::Error(error)) => return Err(error),
+        }
+        rows.extend(finish(entrants, workload));
+        if partial {
+            break;
+        }
+    }
+    let (schema, schema_version) = ("io-models/compare", 1);
+    Ok(Comparison { schema, schema_version, partial, mode: "closed", environment, plan, rows, foreign_cpus })
+}
+
+impl Comparison {
+    /// Whether it was interrupted before its end.
+    #[must_use]
+    pub fn is_partial(&self) -> bool {
+        self.partial
+    }
+
+    /// One line, when other programs disturbed the measurement.
+    #[must_use]
+    pub fn warning(&self) -> Option<String> {
+        let noisy = self.foreign_cpus.iter().filter(|(_, cpus)| cpus.as_f64() > Some(QUIET_CPUS));
+        let noisy: Vec<_> = noisy.map(|(workload, cpus)| format!("{cpus} under {workload}")).collect();
+        (!noisy.is_empty()).then(|| {
+            format!(
+                "other programs kept processors busy: {}; measure again when it is quiet",
+                noisy.join(", ")
+            )
+        })
+    }
+
+    /// One line on the rows that failed; `None` when none did.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        if !self.partial && self.rows.iter().all(|row| row.status == Status::Skipped) {
+            let why = self.rows.iter().find_map(|row| row.reason.as_deref()).unwrap_or("no workload");
+            return Some(format!("nothing could be measured: {why}"));
+        }
+        let mut failed = self.rows.iter().filter(|row| row.status == Status::Failed);
+        let first = failed.next()?;
+        let why = first.reason.as_deref().unwrap_or("for no reason given");
+        Some(match failed.count() {
+            0 => format!("{} under {} failed: {why}", first.model, first.workload),
+            more => format!("{} under {} failed: {why}; and {more} more rows", first.model, first.workload),
+        })
+    }
+}
+
+/// The servers of a workload: the baseline, its double, and the models that were asked for.
+fn entrants(plan: &Plan, workload: &Workload) -> anyhow::Result<Vec<Entrant>> {
+    let baseline = model::find(BASELINE).context("the baseline is missing from the table of models")?;
+    let mut all = vec![(baseline, false), (baseline, true)];
+    all.extend(plan.models.iter().filter(|model| model.name != BASELINE).map(|&model| (model, false)));
+    let nofile = Nofile::raise()?;
+    let mut random = fastrand::Rng::with_seed(plan.seed);
+    Ok(all
+        .into_iter()
+        .map(|(model, control)| {
+            let (idle, state) = match room(model, workload, nofile) {
+                Ok(idle) => (idle, State::Waiting),
+                Err(why) => (0, State::Skipped(why)),
+            };
+            let (size, seed) = (plan.size_bytes, random.u64(..));
+            let load = Load { active: workload.active, idle, size, seed };
+            Entrant { model, control, load, state, slices: Vec::new() }
+        })
+        .collect())
+}
+
+/// How many silent connections the model gets beside the active ones, or why it cannot take these.
+fn room(model: &Model, workload: &Workload, nofile: Nofile) -> Result<usize, String> {
+    let descriptors = usize::try_from(nofile.soft).unwrap_or(usize::MAX).saturating_sub(NOT_FOR_CONNECTIONS);
+    let mut limits = vec![(descriptors, format!("the descriptor limit: {nofile}"))];
+    match model.clients {
+        Clients::One => limits.push((1, "one client at a time".to_owned())),
+        Clients::UpTo { most, because } => limits.push((most, because.to_owned())),
+        Clients::Descriptors => {}
+    }
+    if model.runs == Runs::Processes {
+        limits.extend(processes().map(|most| (most, "the limit on processes (pids.max)".to_owned())));
+    }
+    let (most, because) = limits.into_iter().min().unwrap_or_default();
+    let wants = workload.active + usize::from(workload.idle > 0);
+    if wants > most {
+        return Err(format!("at most {most} ({because}), and {wants} are needed"));
+    }
+    Ok(workload.idle.min(most - workload.active))
+}
+
+/// How many more processes this control group may have, if it says so; a few are left for others.
+fn processes() -> Option<usize> {
+    let group = std::fs::read_to_string("/proc/self/cgroup").ok()?;
+    let group = group.lines().find_map(|line| line.strip_prefix("0::"))?;
+    let number = |file: &str| -> Option<usize> {
+        std::fs::read_to_string(format!("/sys/fs/cgroup{group}/{file}")).ok()?.trim().parse().ok()
+    };
+    Some(number("pids.max")?.saturating_sub(number("pids.current")? + NOT_FOR_CONNECTIONS))
+}
+
+/// Start every server of the workload, and connect its generator.
+fn start(plan: &Plan, entrants: &mut [Entrant], stop: &Stop, watch: &mut dyn Watch) -> Result<(), Failed> {
+    for entrant in entrants.iter_mut().filter(|entrant| matches!(entrant.state, State::Waiting)) {
+        watch.progress(&format!("starting {}", entrant.model.name), 0, 1);
+        entrant.state = match Pair::start(&plan.program, entrant.model, entrant.load, plan.pinning, stop) {
+            Ok(pair) => State::Running(Box::new(pair)),
+            Err(Failed::Error(error)) => State::Failed(format!("{error:#}")),
+            Err(Failed::Interrupted) => return Err(Failed::Interrupted),
+        };
+    }
+    Ok(())
+}
+
+/// Measure: in each round one slice of every model, in random order, and the baseline before each
+/// third of them. Returns how many processors others kept busy meanwhile.
+fn take_turns(
+    plan: &Plan,
+    entrants: &mut [Entrant],
+    random: &mut fastrand::Rng,
+    stop: &Stop,
+    watch: &mut dyn Watch,
+) -> Result<f64, Failed> {
+    let (started, busy_before, mut ours) = (Instant::now(), meter::machine_busy()?, Duration::ZERO);
+    let (mut turn, slice, own_before) = (0, Duration::from_millis(plan.slice_ms), own_cpu()?);
+    for round in 0..plan.slices {
+        watch.progress("measuring", round, plan.slices);
+        let mut others: Vec<usize> = (1..entrants.len()).collect();
+        random.shuffle(&mut others);
+        let baseline_first = |group: &[usize]| std::iter::once(0).chain(group.to_vec());
+        for i in others.chunks(BETWEEN_BASELINES).flat_map(baseline_first) {
+            turn += 1;
+            ours += entrants[i].take_turn(turn, slice, stop)?;
+        }
+    }
+    // The last slices want a neighbour, too.
+    ours += entrants[0].take_turn(turn + 1, slice, stop)?;
+    ours += own_cpu()?.saturating_sub(own_before);
+    let all = meter::machine_busy()?.saturating_sub(busy_before);
+    let foreign = all.saturating_sub(ours).as_secs_f64() / started.elapsed().as_secs_f64();
+    Ok((foreign * 100.0).round() / 100.0)
+}
+
+impl Entrant {
+    /// One slice. Returns the CPU time that server and generator had for it.
+    fn take_turn(&mut self, turn: usize, slice: Duration, stop: &Stop) -> Result<Duration, Failed> {
+        let State::Running(pair) = &mut self.state else { return Ok(Duration::ZERO) };
+        match pair.slice(WARMUP, slice, stop) {
+            Ok(measured) if measured.slice.lost == 0 => {
+                let cpu = measured.server_cpu + Duration::from_secs_f64(measured.slice.cpu_in_all_s);
+                self.slices.push(Timed { turn, measured });
+                return Ok(cpu);
+            }
+            Ok(_) => self.state = State::Failed(pair.reason_of_loss()),
+            Err(Failed::Error(error)) => self.state = State::Failed(pair.explain(error)),
+            Err(Failed::Interrupted) => return Err(Failed::Interrupted),
+        }
+        Ok(Duration::ZERO)
+    }
+}
+
+/// CPU time of this process.
+fn own_cpu() -> anyhow::Result<Duration> {
+    Ok(clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID)?.into())
+}
+
+/// End all servers of a workload, and make the rows.
+fn finish(entrants: Vec<Entrant>, workload: &Workload) -> Vec<Row> {
+    let baseline: Vec<_> = entrants[0].slices.iter().map(|s| (s.turn, s.rate(), s.cpu_us())).collect();
+    let mut rows: Vec<_> = entrants.into_iter().map(|entrant| entrant.finish(workload, &baseline)).collect();
+    let control = rows.iter().find(|row| row.control).and_then(|row| row.figures.clone());
+    for row in &mut rows {
+        let is_baseline = row.model == BASELINE && !row.control;
+        if let Some(figures) = &mut row.figures {
+            figures.verdict = match (&control, is_baseline, row.control) {
+                (_, true, _) => "the baseline",
+                (_, _, true) => "the noise",
+                (Some(control), ..) => figures.verdict(control),
+                (None, ..) => "no A/A row to judge by",
+            };
+        }
+    }
+    rows
+}
+
+impl Entrant {
+    fn finish(self, workload: &Workload, baseline: &[(usize, f64, f64)]) -> Row {
+        let is_baseline = self.model.name == BASELINE && !self.control;
+        let Entrant { model, control, load, state, slices } = self;
+        let row = |status, reason, figures| Row {
+            workload: workload.name,
+            model: model.name,
+            control,
+            status,
+            reason,
+            active: load.active,
+            idle: load.idle,
+            figures,
+        };
+        let mut pair = match state {
+            State::Running(pair) if !slices.is_empty() => pair,
+            State::Running(_) | State::Waiting => {
+                let why = "interrupted before its first slice".to_owned();
+                return row(Status::Skipped, Some(why), None);
+            }
+            State::Skipped(why) => return row(Status::Skipped, Some(why), None),
+            State::Failed(why) => return row(Status::Failed, Some(why), None),
+        };
+        let figures = pair.sum().and_then(|(sum, rss)| {
+            pair.end()?;
+            let mut figures = Figures::of(&slices, &sum, rss, baseline).context("no slices")?;
+            if is_baseline {
+                // Not measured: what it is the baseline of.
+                (figures.ratio, figures.cpu_ratio) = (Some(Spread::ONE), Some(Spread::ONE));
+            }
+            Ok(figures)
+        });
+        match figures {
+            Ok(figures) => row(Status::Measured, None, Some(figures)),
+            Err(error) => row(Status::Failed, Some(format!("{error:#}")), None),
+        }
+    }
+}
+
+impl Figures {
+    /// What may be said of a model. A difference is shown when the interval of its ratio has nothing in
+    /// common with that of the A/A row, widened to hold 1: two processes of the same program differ by
+    /// a percent too, for reasons such as where their memory happens to lie.
+    fn verdict(&self, control: &Figures) -> &'static str {
+        if self.rounds.min(control.rounds) < SLICES_FOR_A_VERDICT {
+            return "too few slices for a verdict";
+        }
+        let differs = |ratio: Option<Spread>, noise: Option<Spread>| match (ratio, noise) {
+            (Some(ratio), Some(noise)) if ratio.low > noise.high.max(1.0) => Some(true),
+            (Some(ratio), Some(noise)) if ratio.high < noise.low.min(1.0) => Some(false),
+            _ => None,
+        };
+        match (differs(self.ratio, control.ratio), differs(self.cpu_ratio, control.cpu_ratio)) {
+            (None, None) => "no difference shown",
+            (Some(true), None) => "faster",
+            (Some(false), None) => "slower",
+            (None, Some(true)) => "more CPU",
+            (None, Some(false)) => "less CPU",
+            (Some(true), Some(true)) => "faster, more CPU",
+            (Some(true), Some(false)) => "faster, less CPU",
+            (Some(false), Some(true)) => "slower, more CPU",
+            (Some(false), Some(false)) => "slower, less CPU",
+        }
+    }
+
+    fn of(
+        slices: &[Timed],
+        sum: &Sum,
+        peak_rss_bytes: u64,
+        baseline: &[(usize, f64, f64)],
+    ) -> Option<Figures> {
+        let of = |value: fn(&Timed) -> f64| slices.iter().map(value).collect::<Vec<_>>();
+        // To the baseline's slices just before and just after.
+        let paired = |value: fn(&Timed) -> f64, baseline_value: fn(&(usize, f64, f64)) -> f64| {
+            let ratios = slices.iter().filter_map(|slice| {
+                let after = baseline.partition_point(|&(turn, ..)| turn < slice.turn);
+                let beside = &baseline[after.saturating_sub(1)..baseline.len().min(after + 1)];
+                let mut near = beside
+                    .iter()
+                    .filter(|(turn, ..)| turn.abs_diff(slice.turn) <= BETWEEN_BASELINES + 1)
+                    .map(baseline_value);
+                let before = near.next()?;
+                // The geometric mean: the arithmetic one is pulled up by noise, and ratios to it down.
+                let mean = near.next().map_or(before, |after| (before * after).sqrt());
+                mean.is_normal().then(|| value(slice) / mean)
+            });
+            Spread::of_median(&ratios.collect::<Vec<_>>())
+        };
+        let (ratio, cpu_ratio) =
+            (paired(Timed::rate, |&(_, rate, _)| rate), paired(Timed::cpu_us, |&(.., cpu)| cpu));
+        let (mut calls, mut requests) = (Counts::default(), 0);
+        let (mut seconds, mut busy, mut cpu) = (0.0, 0.0, 0.0);
+        for Measured { slice, calls: more, .. } in slices.iter().map(|slice| &slice.measured) {
+            calls.add(more);
+            requests += slice.answered_in_all;
+            seconds += slice.seconds;
+            busy += slice.busy_s;
+            cpu += slice.cpu_s;
+        }
+        Some(Figures {
+            rounds: slices.len(),
+            requests_per_s: Spread::quartiles(&of(Timed::rate))?,
+            ratio,
+            cpu_ratio,
+            verdict: "",
+            latency_us: sum.latency_us,
+            server_cpu_us_per_request: Spread::quartiles(&of(Timed::cpu_us))?.median,
+            generator_cpu_share: cpu / seconds,
+            generator_busy_share: busy / seconds,
+            syscalls_per_request: SystemCalls::per_request(&calls, requests),
+            peak_rss_bytes,
+            slices_with_a_starved_connection: slices.iter().filter(|s| s.measured.slice.fewest == 0).count(),
+            wrong_bytes: sum.wrong_bytes,
+            lost_connections: sum.lost,
+        })
+    }
+}

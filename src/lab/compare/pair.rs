@@ -1,0 +1,326 @@
+//! A server and the generator that is connected to it: two processes of this program.
+
+use super::meter::{CallCounter, Tree};
+use crate::lab::load::engine::LONGEST_DRAIN;
+use crate::lab::load::slices::{Order, Ready, Slice, Sum};
+use crate::model::Model;
+use crate::stop::Stop;
+use crate::sys::affinity;
+use crate::sys::calls::Counts;
+use crate::sys::limits::Nofile;
+use crate::sys::poll::{PollFlags, PollSet};
+use anyhow::{Context, anyhow, bail};
+use serde::de::DeserializeOwned;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long a server may take to listen, or a process to end.
+const START_OR_END: Duration = Duration::from_secs(10);
+/// How long a generator may take to open its connections.
+const OPEN: Duration = Duration::from_secs(120);
+/// How long a slice may take beyond its length: the last answers, and the other end of the pipe.
+const SLICE_EXTRA: Duration = LONGEST_DRAIN.saturating_add(Duration::from_secs(10));
+
+/// Which processors the two are pinned to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Pinning {
+    /// The server's.
+    pub server_cpu: usize,
+    /// The generator's.
+    pub generator_cpu: usize,
+}
+
+impl Pinning {
+    /// Two of the processors that this process may use, of different cores where there are; `None`
+    /// where there is only one.
+    #[must_use]
+    pub fn choose() -> Option<Pinning> {
+        let allowed = affinity::allowed().ok()?;
+        let (&server_cpu, others) = allowed.split_first()?;
+        let core = |cpu: usize| {
+            std::fs::read_to_string(format!("/sys/devices/system/cpu/cpu{cpu}/topology/core_cpus_list")).ok()
+        };
+        let other_core = others.iter().find(|&&cpu| core(cpu) != core(server_cpu));
+        let generator_cpu = *other_core.or(others.first())?;
+        Some(Pinning { server_cpu, generator_cpu })
+    }
+}
+
+/// Why an order was not carried out.
+#[derive(Debug)]
+pub enum Failed {
+    /// Somebody pressed Ctrl-C.
+    Interrupted,
+    /// The server or the generator did not do what it should.
+    Error(anyhow::Error),
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Failed {
+    fn from(error: E) -> Self {
+        Failed::Error(error.into())
+    }
+}
+
+/// What a slice gave.
+#[derive(Debug)]
+pub struct Measured {
+    /// The generator's view.
+    pub slice: Slice,
+    /// CPU time of the server in the whole slice, with warm-up and last answers.
+    pub server_cpu: Duration,
+    /// Its system calls in the same time.
+    pub calls: Counts,
+}
+
+/// A server and its generator, connected, asleep.
+#[derive(Debug)]
+pub struct Pair {
+    server: Process,
+    generator: Process,
+    orders: ChildStdin,
+    answers: BufReader<ChildStdout>,
+    counter: CallCounter,
+    tree: Tree,
+    /// What the server says: kept open, because it reports at its end.
+    _report: BufReader<ChildStdout>,
+    /// An order to which the answer has not been read, because somebody said stop.
+    unanswered: bool,
+}
+
+/// The load: connections that ask, connections that are silent, bytes a request, and their seed.
+#[derive(Debug, Clone, Copy)]
+pub struct Load {
+    /// Connections that ask.
+    pub active: usize,
+    /// Connections that are silent.
+    pub idle: usize,
+    /// Bytes a request.
+    pub size: u32,
+    /// Of the bytes.
+    pub seed: u64,
+}
+
+impl Pair {
+    /// Start both, and open all connections.
+    ///
+    /// # Errors
+    ///
+    /// When one of them does not start, or a connection is lost at once.
+    pub fn start(
+        program: &Path,
+        model: &Model,
+        load: Load,
+        pinning: Option<Pinning>,
+        stop: &Stop,
+    ) -> Result<Pair, Failed> {
+        let counter = CallCounter::new()?;
+        let mut server = Command::new(program);
+        server.args(["serve", model.name, "--with-parent", &std::process::id().to_string()]);
+        server.arg("--count-into-stdin").stdin(counter.for_server()?).stdout(Stdio::piped());
+        let mut server = Process::start(server, pinning.map(|pinning| pinning.server_cpu))?;
+        let mut said = BufReader::new(server.0.stdout.take().context("the server has no output")?);
+        let line = read_line(&mut said, START_OR_END, Some(stop), "the server to listen")?;
+        let addr = line.strip_prefix("listening on ").context(format!("the server said {line:?}"))?;
+        let addr: SocketAddr = addr.trim().parse()?;
+
+        let mut generator = Command::new(program);
+        let Load { active, idle, size, seed } = load;
+        generator.args(["load", &addr.to_string(), "--follow-orders", &idle.to_string()]);
+        generator.args(["-c", &active.to_string(), "-s", &size.to_string(), "--seed", &seed.to_string()]);
+        generator.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut generator = Process::start(generator, pinning.map(|pinning| pinning.generator_cpu))?;
+        let orders = generator.0.stdin.take().context("the generator has no input")?;
+        let answers = generator.0.stdout.take().context("the generator has no output")?;
+        let mut answers = BufReader::new(answers);
+        let what = "the generator to open its connections";
+        let ready: Ready = match read_answer(&mut answers, OPEN, Some(stop), what) {
+            Err(Failed::Error(error)) => return Err(generator.last_words(error).into()),
+            ready => ready?,
+        };
+        if ready.lost > 0 {
+            let (lost, all, why) = (ready.lost, active + idle, ready.reason.unwrap_or_default());
+            let what = format!("{lost} of {all} connections were lost at once; the first: {why}");
+            return Err(Failed::Error(anyhow!(what)));
+        }
+        // Every client has been answered, so the server has all processes that it will have.
+        let tree = Tree::of(server.0.id())?;
+        Ok(Pair { server, generator, orders, answers, counter, tree, _report: said, unanswered: false })
+    }
+
+    /// Run one slice. Both sleep before and after it.
+    ///
+    /// # Errors
+    ///
+    /// When the server or the generator has ended, or does not answer.
+    pub fn slice(&mut self, warmup: Duration, slice: Duration, stop: &Stop) -> Result<Measured, Failed> {
+        let cpu_before = self.tree.cpu_when_asleep()?;
+        let calls_before = self.counter.counts()?;
+        let us = |time: Duration| time.as_micros() as u64;
+        self.order(Order::Slice { warmup_us: us(warmup), slice_us: us(slice) })?;
+        let limit = warmup + slice + SLICE_EXTRA;
+        self.unanswered = true;
+        let slice: Slice = read_answer(&mut self.answers, limit, Some(stop), "the end of a slice")?;
+        self.unanswered = false;
+        let server_cpu = self.tree.cpu_when_asleep()?.saturating_sub(cpu_before);
+        let calls = self.counter.counts()?.since(&calls_before);
+        Ok(Measured { slice, server_cpu, calls })
+    }
+
+    /// What all slices gave together, and the server's peak memory in bytes.
+    ///
+    /// # Errors
+    ///
+    /// When the server or the generator has ended.
+    pub fn sum(&mut self) -> anyhow::Result<(Sum, u64)> {
+        Ok((self.ask_sum()?, self.tree.peak_rss_bytes()?))
+    }
+
+    fn ask_sum(&mut self) -> anyhow::Result<Sum> {
+        let read = |answers: &mut _, what| match read_answer(answers, SLICE_EXTRA, None, what) {
+            Ok(answer) => Ok(answer),
+            Err(Failed::Error(error)) => Err(error),
+            Err(Failed::Interrupted) => bail!("interrupted"),
+        };
+        if std::mem::take(&mut self.unanswered) {
+            let _cut_short: serde_json::Value = read(&mut self.answers, "the end of a slice")?;
+        }
+        self.order(Order::Sum)?;
+        Ok(serde_json::from_value(read(&mut self.answers, "the sum of all slices")?)?)
+    }
+
+    /// Why connections were lost, and how many bytes were wrong.
+    pub fn reason_of_loss(&mut self) -> String {
+        match self.ask_sum() {
+            Ok(Sum { lost, wrong_bytes, reason, .. }) => {
+                let first = reason.unwrap_or_default();
+                format!("{lost} connections lost, {wrong_bytes} wrong bytes; the first: {first}")
+            }
+            Err(error) => format!("connections lost, and then: {:#}", self.generator.last_words(error)),
+        }
+    }
+
+    /// `error`, and what the generator said before it ended.
+    pub fn explain(&mut self, error: anyhow::Error) -> String {
+        format!("{:#}", self.generator.last_words(error))
+    }
+
+    fn order(&mut self, order: Order) -> anyhow::Result<()> {
+        serde_json::to_writer(&mut self.orders, &order).context("the generator has ended")?;
+        self.orders.write_all(b"\n").context("the generator has ended")
+    }
+
+    /// End both: the generator first, so that the server sees its clients go.
+    ///
+    /// # Errors
+    ///
+    /// When the server does not end as it should, with exit code 0.
+    pub fn end(mut self) -> anyhow::Result<()> {
+        drop(self.orders);
+        self.generator.wait("the generator")?;
+        self.server.terminate()?;
+        self.server.wait("the server")
+    }
+}
+
+/// A child that does not outlive this value.
+#[derive(Debug)]
+struct Process(Child);
+
+impl Process {
+    fn start(mut command: Command, cpu: Option<usize>) -> anyhow::Result<Process> {
+        // In a process group of its own, or Ctrl-C would reach it before us; and by its name, because
+        // the program is started through a link in /proc.
+        let child = command.process_group(0).arg0("io-models").spawn().with_context(|| {
+            let limit = Nofile::current().map_or_else(|why| why.to_string(), |limit| limit.to_string());
+            format!("cannot start this program again ({limit})")
+        })?;
+        let process = Process(child);
+        if let Some(cpu) = cpu {
+            affinity::pin(process.0.id(), cpu)?;
+        }
+        Ok(process)
+    }
+
+    /// `error` and the last line that the process wrote to standard error. It is ended for that.
+    fn last_words(&mut self, error: anyhow::Error) -> anyhow::Error {
+        self.0.kill().ok();
+        self.0.wait().ok();
+        let mut said = String::new();
+        if let Some(mut stderr) = self.0.stderr.take() {
+            stderr.read_to_string(&mut said).ok();
+        }
+        match said.lines().last() {
+            Some(line) => anyhow!("{error:#}: {}", line.trim_start_matches("io-models: ")),
+            None => error,
+        }
+    }
+
+    fn terminate(&self) -> anyhow::Result<()> {
+        use crate::sys::{fork, signal::Signal};
+        Ok(fork::kill(fork::Pid::from_raw(self.0.id().cast_signed()), Signal::SIGTERM)?)
+    }
+
+    fn wait(&mut self, who: &str) -> anyhow::Result<()> {
+        let until = Instant::now() + START_OR_END;
+        loop {
+            if let Some(status) = self.0.try_wait()? {
+                if status.success() {
+                    return Ok(());
+                }
+                bail!("{who} ended with {status}");
+            }
+            if Instant::now() > until {
+                bail!("{who} did not end within {} s", START_OR_END.as_secs());
+            }
+            std::thread::sleep(Duration::from_micros(200));
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Both are harmless when the process has ended and been waited for.
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+fn read_answer<T: DeserializeOwned>(
+    from: &mut BufReader<ChildStdout>,
+    limit: Duration,
+    stop: Option<&Stop>,
+    what: &str,
+) -> Result<T, Failed> {
+    let line = read_line(from, limit, stop, what)?;
+    Ok(serde_json::from_str(&line).with_context(|| format!("waiting for {what}: got {line:?}"))?)
+}
+
+/// A line, within a time limit, unless somebody says stop.
+fn read_line(
+    from: &mut BufReader<ChildStdout>,
+    limit: Duration,
+    stop: Option<&Stop>,
+    what: &str,
+) -> Result<String, Failed> {
+    let mut set = PollSet::new();
+    set.push(from.get_ref().as_fd(), PollFlags::POLLIN);
+    let stop = stop.map(|stop| set.push(stop, PollFlags::POLLIN));
+    if set.wait(Some(limit))? == 0 {
+        return Err(anyhow!("waited {} s for {what}", limit.as_secs()).into());
+    }
+    if stop.is_some_and(|slot| !set.revents(slot).is_empty()) {
+        return Err(Failed::Interrupted);
+    }
+    let mut line = String::new();
+    // A line is short and written at once, so what is readable is one.
+    from.read_line(&mut line)?;
+    if line.is_empty() {
+        return Err(anyhow!("it ended while we waited for {what}").into());
+    }
+    Ok(line)
+}
