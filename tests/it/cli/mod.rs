@@ -1,0 +1,46 @@
+//! The command line: exit codes, and one line on standard error.
+
+mod serve;
+
+use assert_cmd::Command;
+
+/// The program, without colours and with a limit on its life.
+pub(crate) fn io_models() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_io-models"));
+    command.timeout(crate::support::DEADLINE).env("NO_COLOR", "1");
+    command
+}
+
+/// Run with `args`, which must fail with `code` and one line on standard error, which is returned.
+#[track_caller]
+pub(crate) fn fails(args: &[&str], code: i32) -> String {
+    one_line(io_models().args(args), code)
+}
+
+#[track_caller]
+pub(crate) fn one_line(command: &mut Command, code: i32) -> String {
+    let output = command.assert().code(code).get_output().clone();
+    assert!(output.stdout.is_empty(), "standard output: {:?}", String::from_utf8_lossy(&output.stdout));
+    let complaint = String::from_utf8(output.stderr).expect("standard error is text");
+    assert_eq!(complaint.matches('\n').count(), 1, "not one line: {complaint:?}");
+    assert!(complaint.starts_with("io-models: "), "{complaint:?} does not say who complains");
+    complaint
+}
+
+#[test]
+fn help_and_version_are_results() {
+    for (args, expected) in
+        [(&["--help"][..], "Usage"), (&["--version"], "io-models "), (&["serve", "--help"], "epoll-edge")]
+    {
+        let output = io_models().args(args).assert().code(0).get_output().clone();
+        let said = String::from_utf8(output.stdout).expect("help is text");
+        assert!(said.contains(expected), "{args:?}: no {expected:?} in {said}");
+        assert!(output.stderr.is_empty(), "{args:?} complains");
+    }
+}
+
+#[test]
+fn no_command_and_an_unknown_one_are_bad_usage() {
+    io_models().assert().code(2);
+    assert!(fails(&["nonsense"], 2).contains("nonsense"));
+}

@@ -1,0 +1,196 @@
+//! The result, as data and as text.
+
+use super::{compare, comparison, row, rows};
+use crate::load::program::{Program, io_models_with_descriptors};
+use serde_json::Value;
+
+/// For tests that ask for figures: on a busy machine a server may get no processor for tens of
+/// milliseconds, and a shorter slice has no answer in it.
+const LONG: &str = "--slices 3 --slice-ms 40";
+
+const SHORT: &str = "--slices 3 --slice-ms 10";
+
+/// A row without trouble.
+#[track_caller]
+fn is_measured(row: &Value) {
+    assert_eq!(row["status"], "measured", "{row:#}");
+    assert_eq!(row.get("reason"), None, "{row:#}");
+    assert!(row["rounds"].as_u64() >= Some(3), "{row:#}");
+    assert_eq!((&row["lost_connections"], &row["wrong_bytes"]), (&0.into(), &0.into()), "{row:#}");
+}
+
+/// A measured row has every figure, and the figures make sense.
+#[track_caller]
+fn has_every_figure(row: &Value) {
+    is_measured(row);
+    let number = |path: &str| {
+        let value = row.pointer(path).and_then(Value::as_f64);
+        value.unwrap_or_else(|| panic!("no number {path}: {row:#}"))
+    };
+    let in_order = |path: &str, names: &[&str]| {
+        let values: Vec<_> = names.iter().map(|name| number(&format!("{path}/{name}"))).collect();
+        assert!(values.is_sorted() && values[0] >= 0.0, "{path} is {values:?}: {row:#}");
+        values[0]
+    };
+    in_order("/requests_per_s", &["low", "median", "high"]);
+    assert!(number("/requests_per_s/median") > 0.0, "{row:#}");
+    in_order("/ratio", &["low", "median", "high"]);
+    in_order("/cpu_ratio", &["low", "median", "high"]);
+    assert!(in_order("/latency_us", &["p50", "p90", "p99", "p99_9", "max"]) > 0.0, "{row:#}");
+    assert!(number("/server_cpu_us_per_request") > 0.0, "{row:#}");
+    assert!(number("/generator_cpu_share") > 0.0, "{row:#}");
+    assert!((0.0..=1.0).contains(&number("/generator_busy_share")), "{row:#}");
+    // A recv and a send each, and a wait that several may share.
+    let calls = number("/syscalls_per_request/total");
+    assert!((1.9..4.0).contains(&calls), "{row:#}");
+    let by_name = row["syscalls_per_request"]["by_name"].as_object().expect("names of calls");
+    let sum: f64 = by_name.values().filter_map(Value::as_f64).sum();
+    assert!((sum - calls).abs() < 0.01, "{sum} in all: {row:#}");
+    // Between what no process is smaller than and what none of these servers needs.
+    assert!((100e3..1e9).contains(&number("/peak_rss_bytes")), "{row:#}");
+    assert!(number("/active") >= 1.0, "{row:#}");
+    number("/idle");
+}
+
+#[test]
+fn the_json_has_every_row_and_every_figure() {
+    let ended = compare(&format!("{LONG} --workloads ping,single --models poll,blocking --json"));
+    let comparison = comparison(ended.exits(0));
+    assert_eq!(comparison["partial"], false);
+    let environment = &comparison["environment"];
+    for name in ["kernel", "machine", "cpus_allowed", "rlimit_nofile_soft", "sysctls", "commit", "command"] {
+        assert!(!environment[name].is_null(), "{name}: {environment:#}");
+    }
+    let plan = &comparison["plan"];
+    assert_eq!((&plan["slices"], &plan["slice_ms"]), (&3.into(), &40.into()), "{plan:#}");
+    assert_eq!(plan["baseline"], "epoll-level", "{plan:#}");
+    assert_eq!(plan["models"], serde_json::json!(["poll", "blocking"]), "{plan:#}");
+    assert_eq!(plan["workloads"][0]["name"], "ping", "{plan:#}");
+    assert_eq!(plan["workloads"][1]["name"], "single", "{plan:#}");
+
+    assert_eq!(rows(&comparison).len(), 8, "baseline, control and two models each: {comparison:#}");
+    for workload in ["ping", "single"] {
+        let baseline = row(&comparison, workload, "epoll-level", false);
+        has_every_figure(baseline);
+        assert_eq!(baseline["ratio"], serde_json::json!({"median": 1.0, "low": 1.0, "high": 1.0}));
+        has_every_figure(row(&comparison, workload, "epoll-level", true));
+        has_every_figure(row(&comparison, workload, "poll", false));
+    }
+    has_every_figure(row(&comparison, "single", "blocking", false));
+    for (workload, active) in [("ping", 64), ("single", 1)] {
+        let poll = row(&comparison, workload, "poll", false);
+        assert_eq!((&poll["active"], &poll["idle"]), (&active.into(), &0.into()), "{poll:#}");
+    }
+}
+
+#[test]
+fn a_model_that_cannot_take_a_workload_is_skipped_and_says_why() {
+    let ended = compare(&format!("{SHORT} --workloads ping --models blocking --json"));
+    let comparison = comparison(ended.exits(0));
+    let blocking = row(&comparison, "ping", "blocking", false);
+    assert_eq!(blocking["status"], "skipped");
+    let reason = blocking["reason"].as_str().expect("a reason");
+    assert!(reason.contains("one client at a time") && reason.contains("64"), "{reason}");
+    assert_eq!(blocking.get("requests_per_s"), None, "nothing was measured: {blocking:#}");
+}
+
+#[test]
+fn every_model_is_measured_where_it_can_be() {
+    let ended = compare(&format!("{LONG} --workloads single --json"));
+    let comparison = comparison(ended.exits(0));
+    for model in io_models::model::ALL {
+        has_every_figure(row(&comparison, "single", model.name, false));
+    }
+    assert_eq!(rows(&comparison).len(), io_models::model::ALL.len() + 1);
+}
+
+#[test]
+fn silent_connections_are_as_many_as_the_descriptors_allow() {
+    let line = format!("compare {SHORT} --workloads idle --models epoll-edge,fork --json");
+    let ended = Program::spawn(io_models_with_descriptors(256, &line)).end();
+    let comparison = comparison(ended.exits(0));
+    assert_eq!(comparison["environment"]["rlimit_nofile_soft"], 256);
+    for row in rows(&comparison) {
+        is_measured(row);
+        assert_eq!(row["active"], 64, "{row:#}");
+        let idle = row["idle"].as_u64().expect("a number");
+        assert!((100..256 - 64).contains(&idle), "{row:#}");
+    }
+    assert_eq!(rows(&comparison).len(), 4);
+}
+
+#[test]
+fn with_fewer_descriptors_than_active_connections_rows_are_skipped_and_say_why() {
+    let line = format!("compare {SHORT} --workloads ping,single --models poll --json");
+    let ended = Program::spawn(io_models_with_descriptors(64, &line)).end();
+    let comparison = comparison(ended.exits(0));
+    for (model, control) in [("epoll-level", false), ("epoll-level", true), ("poll", false)] {
+        let ping = row(&comparison, "ping", model, control);
+        assert_eq!(ping["status"], "skipped", "{ping:#}");
+        assert!(ping["reason"].as_str().is_some_and(|why| why.contains("descriptor limit")), "{ping:#}");
+        is_measured(row(&comparison, "single", model, control));
+    }
+}
+
+#[test]
+fn without_pinning_it_works_and_says_so() {
+    let ended = compare(&format!("{SHORT} --workloads single --models epoll-level --no-pin --json"));
+    let comparison = comparison(ended.exits(0));
+    assert_eq!(comparison["plan"]["pinning"], Value::Null);
+    is_measured(row(&comparison, "single", "epoll-level", false));
+    assert_eq!(rows(&comparison).len(), 2, "the baseline is not run a third time");
+}
+
+#[test]
+fn the_text_is_a_markdown_table_for_each_workload_with_the_baseline_against_itself() {
+    let ended = compare(&format!("{SHORT} --workloads ping,single --models blocking"));
+    let text = &ended.exits(0).stdout;
+    assert!(!text.contains('\x1b'), "{text:?}");
+    let lines: Vec<_> = text.lines().collect();
+    for workload in ["ping: ", "single: "] {
+        let title = lines.iter().position(|line| line.starts_with(workload)).expect(workload);
+        let table: Vec<_> =
+            lines[title + 1..].iter().skip_while(|l| l.is_empty()).take_while(|l| !l.is_empty()).collect();
+        assert_eq!(table.len(), 5, "head, rule, baseline, A/A, blocking: {text}");
+        let columns = |line: &str| line.matches('|').count();
+        assert!(table.iter().all(|line| line.starts_with('|') && line.ends_with('|')), "{text}");
+        assert!(table.iter().all(|line| columns(line) == columns(table[0])), "{text}");
+        assert!(table[1].chars().all(|c| "|-: ".contains(c)), "{text}");
+        assert!(table[0].contains("requests/s") && table[0].contains("µs"), "{text}");
+        assert!(table[2].starts_with("| epoll-level ") && table[2].contains("the baseline"), "{text}");
+        assert!(table[3].starts_with("| epoll-level (A/A) "), "{text}");
+        assert!(table[4].starts_with("| blocking "), "{text}");
+    }
+    assert!(text.contains("skipped: at most 1 (one client at a time)"), "{text}");
+    assert!(text.contains("Closed loop, 64 bytes a request, 3 slices of 10 ms"), "{text}");
+    assert!(text.contains("Linux "), "the environment: {text}");
+
+    // And on standard error one plain line for each workload, nothing animated.
+    assert!(!ended.stderr.contains('\x1b'), "{:?}", ended.stderr);
+    let progress: Vec<_> = ended.stderr.lines().filter(|line| !line.contains("warning: ")).collect();
+    assert_eq!(progress.len(), 2, "{progress:?}");
+    assert!(progress[0].starts_with("ping: ") && progress[1].starts_with("single: "), "{progress:?}");
+}
+
+#[test]
+fn quiet_means_that_standard_error_is_empty() {
+    let ended = compare("--slices 1 --slice-ms 1 --workloads single --models epoll-level --quiet");
+    assert_eq!(ended.exits(0).stderr, "");
+    assert!(ended.stdout.contains("| epoll-level (A/A) "), "{}", ended.stdout);
+}
+
+#[test]
+fn one_slice_of_one_millisecond_is_enough_for_a_row() {
+    let ended = compare("--slices 1 --slice-ms 1 --workloads single --models poll --json");
+    let comparison = comparison(ended.exits(0));
+    assert_eq!(row(&comparison, "single", "poll", false)["rounds"], 1);
+}
+
+#[test]
+fn large_requests_are_measured_too() {
+    let ended = compare(&format!("{SHORT} --workloads single --models select -s 100000 --json"));
+    let comparison = comparison(ended.exits(0));
+    assert_eq!(comparison["plan"]["size_bytes"], 100_000);
+    let select = row(&comparison, "single", "select", false);
+    assert_eq!((&select["status"], &select["wrong_bytes"]), (&"measured".into(), &0.into()), "{select:#}");
+}

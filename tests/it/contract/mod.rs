@@ -1,0 +1,5 @@
+//! What every model owes its clients, whatever it is made of.
+
+mod bytes;
+mod clients;
+mod end;

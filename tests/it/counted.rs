@@ -1,0 +1,109 @@
+//! The calls that the program counts are the calls that strace(1) sees.
+//!
+//! strace also sees what the loader, the runtime and the C library do, which is not counted. That
+//! does not depend on clients: so the difference must be the same with clients as without.
+
+use crate::support::{
+    Report, Server, all_models_at_once, ask, children, connect, end_writing, is_idle, one_at_a_time,
+    read_to_end, wait_until,
+};
+use io_models::model::Model;
+use io_models::sys::calls::Call;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+const CLIENTS: usize = 20;
+const REQUESTS: usize = 25;
+
+type Counts = BTreeMap<String, u64>;
+
+#[test]
+fn counted_calls_are_those_that_strace_sees() {
+    if let Err(why) = strace_works() {
+        eprintln!("skipped: {why}");
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder for tables");
+    all_models_at_once(|model| {
+        let (quiet, _) = uncounted(model, &folder.path().join(format!("{}-quiet", model.name)), |_| {});
+        let (busy, report) =
+            uncounted(model, &folder.path().join(format!("{}-busy", model.name)), |server| {
+                talk(model, server)
+            });
+        let bytes = (CLIENTS * REQUESTS * 5) as u64;
+        assert_eq!(report.totals(), (CLIENTS as u64, bytes, bytes));
+        let differences: Vec<_> = Call::ALL
+            .iter()
+            .map(|call| (call.name(), quiet[call.name()], busy[call.name()]))
+            .filter(|(_, quiet, busy)| quiet != busy)
+            .collect();
+        assert!(differences.is_empty(), "(call, uncounted without clients, with): {differences:?}");
+        // Of fcntl, see below, less than nothing may be left.
+        let not_made = busy.iter().filter(|&(&name, &uncounted)| uncounted < 0 && name != "fcntl");
+        let not_made: Vec<_> = not_made.collect();
+        assert!(not_made.is_empty(), "counted, but strace has not seen them: {not_made:?}");
+    });
+}
+
+fn strace_works() -> Result<(), String> {
+    let tried = Command::new("strace").args(["-c", "-o", "/dev/null", "true"]).stderr(Stdio::null()).status();
+    match tried {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("strace may not trace here ({status})")),
+        Err(why) => Err(format!("strace does not start: {why}")),
+    }
+}
+
+/// For each call that is counted: how many more strace saw.
+fn uncounted(
+    model: &Model,
+    table: &Path,
+    clients: impl Fn(&Server),
+) -> (BTreeMap<&'static str, i64>, Report) {
+    let server = Server::of(model).under_strace(table).start();
+    clients(&server);
+    // A signal that interrupts the server at work could make it repeat a call, and one that
+    // interrupts a wait always does: so the stop comes in a wait.
+    let process = server.process();
+    wait_until("the server waits", || is_idle(&process));
+    let report = server.stop();
+    let (seen, counted) = (read_table(table), report.calls());
+    let of = |counts: &Counts, name| counts.get(name).map_or(0, |&n| n as i64);
+    let more = |call: &Call| (call.name(), of(&seen, call.name()) - of(&counted, call.name()));
+    let mut uncounted: BTreeMap<_, _> = Call::ALL.iter().map(more).collect();
+    if cfg!(debug_assertions) {
+        // Before each close of an `OwnedFd`, the standard library asserts by fcntl(F_GETFD) that it
+        // is open: a call of debug builds only, and as many as there are closes.
+        *uncounted.entry(Call::Fcntl.name()).or_default() -= of(&seen, Call::Close.name());
+    }
+    (uncounted, report)
+}
+
+fn talk(model: &Model, server: &Server) {
+    let process = server.process();
+    let clients: Vec<_> = (0..CLIENTS).map(|_| connect(server.addr())).collect();
+    let is_one_at_a_time = one_at_a_time(model);
+    if !is_one_at_a_time {
+        // With a process for each client, all are there before the first ends: a SIGCHLD in the
+        // middle of a fork makes the kernel begin that call anew, which strace counts twice.
+        clients.iter().for_each(|client| ask(client, b"hello"));
+    }
+    for client in clients {
+        for _ in usize::from(!is_one_at_a_time)..REQUESTS {
+            ask(&client, b"hello");
+        }
+        end_writing(&client);
+        assert_eq!(read_to_end(&client), b"");
+    }
+    wait_until("all children are collected", || children(&process).is_empty());
+}
+
+/// strace's table: the number of calls is the fourth column, the name the last; between them may be
+/// a number of errors.
+fn read_table(table: &Path) -> Counts {
+    let table = std::fs::read_to_string(table).expect("strace wrote its table");
+    let rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let calls = rows.filter_map(|row| Some(((*row.last()?).to_owned(), row.get(3)?.parse().ok()?)));
+    calls.filter(|(name, _)| name != "total").collect()
+}

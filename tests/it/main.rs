@@ -1,0 +1,16 @@
+//! The program from outside: every model keeps one contract, gives back what it took from the
+//! system, and the command line says what it should.
+//!
+//! All tests are in this one binary. Servers are started as processes of their own, because they
+//! change what belongs to a process: limits, signals, children.
+
+mod support;
+
+mod contract;
+mod full;
+mod signals;
+mod forked;
+mod counted;
+mod cli;
+mod load;
+mod compare;

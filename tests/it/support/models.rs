@@ -1,0 +1,50 @@
+//! A test for every row of the table.
+
+use io_models::model::{ALL, Clients, Model, Runs};
+use std::thread::{Builder, Scope, ScopedJoinHandle, scope};
+
+/// Run `test` for each model in turn.
+pub(crate) fn each_model(test: impl Fn(&'static Model) + Sync) {
+    for model in ALL {
+        scope(|scope| finish(start(scope, model, &test)));
+    }
+}
+
+/// Run `test` for all models at the same time: for tests that mostly wait.
+pub(crate) fn all_models_at_once(test: impl Fn(&'static Model) + Sync) {
+    models_at_once(|_| true, test);
+}
+
+/// The same for the models that are `picked`.
+pub(crate) fn models_at_once(picked: impl Fn(&Model) -> bool, test: impl Fn(&'static Model) + Sync) {
+    scope(|scope| {
+        let picked = ALL.iter().filter(|model| picked(model));
+        let running: Vec<_> = picked.map(|model| start(scope, model, &test)).collect();
+        running.into_iter().for_each(finish);
+    });
+}
+
+/// Whether others wait while one client is served.
+pub(crate) fn one_at_a_time(model: &Model) -> bool {
+    model.clients == Clients::One
+}
+
+/// Whether it has a process for each client.
+pub(crate) fn forks(model: &Model) -> bool {
+    model.runs == Runs::Processes
+}
+
+/// The thread has the model's name, and so has the message when it panics.
+fn start<'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    model: &'static Model,
+    test: &'scope (impl Fn(&'static Model) + Sync),
+) -> ScopedJoinHandle<'scope, ()> {
+    let thread = Builder::new().name(format!("model {}", model.name));
+    thread.spawn_scoped(scope, move || test(model)).expect("a thread for the test of a model")
+}
+
+fn finish(running: ScopedJoinHandle<'_, ()>) {
+    let name = running.thread().name().unwrap_or_default().to_owned();
+    assert!(running.join().is_ok(), "{name}: failed, see above");
+}

@@ -1,0 +1,51 @@
+//! What /proc says about a process.
+
+use io_models::sys::fork::Pid;
+use procfs::process::Process;
+use std::time::Duration;
+
+/// The process with that number, which must be there. The handle stays with this process, and does
+/// not follow its number to another one.
+pub(crate) fn process(pid: Pid) -> Process {
+    Process::new(pid.as_raw()).unwrap_or_else(|why| panic!("process {pid}: {why}"))
+}
+
+/// `S` sleeping, `R` running, `T` stopped, `Z` ended and not collected; `None` when it is gone.
+pub(crate) fn state(process: &Process) -> Option<char> {
+    process.stat().ok().map(|stat| stat.state)
+}
+
+/// Children, those that have ended and are not collected included.
+pub(crate) fn children(process: &Process) -> Vec<Pid> {
+    let Ok(threads) = process.tasks() else { return Vec::new() };
+    let children = threads.flatten().filter_map(|thread| thread.children().ok()).flatten();
+    children.map(|pid| Pid::from_raw(pid as i32)).collect()
+}
+
+/// How many descriptors it has open.
+pub(crate) fn descriptors(process: &Process) -> usize {
+    process.fd_count().expect("the descriptors of a process of ours can be counted")
+}
+
+/// The processor time of its first thread, exact to the nanosecond.
+pub(crate) fn cpu_time(process: &Process) -> Duration {
+    Duration::from_nanos(process.schedstat().expect("/proc/PID/schedstat").sum_exec_runtime)
+}
+
+/// The most memory that it has ever had resident, in bytes.
+pub(crate) fn peak_memory(process: &Process) -> u64 {
+    let status = process.status().expect("/proc/PID/status");
+    status.vmhwm.expect("VmHWM, which every process with memory has") * 1024
+}
+
+/// Whether its first thread sleeps, and has not been woken between two looks.
+pub(crate) fn is_idle(process: &Process) -> bool {
+    let look = || {
+        let status = process.status().expect("/proc/PID/status");
+        let switches = (status.voluntary_ctxt_switches, status.nonvoluntary_ctxt_switches);
+        status.state.starts_with('S').then_some(switches)
+    };
+    let before = look();
+    std::thread::sleep(Duration::from_millis(2));
+    before.is_some() && before == look()
+}
