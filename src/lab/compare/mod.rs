@@ -11,22 +11,21 @@
 //! The baseline runs a second time under the same conditions as any other model. That row, A/A, must
 //! come out at 1.00: how far it is from that is how far the others may be believed.
 
+mod figures;
 pub mod meter;
 pub mod pair;
 mod table;
 
-use super::SystemCalls;
 use super::env::Environment;
-use super::load::slices::Sum;
-use super::load::{LatencyUs, NOT_FOR_CONNECTIONS};
+use super::load::NOT_FOR_CONNECTIONS;
 use super::stats::Spread;
 use crate::model::{self, Clients, Model, Runs};
 use crate::stop::Stop;
-use crate::sys::calls::Counts;
 use crate::sys::limits::Nofile;
 use anyhow::Context;
+use figures::{Figures, Timed};
 use nix::time::{ClockId, clock_gettime};
-use pair::{Failed, Load, Measured, Pair, Pinning};
+use pair::{Failed, Load, Pair, Pinning};
 use serde::{Serialize, Serializer};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -39,9 +38,6 @@ const BETWEEN_BASELINES: usize = 3;
 
 /// Load at the start of a slice that is not measured: caches and batches get into their stride.
 const WARMUP: Duration = Duration::from_millis(5);
-
-/// With fewer, the interval of a median holds less than the 95 % that it promises.
-const SLICES_FOR_A_VERDICT: usize = 6;
 
 /// Other programs may keep that many processors busy before a measurement counts as disturbed.
 const QUIET_CPUS: f64 = 0.2;
@@ -147,35 +143,6 @@ pub struct Row {
     figures: Option<Figures>,
 }
 
-/// What was measured.
-#[derive(Debug, Clone, Serialize)]
-struct Figures {
-    /// Slices.
-    rounds: usize,
-    /// Median and quartiles over slices.
-    requests_per_s: Spread,
-    /// Requests/s to the baseline's: median and its 95 % interval, over pairs of slices.
-    ratio: Option<Spread>,
-    /// The same of server CPU a request; under 1 is better.
-    cpu_ratio: Option<Spread>,
-    /// What the two ratios show, in words.
-    verdict: &'static str,
-    /// Over all slices. Closed loop: compare within a workload only.
-    latency_us: LatencyUs,
-    /// Median over slices.
-    server_cpu_us_per_request: f64,
-    /// CPU time of the generator over elapsed time: 1, because it spins.
-    generator_cpu_share: f64,
-    /// Share of the time in which it had something to do.
-    generator_busy_share: f64,
-    syscalls_per_request: SystemCalls<f64>,
-    peak_rss_bytes: u64,
-    /// Slices in which a connection had no answer at all.
-    slices_with_a_starved_connection: usize,
-    wrong_bytes: u64,
-    lost_connections: usize,
-}
-
 /// Who wants to know how far it is.
 pub trait Watch {
     /// A workload begins: so many servers are to be started.
@@ -198,22 +165,6 @@ enum State {
     Running(Box<Pair>),
     Skipped(String),
     Failed(String),
-}
-
-/// A slice, and its turn.
-struct Timed {
-    turn: usize,
-    measured: Measured,
-}
-
-impl Timed {
-    fn rate(&self) -> f64 {
-        self.measured.slice.answered as f64 / self.measured.slice.seconds
-    }
-
-    fn cpu_us(&self) -> f64 {
-        self.measured.server_cpu.as_secs_f64() * 1e6 / self.measured.slice.answered_in_all as f64
-    }
 }
 
 /// Compare. A readable `stop` ends it early, with what there is until then.
@@ -452,84 +403,5 @@ impl Entrant {
             Ok(figures) => row(Status::Measured, None, Some(figures)),
             Err(error) => row(Status::Failed, Some(format!("{error:#}")), None),
         }
-    }
-}
-
-impl Figures {
-    /// What may be said of a model. A difference is shown when the interval of its ratio has nothing in
-    /// common with that of the A/A row, widened to hold 1: two processes of the same program differ by
-    /// a percent too, for reasons such as where their memory happens to lie.
-    fn verdict(&self, control: &Figures) -> &'static str {
-        if self.rounds.min(control.rounds) < SLICES_FOR_A_VERDICT {
-            return "too few slices for a verdict";
-        }
-        let differs = |ratio: Option<Spread>, noise: Option<Spread>| match (ratio, noise) {
-            (Some(ratio), Some(noise)) if ratio.low > noise.high.max(1.0) => Some(true),
-            (Some(ratio), Some(noise)) if ratio.high < noise.low.min(1.0) => Some(false),
-            _ => None,
-        };
-        match (differs(self.ratio, control.ratio), differs(self.cpu_ratio, control.cpu_ratio)) {
-            (None, None) => "no difference shown",
-            (Some(true), None) => "faster",
-            (Some(false), None) => "slower",
-            (None, Some(true)) => "more CPU",
-            (None, Some(false)) => "less CPU",
-            (Some(true), Some(true)) => "faster, more CPU",
-            (Some(true), Some(false)) => "faster, less CPU",
-            (Some(false), Some(true)) => "slower, more CPU",
-            (Some(false), Some(false)) => "slower, less CPU",
-        }
-    }
-
-    fn of(
-        slices: &[Timed],
-        sum: &Sum,
-        peak_rss_bytes: u64,
-        baseline: &[(usize, f64, f64)],
-    ) -> Option<Figures> {
-        let of = |value: fn(&Timed) -> f64| slices.iter().map(value).collect::<Vec<_>>();
-        // To the baseline's slices just before and just after.
-        let paired = |value: fn(&Timed) -> f64, baseline_value: fn(&(usize, f64, f64)) -> f64| {
-            let ratios = slices.iter().filter_map(|slice| {
-                let after = baseline.partition_point(|&(turn, ..)| turn < slice.turn);
-                let beside = &baseline[after.saturating_sub(1)..baseline.len().min(after + 1)];
-                let mut near = beside
-                    .iter()
-                    .filter(|(turn, ..)| turn.abs_diff(slice.turn) <= BETWEEN_BASELINES + 1)
-                    .map(baseline_value);
-                let before = near.next()?;
-                // The geometric mean: the arithmetic one is pulled up by noise, and ratios to it down.
-                let mean = near.next().map_or(before, |after| (before * after).sqrt());
-                mean.is_normal().then(|| value(slice) / mean)
-            });
-            Spread::of_median(&ratios.collect::<Vec<_>>())
-        };
-        let (ratio, cpu_ratio) =
-            (paired(Timed::rate, |&(_, rate, _)| rate), paired(Timed::cpu_us, |&(.., cpu)| cpu));
-        let (mut calls, mut requests) = (Counts::default(), 0);
-        let (mut seconds, mut busy, mut cpu) = (0.0, 0.0, 0.0);
-        for Measured { slice, calls: more, .. } in slices.iter().map(|slice| &slice.measured) {
-            calls.add(more);
-            requests += slice.answered_in_all;
-            seconds += slice.seconds;
-            busy += slice.busy_s;
-            cpu += slice.cpu_s;
-        }
-        Some(Figures {
-            rounds: slices.len(),
-            requests_per_s: Spread::quartiles(&of(Timed::rate))?,
-            ratio,
-            cpu_ratio,
-            verdict: "",
-            latency_us: sum.latency_us,
-            server_cpu_us_per_request: Spread::quartiles(&of(Timed::cpu_us))?.median,
-            generator_cpu_share: cpu / seconds,
-            generator_busy_share: busy / seconds,
-            syscalls_per_request: SystemCalls::per_request(&calls, requests),
-            peak_rss_bytes,
-            slices_with_a_starved_connection: slices.iter().filter(|s| s.measured.slice.fewest == 0).count(),
-            wrong_bytes: sum.wrong_bytes,
-            lost_connections: sum.lost,
-        })
     }
 }

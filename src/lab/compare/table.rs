@@ -1,6 +1,7 @@
 //! The comparison as a table for people, which is Markdown as well.
 
-use super::{BASELINE, Comparison, Figures, Row, Status};
+use super::figures::Figures;
+use super::{BASELINE, Comparison, Row, Status};
 use crate::lab::stats::Spread;
 use comfy_table::{CellAlignment, Table, presets::ASCII_MARKDOWN};
 use std::fmt;

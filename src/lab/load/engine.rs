@@ -6,18 +6,16 @@
 //! The price is a processor, which should be another than the server's.
 
 use super::Lost;
-use super::stream::{Block, PIECE, Start, Wrong};
+use super::connection::{Connection, Trouble, connect};
+use super::stream::{Block, PIECE, Start};
 use crate::sys::epoll::{Epoll, EpollFlags, Events};
-use crate::sys::poll::{PollFlags, PollSet};
-use crate::sys::socket::{self, Connected, Mode, Received, Sent};
-use crate::sys::{Call, Errno};
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow};
 use hdrhistogram::Histogram;
 use nix::time::{ClockId, clock_gettime};
 use std::fmt;
 use std::net::SocketAddr;
 use std::ops::Range;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 /// How long nothing at all may come back before the connections without answer count as lost, unless
@@ -32,9 +30,6 @@ const LONGEST_LOOK_NS: u64 = 10_000_000;
 
 /// How long the last answers may take once somebody has said stop.
 const AFTER_STOP: Duration = Duration::from_secs(1);
-
-/// How long a connection may take to be established.
-const CONNECT: Duration = Duration::from_secs(10);
 
 /// How long to look for bytes that nobody asked for, after the last answer.
 const SWEEP: Duration = Duration::from_millis(20);
@@ -65,62 +60,6 @@ pub struct Plan {
     pub seed: u64,
     /// How long nothing at all may come back before the connections without answer count as lost.
     pub patience: Duration,
-}
-
-/// What one connection knows.
-struct Connection {
-    /// `None` once it is lost.
-    socket: Option<OwnedFd>,
-    start: Start,
-    /// Bytes of all requests that were begun; how many of them were sent; how many came back.
-    asked: u64,
-    sent: u64,
-    received: u64,
-    /// When the last request was begun, in nanoseconds since the engine's start.
-    asked_at: u64,
-    /// Whether that was while the clock ran.
-    asked_on_clock: bool,
-    /// Requests answered while the clock ran.
-    answered: u64,
-}
-
-/// Why a connection is lost.
-#[derive(Debug)]
-enum Trouble {
-    Closed { missing: u64 },
-    Failed(crate::Error),
-    Wrong(Wrong),
-    TooMuch { bytes: usize },
-    Silent { missing: u64, patience: Duration },
-    Slow { missing: u64 },
-    NotOpened,
-}
-
-impl fmt::Display for Trouble {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Trouble::Closed { missing: 0 } => write!(f, "the server closed it between two requests"),
-            Trouble::Closed { missing } => {
-                write!(f, "the server closed it with {missing} bytes of an answer missing")
-            }
-            Trouble::Failed(error) => write!(f, "{error}"),
-            Trouble::Wrong(Wrong { position, expected, got, bytes }) => write!(
-                f,
-                "byte {position} came back as 0x{got:02x}, 0x{expected:02x} was sent ({bytes} wrong in this piece)"
-            ),
-            Trouble::TooMuch { bytes } => write!(f, "{bytes} bytes came back that had not been sent"),
-            Trouble::Silent { missing, patience } => write!(
-                f,
-                "no answer within {patience:?} ({missing} bytes missing); does the server serve several clients at once?"
-            ),
-            Trouble::Slow { missing } => write!(
-                f,
-                "not answered in full after {} s ({missing} bytes missing)",
-                LONGEST_DRAIN.as_secs()
-            ),
-            Trouble::NotOpened => write!(f, "not used, because others had no answer"),
-        }
-    }
 }
 
 /// A stretch of load between [`Engine::start_clock`] and [`Engine::stop_clock`].
@@ -249,19 +188,7 @@ impl Engine {
         // Registered once for everything, edge-triggered: no call is needed when a send falls short.
         let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLET;
         self.epoll.add(&socket, self.connections.len() as u64, flags)?;
-        let socket = Some(socket);
-        let (asked, sent, received, asked_at, answered) = (0, 0, 0, 0, 0);
-        let asked_on_clock = false;
-        self.connections.push(Connection {
-            socket,
-            start,
-            asked,
-            sent,
-            received,
-            asked_at,
-            asked_on_clock,
-            answered,
-        });
+        self.connections.push(Connection::new(socket, start));
         Ok(())
     }
 
@@ -312,8 +239,7 @@ impl Engine {
             return Ok(()); // Who was interrupted cannot know whether the answers would have come.
         }
         for i in 0..self.connections.len() {
-            let Connection { asked, received, .. } = self.connections[i];
-            let missing = asked - received;
+            let missing = self.connections[i].missing();
             if missing > 0 {
                 let slow = Instant::now() >= until;
                 let silent = Trouble::Silent { missing, patience: self.patience };
@@ -443,54 +369,34 @@ impl Engine {
         }
     }
 
-    /// Begin a request, at the time `now`.
+    /// Begin a request on connection `i`, at the time `now`.
+    #[inline]
     fn ask(&mut self, i: usize, now: u64) {
         let connection = &mut self.connections[i];
-        if connection.socket.is_none() {
+        if !connection.lives() {
             return;
         }
-        connection.asked += self.size;
-        connection.asked_at = now;
-        connection.asked_on_clock = self.clock.is_some();
         self.outstanding += 1;
-        if self.clock.is_some() {
-            self.stretch.sent += 1;
-        }
-        self.send(i);
-    }
-
-    /// Send what has been asked and not sent, as far as the kernel takes it.
-    fn send(&mut self, i: usize) {
-        let connection = &mut self.connections[i];
-        let Some(socket) = &connection.socket else { return };
-        while connection.sent < connection.asked {
-            let left = connection.asked - connection.sent;
-            match socket::send(socket, self.block.piece(connection.start, connection.sent, left)) {
-                Ok(Sent::Bytes(n)) => connection.sent += n as u64,
-                Ok(Sent::NotNow) => return,
-                Err(error) => return self.lose(i, &Trouble::Failed(error)),
-            }
+        self.stretch.sent += u64::from(self.clock.is_some());
+        if let Err(trouble) = connection.ask(&self.block, self.size, now, self.clock.is_some()) {
+            self.lose(i, &trouble);
         }
     }
 
     /// Something happened on connection `i`.
+    #[inline]
     fn handle(&mut self, i: usize, dry: bool) {
-        if let Err(trouble) = self.receive(i, dry) {
-            self.lose(i, &trouble);
-            return;
-        }
-        let now = self.now();
         let connection = &mut self.connections[i];
-        if connection.received < connection.asked {
-            if connection.sent < connection.asked {
-                self.send(i);
-            }
+        let received = connection.receive(&self.block, &mut self.buffer, dry);
+        if let Err(trouble) = received.and_then(|()| connection.send(&self.block)) {
+            return self.lose(i, &trouble);
+        }
+        if connection.missing() > 0 {
             return;
         }
-        if connection.asked_at == 0 {
-            return; // Nothing is under way: it has become writable, or is idle.
-        }
-        let asked_at = std::mem::take(&mut connection.asked_at);
+        // Without a request under way it has become writable, or is idle.
+        let Some(asked_at) = connection.asked_at.take() else { return };
+        let now = self.started.elapsed().as_nanos() as u64;
         // By when it was asked, and not by when it was answered: or an answer that is late because the
         // server stalled as the clock stopped would never be seen.
         if connection.asked_on_clock {
@@ -507,83 +413,14 @@ impl Engine {
         }
     }
 
-    /// Take and check what has arrived on connection `i`: until a read comes back short, and after a
-    /// hang-up until the end, which no further edge would announce.
-    fn receive(&mut self, i: usize, dry: bool) -> Result<(), Trouble> {
-        let connection = &mut self.connections[i];
-        let Some(socket) = &connection.socket else { return Ok(()) };
-        loop {
-            let bytes = match socket::recv(socket, &mut self.buffer) {
-                Ok(Received::Bytes(n)) => &self.buffer[..n],
-                Ok(Received::NotNow) => return Ok(()),
-                Ok(Received::End) => {
-                    return Err(Trouble::Closed { missing: connection.asked - connection.received });
-                }
-                Err(error) => return Err(Trouble::Failed(error)),
-            };
-            let known = (connection.sent - connection.received).min(bytes.len() as u64) as usize;
-            if let Some(wrong) = self.block.differs(connection.start, connection.received, &bytes[..known]) {
-                self.wrong_bytes += wrong.bytes;
-                return Err(Trouble::Wrong(wrong));
-            }
-            if known < bytes.len() {
-                self.wrong_bytes += (bytes.len() - known) as u64;
-                return Err(Trouble::TooMuch { bytes: bytes.len() - known });
-            }
-            connection.received += known as u64;
-            if known < self.buffer.len() && !dry {
-                return Ok(());
-            }
-        }
-    }
-
     fn lose(&mut self, i: usize, trouble: &Trouble) {
         let connection = &mut self.connections[i];
-        if connection.socket.take().is_some() {
-            if std::mem::take(&mut connection.asked_at) != 0 {
-                self.outstanding -= 1;
-            }
-            connection.asked = connection.received;
+        if connection.lives() {
+            self.outstanding -= usize::from(connection.give_up());
+            self.wrong_bytes += trouble.wrong_bytes();
             self.lost.push(Lost { connection: i, reason: trouble.to_string() });
         }
     }
-}
-
-/// A connection that will be reset when it is closed, so that its port does not stay in TIME_WAIT;
-/// `None` when `stop` became readable first.
-fn connect(target: SocketAddr, stop: Option<BorrowedFd<'_>>) -> anyhow::Result<Option<OwnedFd>> {
-    let socket = socket::tcp(&target, Mode::Nonblocking)?;
-    let mut result = socket::connect(&socket, &target);
-    if let Ok(Connected::Pending) = result {
-        let mut set = PollSet::new();
-        set.push(&socket, PollFlags::POLLOUT);
-        let stop = stop.map(|stop| set.push(stop, PollFlags::POLLIN));
-        if set.wait(Some(CONNECT))? == 0 {
-            bail!(
-                "no answer within {} s; is the address right, and the server's listen queue not full?",
-                CONNECT.as_secs()
-            );
-        }
-        if stop.is_some_and(|slot| !set.revents(slot).is_empty()) {
-            return Ok(None);
-        }
-        result = match socket::take_error(&socket)? {
-            None => Ok(Connected::Yes),
-            Some(source) => {
-                Err(crate::Error::Call { call: Call::Connect, fd: Some(socket.as_raw_fd()), source })
-            }
-        };
-    }
-    result.map_err(|error| match error.errno() {
-        Some(Errno::ECONNREFUSED) => anyhow!("{error}; nobody listens there: is the server running?"),
-        Some(Errno::EADDRNOTAVAIL) => anyhow!(
-            "{error}; all local ports towards it are in use: see net.ipv4.ip_local_port_range, or open fewer"
-        ),
-        _ => anyhow!(error),
-    })?;
-    socket::set_nodelay(&socket, true)?;
-    socket::set_reset_on_close(&socket)?;
-    Ok(Some(socket))
 }
 
 /// CPU time of this thread, exact, unlike that of getrusage(2), which is brought up to date at ticks.

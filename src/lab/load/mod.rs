@@ -9,6 +9,7 @@
 //! [`stream`] is what is sent, [`engine`] sends and checks it, [`slices`] lets another process order
 //! short stretches of load, for the comparison.
 
+mod connection;
 pub mod engine;
 pub mod slices;
 pub mod stream;

@@ -1,0 +1,140 @@
+//! From slices to figures: medians, ratios to the slices beside, and what they show.
+
+use super::BETWEEN_BASELINES;
+use super::pair::Measured;
+use crate::lab::SystemCalls;
+use crate::lab::load::LatencyUs;
+use crate::lab::load::slices::Sum;
+use crate::lab::stats::Spread;
+use crate::sys::calls::Counts;
+use serde::Serialize;
+
+/// With fewer, the interval of a median holds less than the 95 % that it promises.
+const SLICES_FOR_A_VERDICT: usize = 6;
+
+/// A slice, and its turn.
+pub(super) struct Timed {
+    pub(super) turn: usize,
+    pub(super) measured: Measured,
+}
+
+impl Timed {
+    /// Requests/s.
+    pub(super) fn rate(&self) -> f64 {
+        self.measured.slice.answered as f64 / self.measured.slice.seconds
+    }
+
+    /// Server CPU a request, in microseconds.
+    pub(super) fn cpu_us(&self) -> f64 {
+        self.measured.server_cpu.as_secs_f64() * 1e6 / self.measured.slice.answered_in_all as f64
+    }
+}
+
+/// What was measured.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Figures {
+    /// Slices.
+    pub(super) rounds: usize,
+    /// Median and quartiles over slices.
+    pub(super) requests_per_s: Spread,
+    /// Requests/s to the baseline's: median and its 95 % interval, over pairs of slices.
+    pub(super) ratio: Option<Spread>,
+    /// The same of server CPU a request; under 1 is better.
+    pub(super) cpu_ratio: Option<Spread>,
+    /// What the two ratios show, in words.
+    pub(super) verdict: &'static str,
+    /// Over all slices. Closed loop: compare within a workload only.
+    pub(super) latency_us: LatencyUs,
+    /// Median over slices.
+    pub(super) server_cpu_us_per_request: f64,
+    /// CPU time of the generator over elapsed time: 1, because it spins.
+    pub(super) generator_cpu_share: f64,
+    /// Share of the time in which it had something to do.
+    pub(super) generator_busy_share: f64,
+    pub(super) syscalls_per_request: SystemCalls<f64>,
+    pub(super) peak_rss_bytes: u64,
+    /// Slices in which a connection had no answer at all.
+    pub(super) slices_with_a_starved_connection: usize,
+    pub(super) wrong_bytes: u64,
+    pub(super) lost_connections: usize,
+}
+
+impl Figures {
+    /// What may be said of a model. A difference is shown when the interval of its ratio has nothing in
+    /// common with that of the A/A row, widened to hold 1: two processes of the same program differ by
+    /// a percent too, for reasons such as where their memory happens to lie.
+    pub(super) fn verdict(&self, control: &Figures) -> &'static str {
+        if self.rounds.min(control.rounds) < SLICES_FOR_A_VERDICT {
+            return "too few slices for a verdict";
+        }
+        let differs = |ratio: Option<Spread>, noise: Option<Spread>| match (ratio, noise) {
+            (Some(ratio), Some(noise)) if ratio.low > noise.high.max(1.0) => Some(true),
+            (Some(ratio), Some(noise)) if ratio.high < noise.low.min(1.0) => Some(false),
+            _ => None,
+        };
+        match (differs(self.ratio, control.ratio), differs(self.cpu_ratio, control.cpu_ratio)) {
+            (None, None) => "no difference shown",
+            (Some(true), None) => "faster",
+            (Some(false), None) => "slower",
+            (None, Some(true)) => "more CPU",
+            (None, Some(false)) => "less CPU",
+            (Some(true), Some(true)) => "faster, more CPU",
+            (Some(true), Some(false)) => "faster, less CPU",
+            (Some(false), Some(true)) => "slower, more CPU",
+            (Some(false), Some(false)) => "slower, less CPU",
+        }
+    }
+
+    /// From the slices of one server, and the turn, rate and CPU of each of the baseline's.
+    pub(super) fn of(
+        slices: &[Timed],
+        sum: &Sum,
+        peak_rss_bytes: u64,
+        baseline: &[(usize, f64, f64)],
+    ) -> Option<Figures> {
+        let of = |value: fn(&Timed) -> f64| slices.iter().map(value).collect::<Vec<_>>();
+        // To the baseline's slices just before and just after.
+        let paired = |value: fn(&Timed) -> f64, baseline_value: fn(&(usize, f64, f64)) -> f64| {
+            let ratios = slices.iter().filter_map(|slice| {
+                let after = baseline.partition_point(|&(turn, ..)| turn < slice.turn);
+                let beside = &baseline[after.saturating_sub(1)..baseline.len().min(after + 1)];
+                let mut near = beside
+                    .iter()
+                    .filter(|(turn, ..)| turn.abs_diff(slice.turn) <= BETWEEN_BASELINES + 1)
+                    .map(baseline_value);
+                let before = near.next()?;
+                // The geometric mean: the arithmetic one is pulled up by noise, and ratios to it down.
+                let mean = near.next().map_or(before, |after| (before * after).sqrt());
+                mean.is_normal().then(|| value(slice) / mean)
+            });
+            Spread::of_median(&ratios.collect::<Vec<_>>())
+        };
+        let (ratio, cpu_ratio) =
+            (paired(Timed::rate, |&(_, rate, _)| rate), paired(Timed::cpu_us, |&(.., cpu)| cpu));
+        let (mut calls, mut requests) = (Counts::default(), 0);
+        let (mut seconds, mut busy, mut cpu) = (0.0, 0.0, 0.0);
+        for Measured { slice, calls: more, .. } in slices.iter().map(|slice| &slice.measured) {
+            calls.add(more);
+            requests += slice.answered_in_all;
+            seconds += slice.seconds;
+            busy += slice.busy_s;
+            cpu += slice.cpu_s;
+        }
+        Some(Figures {
+            rounds: slices.len(),
+            requests_per_s: Spread::quartiles(&of(Timed::rate))?,
+            ratio,
+            cpu_ratio,
+            verdict: "",
+            latency_us: sum.latency_us,
+            server_cpu_us_per_request: Spread::quartiles(&of(Timed::cpu_us))?.median,
+            generator_cpu_share: cpu / seconds,
+            generator_busy_share: busy / seconds,
+            syscalls_per_request: SystemCalls::per_request(&calls, requests),
+            peak_rss_bytes,
+            slices_with_a_starved_connection: slices.iter().filter(|s| s.measured.slice.fewest == 0).count(),
+            wrong_bytes: sum.wrong_bytes,
+            lost_connections: sum.lost,
+        })
+    }
+}
