@@ -13,12 +13,12 @@ counts=("$@")
 [ ${#counts[@]} -gt 0 ] || counts=(0 100 300 900 3000 9000)
 
 cargo build --release --quiet
+program=${CARGO_TARGET_DIR:-target}/release/io-models
 scripts/env.sh
 echo "# models: $models; slices: ${SLICES:-30} of ${SLICE_MS:-40} ms"
 echo "idle,model,control,status,requests_per_s,ratio,ratio_low,ratio_high,server_cpu_us_per_request,cpu_ratio,cpu_ratio_low,cpu_ratio_high,p50_us,p99_us,calls_per_request,peak_rss_bytes,generator_busy_share"
 for idle in "${counts[@]}"; do
-  if [ "$idle" -eq 0 ]; then load=(--workloads ping); else load=(--workloads idle --idle "$idle"); fi
-  target/release/io-models compare --quiet --json --models "$models" "${load[@]}" \
+  "$program" compare --quiet --json --models "$models" --workloads idle --idle "$idle" \
     --slices "${SLICES:-30}" --slice-ms "${SLICE_MS:-40}" |
     jq -r '.rows[] | [.idle, .model, .control, .status, .requests_per_s.median,
       .ratio.median, .ratio.low, .ratio.high, .server_cpu_us_per_request,

@@ -13,6 +13,7 @@ shift
 counts=("$@")
 [ ${#counts[@]} -gt 0 ] || counts=(1 4 16 64 256 1024)
 cargo build --release --quiet
+program=${CARGO_TARGET_DIR:-target}/release/io-models
 
 # Server and generator on processors of their own, where there are two.
 mapfile -t cpus < <(grep Cpus_allowed_list /proc/self/status | cut -f2 | tr ',' '\n' |
@@ -25,7 +26,7 @@ fi
 
 target=$server
 if [[ $server != *:* ]]; then
-  exec {lines}< <(exec "${on_server[@]}" target/release/io-models serve "$server")
+  exec {lines}< <(exec "${on_server[@]}" "$program" serve "$server")
   pid=$!
   trap 'kill "$pid" 2>/dev/null || true' EXIT
   read -r -t 10 line <&"$lines" || { echo "scripts/load.sh: the server $server did not start" >&2; exit 1; }
@@ -36,9 +37,10 @@ scripts/env.sh
 echo "# server: $server; ${DURATION:-2s} a line"
 echo "connections,requests_per_s,p50_us,p90_us,p99_us,p99_9_us,max_us,least_per_connection,most_per_connection,generator_busy_share,generator_was_the_limit,wrong_bytes,lost_connections"
 for n in "${counts[@]}"; do
-  "${on_generator[@]}" target/release/io-models load "$target" -c "$n" -d "${DURATION:-2s}" --quiet --json 2>/dev/null |
+  "${on_generator[@]}" "$program" load "$target" -c "$n" -d "${DURATION:-2s}" --quiet --json |
     jq -r '[.connections, .achieved_per_s, .latency_us.service.p50, .latency_us.service.p90,
       .latency_us.service.p99, .latency_us.service.p99_9, .latency_us.service.max,
       .least_per_connection, .most_per_connection, .generator_busy_share,
-      .generator_was_the_limit, .wrong_bytes, .lost_connections] | @csv'
+      .generator_was_the_limit, .wrong_bytes, .lost_connections] | @csv' || failed=1
 done
+exit "${failed:-0}"

@@ -6,9 +6,10 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 cargo build --release --quiet
+program=${CARGO_TARGET_DIR:-target}/release/io-models
 result=$(mktemp)
 trap 'rm -f "$result"' EXIT
-target/release/io-models compare --output "$result"
+"$program" compare --output "$result"
 awk -v result="$result" '
   /<!-- compare: end -->/ { inside = 0 }
   !inside

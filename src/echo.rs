@@ -4,7 +4,7 @@
 //! is asked of the kernel is the model's business. These three values are all that passes between
 //! handler and model.
 //!
-//! The usual request costs two system calls and no copy: recv(2) into one buffer that all clients
+//! The usual request costs two system calls, and no copy of ours: recv(2) into one buffer that all clients
 //! of a loop share, send(2) out of it at once. Only what the kernel does not take is copied aside,
 //! and while a client has such *unsent* bytes it is not read: a client that sends without reading
 //! fills its own receive window and then waits (back-pressure). So the unsent bytes of a client

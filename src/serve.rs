@@ -20,7 +20,8 @@ pub struct Totals {
     pub bytes_in: u64,
     /// Bytes sent to them.
     pub bytes_out: u64,
-    /// How often clients had to wait at the door because no descriptor (or process) was to be had.
+    /// How often the door was shut because no descriptor (or process) was to be had, not counting tries
+    /// that let nobody in: depends on how clients came and went.
     pub times_full: u64,
 }
 

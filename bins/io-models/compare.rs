@@ -25,7 +25,7 @@ pub(crate) struct Args {
     workloads: Vec<Workload>,
 
     /// Silent connections of the workload `idle`, at most
-    #[arg(long, value_name = "N", default_value_t = compare::MOST_IDLE, value_parser = crate::units::count)]
+    #[arg(long, value_name = "N", default_value_t = compare::MOST_IDLE, value_parser = crate::units::count_or_none)]
     idle: usize,
 
     /// Slices for each model and workload
@@ -40,7 +40,7 @@ pub(crate) struct Args {
     #[arg(short, long, value_name = "BYTES", default_value_t = 64, value_parser = crate::units::size)]
     size: u32,
 
-    /// Of the bytes that are sent and the order of turns
+    /// Seed of the bytes that are sent and of the order of turns
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
 
@@ -76,6 +76,7 @@ pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
         // The link, not what it points to: after a rebuild that would be "… (deleted)".
         program: PathBuf::from("/proc/self/exe"),
     };
+    let elsewhere = args.json || args.output.is_some();
     let output = Output::open(args.output)?;
     let (stopper, stop) = stop::pair().map_err(Failure::run)?;
     stopper.stop_on_signals().map_err(Failure::run)?;
@@ -90,9 +91,14 @@ pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
     if args.json {
         output.write(&format!("{}\n", lab::json(&comparison)))?;
     } else {
-        output.write(&comparison.to_string())?;
+        let table = comparison.table(output.columns());
+        output.write(&table)?;
     }
-    if let Some(warning) = comparison.warning().filter(|_| !quiet) {
+    // The table has it too, if it is what is on the screen.
+    if let Some(warning) = comparison.warning().filter(|_| !quiet && elsewhere) {
+        crate::output::warn(&warning);
+    }
+    if let Some(warning) = comparison.unmeasured().filter(|_| !quiet) {
         crate::output::warn(&warning);
     }
     if let Some(trouble) = comparison.trouble() {

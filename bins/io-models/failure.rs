@@ -1,5 +1,6 @@
 //! How a command fails: one line on standard error, and an exit code.
 
+use clap::error::ErrorKind;
 use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -39,6 +40,9 @@ impl Failure {
 
     /// clap's message, which has several lines, as one.
     pub(crate) fn of_clap(error: &clap::Error) -> Failure {
+        if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+            return Failure::usage("say what to do: compare, serve or load; --help tells more");
+        }
         let text = error.to_string();
         Failure::usage(text.strip_prefix("error: ").unwrap_or(&text))
     }

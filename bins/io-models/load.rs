@@ -44,7 +44,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
     timeout: Duration,
 
-    /// Of the bytes that are sent: the same seed sends the same
+    /// Seed of the bytes that are sent: the same seed sends the same
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
 

@@ -20,11 +20,11 @@ struct Cli {
     command: Command,
 
     /// No progress and no warnings on standard error
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 100)]
     quiet: bool,
 
     /// Colours: auto means on a terminal, unless NO_COLOR is set
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    #[arg(long, global = true, display_order = 101, value_name = "WHEN", default_value = "auto")]
     color: clap::ColorChoice,
 }
 

@@ -4,47 +4,66 @@ use crate::failure::Failure;
 use io_models::stop::Stop;
 use io_models::sys::signal::Signal;
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use terminal_size::{Width, terminal_size_of};
 
 /// Standard output, or the file of `--output`.
-pub(crate) struct Output {
-    name: String,
-    to: To,
-}
-
-enum To {
+#[derive(Debug)]
+pub(crate) enum Output {
     Stdout,
-    File(File),
+    File { name: PathBuf, file: File, is_new: bool },
 }
 
 impl Output {
     /// Open it before anything is measured: a file that cannot be written should not cost a run.
     pub(crate) fn open(file: Option<PathBuf>) -> Result<Output, Failure> {
-        let Some(path) = file else {
-            return Ok(Output { name: "standard output".to_owned(), to: To::Stdout });
-        };
-        let name = path.display().to_string();
-        // What is there stays until there is something better.
-        match File::options().write(true).create(true).truncate(false).open(&path) {
-            Ok(file) => Ok(Output { name, to: To::File(file) }),
+        let Some(name) = file else { return Ok(Output::Stdout) };
+        let is_new = !name.exists();
+        // What is there stays until there is a result.
+        match File::options().write(true).create(true).truncate(false).open(&name) {
+            Ok(file) => Ok(Output::File { name, file, is_new }),
             Err(why) => Err(Failure::usage(format_args!(
-                "cannot write to {name}: {why}; choose a file that you may write with --output"
+                "cannot write to {}: {why}; choose a file that you may write with --output",
+                name.display()
             ))),
         }
     }
 
+    /// How wide a line may be: the terminal's width, or as wide as it likes.
+    pub(crate) fn columns(&self) -> Option<usize> {
+        match self {
+            Output::Stdout => terminal_size_of(io::stdout()).map(|(Width(columns), _)| columns.into()),
+            Output::File { .. } => None,
+        }
+    }
+
     /// Write the result.
-    pub(crate) fn write(self, text: &str) -> Result<(), Failure> {
-        let written = match self.to {
-            To::Stdout => {
+    pub(crate) fn write(mut self, text: &str) -> Result<(), Failure> {
+        match &mut self {
+            Output::Stdout => {
                 let mut out = anstream::stdout();
-                out.write_all(text.as_bytes()).and_then(|()| out.flush())
+                let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+                written.map_err(|why| Failure::output("standard output", &why))
             }
-            To::File(mut file) => file.set_len(0).and_then(|()| file.write_all(text.as_bytes())),
-        };
-        written.map_err(|why| Failure::output(&self.name, &why))
+            Output::File { name, file, is_new } => {
+                *is_new = false;
+                // A device cannot be cut to nothing, and need not be.
+                file.set_len(0).ok();
+                file.write_all(text.as_bytes())
+                    .map_err(|why| Failure::output(&name.display().to_string(), &why))
+            }
+        }
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        // Made for a result that did not come.
+        if let Output::File { name, is_new: true, .. } = self {
+            std::fs::remove_file(name).ok();
+        }
     }
 }
 

@@ -139,8 +139,8 @@ fn models() -> String {
     for model in model::ALL {
         let most = match model.clients {
             Clients::One => " (1 client)".to_owned(),
-            Clients::UpTo { most, .. } => format!(" (up to {most} clients)"),
-            Clients::Descriptors => String::new(),
+            Clients::UpTo { most, .. } => format!(" (some {most} clients)"),
+            Clients::Processes | Clients::Descriptors => String::new(),
         };
         text += &format!("  {:<12} {}{most}\n", model.name, model.summary);
     }

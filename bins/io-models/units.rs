@@ -32,13 +32,20 @@ pub(crate) fn duration_or_none(text: &str) -> Result<Duration, String> {
 
 /// `64`, `10k`, `1m`: at least 1.
 pub(crate) fn count(text: &str) -> Result<usize, String> {
+    match count_or_none(text)? {
+        0 => Err("it must be at least 1".to_owned()),
+        number => Ok(number),
+    }
+}
+
+/// The same, and 0.
+pub(crate) fn count_or_none(text: &str) -> Result<usize, String> {
     let (number, times) = match text.strip_suffix(['k', 'm']) {
         Some(number) if text.ends_with('k') => (number, 1_000),
         Some(number) => (number, 1_000_000),
         None => (text, 1),
     };
     match number.parse::<usize>().ok().and_then(|number| number.checked_mul(times)) {
-        Some(0) => Err("it must be at least 1".to_owned()),
         Some(number) => Ok(number),
         None => Err("write a whole number, such as 64 or 10k".to_owned()),
     }

@@ -74,6 +74,12 @@ impl Environment {
         }
     }
 
+    /// How many processors this process may use.
+    #[must_use]
+    pub fn cpus(&self) -> usize {
+        self.cpus_allowed.len()
+    }
+
     /// One line for the head of a table.
     #[must_use]
     pub fn line(&self) -> String {

@@ -79,7 +79,7 @@ impl fmt::Display for Report {
         writeln!(f, "  connections    {connections}")?;
         writeln!(f, "  bytes          {bytes_in} in, {bytes_out} out")?;
         if self.times_full > 0 {
-            writeln!(f, "  full           {} times clients had to wait for a descriptor", self.times_full)?;
+            writeln!(f, "  full           clients had to wait for a descriptor, {} times", self.times_full)?;
         }
         writeln!(f, "  CPU            {:.3} s user, {:.3} s system", self.user_cpu_s, self.system_cpu_s)?;
         write!(f, "  peak memory    {:.1} MiB", self.peak_rss_bytes as f64 / 1048576.0)?;

@@ -1,5 +1,5 @@
 //! One client at a time, blocking calls: the course's `demo2` and `demo8`, the iterative server of
-//! UNP. The baseline.
+//! UNP. The simplest: `one_after_another` below is all of it, and the rest of the file ends it.
 //!
 //! No readiness call, no table, nothing to go wrong; and while one client is being served, or just
 //! stays connected and says nothing, all others wait in the queue of the listener.
@@ -85,11 +85,11 @@ fn wake_at_stop(stop: &Stop, ended: &EventFd, listener: &OwnedFd, current: &Curr
     // Each of these can fail only because there is nothing left to wake.
     set.wait(None).ok();
     shutdown(listener, Shutdown::Read).ok();
-    for (how, wait) in [(Shutdown::Read, FLUSH_GRACE), (Shutdown::Both, FLUSH_GRACE)] {
+    for how in [Shutdown::Read, Shutdown::Both] {
         if let Some(client) = current.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
             shutdown(client, how).ok();
         }
-        if wait_for(ended, PollFlags::POLLIN, Some(wait)).unwrap_or(true) {
+        if wait_for(ended, PollFlags::POLLIN, Some(FLUSH_GRACE)).unwrap_or(true) {
             break;
         }
     }

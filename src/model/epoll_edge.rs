@@ -71,8 +71,10 @@ pub fn serve(listener: Listener, stop: &Stop, reply: Reply) -> Result<Totals> {
     loop {
         let timeout = if again.is_empty() { door.timeout() } else { Some(Duration::ZERO) };
         epoll.wait(&mut events, timeout)?;
+        // Who ran out in this turn goes to `again`, and has the next turn beside the events of then.
         std::mem::swap(&mut owed, &mut again);
-        // One turn each: a client that is owed one has it now, whatever events it has.
+        // One turn each: for a client that is owed one, its events are left out. Its reminder asks for
+        // the most, to be read until dry, because what the event that it had told of is forgotten.
         let due = events.iter().filter(|e| !owed.contains(&(e.token as RawFd))).map(|e| (e.token, e.flags));
         let reminders = owed.iter().map(|&fd| (fd as u64, NOT_JUST_BYTES));
         for (token, flags) in due.chain(reminders) {

@@ -1,8 +1,8 @@
 //! A process for each client, blocking calls: the course's `demo10`, UNP chapter 30 design 1.
 //!
 //! The child is the blocking server at its simplest, for one client; the kernel's scheduler is the
-//! event loop. The price is fork(2), some 200 µs, a process's memory, and a context switch for each
-//! request of another client. The parent only accepts, forks and collects.
+//! event loop. The price is fork(2), with exit and wait some 200 µs for a small process, its memory,
+//! and a context switch for each request of another client. The parent only accepts, forks and collects.
 //!
 //! What must be right, and is wrong in most examples:
 //!

@@ -7,12 +7,14 @@
 //!
 //! # How to add a model
 //!
-//! 1. A file `src/model/NAME.rs` with `pub fn serve(listener, stop, reply) -> Result<Totals>`: the
-//!    loop, and at its head what it shows and where the idea comes from.
-//! 2. `pub mod` here, in reading order, and a row in [`ALL`].
+//! 1. A file `src/model/NAME.rs` with `serve` of the type that the field of that name in [`Model`]
+//!    has: the loop, and at its head what it shows and where the idea comes from. A copy of `poll.rs`
+//!    is a good start. (`fork` is in `forking.rs`, because `fork` is the call.)
+//! 2. `pub mod NAME;` here, in reading order, and a row in [`ALL`].
 //!
-//! The contract tests, the comparison and the load scripts take it from the table. Run
-//! `cargo test contract` and `cargo run --release -- compare --models NAME`.
+//! The tests, `serve` and `compare` take it from the table. Run `cargo test` and
+//! `cargo run --release -- compare --models NAME`. A model with threads adds what they have called to
+//! the count of its own with [`absorb`](crate::sys::calls::absorb).
 
 pub mod blocking;
 pub mod forking;
@@ -55,6 +57,8 @@ pub enum Clients {
         /// The reason.
         because: &'static str,
     },
+    /// As many as there are processes.
+    Processes,
     /// As many as there are descriptors (`RLIMIT_NOFILE`).
     Descriptors,
 }
@@ -77,7 +81,7 @@ const NOT_FOR_CLIENTS: usize = 9;
 pub const ALL: &[Model] = &[
     Model {
         name: "blocking",
-        summary: "one client at a time, blocking calls: the baseline",
+        summary: "one client at a time, blocking calls",
         clients: Clients::One,
         runs: Runs::InThread,
         serve: blocking::serve,
@@ -85,10 +89,7 @@ pub const ALL: &[Model] = &[
     Model {
         name: "fork",
         summary: "a process for each client, blocking calls",
-        clients: Clients::UpTo {
-            most: 1000,
-            because: "a process each; more is not a design that anybody runs",
-        },
+        clients: Clients::Processes,
         runs: Runs::Processes,
         serve: forking::serve,
     },
@@ -118,7 +119,7 @@ pub const ALL: &[Model] = &[
     },
     Model {
         name: "epoll-edge",
-        summary: "epoll(7), edge-triggered: registered once, read until dry",
+        summary: "epoll(7), edge-triggered: registered once, read until a read comes back short",
         clients: Clients::Descriptors,
         runs: Runs::InThread,
         serve: epoll_edge::serve,

@@ -54,8 +54,8 @@ impl fmt::Display for Nofile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "this process may hold {} descriptors (hard limit {}); raise it with `ulimit -Hn` as root, \
-             LimitNOFILE= of a systemd unit, or /etc/security/limits.conf",
+            "this process may hold {} descriptors (hard limit {}); raise it with `ulimit -n` in a root \
+             shell, LimitNOFILE= of a systemd unit, or /etc/security/limits.conf",
             self.soft, self.hard
         )
     }

@@ -3,8 +3,8 @@
 use super::BETWEEN_BASELINES;
 use super::pair::Measured;
 use crate::lab::SystemCalls;
-use crate::lab::load::LatencyUs;
 use crate::lab::load::slices::Sum;
+use crate::lab::load::{BUSY_LIMIT, LatencyUs};
 use crate::lab::stats::Spread;
 use crate::sys::calls::Counts;
 use serde::Serialize;
@@ -72,7 +72,12 @@ impl Figures {
             (Some(ratio), Some(noise)) if ratio.high < noise.low.min(1.0) => Some(false),
             _ => None,
         };
-        match (differs(self.ratio, control.ratio), differs(self.cpu_ratio, control.cpu_ratio)) {
+        // A generator without time left hides how fast its server could have been: then that server is
+        // not shown to be slower, and the other not to be faster.
+        let bound = |figures: &Figures| figures.generator_busy_share >= BUSY_LIMIT;
+        let rate =
+            differs(self.ratio, control.ratio).filter(|&faster| !bound(if faster { control } else { self }));
+        match (rate, differs(self.cpu_ratio, control.cpu_ratio)) {
             (None, None) => "no difference shown",
             (Some(true), None) => "faster",
             (Some(false), None) => "slower",

@@ -19,7 +19,7 @@ mod table;
 use super::env::Environment;
 use super::load::NOT_FOR_CONNECTIONS;
 use super::stats::Spread;
-use crate::model::{self, Clients, Model, Runs};
+use crate::model::{self, Clients, Model};
 use crate::stop::Stop;
 use crate::sys::limits::Nofile;
 use anyhow::Context;
@@ -41,6 +41,9 @@ const WARMUP: Duration = Duration::from_millis(5);
 
 /// Other programs may keep that many processors busy before a measurement counts as disturbed.
 const QUIET_CPUS: f64 = 0.2;
+
+/// Clients of a model that has a process for each: what its turns cost then is shown by fewer, too.
+const MOST_PROCESSES: usize = 1000;
 
 /// Silent connections of the workload `idle`, unless fewer are asked for or fit.
 pub const MOST_IDLE: usize = 9000;
@@ -208,11 +211,22 @@ impl Comparison {
         let noisy = self.foreign_cpus.iter().filter(|(_, cpus)| cpus.as_f64() > Some(QUIET_CPUS));
         let noisy: Vec<_> = noisy.map(|(workload, cpus)| format!("{cpus} under {workload}")).collect();
         (!noisy.is_empty()).then(|| {
-            format!(
-                "other programs kept processors busy: {}; measure again when it is quiet",
-                noisy.join(", ")
-            )
+            let (noisy, cpus) = (noisy.join(", "), self.environment.cpus());
+            format!("other programs kept processors busy: {noisy}, of {cpus}; measure again when it is quiet")
         })
+    }
+
+    /// One line, when no model could take a workload; `None` when each had one.
+    #[must_use]
+    pub fn unmeasured(&self) -> Option<String> {
+        let of = |name: &'static str| self.rows.iter().filter(move |row| row.workload == name);
+        let skipped = |workload: &&Workload| {
+            of(workload.name).count() > 0 && of(workload.name).all(|row| row.status == Status::Skipped)
+        };
+        let first = self.plan.workloads.iter().find(skipped)?;
+        let why = of(first.name).find_map(|row| row.reason.as_deref())?;
+        let names: Vec<_> = self.plan.workloads.iter().filter(skipped).map(|w| w.name).collect();
+        Some(format!("not measured: {}: {why}", names.join(", ")))
     }
 
     /// One line on the rows that failed; `None` when none did.
@@ -260,10 +274,12 @@ fn room(model: &Model, workload: &Workload, nofile: Nofile) -> Result<usize, Str
     match model.clients {
         Clients::One => limits.push((1, "one client at a time".to_owned())),
         Clients::UpTo { most, because } => limits.push((most, because.to_owned())),
+        Clients::Processes => {
+            limits
+                .push((MOST_PROCESSES, "a process each; more is not a design that anybody runs".to_owned()));
+            limits.extend(processes().map(|most| (most, "the limit on processes (pids.max)".to_owned())));
+        }
         Clients::Descriptors => {}
-    }
-    if model.runs == Runs::Processes {
-        limits.extend(processes().map(|most| (most, "the limit on processes (pids.max)".to_owned())));
     }
     let (most, because) = limits.into_iter().min().unwrap_or_default();
     let wants = workload.active + usize::from(workload.idle > 0);

@@ -3,7 +3,10 @@
 use super::figures::Figures;
 use super::{BASELINE, Comparison, Row, Status};
 use crate::lab::stats::Spread;
-use comfy_table::{CellAlignment, Table, presets::ASCII_MARKDOWN};
+use comfy_table::{
+    CellAlignment, Table,
+    presets::{ASCII_MARKDOWN, NOTHING},
+};
 use std::fmt;
 
 const HEAD: [&str; 11] = [
@@ -19,6 +22,43 @@ const HEAD: [&str; 11] = [
     "active + idle",
     "note",
 ];
+
+/// What fits a narrow terminal.
+const BRIEF: [&str; 6] = ["model", "requests/s", "ratio", "CPU µs/req", "ratio", "note"];
+
+impl Comparison {
+    /// The whole table, or if it does not fit into so many columns, the most important part of it.
+    #[must_use]
+    pub fn table(&self, columns: Option<usize>) -> String {
+        let whole = self.to_string();
+        let width = whole.lines().filter(|line| line.starts_with('|')).map(|line| line.chars().count()).max();
+        if columns.is_none_or(|columns| width <= Some(columns)) {
+            return whole;
+        }
+        let mut text = String::new();
+        if self.partial {
+            text += "PARTIAL: interrupted\n\n";
+        }
+        for workload in &self.plan.workloads {
+            let mut table = Table::new();
+            table.load_style(NOTHING).set_header(BRIEF);
+            for row in self.rows.iter().filter(|row| row.workload == workload.name) {
+                table.add_row(row.brief());
+            }
+            for column in table.column_iter_mut().skip(1).take(BRIEF.len() - 2) {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
+            text += &format!("{}: {}\n\n{table}\n\n", workload.name, workload.summary);
+        }
+        if let Some(warning) = self.warning() {
+            text += &format!("Warning: {warning}.\n");
+        }
+        text += &format!("Ratios are to {BASELINE}, beside it in time. Closed loop. The whole table has\n");
+        text +=
+            &format!("{} columns: widen the terminal, or use --output FILE.\n", width.unwrap_or_default());
+        text
+    }
+}
 
 impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -65,6 +105,29 @@ impl fmt::Display for Comparison {
 }
 
 impl Row {
+    fn brief(&self) -> Vec<String> {
+        let cells = self.cells();
+        match &self.figures {
+            Some(figures) => {
+                let ratio =
+                    |ratio: Option<Spread>| ratio.map_or("–".to_owned(), |r| format!("{:.2}", r.median));
+                vec![
+                    cells[0].clone(),
+                    thousands(figures.requests_per_s.median),
+                    ratio(figures.ratio),
+                    format!("{:.2}", figures.server_cpu_us_per_request),
+                    ratio(figures.cpu_ratio),
+                    figures.verdict.to_owned(),
+                ]
+            }
+            None => {
+                let none = || "–".to_owned();
+                let note = if self.status == Status::Failed { "FAILED" } else { "skipped" };
+                vec![cells[0].clone(), none(), none(), none(), none(), note.to_owned()]
+            }
+        }
+    }
+
     fn cells(&self) -> Vec<String> {
         let name = if self.control { format!("{} (A/A)", self.model) } else { self.model.to_owned() };
         let mut cells = vec![name];
@@ -108,7 +171,7 @@ impl Figures {
         }
         if self.slices_with_a_starved_connection > 0 {
             notes.push(format!(
-                "a connection starved in {} of {} slices",
+                "in {} of {} slices a connection had no answer",
                 self.slices_with_a_starved_connection, self.rounds
             ));
         }

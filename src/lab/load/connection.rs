@@ -147,12 +147,14 @@ impl fmt::Display for Trouble {
             Trouble::Failed(error) => write!(f, "{error}"),
             Trouble::Wrong(Wrong { position, expected, got, bytes }) => write!(
                 f,
-                "byte {position} came back as 0x{got:02x}, 0x{expected:02x} was sent ({bytes} wrong in this piece)"
+                "byte {position} came back as 0x{got:02x}, 0x{expected:02x} was sent ({bytes} wrong in this \
+                 piece); is it an echo server?"
             ),
             Trouble::TooMuch { bytes } => write!(f, "{bytes} bytes came back that had not been sent"),
             Trouble::Silent { missing, patience } => write!(
                 f,
-                "no answer within {patience:?} ({missing} bytes missing); does the server serve several clients at once?"
+                "no answer within {patience:?} ({missing} bytes missing); is it too slow for --timeout, or: \
+                 does the server serve several clients at once?"
             ),
             Trouble::Slow { missing } => write!(
                 f,

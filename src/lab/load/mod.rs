@@ -244,6 +244,9 @@ impl fmt::Display for Report {
             self.least_per_connection, self.most_per_connection
         )?;
         let l = self.latency_us.service;
+        if self.answered == 0 {
+            return self.nothing_measured(f);
+        }
         writeln!(
             f,
             "  latency        p50 {:.1} µs, p90 {:.1} µs, p99 {:.1} µs, p99.9 {:.1} µs, max {:.1} µs",
@@ -260,6 +263,17 @@ impl fmt::Display for Report {
             self.generator_cpu_share * 100.0,
             self.generator_busy_share * 100.0
         )?;
+        self.checked(f)
+    }
+}
+
+impl Report {
+    fn nothing_measured(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "  latency        – (no answer came while the clock ran)")?;
+        self.checked(f)
+    }
+
+    fn checked(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
             "  checked        every byte: {} wrong, {} connections lost",

@@ -119,7 +119,7 @@ fn help_lists_the_models_and_how_many_clients_they_take() {
         match model.clients {
             Clients::One => assert!(line.contains("1 client"), "{line}"),
             Clients::UpTo { most, .. } => assert!(help.contains(&most.to_string()), "{most}: {line}"),
-            Clients::Descriptors => {}
+            Clients::Processes | Clients::Descriptors => {}
         }
     }
 }
