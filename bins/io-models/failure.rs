@@ -1,9 +1,12 @@
 //! How a command fails: one line on standard error, and an exit code.
 
+use anstyle::{AnsiColor, Style};
 use clap::error::ErrorKind;
 use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
+
+const RED: Style = AnsiColor::Red.on_default().bold();
 
 /// The run failed: a lost connection, wrong bytes, a server that cannot start.
 const FAILED: u8 = 1;
@@ -51,7 +54,7 @@ impl Failure {
     pub(crate) fn tell(self) -> ExitCode {
         if !self.line.is_empty() {
             // If standard error cannot be written to, nobody is left to tell.
-            writeln!(anstream::stderr(), "io-models: {}", self.line).ok();
+            writeln!(anstream::stderr(), "{RED}io-models:{RED:#} {}", self.line).ok();
         }
         ExitCode::from(self.code)
     }

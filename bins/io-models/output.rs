@@ -1,6 +1,7 @@
 //! Where results go, and what is said beside them.
 
 use crate::failure::Failure;
+use anstyle::{AnsiColor, Style};
 use io_models::stop::Stop;
 use io_models::sys::signal::Signal;
 use std::fs::File;
@@ -67,10 +68,12 @@ impl Drop for Output {
     }
 }
 
+const YELLOW: Style = AnsiColor::Yellow.on_default();
+
 /// One line on standard error.
 pub(crate) fn warn(line: &str) {
     // If standard error cannot be written to, nobody is left to tell.
-    writeln!(anstream::stderr(), "io-models: warning: {line}").ok();
+    writeln!(anstream::stderr(), "io-models: {YELLOW}warning:{YELLOW:#} {line}").ok();
 }
 
 /// The exit code after Ctrl-C (130) or SIGTERM (143): 128 and the signal's number, as shells do.

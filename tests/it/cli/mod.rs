@@ -44,3 +44,16 @@ fn no_command_and_an_unknown_one_are_bad_usage() {
     io_models().assert().code(2);
     assert!(fails(&["nonsense"], 2).contains("nonsense"));
 }
+
+#[test]
+fn colours_are_for_terminals_unless_somebody_wants_them_always() {
+    // A port that is not to be had: so there is something to complain of.
+    let complaint = |color: &str| {
+        let port = "--listen=192.0.2.1:1";
+        let ended = io_models().args(["serve", "poll", port, color]).output().expect("it starts");
+        String::from_utf8(ended.stderr).expect("text")
+    };
+    assert!(!complaint("--color=auto").contains('\x1b'));
+    assert!(!complaint("--color=never").contains('\x1b'));
+    assert!(complaint("--color=always").starts_with('\x1b'));
+}
