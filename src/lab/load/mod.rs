@@ -153,10 +153,13 @@ pub fn run(
     engine.begin();
     engine.run(order.warmup)?;
     engine.start_clock();
-    while engine.stretch().elapsed < order.duration && engine.can_go_on() {
-        let left = order.duration - engine.stretch().elapsed;
+    // Nothing left, or less than nothing: the clock runs on between two looks at it.
+    let mut left = order.duration;
+    while !left.is_zero() && engine.can_go_on() {
         engine.run(left.min(Duration::from_millis(200)))?;
-        progress(engine.stretch().answered, engine.stretch().elapsed);
+        let Stretch { answered, elapsed, .. } = engine.stretch();
+        progress(answered, elapsed);
+        left = order.duration.saturating_sub(elapsed);
     }
     let partial = engine.was_stopped();
     engine.stop_clock();
