@@ -1,7 +1,7 @@
 //! `io-models compare`: every model side by side under the same load.
 
 use crate::failure::Failure;
-use crate::output::{Output, interrupted};
+use crate::output::{Output, ended};
 use crate::progress::Progress;
 use io_models::lab::compare::{self, BASELINE, Plan, WORKLOADS, Watch, Workload, pair::Pinning};
 use io_models::model::{self, Model};
@@ -98,16 +98,11 @@ pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
     if let Some(warning) = comparison.warning().filter(|_| !quiet && elsewhere) {
         crate::output::warn(&warning);
     }
-    if let Some(warning) = comparison.unmeasured().filter(|_| !quiet) {
+    let trouble = comparison.trouble();
+    if let Some(warning) = comparison.unmeasured().filter(|_| !quiet && trouble.is_none()) {
         crate::output::warn(&warning);
     }
-    if let Some(trouble) = comparison.trouble() {
-        return Err(Failure::run(trouble));
-    }
-    if comparison.is_partial() {
-        return interrupted(stop);
-    }
-    Ok(ExitCode::SUCCESS)
+    ended(trouble, comparison.is_partial(), stop)
 }
 
 /// What was asked for, without repetitions, in that order; `None` when nothing was.

@@ -1,7 +1,7 @@
 //! `io-models load ADDR`: put load on any TCP echo server, and check every byte.
 
 use crate::failure::Failure;
-use crate::output::{Output, interrupted};
+use crate::output::{Output, ended};
 use crate::progress::Progress;
 use crate::serve::address;
 use crate::units::{duration, duration_or_none};
@@ -93,11 +93,5 @@ pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
     if let Some(warning) = report.warning().filter(|_| !quiet) {
         crate::output::warn(&warning);
     }
-    if let Some(trouble) = report.trouble() {
-        return Err(Failure::run(trouble));
-    }
-    if report.is_partial() {
-        return interrupted(stop);
-    }
-    Ok(ExitCode::SUCCESS)
+    ended(report.trouble(), report.is_partial(), stop)
 }

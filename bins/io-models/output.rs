@@ -76,8 +76,15 @@ pub(crate) fn warn(line: &str) {
     writeln!(anstream::stderr(), "io-models: {YELLOW}warning:{YELLOW:#} {line}").ok();
 }
 
-/// The exit code after Ctrl-C (130) or SIGTERM (143): 128 and the signal's number, as shells do.
-pub(crate) fn interrupted(stop: Stop) -> Result<ExitCode, Failure> {
+/// How a measurement ends that has been written out: trouble is a failure; Ctrl-C gives 130 and SIGTERM
+/// 143, which is 128 and the signal's number, as in shells.
+pub(crate) fn ended(trouble: Option<String>, partial: bool, stop: Stop) -> Result<ExitCode, Failure> {
+    if let Some(trouble) = trouble {
+        return Err(Failure::run(trouble));
+    }
+    if !partial {
+        return Ok(ExitCode::SUCCESS);
+    }
     let signal = stop.into_signal().map_err(Failure::run)?.unwrap_or(Signal::SIGINT);
     Ok(ExitCode::from(128 + signal as u8))
 }

@@ -65,12 +65,6 @@ impl FdSet {
         holds(&self.0, fd)
     }
 
-    /// Whether the set is empty.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        highest(&self.0).is_none()
-    }
-
     /// The members, ascending.
     pub fn iter(&self) -> Members<'_> {
         members(&self.0)

@@ -216,9 +216,12 @@ impl Comparison {
         })
     }
 
-    /// One line, when no model could take a workload; `None` when each had one.
+    /// One line, when no model could take a workload; `None` when each had one, or was not reached.
     #[must_use]
     pub fn unmeasured(&self) -> Option<String> {
+        if self.partial {
+            return None;
+        }
         let of = |name: &'static str| self.rows.iter().filter(move |row| row.workload == name);
         let skipped = |workload: &&Workload| {
             of(workload.name).count() > 0 && of(workload.name).all(|row| row.status == Status::Skipped)
