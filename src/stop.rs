@@ -6,11 +6,13 @@
 //! stops them all, also in forked processes, which share the pipe.
 
 use crate::Result;
+use crate::sys::limits::Nofile;
 use crate::sys::poll::{PollFlags, wait_for};
+use crate::sys::select::FdSet;
 use crate::sys::signal::{self, Signal};
 use crate::sys::{Call, Errno, cvt, cvt_on, fcntl, retry};
 use nix::fcntl::OFlag;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 /// The end that a loop watches.
@@ -42,6 +44,23 @@ pub fn pair() -> Result<(Stopper, Stop)> {
     Ok((Stopper(write), Stop(read)))
 }
 
+/// The same on high descriptor numbers, so that the listener of a program and its clients have the low
+/// ones, as they would without a stop. The watched end has the highest that fits an `fd_set`, and the
+/// rest lies above, where `RLIMIT_NOFILE` has room for it.
+///
+/// # Errors
+///
+/// As [`pair`].
+pub fn pair_high() -> Result<(Stopper, Stop)> {
+    /// The ends of the pipe, and the copy for signal handlers.
+    const OURS: u64 = 3;
+    let most = Nofile::current()?.soft.min(FdSet::CAPACITY as u64 - 1 + OURS);
+    let lowest = RawFd::try_from(most.saturating_sub(OURS)).unwrap_or(0);
+    let (Stopper(write), Stop(read)) = pair()?;
+    let stop = Stop(fcntl::duplicate_from(&read, lowest)?);
+    Ok((Stopper(fcntl::duplicate_from(&write, lowest)?), stop))
+}
+
 impl Stopper {
     /// End the loops that watch the other end.
     ///
@@ -56,13 +75,15 @@ impl Stopper {
         }
     }
 
-    /// From now on let SIGINT (Ctrl-C) and SIGTERM stop the loops instead of ending the process.
+    /// From now on let SIGINT (Ctrl-C) and SIGTERM stop the loops instead of ending the process;
+    /// [`signal::first`] tells which it was.
     ///
     /// # Errors
     ///
     /// `EMFILE`.
     pub fn stop_on_signals(&self) -> Result<()> {
-        signal::write_to(fcntl::duplicate(&self.0)?, &[Signal::SIGINT, Signal::SIGTERM])
+        let copy = fcntl::duplicate_from(&self.0, self.0.as_raw_fd())?;
+        signal::write_to(copy, &[Signal::SIGINT, Signal::SIGTERM])
     }
 }
 
@@ -84,19 +105,25 @@ impl Stop {
     pub fn wait(&self, timeout: Option<Duration>) -> Result<bool> {
         wait_for(self, PollFlags::POLLIN, timeout)
     }
-
-    /// The signal that stopped the loops, if one did: for the exit code, once all have ended.
-    ///
-    /// # Errors
-    ///
-    /// As read(2).
-    pub fn into_signal(self) -> Result<Option<Signal>> {
-        signal::first(&self.0)
-    }
 }
 
 impl AsFd for Stop {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_high_pair_stops_and_fits_an_fd_set() {
+        let (stopper, stop) = pair_high().unwrap();
+        let (end, limit) = (stop.as_fd().as_raw_fd(), Nofile::current().unwrap().soft);
+        assert!((end as usize) < FdSet::CAPACITY, "select could not watch {end}");
+        assert!(end as u64 + 3 >= limit.min(FdSet::CAPACITY as u64), "{end} of {limit} is in the way");
+        stopper.stop().unwrap();
+        assert!(stop.is_set().unwrap());
     }
 }

@@ -102,7 +102,7 @@ pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
     if let Some(warning) = comparison.unmeasured().filter(|_| !quiet && trouble.is_none()) {
         crate::output::warn(&warning);
     }
-    ended(trouble, comparison.is_partial(), stop)
+    ended(trouble, comparison.is_partial())
 }
 
 /// What was asked for, without repetitions, in that order; `None` when nothing was.

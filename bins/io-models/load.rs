@@ -93,5 +93,5 @@ pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
     if let Some(warning) = report.warning().filter(|_| !quiet) {
         crate::output::warn(&warning);
     }
-    ended(report.trouble(), report.is_partial(), stop)
+    ended(report.trouble(), report.is_partial())
 }

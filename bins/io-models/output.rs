@@ -2,8 +2,7 @@
 
 use crate::failure::Failure;
 use anstyle::{AnsiColor, Style};
-use io_models::stop::Stop;
-use io_models::sys::signal::Signal;
+use io_models::sys::signal::{self, Signal};
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -78,13 +77,13 @@ pub(crate) fn warn(line: &str) {
 
 /// How a measurement ends that has been written out: trouble is a failure; Ctrl-C gives 130 and SIGTERM
 /// 143, which is 128 and the signal's number, as in shells.
-pub(crate) fn ended(trouble: Option<String>, partial: bool, stop: Stop) -> Result<ExitCode, Failure> {
+pub(crate) fn ended(trouble: Option<String>, partial: bool) -> Result<ExitCode, Failure> {
     if let Some(trouble) = trouble {
         return Err(Failure::run(trouble));
     }
     if !partial {
         return Ok(ExitCode::SUCCESS);
     }
-    let signal = stop.into_signal().map_err(Failure::run)?.unwrap_or(Signal::SIGINT);
+    let signal = signal::first().unwrap_or(Signal::SIGINT);
     Ok(ExitCode::from(128 + signal as u8))
 }

@@ -3,7 +3,7 @@
 use super::{Call, cvt_on};
 use crate::Result;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, FromRawFd, OwnedFd, RawFd};
 
 /// Make calls on `fd` answer `EAGAIN` instead of waiting. The course's `setnonblocking`.
 ///
@@ -27,8 +27,18 @@ pub fn set_nonblocking(fd: impl AsFd) -> Result<()> {
 /// `EMFILE` when every number below `RLIMIT_NOFILE` is taken.
 #[doc(alias = "F_DUPFD_CLOEXEC")]
 pub fn duplicate(fd: impl AsFd) -> Result<OwnedFd> {
+    duplicate_from(fd, 0)
+}
+
+/// Copy `fd` to the lowest free number that is at least `lowest`, closed on exec.
+///
+/// # Errors
+///
+/// `EMFILE` when every number from there to `RLIMIT_NOFILE` is taken, `EINVAL` when `lowest` is beyond
+/// that limit.
+pub fn duplicate_from(fd: impl AsFd, lowest: RawFd) -> Result<OwnedFd> {
     let fd = fd.as_fd();
-    let copy = cvt_on(Call::Fcntl, fd, fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(0)))?;
+    let copy = cvt_on(Call::Fcntl, fd, fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(lowest)))?;
     // SAFETY: the call succeeded, so `copy` is a descriptor that nobody else has been told of.
     Ok(unsafe { OwnedFd::from_raw_fd(copy) })
 }

@@ -2,17 +2,18 @@
 //! `nix::sys::signal`.
 //!
 //! A handler may run between any two instructions, so it may call only what signal-safety(7) lists.
-//! Ours make one call each, write(2) or shutdown(2), and leave `errno` as it was. Everything else
-//! happens in the loop that sees the descriptor become readable (the "self-pipe trick").
+//! Ours make one call each, write(2) or shutdown(2), note which signal it was, and leave `errno` as it
+//! was. Everything else happens in the loop that sees the descriptor become readable (the "self-pipe
+//! trick").
 //!
 //! All handlers are installed with `SA_RESTART`. What signal(7) lists as never restarted (select,
 //! poll, epoll_wait) is restarted by `sys::retry_wait`.
 
-use super::{Call, calls::count, cvt, eventfd::EventFd, fcntl::duplicate, retry};
+use super::{Call, calls::count, cvt, eventfd::EventFd, fcntl::duplicate};
 use crate::Result;
 use nix::errno::Errno;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, sigaction};
-use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
+use std::os::fd::{BorrowedFd, IntoRawFd, OwnedFd};
 use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
 
 pub use nix::sys::signal::Signal;
@@ -22,8 +23,12 @@ static STOP: AtomicI32 = AtomicI32::new(-1);
 static CHILDREN: AtomicI32 = AtomicI32::new(-1);
 static CONNECTION: AtomicI32 = AtomicI32::new(-1);
 
-/// From now on each of `signals` writes its number, one byte, to `pipe` instead of ending the
-/// process. `pipe` should be non-blocking: when it is full, a reader has enough to know.
+/// What came: 0 while nothing has.
+static FIRST: AtomicI32 = AtomicI32::new(0);
+static HUNG_UP: AtomicI32 = AtomicI32::new(0);
+
+/// From now on each of `signals` writes a byte to `pipe` instead of ending the process, and [`first`]
+/// tells which came. `pipe` should be non-blocking: when it is full, a reader has enough to know.
 ///
 /// The pipe of an earlier call is no longer written to.
 ///
@@ -85,20 +90,21 @@ pub fn default(signal: Signal) -> Result<()> {
     install(signal, SigHandler::SigDfl)
 }
 
-/// The first signal of [`write_to`] that came: read(2) of one byte from the other end of `pipe`,
-/// which must be non-blocking. `None` when none came.
-///
-/// # Errors
-///
-/// As read(2).
-pub fn first(pipe: impl AsFd) -> Result<Option<Signal>> {
-    let mut byte = [0];
-    match retry(|| super::cvt_on(Call::Read, pipe.as_fd(), nix::unistd::read(&pipe, &mut byte))) {
-        Ok(0) => Ok(None),
-        Ok(_) => Ok(Signal::try_from(i32::from(byte[0])).ok()),
-        Err(error) if error.errno() == Some(Errno::EAGAIN) => Ok(None),
-        Err(error) => Err(error),
-    }
+/// The first signal of [`write_to`] that came, if one did.
+#[must_use]
+pub fn first() -> Option<Signal> {
+    came(&FIRST)
+}
+
+/// The signal of [`shut_down`], if it came.
+#[must_use]
+pub fn hung_up() -> Option<Signal> {
+    came(&HUNG_UP)
+}
+
+fn came(place: &AtomicI32) -> Option<Signal> {
+    // 0, where none came, is no signal.
+    Signal::try_from(place.load(Relaxed)).ok()
 }
 
 fn install(signal: Signal, handler: SigHandler) -> Result<()> {
@@ -110,15 +116,16 @@ fn install(signal: Signal, handler: SigHandler) -> Result<()> {
 }
 
 extern "C" fn on_stop(signal: libc::c_int) {
-    // A signal's number is at most 64.
-    write_one(&STOP, &[signal as u8]);
+    FIRST.compare_exchange(0, signal, Relaxed, Relaxed).ok();
+    write_one(&STOP, &[0]);
 }
 
 extern "C" fn on_child(_: libc::c_int) {
     write_one(&CHILDREN, &1u64.to_ne_bytes());
 }
 
-extern "C" fn on_hang_up(_: libc::c_int) {
+extern "C" fn on_hang_up(signal: libc::c_int) {
+    HUNG_UP.store(signal, Relaxed);
     let errno = Errno::last_raw();
     count(Call::Shutdown);
     // SAFETY: shutdown takes numbers only; one that is no socket gets an error, which is ignored.
