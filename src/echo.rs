@@ -10,8 +10,10 @@
 //! fills its own receive window and then waits (back-pressure). So the unsent bytes of a client
 //! never exceed the shared buffer, and a quiet client costs 16 bytes of ours.
 
+use crate::observer::{Observer, Silent};
 use crate::sys::socket::{Received, Sent, recv, send};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// What a server answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -68,7 +70,7 @@ impl<S: AsFd> Conn<S> {
         Conn { socket, unsent: None }
     }
 
-    /// Whether bytes wait for the client to make room. They are at most [`SCRATCH_BYTES`].
+    /// Whether bytes wait for the client to make room. They are at most one piece.
     #[inline]
     #[must_use]
     pub fn has_unsent(&self) -> bool {
@@ -114,12 +116,14 @@ pub const SCRATCH_BYTES: usize = 16 * 1024;
 /// How many reads one client may have in a row before it is the others' turn: 256 KiB.
 const READS_IN_A_ROW: usize = 16;
 
-/// The handler of a loop: the answer, the shared buffer, and what went through it.
+/// The handler of a loop: the answer, the shared buffer, who is told, and what went through.
 #[derive(Debug)]
-pub struct Echo {
+pub struct Echo<O = Silent> {
     reply: Reply,
     scratch: Box<[u8]>,
     ran_out: bool,
+    /// Who is told what happens.
+    pub observer: O,
     /// Bytes received from clients.
     pub bytes_in: u64,
     /// Bytes that the kernel took to send to clients.
@@ -127,11 +131,36 @@ pub struct Echo {
 }
 
 impl Echo {
-    /// A handler with its buffer.
+    /// A handler that tells nobody, with a buffer of [`SCRATCH_BYTES`].
     #[must_use]
     pub fn new(reply: Reply) -> Echo {
-        let scratch = vec![0; SCRATCH_BYTES].into();
-        Echo { reply, scratch, ran_out: false, bytes_in: 0, bytes_out: 0 }
+        Echo::observed(reply, SCRATCH_BYTES, Silent)
+    }
+}
+
+impl<O: Observer> Echo<O> {
+    /// A handler that tells `observer` what happens, and takes from a client at most `piece` bytes at a
+    /// time.
+    ///
+    /// # Panics
+    ///
+    /// With a piece of 0 bytes, which could not be told from the end of the stream.
+    #[must_use]
+    pub fn observed(reply: Reply, piece: usize, observer: O) -> Echo<O> {
+        assert!(piece > 0, "a piece has at least one byte");
+        Echo { reply, scratch: vec![0; piece].into(), ran_out: false, observer, bytes_in: 0, bytes_out: 0 }
+    }
+
+    /// What [`observed`](Echo::observed) made it of: for a process that hands the work to children.
+    #[must_use]
+    pub fn into_parts(self) -> (Reply, usize, O) {
+        (self.reply, self.scratch.len(), self.observer)
+    }
+
+    /// Tell that a client is served from now on.
+    #[inline]
+    pub fn welcome(&mut self, conn: &Conn, peer: SocketAddr) {
+        self.observer.accepted(conn.as_fd().as_raw_fd(), peer);
     }
 
     /// Send what is unsent, then receive and answer until `until`.
@@ -152,9 +181,11 @@ impl Echo {
             let n = match recv(&conn.socket, &mut self.scratch) {
                 Ok(Received::Bytes(n)) => n,
                 Ok(Received::NotNow) => return Want::Read,
-                Ok(Received::End) | Err(_) => return Want::Close,
+                Ok(Received::End) => return self.leaves(conn, Ok(())),
+                Err(error) => return self.leaves(conn, Err(error)),
             };
             self.bytes_in += n as u64;
+            self.observer.received(conn.socket.as_fd().as_raw_fd(), &self.scratch[..n]);
             match self.answer(conn, n) {
                 Want::Read => {}
                 want => return want,
@@ -187,9 +218,10 @@ impl Echo {
         let sent = match send(&conn.socket, answer) {
             Ok(Sent::Bytes(sent)) => sent,
             Ok(Sent::NotNow) => 0,
-            Err(_) => return Want::Close,
+            Err(error) => return self.leaves(conn, Err(error)),
         };
         self.bytes_out += sent as u64;
+        self.observer.answered(conn.socket.as_fd().as_raw_fd(), answer);
         if sent == answer.len() {
             return Want::Read;
         }
@@ -209,10 +241,16 @@ impl Echo {
                     }
                 }
                 Ok(Sent::NotNow) => return Want::Write,
-                Err(_) => return Want::Close,
+                Err(error) => return self.leaves(conn, Err(error)),
             }
         }
         Want::Read
+    }
+
+    #[inline]
+    fn leaves<S: AsFd>(&mut self, conn: &Conn<S>, how: crate::Result<()>) -> Want {
+        self.observer.left(conn.socket.as_fd().as_raw_fd(), how);
+        Want::Close
     }
 }
 
@@ -297,7 +335,7 @@ mod tests {
     #[test]
     fn a_busy_client_gets_only_its_turn() {
         let (mut conn, mut client) = connected();
-        let mut echo = Echo { scratch: vec![0; 10].into(), ..Echo::new(Reply::Echo) };
+        let mut echo = Echo::observed(Reply::Echo, 10, Silent);
         client.write_all(&[1; 1000]).unwrap();
         assert_eq!(echo.pump(&mut conn, Until::ShortRead), Want::Read);
         assert!(echo.ran_out());

@@ -59,6 +59,7 @@ compile_error!("io-models needs a 64-bit Linux: the kernel's timespec differs fr
 
 pub mod initserver;
 pub mod echo;
+pub mod observer;
 pub mod serve;
 pub mod stop;
 pub mod model;

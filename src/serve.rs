@@ -5,9 +5,11 @@
 use crate::Result;
 use crate::echo::{Conn, Echo, Want};
 use crate::initserver::Listener;
+use crate::observer::Observer;
 use crate::sys::Errno;
 use crate::sys::poll::{PollFlags, PollSet};
 use crate::sys::socket::{Accepted, Mode, accept};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::time::{Duration, Instant};
 
@@ -59,22 +61,23 @@ impl Door {
         Door { listener, clients, shut_until: None, accepted: 0, in_a_row: 0, full_at: None, times_full: 0 }
     }
 
-    /// The next client; `None` when none waits, when the door had to be [shut](Door::is_shut), and
-    /// when it is the others' turn (a level-triggered wait will report the listener again).
+    /// The next client, and where it is; `None` when none waits, when the door had to be
+    /// [shut](Door::is_shut), and when it is the others' turn (a level-triggered wait will report the
+    /// listener again).
     ///
     /// # Errors
     ///
     /// Those of accept(2) that are about the listener, not about one client: `EINVAL` after it was
     /// shut down, `EBADF`.
-    pub fn accept(&mut self) -> Result<Option<Conn>> {
+    pub fn accept(&mut self) -> Result<Option<(Conn, SocketAddr)>> {
         self.in_a_row = (self.in_a_row + 1) % (ACCEPTS_IN_A_ROW + 1);
         if self.is_shut() || self.in_a_row == 0 {
             return Ok(None);
         }
         match accept(&self.listener, self.clients) {
-            Ok(Accepted::Client(socket)) => {
+            Ok(Accepted::Client(socket, peer)) => {
                 self.accepted += 1;
-                Ok(Some(Conn::new(socket)))
+                Ok(Some((Conn::new(socket), peer)))
             }
             Ok(Accepted::Nobody) => {
                 self.in_a_row = 0;
@@ -103,11 +106,6 @@ impl Door {
         self.shut();
     }
 
-    /// In a forked child, which has its client: close the listener, which is the parent's business.
-    pub fn leave(self) {
-        crate::sys::close(self.listener.into_socket());
-    }
-
     /// Whether nobody is let in for now.
     #[must_use]
     pub fn is_shut(&self) -> bool {
@@ -133,26 +131,40 @@ impl Door {
         due
     }
 
-    /// How long a wait may last before the door wants to open again: `None`, for ever, while it is
-    /// open.
+    /// How long a wait may last: until the door wants to open again, while it is shut, and otherwise
+    /// as long as the `patience` of the [`Observer`] (`None`: for ever).
     #[inline]
     #[must_use]
-    pub fn timeout(&self) -> Option<Duration> {
-        self.shut_until.map(|until| until.saturating_duration_since(Instant::now()))
+    pub fn timeout(&self, patience: Option<Duration>) -> Option<Duration> {
+        match self.shut_until {
+            None => patience,
+            Some(until) => Some(until.saturating_duration_since(Instant::now())),
+        }
     }
 
-    /// Close the listener, give the clients [`FLUSH_GRACE`] to collect what is unsent, close them,
-    /// and say what was done.
+    /// The end of a server: close the listener, give the clients [`FLUSH_GRACE`] to collect what is
+    /// unsent, close them, and say what was done.
     ///
     /// # Errors
     ///
     /// `ENOMEM`.
-    pub fn close(self, mut echo: Echo, clients: impl IntoIterator<Item = Conn>) -> Result<Totals> {
+    pub fn close<O: Observer>(
+        self,
+        mut echo: Echo<O>,
+        clients: impl IntoIterator<Item = Conn>,
+    ) -> Result<Totals> {
+        echo.observer.stopping();
+        let totals = self.leave();
+        flush(&mut echo, clients)?;
+        Ok(Totals { bytes_in: echo.bytes_in, bytes_out: echo.bytes_out, ..totals })
+    }
+
+    /// Close the listener, and say who came in. For a forked child, which has its client, and whose
+    /// business the listener is not.
+    pub fn leave(self) -> Totals {
         let Door { listener, accepted, times_full, .. } = self;
         crate::sys::close(listener.into_socket());
-        flush(&mut echo, clients)?;
-        let Echo { bytes_in, bytes_out, .. } = echo;
-        Ok(Totals { connections: accepted, bytes_in, bytes_out, times_full })
+        Totals { connections: accepted, times_full, ..Totals::default() }
     }
 }
 
@@ -162,7 +174,7 @@ impl AsFd for Door {
     }
 }
 
-fn flush(echo: &mut Echo, clients: impl IntoIterator<Item = Conn>) -> Result<()> {
+fn flush<O: Observer>(echo: &mut Echo<O>, clients: impl IntoIterator<Item = Conn>) -> Result<()> {
     let (mut waiting, done): (Vec<_>, Vec<_>) = clients.into_iter().partition(Conn::has_unsent);
     done.into_iter().for_each(Conn::close);
     let until = Instant::now() + FLUSH_GRACE;

@@ -12,8 +12,9 @@
 //! Calls a request: recv and send.
 
 use crate::Result;
-use crate::echo::{Conn, Echo, Reply, Until, Want};
+use crate::echo::{Conn, Echo, Until, Want};
 use crate::initserver::Listener;
+use crate::observer::Observer;
 use crate::serve::{Door, FLUSH_GRACE, Totals};
 use crate::stop::Stop;
 use crate::sys::calls::{self, Counts};
@@ -27,41 +28,47 @@ use std::thread;
 /// The client that is being served, for the thread that waits for the stop.
 type Current = Mutex<Option<Arc<OwnedFd>>>;
 
-/// Serve clients of `listener` until `stop`.
+/// Serve clients of `listener` with `echo` until `stop`.
 ///
 /// # Errors
 ///
 /// Those of the listener. What happens to a client ends that client only.
-pub fn serve(listener: Listener, stop: &Stop, reply: Reply) -> Result<Totals> {
+pub fn serve<O: Observer>(listener: Listener, stop: &Stop, echo: Echo<O>) -> Result<Totals> {
     let door = Door::new(listener, Mode::Blocking);
     let to_wake = crate::sys::fcntl::duplicate(&door)?;
     let ended = EventFd::new()?;
     let current = Current::default();
     thread::scope(|scope| {
         let watcher = scope.spawn(|| wake_at_stop(stop, &ended, &to_wake, &current));
-        let totals = one_after_another(door, stop, reply, &current);
+        let totals = one_after_another(door, stop, echo, &current);
         ended.signal()?;
         calls::absorb(&watcher.join().unwrap_or_default());
         totals
     })
 }
 
-fn one_after_another(mut door: Door, stop: &Stop, reply: Reply, current: &Current) -> Result<Totals> {
-    let mut echo = Echo::new(reply);
+fn one_after_another<O: Observer>(
+    mut door: Door,
+    stop: &Stop,
+    mut echo: Echo<O>,
+    current: &Current,
+) -> Result<Totals> {
     loop {
         let accepted = door.accept();
         if stop.is_set()? {
-            return door.close(echo, accepted.ok().flatten());
+            return door.close(echo, accepted.ok().flatten().map(|(conn, _)| conn));
         }
-        let Some(conn) = accepted? else {
+        let Some((conn, peer)) = accepted? else {
             // No descriptor for another client, and none of ours will become free. Or the client has
             // gone before it was accepted.
             if door.is_shut() {
-                stop.wait(door.timeout())?;
+                echo.observer.full();
+                stop.wait(door.timeout(None))?;
                 door.reopens();
             }
             continue;
         };
+        echo.welcome(&conn, peer);
         let client = Arc::new(conn.into_socket());
         set(current, Some(Arc::clone(&client)));
         if stop.is_set()? {

@@ -21,8 +21,9 @@
 //! Calls a request: recv, send, and a share of one epoll_wait.
 
 use crate::Result;
-use crate::echo::{Echo, Reply, Until, Want};
+use crate::echo::{Echo, Until, Want};
 use crate::initserver::Listener;
+use crate::observer::Observer;
 use crate::serve::{Clients, Door, Totals};
 use crate::stop::Stop;
 use crate::sys::epoll::{Epoll, EpollFlags, Events};
@@ -51,26 +52,29 @@ const NOT_JUST_BYTES: EpollFlags = EpollFlags::EPOLLRDHUP
     .union(EpollFlags::EPOLLHUP)
     .union(EpollFlags::EPOLLERR);
 
-/// Serve clients of `listener` until `stop`.
+/// Serve clients of `listener` with `echo` until `stop`.
 ///
 /// # Errors
 ///
 /// Those of the wait and of the listener. What happens to a client ends that client only.
-pub fn serve(listener: Listener, stop: &Stop, reply: Reply) -> Result<Totals> {
+pub fn serve<O: Observer>(listener: Listener, stop: &Stop, mut echo: Echo<O>) -> Result<Totals> {
     set_nonblocking(&listener)?;
     let epoll = Epoll::new()?;
     epoll.add(stop, STOP, EpollFlags::EPOLLIN)?;
     epoll.add(&listener, LISTENER, EpollFlags::EPOLLIN)?;
     let mut door = Door::new(listener, Mode::Nonblocking);
     let mut clients = Clients::new();
-    let mut echo = Echo::new(reply);
     let mut events = Events::with_capacity(EVENTS);
     // Clients whose turn ended before they were dry, and those of the turn before.
     let mut again: Vec<RawFd> = Vec::new();
     let mut owed: Vec<RawFd> = Vec::new();
     loop {
-        let timeout = if again.is_empty() { door.timeout() } else { Some(Duration::ZERO) };
-        epoll.wait(&mut events, timeout)?;
+        let patience = door.timeout(echo.observer.patience());
+        let timeout = if again.is_empty() { patience } else { Some(Duration::ZERO) };
+        let ready = epoll.wait(&mut events, timeout)?;
+        if ready == 0 && again.is_empty() && !door.is_shut() {
+            echo.observer.heard_nothing();
+        }
         // Who ran out in this turn goes to `again`, and has the next turn beside the events of then.
         std::mem::swap(&mut owed, &mut again);
         // One turn each: for a client that is owed one, its events are left out. Its reminder asks for
@@ -81,14 +85,18 @@ pub fn serve(listener: Listener, stop: &Stop, reply: Reply) -> Result<Totals> {
             match token {
                 STOP => return door.close(echo, clients),
                 LISTENER => {
-                    while let Some(conn) = door.accept()? {
+                    while let Some((conn, peer)) = door.accept()? {
                         let fd = conn.as_fd().as_raw_fd();
                         match epoll.add(&conn, fd as u64, CLIENT) {
-                            Ok(()) => clients.insert(conn),
+                            Ok(()) => {
+                                echo.welcome(&conn, peer);
+                                clients.insert(conn);
+                            }
                             Err(_) => door.turn_away(conn),
                         }
                     }
                     if door.is_shut() {
+                        echo.observer.full();
                         epoll.modify(&door, LISTENER, EpollFlags::empty())?;
                     }
                 }

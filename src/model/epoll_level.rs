@@ -9,8 +9,9 @@
 //! Calls a request: recv, send, and a share of one epoll_wait.
 
 use crate::Result;
-use crate::echo::{Echo, Reply, Until, Want};
+use crate::echo::{Echo, Until, Want};
 use crate::initserver::Listener;
+use crate::observer::Observer;
 use crate::serve::{Clients, Door, Totals};
 use crate::stop::Stop;
 use crate::sys::epoll::{Epoll, EpollFlags, Events};
@@ -25,34 +26,40 @@ const LISTENER: u64 = u64::MAX - 1;
 /// Events taken at once. The rest comes with the next wait.
 const EVENTS: usize = 512;
 
-/// Serve clients of `listener` until `stop`.
+/// Serve clients of `listener` with `echo` until `stop`.
 ///
 /// # Errors
 ///
 /// Those of the wait and of the listener. What happens to a client ends that client only.
-pub fn serve(listener: Listener, stop: &Stop, reply: Reply) -> Result<Totals> {
+pub fn serve<O: Observer>(listener: Listener, stop: &Stop, mut echo: Echo<O>) -> Result<Totals> {
     set_nonblocking(&listener)?;
     let epoll = Epoll::new()?;
     epoll.add(stop, STOP, EpollFlags::EPOLLIN)?;
     epoll.add(&listener, LISTENER, EpollFlags::EPOLLIN)?;
     let mut door = Door::new(listener, Mode::Nonblocking);
     let mut clients = Clients::new();
-    let mut echo = Echo::new(reply);
     let mut events = Events::with_capacity(EVENTS);
     loop {
-        epoll.wait(&mut events, door.timeout())?;
+        let ready = epoll.wait(&mut events, door.timeout(echo.observer.patience()))?;
+        if ready == 0 && !door.is_shut() {
+            echo.observer.heard_nothing();
+        }
         for event in events.iter() {
             match event.token {
                 STOP => return door.close(echo, clients),
                 LISTENER => {
-                    while let Some(conn) = door.accept()? {
+                    while let Some((conn, peer)) = door.accept()? {
                         let fd = conn.as_fd().as_raw_fd();
                         match epoll.add(&conn, fd as u64, EpollFlags::EPOLLIN) {
-                            Ok(()) => clients.insert(conn),
+                            Ok(()) => {
+                                echo.welcome(&conn, peer);
+                                clients.insert(conn);
+                            }
                             Err(_) => door.turn_away(conn),
                         }
                     }
                     if door.is_shut() {
+                        echo.observer.full();
                         epoll.modify(&door, LISTENER, EpollFlags::empty())?;
                     }
                 }

@@ -19,8 +19,9 @@
 //! Calls a request: recv and send.
 
 use crate::Result;
-use crate::echo::{Conn, Echo, Reply, Until, Want};
+use crate::echo::{Conn, Echo, Until, Want};
 use crate::initserver::Listener;
+use crate::observer::Observer;
 use crate::serve::{Door, FLUSH_GRACE, Totals};
 use crate::stop::Stop;
 use crate::sys::eventfd::EventFd;
@@ -29,9 +30,10 @@ use crate::sys::fork::{Fork, Pid, die_with_parent, exit_child, fork, kill, reap,
 use crate::sys::poll::{PollFlags, PollSet, wait_for};
 use crate::sys::shared::SharedCounters;
 use crate::sys::signal::{self, Signal};
-use crate::sys::socket::{Mode, Shutdown, shutdown};
+use crate::sys::socket::Mode;
 use crate::sys::{Errno, calls};
 use std::collections::HashSet;
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::time::Instant;
 
@@ -42,16 +44,49 @@ const CHILDREN: usize = 2;
 /// What children report: bytes in, bytes out.
 type Traffic = SharedCounters<2>;
 
-/// Serve clients of `listener` until `stop`. Children of this process that somebody else has started
-/// are collected too, so it should have none.
+/// Serve clients of `listener` with `echo`, each in a process, until `stop`. The observer's copy in the
+/// child hears of the client. The rest is as [`for_each_client`] says.
+///
+/// # Errors
+///
+/// As [`for_each_client`].
+pub fn serve<O: Observer>(listener: Listener, stop: &Stop, echo: Echo<O>) -> Result<Totals> {
+    let traffic = Traffic::new()?;
+    let (reply, piece, observer) = echo.into_parts();
+    let totals = for_each_client(listener, stop, observer, |mut conn, peer, observer| {
+        let mut echo = Echo::observed(reply, piece, observer);
+        echo.welcome(&conn, peer);
+        loop {
+            let want = echo.pump(&mut conn, Until::OneRead);
+            traffic.add([std::mem::take(&mut echo.bytes_in), std::mem::take(&mut echo.bytes_out)]);
+            if want == Want::Close {
+                return conn.close();
+            }
+        }
+    })?;
+    let [bytes_in, bytes_out] = traffic.values();
+    Ok(Totals { bytes_in, bytes_out, ..totals })
+}
+
+/// Give each client of `listener` a process that does `job`, until `stop`. The `observer` is
+/// told what concerns them all; `job` has the child's copy of it.
+///
+/// At the stop the reading side of the client's socket is shut down, in each process, so that `job`
+/// finds the end of the stream, and [`signal::hung_up`] tells why; after [`FLUSH_GRACE`] what still runs
+/// is killed. Children of this process that somebody else has started are collected too, so it should
+/// have none. The totals have no bytes: only `job` knows of those.
 ///
 /// # Errors
 ///
 /// [`Error::Threads`](crate::Error::Threads) in a process with several threads; those of the wait
 /// and of the listener. What happens to a client ends that client only.
-pub fn serve(listener: Listener, stop: &Stop, reply: Reply) -> Result<Totals> {
+pub fn for_each_client<O: Observer>(
+    listener: Listener,
+    stop: &Stop,
+    mut observer: O,
+    job: impl FnOnce(Conn, SocketAddr, O),
+) -> Result<Totals> {
     calls::share()?;
-    let traffic = Traffic::new()?;
     set_nonblocking(&listener)?;
     let parent = this_process();
     let mut children = Children::new()?;
@@ -60,9 +95,9 @@ pub fn serve(listener: Listener, stop: &Stop, reply: Reply) -> Result<Totals> {
     set.push(&listener, PollFlags::POLLIN);
     set.push(&children.ended, PollFlags::POLLIN);
     let mut door = Door::new(listener, Mode::Blocking);
-    let mut parked: Option<Conn> = None;
+    let mut parked = None;
     loop {
-        set.wait(door.timeout())?;
+        set.wait(door.timeout(None))?;
         if !set.revents(STOP).is_empty() {
             break;
         }
@@ -72,7 +107,7 @@ pub fn serve(listener: Listener, stop: &Stop, reply: Reply) -> Result<Totals> {
         }
         let reopened = door.reopens();
         if reopened || !set.revents(LISTENER).is_empty() {
-            while let Some(conn) = next(&mut parked, &mut door)? {
+            while let Some((conn, peer)) = next(&mut parked, &mut door)? {
                 match fork() {
                     Ok(Fork::Parent(pid)) => {
                         children.pids.insert(pid);
@@ -80,11 +115,15 @@ pub fn serve(listener: Listener, stop: &Stop, reply: Reply) -> Result<Totals> {
                     }
                     Ok(Fork::Child) => {
                         door.leave();
-                        child(conn, parent, stop, reply, &traffic);
+                        match prepare(&conn, parent, stop) {
+                            Ok(()) => job(conn, peer, observer),
+                            Err(_) => exit_child(1),
+                        }
+                        exit_child(0);
                     }
                     // No process to be had now: the client waits, as one without descriptor does.
                     Err(error) if matches!(error.errno(), Some(Errno::EAGAIN | Errno::ENOMEM)) => {
-                        parked = Some(conn);
+                        parked = Some((conn, peer));
                         door.shut();
                         break;
                     }
@@ -93,45 +132,42 @@ pub fn serve(listener: Listener, stop: &Stop, reply: Reply) -> Result<Totals> {
             }
             let watch = if door.is_shut() { PollFlags::empty() } else { PollFlags::POLLIN };
             set.set_events(LISTENER, watch);
+            if door.is_shut() {
+                observer.full();
+            }
         }
     }
-    let totals = door.close(Echo::new(reply), parked)?;
+    observer.stopping();
+    let totals = door.leave();
+    if let Some((conn, _)) = parked {
+        conn.close();
+    }
     children.end()?;
-    let [bytes_in, bytes_out] = traffic.values();
-    Ok(Totals { bytes_in, bytes_out, ..totals })
+    Ok(totals)
 }
 
-fn next(parked: &mut Option<Conn>, door: &mut Door) -> Result<Option<Conn>> {
+type Client = (Conn, SocketAddr);
+
+fn next(parked: &mut Option<Client>, door: &mut Door) -> Result<Option<Client>> {
     match parked.take() {
         None => door.accept(),
-        conn => Ok(conn),
+        client => Ok(client),
     }
 }
 
-/// The life of a child: one client, then the end.
-fn child(mut conn: Conn, parent: Pid, stop: &Stop, reply: Reply, traffic: &Traffic) -> ! {
+/// What a child must do before it may wait for its client.
+fn prepare(conn: &Conn, parent: Pid, stop: &Stop) -> Result<()> {
     // Ctrl-C goes to every process of the terminal; the parent will tell us with SIGTERM.
-    let ready = signal::ignore(Signal::SIGINT)
-        .and_then(|()| signal::shut_down(conn.as_fd(), Signal::SIGTERM))
-        .and_then(|()| signal::default(Signal::SIGCHLD))
-        .and_then(|()| die_with_parent(parent, Signal::SIGKILL))
-        // A SIGTERM from before the handler was there: the stop descriptor, which is the parent's
-        // and ours, still tells.
-        .and_then(|lives| Ok(!lives || stop.is_set()?));
-    match ready {
-        Ok(false) => {}
-        Ok(true) => shutdown(&conn, Shutdown::Read).unwrap_or(()),
-        Err(_) => exit_child(1),
+    signal::ignore(Signal::SIGINT)?;
+    signal::shut_down(conn.as_fd(), Signal::SIGTERM)?;
+    signal::default(Signal::SIGCHLD)?;
+    let lives = die_with_parent(parent, Signal::SIGKILL)?;
+    // A SIGTERM from before the handler was there, for which the stop descriptor, the parent's and ours,
+    // still stands: it comes again.
+    if !lives || stop.is_set()? {
+        kill(this_process(), Signal::SIGTERM)?;
     }
-    let mut echo = Echo::new(reply);
-    loop {
-        let want = echo.pump(&mut conn, Until::OneRead);
-        traffic.add([std::mem::take(&mut echo.bytes_in), std::mem::take(&mut echo.bytes_out)]);
-        if want == Want::Close {
-            conn.close();
-            exit_child(0);
-        }
-    }
+    Ok(())
 }
 
 /// The children that live. None is left behind, however the loop ends.

@@ -7,8 +7,7 @@
 //!
 //! # How to add a model
 //!
-//! 1. A file `src/model/NAME.rs` with `serve` of the type that the field of that name in [`Model`]
-//!    has: the loop, and at its head what it shows and where the idea comes from. A copy of `poll.rs`
+//! 1. A file `src/model/NAME.rs` with `serve` as the others have it: the loop, and at its head what it shows and where the idea comes from. A copy of `poll.rs`
 //!    is a good start. (`fork` is in `forking.rs`, because `fork` is the call.)
 //! 2. `pub mod NAME;` here, in reading order, and a row in [`ALL`].
 //!
@@ -24,7 +23,7 @@ pub mod epoll_level;
 pub mod epoll_edge;
 
 use crate::Result;
-use crate::echo::Reply;
+use crate::echo::{Echo, Reply};
 use crate::initserver::Listener;
 use crate::serve::Totals;
 use crate::stop::Stop;
@@ -41,7 +40,7 @@ pub struct Model {
     pub clients: Clients,
     /// Where it does so.
     pub runs: Runs,
-    /// Serve clients of the listener until told to stop.
+    /// Serve clients of the listener until told to stop, and tell nobody.
     pub serve: fn(Listener, &Stop, Reply) -> Result<Totals>,
 }
 
@@ -84,14 +83,14 @@ pub const ALL: &[Model] = &[
         summary: "one client at a time, blocking calls",
         clients: Clients::One,
         runs: Runs::InThread,
-        serve: blocking::serve,
+        serve: |listener, stop, reply| blocking::serve(listener, stop, Echo::new(reply)),
     },
     Model {
         name: "fork",
         summary: "a process for each client, blocking calls",
         clients: Clients::Processes,
         runs: Runs::Processes,
-        serve: forking::serve,
+        serve: |listener, stop, reply| forking::serve(listener, stop, Echo::new(reply)),
     },
     Model {
         name: "select",
@@ -101,28 +100,28 @@ pub const ALL: &[Model] = &[
             because: "an fd_set ends at descriptor 1023",
         },
         runs: Runs::InThread,
-        serve: select::serve,
+        serve: |listener, stop, reply| select::serve(listener, stop, Echo::new(reply)),
     },
     Model {
         name: "poll",
         summary: "poll(2): an array that grows, copied and scanned at each turn",
         clients: Clients::Descriptors,
         runs: Runs::InThread,
-        serve: poll::serve,
+        serve: |listener, stop, reply| poll::serve(listener, stop, Echo::new(reply)),
     },
     Model {
         name: "epoll-level",
         summary: "epoll(7), level-triggered: interest kept in the kernel, changed when it changes",
         clients: Clients::Descriptors,
         runs: Runs::InThread,
-        serve: epoll_level::serve,
+        serve: |listener, stop, reply| epoll_level::serve(listener, stop, Echo::new(reply)),
     },
     Model {
         name: "epoll-edge",
         summary: "epoll(7), edge-triggered: registered once, read until a read comes back short",
         clients: Clients::Descriptors,
         runs: Runs::InThread,
-        serve: epoll_edge::serve,
+        serve: |listener, stop, reply| epoll_edge::serve(listener, stop, Echo::new(reply)),
     },
 ];
 

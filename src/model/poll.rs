@@ -12,8 +12,9 @@
 //! Calls a request: recv, send, and a share of one poll.
 
 use crate::Result;
-use crate::echo::{Conn, Echo, Reply, Until, Want};
+use crate::echo::{Conn, Echo, Until, Want};
 use crate::initserver::Listener;
+use crate::observer::Observer;
 use crate::serve::{Door, Totals};
 use crate::stop::Stop;
 use crate::sys::fcntl::set_nonblocking;
@@ -25,21 +26,23 @@ const STOP: usize = 0;
 const LISTENER: usize = 1;
 const FIRST_CLIENT: usize = 2;
 
-/// Serve clients of `listener` until `stop`.
+/// Serve clients of `listener` with `echo` until `stop`.
 ///
 /// # Errors
 ///
 /// Those of the wait and of the listener. What happens to a client ends that client only.
-pub fn serve(listener: Listener, stop: &Stop, reply: Reply) -> Result<Totals> {
+pub fn serve<O: Observer>(listener: Listener, stop: &Stop, mut echo: Echo<O>) -> Result<Totals> {
     set_nonblocking(&listener)?;
     let mut set = PollSet::new();
     set.push(stop, PollFlags::POLLIN);
     set.push(&listener, PollFlags::POLLIN);
     let mut door = Door::new(listener, Mode::Nonblocking);
     let mut clients: Vec<Conn> = Vec::new();
-    let mut echo = Echo::new(reply);
     loop {
-        let mut ready = set.wait(door.timeout())?;
+        let mut ready = set.wait(door.timeout(echo.observer.patience()))?;
+        if ready == 0 && !door.is_shut() {
+            echo.observer.heard_nothing();
+        }
         if !set.revents(STOP).is_empty() {
             return door.close(echo, clients);
         }
@@ -65,11 +68,13 @@ pub fn serve(listener: Listener, stop: &Stop, reply: Reply) -> Result<Totals> {
         }
         // After the clients: these entries are new, and nothing is known of them yet.
         if !set.revents(LISTENER).is_empty() {
-            while let Some(conn) = door.accept()? {
+            while let Some((conn, peer)) = door.accept()? {
+                echo.welcome(&conn, peer);
                 set.push(&conn, PollFlags::POLLIN);
                 clients.push(conn);
             }
             if door.is_shut() {
+                echo.observer.full();
                 set.set_events(LISTENER, PollFlags::empty());
             }
         }

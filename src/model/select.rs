@@ -11,22 +11,24 @@
 //! Calls a request: recv, send, and a share of one pselect6.
 
 use crate::Result;
-use crate::echo::{Conn, Echo, Reply, Until, Want};
+use crate::echo::{Conn, Echo, Until, Want};
 use crate::initserver::Listener;
+use crate::observer::Observer;
 use crate::serve::{Clients, Door, Totals};
 use crate::stop::Stop;
 use crate::sys::fcntl::set_nonblocking;
 use crate::sys::select::{FdSet, select};
 use crate::sys::socket::Mode;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd};
 
-/// Serve clients of `listener` until `stop`.
+/// Serve clients of `listener` with `echo` until `stop`.
 ///
 /// # Errors
 ///
 /// [`Error::BeyondFdSetSize`](crate::Error::BeyondFdSetSize) when `listener` or `stop` is above
 /// 1023; those of the wait and of the listener. What happens to a client ends that client only.
-pub fn serve(listener: Listener, stop: &Stop, reply: Reply) -> Result<Totals> {
+pub fn serve<O: Observer>(listener: Listener, stop: &Stop, mut echo: Echo<O>) -> Result<Totals> {
     set_nonblocking(&listener)?;
     let (stop, listener_fd) = (stop.as_fd().as_raw_fd(), listener.as_fd().as_raw_fd());
     let mut reading = FdSet::new();
@@ -35,28 +37,35 @@ pub fn serve(listener: Listener, stop: &Stop, reply: Reply) -> Result<Totals> {
     reading.insert(listener_fd)?;
     let mut door = Door::new(listener, Mode::Nonblocking);
     let mut clients = Clients::new();
-    let mut parked: Option<Conn> = None;
+    let mut parked: Option<(Conn, SocketAddr)> = None;
     let mut writers = 0;
-    let mut echo = Echo::new(reply);
     loop {
         let (mut readable, mut writable) = (reading, writing);
         // A null set costs the kernel nothing, and usually nobody waits to write; then `writable` is
         // empty, and stays so.
-        select(&mut readable, (writers > 0).then_some(&mut writable), door.timeout())?;
+        let timeout = door.timeout(echo.observer.patience());
+        let ready = select(&mut readable, (writers > 0).then_some(&mut writable), timeout)?;
+        if ready == 0 && !door.is_shut() {
+            echo.observer.heard_nothing();
+        }
         if readable.contains(stop) {
-            return door.close(echo, clients.into_iter().chain(parked));
+            return door.close(echo, clients.into_iter().chain(parked.map(|(conn, _)| conn)));
         }
         if readable.contains(listener_fd) {
-            while let Some(conn) = door.accept()? {
+            while let Some((conn, peer)) = door.accept()? {
                 match reading.insert(conn.as_fd().as_raw_fd()) {
-                    Ok(()) => clients.insert(conn),
+                    Ok(()) => {
+                        echo.welcome(&conn, peer);
+                        clients.insert(conn);
+                    }
                     Err(_) => {
-                        parked = Some(conn);
+                        parked = Some((conn, peer));
                         door.shut();
                     }
                 }
             }
             if door.is_shut() {
+                echo.observer.full();
                 reading.remove(listener_fd);
             }
         }
@@ -86,11 +95,14 @@ pub fn serve(listener: Listener, stop: &Stop, reply: Reply) -> Result<Totals> {
         }
         if door.reopens() {
             // Only a number that has become free below 1024 lets the parked client in.
-            if let Some(mut conn) = parked.take() {
+            if let Some((mut conn, peer)) = parked.take() {
                 let fits = conn.renumber().and_then(|()| reading.insert(conn.as_fd().as_raw_fd()));
                 match fits {
-                    Ok(()) => clients.insert(conn),
-                    Err(_) => parked = Some(conn),
+                    Ok(()) => {
+                        echo.welcome(&conn, peer);
+                        clients.insert(conn);
+                    }
+                    Err(_) => parked = Some((conn, peer)),
                 }
             }
             match parked {

@@ -4,10 +4,12 @@
 //! [`Connected`].
 
 use super::{Call, Errno, cvt, cvt_on, poll, retry};
-use crate::Result;
+use crate::error::{Error, Result};
 use nix::sys::socket::{
     AddressFamily, Backlog, MsgFlags, SockFlag, SockType, SockaddrLike, SockaddrStorage, sockopt,
 };
+use std::ffi::OsString;
+use std::mem::MaybeUninit;
 use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
@@ -70,8 +72,8 @@ pub fn listen(fd: impl AsFd, backlog: i32) -> Result<()> {
 /// What accept(2) found.
 #[derive(Debug)]
 pub enum Accepted {
-    /// A client.
-    Client(OwnedFd),
+    /// A client's socket, and where the client is.
+    Client(OwnedFd, SocketAddr),
     /// No client waits (`EAGAIN`), or the one that did has gone (`ECONNABORTED`, or a network
     /// error of its connection, which accept(2) says to treat alike).
     Nobody,
@@ -79,18 +81,39 @@ pub enum Accepted {
 
 /// Take a client from the queue: accept4(2). Its socket has `mode` from the start.
 ///
+/// Over libc, because nix does not ask for the address. Asking for it later, by getpeername(2), would
+/// fail for a client that has reset its connection.
+///
 /// # Errors
 ///
 /// `EMFILE` and `ENFILE` when there is no descriptor left, `ENOBUFS` and `ENOMEM` when there is no
-/// memory; `EINVAL` after shutdown(2) of the listener.
+/// memory; `EINVAL` after shutdown(2) of the listener; `EAFNOSUPPORT` when it is no internet socket.
 #[doc(alias = "accept4")]
 pub fn accept(listener: impl AsFd, mode: Mode) -> Result<Accepted> {
     let fd = listener.as_fd();
-    let accepted =
-        retry(|| cvt_on(Call::Accept4, fd, nix::sys::socket::accept4(fd.as_raw_fd(), mode.flags())));
+    let mut addr = MaybeUninit::<libc::sockaddr_storage>::uninit();
+    let mut len = 0;
+    let accepted = retry(|| {
+        len = size_of_val(&addr) as libc::socklen_t;
+        // SAFETY: the kernel writes at most `len` bytes of an address to `addr`, which is as long as
+        // that, and the number of bytes to `len`; both live until the call returns.
+        let client = unsafe {
+            libc::accept4(fd.as_raw_fd(), addr.as_mut_ptr().cast(), &raw mut len, mode.flags().bits())
+        };
+        cvt_on(Call::Accept4, fd, Errno::result(client))
+    });
     match accepted {
-        // SAFETY: the call succeeded, so this is a descriptor that nobody else has been told of.
-        Ok(client) => Ok(Accepted::Client(unsafe { OwnedFd::from_raw_fd(client) })),
+        Ok(client) => {
+            // SAFETY: the call succeeded, so this is a descriptor that nobody else has been told of.
+            let client = unsafe { OwnedFd::from_raw_fd(client) };
+            // SAFETY: the call succeeded, so it has written `len` bytes of an address to `addr`, and no
+            // address is longer than `addr` is.
+            let addr = unsafe { SockaddrStorage::from_raw(addr.as_ptr().cast(), Some(len)) };
+            let addr = addr.ok_or(Errno::EAFNOSUPPORT).and_then(|addr| internet(&addr));
+            let addr =
+                addr.map_err(|source| Error::Call { call: Call::Accept4, fd: Some(fd.as_raw_fd()), source })?;
+            Ok(Accepted::Client(client, addr))
+        }
         Err(error) => match error.errno() {
             Some(
                 Errno::EAGAIN
@@ -140,7 +163,7 @@ pub fn connect(fd: impl AsFd, addr: &SocketAddr) -> Result<Connected> {
                 match take_error(fd)? {
                     None => Ok(Connected::Yes),
                     Some(source) => {
-                        Err(crate::Error::Call { call: Call::Connect, fd: Some(fd.as_raw_fd()), source })
+                        Err(Error::Call { call: Call::Connect, fd: Some(fd.as_raw_fd()), source })
                     }
                 }
             }
@@ -258,6 +281,21 @@ pub fn set_nodelay(fd: impl AsFd, on: bool) -> Result<()> {
     set(fd.as_fd(), sockopt::TcpNoDelay, &on)
 }
 
+/// Choose who decides how fast to send: `TCP_CONGESTION`, tcp(7). Such as `cubic` or `reno`.
+///
+/// Before connect(2), or the algorithm of the system has set the connection up: one that paces (`bbr`)
+/// leaves the pacing on.
+///
+/// # Errors
+///
+/// `ENOENT`: no such algorithm in this kernel (`net.ipv4.tcp_available_congestion_control`). `EPERM`:
+/// it is not in `net.ipv4.tcp_allowed_congestion_control`, and this process may not administer the
+/// network.
+#[doc(alias = "TCP_CONGESTION")]
+pub fn set_congestion_control(fd: impl AsFd, algorithm: &str) -> Result<()> {
+    set(fd.as_fd(), sockopt::TcpCongestion, &OsString::from(algorithm))
+}
+
 /// Have close(2) reset the connection (RST) instead of ending it (FIN): `SO_LINGER` with 0 seconds.
 /// No TIME_WAIT remains, and unsent bytes are lost.
 ///
@@ -328,10 +366,11 @@ mod tests {
         }
         assert_eq!(take_error(&client).unwrap(), None);
         assert!(wait_for(&listener, PollFlags::POLLIN, Some(Duration::from_secs(5))).unwrap());
-        let Accepted::Client(server) = accept(&listener, Mode::Nonblocking).unwrap() else {
+        let Accepted::Client(server, peer) = accept(&listener, Mode::Nonblocking).unwrap() else {
             panic!("no client in the queue")
         };
-        assert_eq!(local_addr(&client).unwrap(), peer_addr(&server).unwrap());
+        assert_eq!(local_addr(&client).unwrap(), peer);
+        assert_eq!(peer_addr(&server).unwrap(), peer);
         assert_eq!(peer_addr(&client).unwrap(), bound);
         (client, server)
     }
