@@ -12,11 +12,11 @@ use std::os::fd::RawFd;
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// A failed system call, or something that no call could have done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The kernel said no.
-    #[error("{}", in_words(*.call, *.fd, *.source))]
+    #[error("{}", in_words(*call, *fd, *source))]
     Call {
         /// Which call.
         call: Call,
@@ -42,6 +42,18 @@ pub enum Error {
         /// How many threads the process has.
         threads: u64,
     },
+    /// A name without an address: getaddrinfo(3), which is no system call.
+    #[error("no address for {host:?}: {why}")]
+    NoAddress {
+        /// The name.
+        host: String,
+        /// What the resolver says.
+        why: String,
+    },
+    /// Something that the state of the object rules out, such as sending before connecting. Nothing was
+    /// called.
+    #[error("{0}")]
+    Misuse(&'static str),
 }
 
 impl Error {

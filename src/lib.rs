@@ -63,6 +63,7 @@ pub mod observer;
 pub mod serve;
 pub mod stop;
 pub mod model;
+pub mod tcp;
 #[cfg(feature = "lab")]
 pub mod lab;
 pub mod error;
