@@ -65,6 +65,8 @@ pub mod stop;
 pub mod model;
 pub mod tcp;
 #[cfg(feature = "lab")]
+pub mod course;
+#[cfg(feature = "lab")]
 pub mod lab;
 pub mod error;
 #[expect(unsafe_code, reason = "the only place that calls the kernel")]

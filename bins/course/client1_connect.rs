@@ -1,0 +1,56 @@
+//! The course's `client1`: a non-blocking `connect`, which says "not yet", and a wait for its end.
+//!
+//! A socket becomes writable when its connection stands, and also when it has failed; the notes take the
+//! first for granted. `SO_ERROR` tells which it was.
+
+use clap::Parser;
+use io_models::course::{self, perror, say};
+use io_models::sys::poll::{PollFlags, wait_for};
+use io_models::sys::socket::{self, Connected, Mode};
+use io_models::tcp::resolve;
+use io_models::{Error, sys::calls::Call};
+use std::process::ExitCode;
+
+/// Connect without waiting in connect(2), and say whether that worked
+#[derive(Debug, Parser)]
+struct Args {
+    /// Name or address of the server
+    host: String,
+    /// Its port
+    #[arg(value_parser = course::port)]
+    port: u16,
+}
+
+fn main() -> ExitCode {
+    let args: Args = course::arguments("usage:./client1-connect ip port\n");
+    let failed_at_once = |error: Error| {
+        say(format!("connect({}:{}) failed.", args.host, args.port));
+        perror("connect", &error)
+    };
+    let addr = match resolve(&args.host, args.port) {
+        Ok(addrs) => addrs[0],
+        Err(error) => return failed_at_once(error),
+    };
+    let sockfd = match socket::tcp(&addr, Mode::Nonblocking) {
+        Ok(sockfd) => sockfd,
+        Err(error) => {
+            say("socket() failed.");
+            return perror("socket", &error);
+        }
+    };
+    match socket::connect(&sockfd, &addr) {
+        Ok(Connected::Yes | Connected::Pending) => {}
+        Err(error) => return failed_at_once(error),
+    }
+    let outcome = wait_for(&sockfd, PollFlags::POLLOUT, None).and_then(|_| socket::take_error(&sockfd));
+    let error = match outcome {
+        Ok(None) => {
+            say("connect ok.");
+            return ExitCode::SUCCESS;
+        }
+        Ok(Some(source)) => Error::Call { call: Call::Connect, fd: None, source },
+        Err(error) => error,
+    };
+    say("connect failed.");
+    perror("connect", &error)
+}

@@ -1,0 +1,88 @@
+//! The course's `demo10`: a process for each client, which is the model `fork` with something to say.
+//!
+//! Ctrl-C or SIGTERM ends the parent, which then ends its children, and nobody else's processes. Each
+//! says so: first the parent, then the children.
+
+use clap::Parser;
+use io_models::Result;
+use io_models::course::{self, Full, perror, say};
+use io_models::echo::{Echo, Reply};
+use io_models::initserver::initserver;
+use io_models::model::forking;
+use io_models::observer::Observer;
+use io_models::sys::fork::this_process;
+use io_models::sys::signal;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::RawFd;
+use std::process::ExitCode;
+
+const USAGE: &str = "Using:./demo10-fork-server 通讯端口\nExample:./demo10-fork-server 5005\n\n\
+                     注意：运行服务端程序的Linux系统的防火墙必须要开通5005端口。\n\
+                     \x20     如果是云服务器，还要开通云平台的访问策略。\n\n";
+
+/// A server that answers `ok` to each client, in a process of its own
+#[derive(Debug, Parser)]
+struct Args {
+    /// Where to listen, on all addresses
+    #[arg(value_parser = course::listening_port)]
+    port: u16,
+}
+
+fn main() -> ExitCode {
+    let args: Args = course::arguments(USAGE);
+    let stop = match course::stop_on_signals() {
+        Ok(stop) => stop,
+        Err(error) => return perror("pipe", &error),
+    };
+    let listener = match initserver((Ipv4Addr::UNSPECIFIED, args.port).into()) {
+        Ok(listener) => listener,
+        Err(error) => return perror("initserver()", &error),
+    };
+    course::tell_chosen_port(args.port, listener.addr());
+    let printer = Printer { full: Full::new("no process, or no descriptor, is left for another client") };
+    match forking::serve(listener, &stop, Echo::observed(Reply::Ok, course::PIECE, printer)) {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(error) => perror("accept()", &error),
+    }
+}
+
+struct Printer {
+    full: Full,
+}
+
+impl Observer for Printer {
+    fn accepted(&mut self, _: RawFd, peer: SocketAddr) {
+        say(format!("客户端已连接({})。", peer.ip()));
+    }
+
+    fn received(&mut self, _: RawFd, bytes: &[u8]) {
+        say(["接收：".as_bytes(), bytes].concat());
+    }
+
+    fn answered(&mut self, _: RawFd, bytes: &[u8]) {
+        say(["发送：".as_bytes(), bytes].concat());
+    }
+
+    fn left(&mut self, _: RawFd, how: Result<()>) {
+        if let Some(signal) = signal::hung_up() {
+            say(format!("子进程{}退出，sig={}", this_process(), signal as i32));
+            return;
+        }
+        match how {
+            // The course's notes tell readers to expect these words. `errno` is left over from the
+            // original's attempt to ignore SIGKILL; the stream has just ended.
+            Ok(()) => course::complain("recv(): Invalid argument"),
+            Err(error) => drop(perror("recv()", &error)),
+        }
+    }
+
+    fn full(&mut self) {
+        self.full.tell();
+    }
+
+    fn stopping(&mut self) {
+        if let Some(signal) = signal::first() {
+            say(format!("父进程退出，sig={}", signal as i32));
+        }
+    }
+}

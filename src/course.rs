@@ -1,0 +1,261 @@
+//! What the course's programs have in common: how they take arguments, speak, and fail.
+//!
+//! The programs are under `bins/course/`. What they say on standard output is what the C++ originals
+//! say, byte for byte, and each line is written when it is said, also into a pipe. Their exit code for
+//! every failure is the originals' `return -1`, which a shell sees as 255.
+
+use crate::Error;
+use crate::echo::{Echo, Reply};
+use crate::initserver::{Listener, initserver};
+use crate::observer::Observer;
+use crate::serve::Totals;
+use crate::stop::{self, Stop};
+use crate::sys::calls::Call;
+use crate::sys::limits::Nofile;
+use clap::error::ErrorKind;
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// How many bytes the course's programs receive at a time.
+pub const PIECE: usize = 1024;
+
+/// Why a server may have to let clients wait.
+pub const NO_DESCRIPTOR: &str = "no descriptor is left for another client (RLIMIT_NOFILE)";
+
+/// Exit code of a program that failed: `return -1` from `main`.
+pub const FAILED: u8 = 255;
+
+/// The arguments of this program. With wrong ones the process ends here: with the original's `usage` on
+/// standard output, or, when it is one argument that makes no sense, with a line about it on standard
+/// error.
+#[must_use]
+pub fn arguments<A: clap::Parser>(usage: &str) -> A {
+    A::try_parse().unwrap_or_else(|error| {
+        match error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => error.exit(),
+            ErrorKind::ValueValidation | ErrorKind::InvalidValue | ErrorKind::InvalidUtf8 => {}
+            _ => write(usage.as_bytes()),
+        }
+        // Missing and superfluous arguments are what the usage is about; the rest needs a word.
+        if error.kind() != ErrorKind::MissingRequiredArgument {
+            let text = error.to_string();
+            complain(text.lines().next().unwrap_or_default().trim_start_matches("error: "));
+        }
+        std::process::exit(FAILED.into())
+    })
+}
+
+/// clap's parser for the port of a server to connect to. (`atoi` would take anything, and make 0 or a
+/// wrong port of it.)
+///
+/// # Errors
+///
+/// What is wrong, for people.
+pub fn port(text: &str) -> Result<u16, String> {
+    match listening_port(text)? {
+        0 => Err("nobody listens on port 0; ports are 1 to 65535".to_owned()),
+        port => Ok(port),
+    }
+}
+
+/// clap's parser for the port of a server, which may be 0: then the kernel chooses.
+///
+/// # Errors
+///
+/// What is wrong, for people.
+pub fn listening_port(text: &str) -> Result<u16, String> {
+    text.parse().map_err(|_| "a port is a whole number, at most 65535".to_owned())
+}
+
+/// A line on standard output, written at once. If that cannot be done, the process ends.
+pub fn say(line: impl AsRef<[u8]>) {
+    write(&[line.as_ref(), b"\n"].concat());
+}
+
+/// Bytes on standard output, written at once. If that cannot be done, the process ends.
+pub fn write(bytes: &[u8]) {
+    let mut out = io::stdout().lock();
+    if let Err(why) = out.write_all(bytes).and_then(|()| out.flush()) {
+        // A reader that has gone, such as `head`, is nothing to complain of.
+        if why.kind() != io::ErrorKind::BrokenPipe {
+            complain(&format!("cannot write to standard output: {why}"));
+        }
+        std::process::exit(FAILED.into());
+    }
+}
+
+/// A line on standard error. If that cannot be written to, nobody is left to tell.
+pub fn complain(line: &str) {
+    writeln!(io::stderr(), "{line}").ok();
+}
+
+/// Say what went wrong with `what`: perror(3).
+///
+/// Returns the exit code of a program that ends with this.
+#[doc(alias = "strerror")]
+pub fn perror(what: &str, error: &Error) -> ExitCode {
+    let why = match error.errno() {
+        Some(errno) => {
+            // The standard library's text is strerror(3)'s with the number behind it.
+            let text = io::Error::from(errno).to_string();
+            text.split(" (os error").next().unwrap_or_default().to_owned()
+        }
+        None => error.to_string(),
+    };
+    complain(&format!("{what}: {why}"));
+    FAILED.into()
+}
+
+/// Say that `what` found the end of the stream: perror(3) of no error, as the original does.
+pub fn ended(what: &str) -> ExitCode {
+    complain(&format!("{what}: Success"));
+    FAILED.into()
+}
+
+/// A socket that listens on `port` of all addresses, as the multiplexed servers say it.
+///
+/// # Errors
+///
+/// The exit code, after everything has been said.
+pub fn listensock(port: u16) -> Result<Listener, ExitCode> {
+    match initserver((Ipv4Addr::UNSPECIFIED, port).into()) {
+        Ok(listener) => {
+            say(format!("listensock={}", listener.as_fd().as_raw_fd()));
+            tell_chosen_port(port, listener.addr());
+            Ok(listener)
+        }
+        Err(error) => {
+            let call = match &error {
+                Error::Call { call, .. } => *call,
+                _ => Call::Socket,
+            };
+            perror(&format!("{}() failed", call.name()), &error);
+            say("listensock=-1");
+            say("initserver() failed.");
+            Err(FAILED.into())
+        }
+    }
+}
+
+/// Tell where a server listens that was to take any port: nobody could know.
+pub fn tell_chosen_port(asked: u16, addr: SocketAddr) {
+    if asked == 0 {
+        complain(&format!("listening on {addr}"));
+    }
+}
+
+/// Run one of the course's multiplexed servers until SIGINT or SIGTERM: `serve`, a model's, with a
+/// `printer`.
+pub fn multiplexed(
+    port: u16,
+    printer: Printer,
+    serve: impl FnOnce(Listener, &Stop, Echo<Printer>) -> crate::Result<Totals>,
+) -> ExitCode {
+    let stop = match stop_on_signals() {
+        Ok(stop) => stop,
+        Err(error) => return perror("pipe", &error),
+    };
+    let listener = match listensock(port) {
+        Ok(listener) => listener,
+        Err(code) => return code,
+    };
+    let failure = format!("{}() failed", printer.call);
+    match serve(listener, &stop, Echo::observed(Reply::Echo, PIECE, printer)) {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(error) => perror(&failure, &error),
+    }
+}
+
+/// What stops a server at SIGINT and SIGTERM. It leaves the low descriptor numbers to the listener and
+/// the clients, which then have those that they have in the originals. Raises the limit on descriptors.
+///
+/// # Errors
+///
+/// `EMFILE`.
+pub fn stop_on_signals() -> crate::Result<Stop> {
+    Nofile::raise()?;
+    let (stopper, stop) = stop::pair_high()?;
+    stopper.stop_on_signals()?;
+    Ok(stop)
+}
+
+/// Prints what the multiplexed servers print.
+#[derive(Debug)]
+pub struct Printer {
+    call: &'static str,
+    patience: Option<Duration>,
+    full: Full,
+}
+
+impl Printer {
+    /// For the server that waits in `call`. After `patience` without an event it says so.
+    #[must_use]
+    pub fn new(call: &'static str, patience: Option<Duration>, full: &'static str) -> Printer {
+        Printer { call, patience, full: Full::new(full) }
+    }
+}
+
+impl Observer for Printer {
+    fn accepted(&mut self, fd: RawFd, _: SocketAddr) {
+        say(format!("accept client(socket={fd}) ok."));
+    }
+
+    fn received(&mut self, fd: RawFd, bytes: &[u8]) {
+        say([format!("recv(eventfd={fd}):").as_bytes(), bytes].concat());
+    }
+
+    fn left(&mut self, fd: RawFd, _: crate::Result<()>) {
+        say(format!("client(eventfd={fd}) disconnected."));
+    }
+
+    fn full(&mut self) {
+        self.full.tell();
+    }
+
+    fn patience(&self) -> Option<Duration> {
+        self.patience
+    }
+
+    fn heard_nothing(&mut self) {
+        say(format!("{}() timeout.", self.call));
+    }
+}
+
+/// Says once, on standard error, that more clients want to come than can be served.
+#[derive(Debug)]
+pub struct Full {
+    why: &'static str,
+    told: bool,
+}
+
+impl Full {
+    /// With the reason.
+    #[must_use]
+    pub fn new(why: &'static str) -> Full {
+        Full { why, told: false }
+    }
+
+    /// Say it, the first time.
+    pub fn tell(&mut self) {
+        if !std::mem::replace(&mut self.told, true) {
+            complain(&format!("{}; clients beyond that wait until others have left", self.why));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_are_numbers_and_only_a_server_may_ask_for_any() {
+        assert_eq!((port("5005"), listening_port("0")), (Ok(5005), Ok(0)));
+        for bad in ["", "http", "65536", "-1", "5005x", "0x50", " 80"] {
+            assert!(listening_port(bad).is_err(), "{bad:?}");
+        }
+        assert!(port("0").is_err());
+    }
+}
