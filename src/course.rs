@@ -11,7 +11,10 @@ use crate::observer::Observer;
 use crate::serve::Totals;
 use crate::stop::{self, Stop};
 use crate::sys::calls::Call;
+use crate::sys::fork::this_process;
 use crate::sys::limits::Nofile;
+use crate::sys::signal;
+use crate::transfer;
 use clap::error::ErrorKind;
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -21,6 +24,9 @@ use std::time::Duration;
 
 /// How many bytes the course's programs receive at a time.
 pub const PIECE: usize = 1024;
+
+/// Why a server may have to let clients wait.
+pub const NO_PROCESS: &str = "no process, or no descriptor, is left for another client";
 
 /// Why a server may have to let clients wait.
 pub const NO_DESCRIPTOR: &str = "no descriptor is left for another client (RLIMIT_NOFILE)";
@@ -97,16 +103,31 @@ pub fn complain(line: &str) {
 /// Returns the exit code of a program that ends with this.
 #[doc(alias = "strerror")]
 pub fn perror(what: &str, error: &Error) -> ExitCode {
-    let why = match error.errno() {
+    complain(&format!("{what}: {}", strerror(error)));
+    FAILED.into()
+}
+
+/// Say why a transfer failed: as [`perror`] when it was the connection, otherwise in its own words.
+pub fn perror_of(what: &str, error: &transfer::Error) -> ExitCode {
+    match error {
+        transfer::Error::Connection(error) => perror(what, error),
+        error => {
+            complain(&format!("{what}: {error}"));
+            FAILED.into()
+        }
+    }
+}
+
+/// strerror(3) of an error that has an errno, and what others say.
+fn strerror(error: &Error) -> String {
+    match error.errno() {
         Some(errno) => {
             // The standard library's text is strerror(3)'s with the number behind it.
             let text = io::Error::from(errno).to_string();
             text.split(" (os error").next().unwrap_or_default().to_owned()
         }
         None => error.to_string(),
-    };
-    complain(&format!("{what}: {why}"));
-    FAILED.into()
+    }
 }
 
 /// Say that `what` found the end of the stream: perror(3) of no error, as the original does.
@@ -180,6 +201,22 @@ pub fn stop_on_signals() -> crate::Result<Stop> {
     let (stopper, stop) = stop::pair_high()?;
     stopper.stop_on_signals()?;
     Ok(stop)
+}
+
+/// Say that the parent of forked servers ends, and by which signal.
+pub fn parent_ends() {
+    if let Some(signal) = signal::first() {
+        say(format!("父进程退出，sig={}", signal as i32));
+    }
+}
+
+/// Say that a forked server ends because its parent told it to; `false` when that did not happen.
+pub fn child_ends() -> bool {
+    let signal = signal::hung_up();
+    if let Some(signal) = signal {
+        say(format!("子进程{}退出，sig={}", this_process(), signal as i32));
+    }
+    signal.is_some()
 }
 
 /// Prints what the multiplexed servers print.

@@ -64,6 +64,7 @@ pub mod serve;
 pub mod stop;
 pub mod model;
 pub mod tcp;
+pub mod transfer;
 #[cfg(feature = "lab")]
 pub mod course;
 #[cfg(feature = "lab")]

@@ -10,8 +10,6 @@ use io_models::echo::{Echo, Reply};
 use io_models::initserver::initserver;
 use io_models::model::forking;
 use io_models::observer::Observer;
-use io_models::sys::fork::this_process;
-use io_models::sys::signal;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::RawFd;
 use std::process::ExitCode;
@@ -39,7 +37,7 @@ fn main() -> ExitCode {
         Err(error) => return perror("initserver()", &error),
     };
     course::tell_chosen_port(args.port, listener.addr());
-    let printer = Printer { full: Full::new("no process, or no descriptor, is left for another client") };
+    let printer = Printer { full: Full::new(course::NO_PROCESS) };
     match forking::serve(listener, &stop, Echo::observed(Reply::Ok, course::PIECE, printer)) {
         Ok(_) => ExitCode::SUCCESS,
         Err(error) => perror("accept()", &error),
@@ -64,8 +62,7 @@ impl Observer for Printer {
     }
 
     fn left(&mut self, _: RawFd, how: Result<()>) {
-        if let Some(signal) = signal::hung_up() {
-            say(format!("子进程{}退出，sig={}", this_process(), signal as i32));
+        if course::child_ends() {
             return;
         }
         match how {
@@ -81,8 +78,6 @@ impl Observer for Printer {
     }
 
     fn stopping(&mut self) {
-        if let Some(signal) = signal::first() {
-            say(format!("父进程退出，sig={}", signal as i32));
-        }
+        course::parent_ends();
     }
 }

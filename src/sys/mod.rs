@@ -16,6 +16,7 @@ pub mod fork;
 pub mod limits;
 pub mod poll;
 pub mod select;
+pub mod sendfile;
 pub mod shared;
 pub mod signal;
 pub mod socket;

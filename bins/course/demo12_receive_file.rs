@@ -1,0 +1,122 @@
+//! The course's `demo12`: receive files, a process for each sender.
+
+use clap::Parser;
+use io_models::course::{self, Full, perror, perror_of, say};
+use io_models::echo::Conn;
+use io_models::initserver::initserver;
+use io_models::model::forking;
+use io_models::observer::Observer;
+use io_models::sys::signal::{self, Signal};
+use io_models::transfer::{self, Error, Header, Incoming, Place};
+use std::net::Ipv4Addr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+const USAGE: &str = "Using:./demo12-receive-file 通讯端口 文件存放的目录\n\
+                     Example:./demo12-receive-file 5005 /tmp\n\n\
+                     注意：运行服务端程序的Linux系统的防火墙必须要开通5005端口。\n\
+                     \x20     如果是云服务器，还要开通云平台的访问策略。\n\n";
+
+/// Receive files from demo11-send-file, each in a process of its own
+#[derive(Debug, Parser)]
+struct Args {
+    /// Where to listen, on all addresses
+    #[arg(value_parser = course::listening_port)]
+    port: u16,
+    /// Where the files go
+    dir: PathBuf,
+    /// Write over an old file of the same name instead of beside it: faster where new pages are dear, but
+    /// a transfer that breaks takes the old file with it
+    #[arg(long)]
+    in_place: bool,
+}
+
+fn main() -> ExitCode {
+    let args: Args = course::arguments(USAGE);
+    let stop = match course::stop_on_signals() {
+        Ok(stop) => stop,
+        Err(error) => return perror("pipe", &error),
+    };
+    // A file beyond `ulimit -f` should be an error of that transfer, and not the end of its process.
+    if let Err(error) = signal::ignore(Signal::SIGXFSZ) {
+        return perror("signal", &error);
+    }
+    let listener = match initserver((Ipv4Addr::UNSPECIFIED, args.port).into()) {
+        Ok(listener) => listener,
+        Err(error) => return perror("initserver()", &error),
+    };
+    course::tell_chosen_port(args.port, listener.addr());
+    let parent = Parent { full: Full::new(course::NO_PROCESS) };
+    let served = forking::for_each_client(listener, &stop, parent, |conn, peer, _| {
+        say(format!("客户端已连接({})。", peer.ip()));
+        receive(&args, &conn);
+        conn.close();
+    });
+    match served {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(error) => perror("accept()", &error),
+    }
+}
+
+/// The life of a child: one file, or a reason why not, for both sides.
+fn receive(args: &Args, conn: &Conn) {
+    // 1. Name and size.
+    let header = match transfer::receive_header(conn) {
+        Ok(header) => header,
+        Err(error) => return fail(conn, "recv()", &error, 0),
+    };
+    let size = format!("({})。", header.size());
+    say(["文件信息结构体".as_bytes(), &printable(&header), size.as_bytes()].concat());
+
+    let place = if args.in_place { Place::InPlace } else { Place::Beside };
+    let mut incoming = match Incoming::create(&args.dir, &header, place) {
+        Ok(incoming) => incoming,
+        Err(error) => {
+            let dir = args.dir.as_os_str().as_bytes();
+            say(["打开文件".as_bytes(), dir, b"/", &printable(&header), "失败。".as_bytes()].concat());
+            say("接收文件内容失败。");
+            return fail(conn, "open", &error, 0);
+        }
+    };
+
+    // 2. We want it. 3. The content.
+    let received = transfer::say_ok(conn).and_then(|()| incoming.receive(conn));
+    if let Err(error) = received {
+        let left = incoming.left();
+        drop(incoming);
+        say("接收文件内容失败。");
+        return fail(conn, "recvfile()", &error, left);
+    }
+    say("接收文件内容成功。");
+
+    // 4. We have it.
+    if let Err(error) = transfer::say_ok(conn) {
+        perror_of("send", &error);
+    }
+}
+
+fn fail(conn: &Conn, what: &str, error: &Error, left: u64) {
+    course::child_ends();
+    perror_of(what, error);
+    transfer::refuse(conn, error, left);
+}
+
+/// The name, of which nothing should reach a terminal that is more than text.
+fn printable(header: &Header) -> Vec<u8> {
+    header.name().as_bytes().iter().map(|&byte| if byte.is_ascii_control() { b'?' } else { byte }).collect()
+}
+
+struct Parent {
+    full: Full,
+}
+
+impl Observer for Parent {
+    fn full(&mut self) {
+        self.full.tell();
+    }
+
+    fn stopping(&mut self) {
+        course::parent_ends();
+    }
+}

@@ -1,0 +1,238 @@
+//! The receiver: the course's `demo12`.
+
+use super::{CHUNK, Error, HEADER_BYTES, Header, NO, REASON_BYTES, Result};
+use crate::sys::sendfile::{pipe, splice};
+use crate::sys::socket::{Shutdown, shutdown};
+use crate::sys::{Errno, fork::this_process};
+use crate::tcp::{recv_full, recv_some, send_all};
+use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::unistd::linkat;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// Wait for a header.
+///
+/// # Errors
+///
+/// [`Error::SenderGone`] when not all of it comes; [`Error::Name`] and [`Error::Size`] when it makes no
+/// sense; [`Error::Connection`].
+pub fn receive_header(socket: impl AsFd) -> Result<Header> {
+    let mut bytes = [0; HEADER_BYTES];
+    let got = recv_full(socket, &mut bytes)?;
+    if got < HEADER_BYTES {
+        return Err(Error::SenderGone { got: got as u64, of: HEADER_BYTES as u64, part: "header" });
+    }
+    Header::parse(&bytes)
+}
+
+/// Tell the sender why not, and end the connection in order.
+///
+/// What it still sends is thrown away until it ends, or `left` bytes have come: closing a socket with
+/// bytes in it resets the connection, and the reason would be lost.
+pub fn refuse(socket: impl AsFd, why: &Error, left: u64) {
+    let mut line = [NO, b": ", why.to_string().as_bytes()].concat();
+    line.truncate(REASON_BYTES);
+    line.push(b'\n');
+    let mut rest = vec![0; 64 * 1024];
+    let mut left = left;
+    // Whatever fails here, the sender has gone.
+    if send_all(&socket, &line).is_ok() && shutdown(&socket, Shutdown::Write).is_ok() {
+        while left > 0 {
+            match recv_some(&socket, &mut rest) {
+                Ok(0) | Err(_) => return,
+                Ok(n) => left = left.saturating_sub(n as u64),
+            }
+        }
+    }
+}
+
+/// Where the content goes while it comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// Beside: the name has the old file, or none, until the new one is complete and on disk.
+    Beside,
+    /// Into the old file, if there is one. Saves the kernel new pages, which where this was measured are
+    /// four times as dear as the rest together. A transfer that breaks takes the old file with it.
+    InPlace,
+}
+
+/// A file that is being received. Dropped before it is complete, it leaves nothing behind.
+#[derive(Debug)]
+pub struct Incoming {
+    file: File,
+    path: PathBuf,
+    place: Place,
+    size: u64,
+    got: u64,
+    /// The name that the file has, and should not keep when this breaks.
+    partial: Option<PathBuf>,
+}
+
+impl Incoming {
+    /// Make room in `dir` for the file that was announced.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::File`]: no such directory, not writable, a directory has the name.
+    pub fn create(dir: &Path, header: &Header, place: Place) -> Result<Incoming> {
+        let path = dir.join(header.name());
+        let failed = |source| Error::File { doing: "create", path: path.clone(), source };
+        if path.symlink_metadata().is_ok_and(|there| there.is_dir()) {
+            return Err(failed(io::Error::from(Errno::EISDIR)));
+        }
+        let (file, partial) = match place {
+            Place::Beside => beside(dir).map_err(failed)?,
+            Place::InPlace => in_place(&path).map_err(failed)?,
+        };
+        Ok(Incoming { file, path, place, size: header.size(), got: 0, partial })
+    }
+
+    /// The bytes that have not come yet.
+    #[must_use]
+    pub fn left(&self) -> u64 {
+        self.size - self.got
+    }
+
+    /// Receive the content, flush it to disk, and give it its name.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::SenderGone`]; [`Error::File`], such as no space left; [`Error::Connection`].
+    pub fn receive(&mut self, socket: impl AsFd) -> Result<()> {
+        self.pour(socket)?;
+        self.file.sync_all().map_err(|source| self.failed("flush", source))?;
+        self.put_in_place().map_err(|source| self.failed("rename", source))?;
+        // The name is part of the directory, which we may be allowed to write and not to open.
+        match File::open(self.path.parent().unwrap_or(Path::new("."))) {
+            Ok(dir) => dir.sync_all().map_err(|source| self.failed("flush", source)),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// From the socket through a pipe into the file, without a copy in this process.
+    fn pour(&mut self, socket: impl AsFd) -> Result<()> {
+        let (read, write) = pipe(CHUNK as i32)?;
+        let mut copy = None;
+        while self.left() > 0 {
+            let count = CHUNK.min(usize::try_from(self.left()).unwrap_or(CHUNK));
+            let mut piped = splice(&socket, &write, count)?;
+            if piped == 0 {
+                return Err(Error::SenderGone { got: self.got, of: self.size, part: "content" });
+            }
+            if self.place == Place::InPlace {
+                self.partial.get_or_insert_with(|| self.path.clone());
+            }
+            while piped > 0 {
+                let moved = match &mut copy {
+                    None => match splice(&read, &self.file, piped) {
+                        // A file system that cannot do this: from now on by hand.
+                        Err(error) if error.errno() == Some(Errno::EINVAL) => {
+                            copy = Some(vec![0; CHUNK]);
+                            continue;
+                        }
+                        moved => moved.map_err(io::Error::from),
+                    },
+                    Some(buffer) => by_hand(&read, &self.file, &mut buffer[..piped]),
+                };
+                let moved = moved.map_err(|source| self.failed("write", source))?;
+                piped -= moved;
+                self.got += moved as u64;
+            }
+        }
+        Ok(())
+    }
+
+    fn failed(&self, doing: &'static str, source: io::Error) -> Error {
+        Error::File { doing, path: self.path.clone(), source }
+    }
+
+    fn put_in_place(&mut self) -> io::Result<()> {
+        if self.place == Place::InPlace {
+            self.file.set_len(self.size)?; // The old file may have been longer.
+        } else if let Some(name) = &self.partial {
+            fs::rename(name, &self.path)?;
+        } else {
+            // A file without a name cannot get one that is taken, but then a rename can take it.
+            match link(&self.file, &self.path) {
+                Err(why) if why.kind() == io::ErrorKind::AlreadyExists => {
+                    let ((), name) = with_partial_name(&self.path, |name| link(&self.file, name))?;
+                    fs::rename(self.partial.insert(name), &self.path)?;
+                }
+                linked => linked?,
+            }
+        }
+        self.partial = None;
+        Ok(())
+    }
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        if let Some(partial) = &self.partial {
+            fs::remove_file(partial).ok();
+        }
+    }
+}
+
+/// A file without a name in `dir`, which goes away by itself when this process does (`O_TMPFILE`,
+/// open(2)). Where the file system has no such files: one with a name, which is returned as well.
+fn beside(dir: &Path) -> io::Result<(File, Option<PathBuf>)> {
+    let nameless = OpenOptions::new().write(true).mode(0o666).custom_flags(libc::O_TMPFILE).open(dir);
+    match nameless {
+        Ok(file) => Ok((file, None)),
+        // Kernels and file systems that do not know the flag see a directory opened for writing.
+        Err(why) if matches!(why.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EISDIR)) => {
+            let (file, name) = with_partial_name(&dir.join("any"), |name| {
+                OpenOptions::new().write(true).create_new(true).mode(0o666).open(name)
+            })?;
+            Ok((file, Some(name)))
+        }
+        Err(why) => Err(why),
+    }
+}
+
+/// The old file as it is, or a new one with its name. Not one that a symbolic link points to.
+fn in_place(path: &Path) -> io::Result<(File, Option<PathBuf>)> {
+    let is_new = !path.exists();
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o666)
+        // A FIFO has nobody who reads: an error, and no wait.
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
+    Ok((file, is_new.then(|| path.to_owned())))
+}
+
+/// Do `make` with a name beside `path` that nobody has, and return that, too.
+fn with_partial_name<T>(path: &Path, make: impl Fn(&Path) -> io::Result<T>) -> io::Result<(T, PathBuf)> {
+    let mut tried = 0;
+    loop {
+        let name = path.with_file_name(format!(".{}-{tried}.part", this_process()));
+        match make(&name) {
+            // Another thread's, or what a process with our number left when it was killed.
+            Err(why) if why.kind() == io::ErrorKind::AlreadyExists => tried += 1,
+            made => return Ok((made?, name)),
+        }
+    }
+}
+
+/// Give `file`, which has no name, that one: linkat(2). (`AT_EMPTY_PATH` would need a privilege.)
+fn link(file: &File, path: &Path) -> io::Result<()> {
+    let file = format!("/proc/self/fd/{}", file.as_fd().as_raw_fd());
+    Ok(linkat(AT_FDCWD, file.as_str(), AT_FDCWD, path, AtFlags::AT_SYMLINK_FOLLOW)?)
+}
+
+/// Move what fits `buffer` from the pipe into the file.
+fn by_hand(pipe: impl AsFd, mut file: &File, buffer: &mut [u8]) -> io::Result<usize> {
+    let n = nix::unistd::read(pipe, buffer)?;
+    file.write_all(&buffer[..n])?;
+    Ok(n)
+}
