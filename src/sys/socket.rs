@@ -296,6 +296,18 @@ pub fn set_congestion_control(fd: impl AsFd, algorithm: &str) -> Result<()> {
     set(fd.as_fd(), sockopt::TcpCongestion, &OsString::from(algorithm))
 }
 
+/// Let at most `bytes` wait to be sent or acknowledged, and turn off the kernel's own choice of a size:
+/// `SO_SNDBUF`, socket(7). The kernel doubles the number, for its bookkeeping, and cuts it to twice
+/// `net.core.wmem_max`.
+///
+/// # Errors
+///
+/// `EBADF`, `ENOTSOCK`.
+#[doc(alias = "SO_SNDBUF")]
+pub fn set_send_buffer(fd: impl AsFd, bytes: usize) -> Result<()> {
+    set(fd.as_fd(), sockopt::SndBuf, &bytes)
+}
+
 /// Have close(2) reset the connection (RST) instead of ending it (FIN): `SO_LINGER` with 0 seconds.
 /// No TIME_WAIT remains, and unsent bytes are lost.
 ///
