@@ -29,23 +29,19 @@ fn main() -> ExitCode {
     let args: Args = course::arguments(USAGE);
     match send(&args) {
         Ok(()) => ExitCode::SUCCESS,
-        Err((what, error)) => {
-            // What the original says to these two; for the rest it has perror(3) only.
-            match what {
-                "first ok" if matches!(error, Error::Refused(_)) => say("服务端没有回复ok。"),
-                "last ok" | "sendfile()" if matches!(error, Error::Refused(_)) => say("发送文件内容失败。"),
-                "open" => say(format!("打开文件{}失败。", args.file.display())),
-                _ => {}
-            }
-            perror_of(what, &error)
-        }
+        Err((what, error)) => perror_of(what, &error),
     }
 }
 
 /// The four steps of a transfer; or which of them failed, and why.
 fn send(args: &Args) -> Result<(), (&'static str, Error)> {
     let step = |what| move |error| (what, error);
-    let file = Outgoing::open(&args.file, args.size).map_err(step("open"))?;
+    let file = Outgoing::open(&args.file, args.size).map_err(|error| {
+        if let Error::File { .. } | Error::NotAFile(_) = error {
+            say(format!("打开文件{}失败。", args.file.display()));
+        }
+        ("open", error)
+    })?;
     let header = file.header();
     let socket = transfer::connect(&args.host, args.port).map_err(step("connect()"))?;
 
@@ -55,7 +51,7 @@ fn send(args: &Args) -> Result<(), (&'static str, Error)> {
     say(["发送文件信息的结构体".as_bytes(), header.name().as_bytes(), size.as_bytes()].concat());
 
     // 2. The receiver wants it.
-    transfer::expect_ok(&socket).map_err(step("first ok"))?;
+    transfer::expect_ok(&socket).map_err(refusal("服务端没有回复ok。", "recv()"))?;
 
     // 3. The content. The bar is drawn on a terminal only.
     let style = "{bytes}/{total_bytes} {bar:40} {bytes_per_sec} {eta}";
@@ -63,10 +59,20 @@ fn send(args: &Args) -> Result<(), (&'static str, Error)> {
     bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
     let sent = file.send(&socket, |sent| bar.set_position(sent));
     bar.finish_and_clear();
-    sent.map_err(step("sendfile()"))?;
+    sent.map_err(refusal("发送文件内容失败。", "sendfile()"))?;
 
     // 4. The receiver has it.
-    transfer::expect_ok(&socket).map_err(step("last ok"))?;
+    transfer::expect_ok(&socket).map_err(refusal("发送文件内容失败。", "recv()"))?;
     say("发送文件内容成功。");
     Ok(())
+}
+
+/// What failed; and if it was the receiver who refused, the `words` that the original has for that.
+fn refusal(words: &str, what: &'static str) -> impl FnOnce(Error) -> (&'static str, Error) {
+    move |error| {
+        if let Error::Refused(_) = error {
+            say(words);
+        }
+        (what, error)
+    }
 }

@@ -236,3 +236,52 @@ fn by_hand(pipe: impl AsFd, mut file: &File, buffer: &mut [u8]) -> io::Result<us
     file.write_all(&buffer[..n])?;
     Ok(n)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixStream;
+
+    #[test]
+    fn a_file_that_splice_cannot_write_is_written_by_hand() {
+        let folder = tempfile::tempdir().unwrap();
+        let named = folder.path().join("appended");
+        // splice(2) refuses files that are open for appending.
+        let file = OpenOptions::new().append(true).create_new(true).open(&named).unwrap();
+        let (one, mut other) = UnixStream::pair().unwrap();
+        let bytes: Vec<u8> = (0..300_000_u32).map(|i| (i % 251) as u8).collect();
+        let size = bytes.len() as u64;
+        let path = named.clone();
+        let mut incoming = Incoming { file, path, place: Place::InPlace, size, got: 0, partial: None };
+        std::thread::scope(|scope| {
+            scope.spawn(|| other.write_all(&bytes).unwrap());
+            incoming.receive(&one).unwrap();
+        });
+        drop(incoming);
+        let written = fs::read(&named).unwrap();
+        assert!(written == bytes);
+    }
+
+    #[test]
+    fn without_nameless_files_a_name_that_nobody_has_is_used_and_given_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let any = folder.path().join("any");
+        let make = |name: &Path| OpenOptions::new().write(true).create_new(true).open(name);
+        let (_left_over, first) = with_partial_name(&any, make).unwrap();
+        let (file, second) = with_partial_name(&any, make).unwrap();
+        assert_ne!(first, second);
+        let path = folder.path().join("name");
+        let named = |partial| Incoming {
+            file: file.try_clone().unwrap(),
+            path: path.clone(),
+            place: Place::Beside,
+            size: 0,
+            got: 0,
+            partial: Some(partial),
+        };
+        drop(named(first.clone()));
+        assert!(!first.exists(), "a broken one goes away");
+        named(second.clone()).put_in_place().unwrap();
+        assert!(!second.exists() && path.exists(), "a complete one gets its name");
+    }
+}
