@@ -12,7 +12,7 @@ shift || true
 counts=("$@")
 [ ${#counts[@]} -gt 0 ] || counts=(0 100 300 900 3000 9000)
 
-cargo build --release --quiet
+cargo build --release --quiet --bin io-models
 program=${CARGO_TARGET_DIR:-target}/release/io-models
 scripts/env.sh
 echo "# models: $models; slices: ${SLICES:-30} of ${SLICE_MS:-40} ms"

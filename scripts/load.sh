@@ -12,7 +12,7 @@ server=$1
 shift
 counts=("$@")
 [ ${#counts[@]} -gt 0 ] || counts=(1 4 16 64 256 1024)
-cargo build --release --quiet
+cargo build --release --quiet --bin io-models
 program=${CARGO_TARGET_DIR:-target}/release/io-models
 
 # Server and generator on processors of their own, where there are two.

@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-cargo build --release --quiet
+cargo build --release --quiet --bin io-models
 program=${CARGO_TARGET_DIR:-target}/release/io-models
 result=$(mktemp)
 trap 'rm -f "$result"' EXIT

@@ -93,9 +93,10 @@ pub fn write(bytes: &[u8]) {
     }
 }
 
-/// A line on standard error. If that cannot be written to, nobody is left to tell.
+/// A line on standard error, in one piece, since several processes may complain at once. If it cannot be
+/// written, nobody is left to tell.
 pub fn complain(line: &str) {
-    writeln!(io::stderr(), "{line}").ok();
+    io::stderr().write_all(format!("{line}\n").as_bytes()).ok();
 }
 
 /// Say what went wrong with `what`: perror(3).

@@ -2,7 +2,8 @@
 //!
 //! `--close-first` and `--reuse-addr` are what the second version has in comments. Who closes first has
 //! the connection in TIME_WAIT for a minute, and a server that did so cannot have its port again, unless
-//! it asks for it with `SO_REUSEADDR` before bind. That is why every server should.
+//! it asks for it with `SO_REUSEADDR` before bind. What surprised us: the server before must have asked,
+//! too, because the connection remembers. That is why every server should, always.
 
 use clap::Parser;
 use io_models::course::{self, perror, say};

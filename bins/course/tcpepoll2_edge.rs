@@ -3,8 +3,8 @@
 //! `--mode flood` is what the file runs: whenever a client becomes writable, send until nothing more goes
 //! in. Edge-triggered, the kernel tells again only after a full send buffer has been drained (by a third,
 //! in Linux), and never when it had not been full. Level-triggered, it tells for as long as there is
-//! room: with `--sends 1` that is without end, and the loop runs hot. (Sending until `EAGAIN` hides the
-//! difference, because then there is no room.)
+//! room: with `--sends 0`, which sends nothing, that is without end, and the loop runs hot. (Sending until
+//! `EAGAIN` hides the difference, because then there is no room.)
 //!
 //! `--mode echo` is what the file holds in a comment: the models `epoll-edge` and `epoll-level`, with
 //! something to say.
