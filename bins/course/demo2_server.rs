@@ -23,7 +23,7 @@ struct Args {
     /// Where to listen, on all addresses
     #[arg(value_parser = course::listening_port)]
     port: u16,
-    /// Take the port although connections of it are in TIME_WAIT
+    /// Take the port although connections of it are in TIME_WAIT, left by a server with this option, too
     #[arg(long)]
     reuse_addr: bool,
     /// Close the connection as soon as it is there

@@ -260,7 +260,8 @@ pub fn take_error(fd: impl AsFd) -> Result<Option<Errno>> {
     Ok((error != 0).then(|| Errno::from_raw(error)))
 }
 
-/// Let a server bind a port whose old connections are in TIME_WAIT: `SO_REUSEADDR`, socket(7).
+/// Let a server bind a port whose old connections are in TIME_WAIT: `SO_REUSEADDR`, socket(7). The server
+/// that left them must have had it, too.
 ///
 /// # Errors
 ///

@@ -14,3 +14,4 @@ mod counted;
 mod cli;
 mod load;
 mod compare;
+mod course;

@@ -1,0 +1,404 @@
+//! File transfer that breaks, is refused, or should be: nothing is left behind, both sides say why, and
+//! the other transfers go on.
+
+use super::files::{announced, content, header, names, path, receiver, wait_for_children};
+use super::{Program, accept, client, expect, listen, program, server};
+use crate::support::{
+    children, connect, end_writing, is_idle, is_root, pattern, process, read_to_end, reset, wait_until,
+};
+use io_models::sys::signal::Signal;
+use nix::sys::signal::kill;
+use std::fs::{self, File, Permissions};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::process::{Command, Stdio};
+use tempfile::TempDir;
+
+/// Send these bytes as a header, which must be refused in order: what the receiver says then.
+#[track_caller]
+fn refused(receiver: &Program, header: &[u8]) -> String {
+    let mut sender = connect(receiver.addr());
+    sender.write_all(header).expect("the receiver takes a header");
+    let answer = String::from_utf8(read_to_end(&sender)).expect("a refusal is text");
+    answer.strip_prefix("no: ").unwrap_or_else(|| panic!("no refusal: {answer:?}")).trim_end().to_owned()
+}
+
+/// A transfer of another file, from its beginning to its end.
+#[track_caller]
+fn works(receiver: &Program, folder: &TempDir) {
+    let mut sender = announced(receiver.addr(), "works", 5);
+    sender.write_all(b"still").expect("the content");
+    expect(&sender, b"ok");
+    assert_eq!(content(folder, "works"), b"still");
+    fs::remove_file(folder.path().join("works")).expect("it is there");
+}
+
+/// The first 256 bytes of a header, and its size.
+fn raw(name: &[u8], size: i32) -> Vec<u8> {
+    let mut bytes = name.to_vec();
+    bytes.resize(256, 0);
+    [&bytes[..], &size.to_le_bytes()].concat()
+}
+
+#[test]
+fn hostile_names_are_refused_and_nothing_is_written_anywhere() {
+    let outer = tempfile::tempdir().expect("a folder around the other");
+    let inner = outer.path().join("inner");
+    fs::create_dir(&inner).expect("a folder inside");
+    fs::create_dir(inner.join("sub")).expect("a folder inside that");
+    let receiver = server("demo12-receive-file", &[path(&inner)]);
+    let absolute = outer.path().join("absolute");
+    for (name, why) in [
+        ("", "it is empty"),
+        (".", "it is a directory"),
+        ("..", "it is a directory"),
+        ("../escaped", "it has a /"),
+        ("sub/../../escaped", "it has a /"),
+        ("sub/inside", "it has a /"),
+        ("/", "it has a /"),
+        (path(&absolute), "it has a /"),
+    ] {
+        let answer = refused(&receiver, &raw(name.as_bytes(), 4));
+        assert!(answer.ends_with(why) && answer.contains(name), "{name:?}: {answer}");
+    }
+    assert!(refused(&receiver, &raw(&[b'x'; 256], 4)).ends_with("it has no NUL at its end"));
+    assert!(refused(&receiver, &raw(b"sub", 4)).contains("Is a directory"));
+    let left = |folder| fs::read_dir(folder).expect("a folder of ours").count();
+    assert_eq!((left(outer.path()), left(&inner), left(&inner.join("sub"))), (1, 1, 0));
+    // Each is said on the receiver's side, too.
+    let ended = stop(receiver);
+    assert_eq!(ended.complaints.matches("is no plain file name").count(), 9, "{}", ended.complaints);
+}
+
+#[track_caller]
+fn stop(receiver: Program) -> super::Ended {
+    receiver.signal(Signal::SIGTERM);
+    let ended = receiver.finish();
+    assert_eq!(ended.code, Some(0), "{}", ended.complaints);
+    ended
+}
+
+#[test]
+fn a_name_cannot_command_the_terminal() {
+    let (receiver, folder) = receiver(&[]);
+    let mut sender = announced(receiver.addr(), "\x1b[31mred\n", 1);
+    sender.write_all(b"x").expect("the content");
+    expect(&sender, b"ok");
+    assert_eq!(names(&folder), ["\x1b[31mred\n"], "it is a name, if an odd one");
+    receiver.says("客户端已连接(127.0.0.1)。\n文件信息结构体?[31mred?(1)。\n接收文件内容成功。\n");
+}
+
+#[test]
+fn a_negative_size_is_refused() {
+    let (receiver, folder) = receiver(&[]);
+    for size in [-1, i32::MIN] {
+        let answer = refused(&receiver, &raw(b"x", size));
+        assert_eq!(answer, format!("a size of {size} bytes: the header has room for 0 to 2147483647"));
+    }
+    assert_eq!(names(&folder), [""; 0]);
+    works(&receiver, &folder);
+}
+
+#[test]
+fn a_sender_that_leaves_early_leaves_nothing_behind() {
+    let (receiver, folder) = receiver(&[]);
+    let leave: [fn(TcpStream); 3] = [drop, reset, |sender| {
+        end_writing(&sender);
+        // The other direction is still there, and is told.
+        let answer = String::from_utf8(read_to_end(&sender)).expect("text");
+        assert!(answer.starts_with("no: the sender has gone after "), "{answer}");
+    }];
+    for leave in leave {
+        let other = announced(receiver.addr(), "other", 4);
+        for part in [0, 1, 100, 259] {
+            let mut sender = connect(receiver.addr());
+            sender.write_all(&header("half", 1000)[..part]).expect("some of a header");
+            wait_for_children(&receiver, 2);
+            leave(sender);
+            wait_for_children(&receiver, 1);
+        }
+        for part in [0, 1, 999] {
+            let mut sender = announced(receiver.addr(), "half", 1000);
+            sender.write_all(&pattern(1, part)).expect("some of the content");
+            wait_for_children(&receiver, 2);
+            leave(sender);
+            wait_for_children(&receiver, 1);
+        }
+        assert_eq!(names(&folder), [""; 0]);
+        let mut other = other;
+        other.write_all(b"here").expect("the transfer beside goes on");
+        expect(&other, b"ok");
+        wait_for_children(&receiver, 0);
+        assert_eq!(content(&folder, "other"), b"here");
+        fs::remove_file(folder.path().join("other")).expect("it is there");
+    }
+    let ended = stop(receiver);
+    assert_eq!(ended.said.matches("接收文件内容失败。").count(), 9, "{}", ended.said);
+    assert!(ended.complaints.contains("recv(): the sender has gone after 259 of 260 bytes of the header"));
+    assert!(
+        ended.complaints.contains("recvfile(): the sender has gone after 999 of 1000 bytes of the content")
+    );
+}
+
+#[test]
+fn in_place_a_transfer_that_breaks_takes_the_old_file_with_it_and_one_that_never_began_does_not() {
+    let (receiver, folder) = receiver(&["--in-place"]);
+    fs::write(folder.path().join("news"), b"old").expect("an old file");
+    for part in [0, 3] {
+        for name in ["news", "new"] {
+            let mut sender = announced(receiver.addr(), name, 1000);
+            sender.write_all(&pattern(1, part)).expect("some of the content");
+            end_writing(&sender);
+            assert!(read_to_end(&sender).starts_with(b"no: "), "the sender is told");
+            wait_for_children(&receiver, 0);
+        }
+        assert_eq!(names(&folder), if part == 0 { vec!["news"] } else { vec![] });
+    }
+    symlink("/dev/null", folder.path().join("link")).expect("a link");
+    assert!(refused(&receiver, &header("link", 4)).contains("cannot create"));
+    assert_eq!(names(&folder), ["link"]);
+}
+
+#[test]
+fn a_stop_in_the_middle_ends_the_children_in_order_and_leaves_nothing_behind() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let (receiver, folder) = receiver(&[]);
+        let mut senders: Vec<_> =
+            (0..3).map(|i| announced(receiver.addr(), &format!("half-{i}"), 100_000)).collect();
+        for sender in &mut senders {
+            sender.write_all(&pattern(2, 50_000)).expect("half of the content");
+        }
+        wait_for_children(&receiver, 3);
+        let pids = children(&receiver.process());
+        receiver.signal(signal);
+        let ended = receiver.finish();
+        assert_eq!(ended.code, Some(0), "{}", ended.complaints);
+        let said =
+            ended.said.find(&format!("父进程退出，sig={}\n", signal as i32)).expect("the parent's word");
+        for pid in pids {
+            let child = ended.said.find(&format!("子进程{pid}退出，sig=15\n")).expect("each child's word");
+            assert!(said < child, "the parent first: {}", ended.said);
+        }
+        assert_eq!(names(&folder), [""; 0]);
+    }
+}
+
+#[test]
+fn a_receiver_that_is_killed_leaves_nothing_behind() {
+    let (receiver, folder) = receiver(&[]);
+    let mut sender = announced(receiver.addr(), "half", 100_000);
+    sender.write_all(&pattern(2, 50_000)).expect("half of the content");
+    wait_for_children(&receiver, 1);
+    let child = process(children(&receiver.process())[0]);
+    kill(receiver.pid(), Signal::SIGKILL).expect("it is there");
+    wait_until("its child is gone", || crate::support::state(&child).is_none_or(|state| state == 'Z'));
+    assert_eq!(names(&folder), [""; 0]);
+}
+
+#[test]
+fn a_full_disk_is_said_on_both_sides_and_smaller_files_go_on() {
+    let source = tempfile::tempdir().expect("a folder for the source");
+    let (large, small) = (source.path().join("large"), source.path().join("small"));
+    fs::write(&large, pattern(3, 40 << 20)).expect("a source");
+    fs::write(&small, pattern(4, 4000)).expect("a source");
+    let mut ways = vec![("ulimit -f 1000".to_owned(), "File too large")];
+    let folder = tempfile::tempdir().expect("a folder for files");
+    if can_mount() {
+        ways.push((mounted("size=2m", &folder), "No space left on device"));
+    } else {
+        eprintln!("skipped: a small disk, because mounting one is not allowed here");
+    }
+    for (before, why) in ways {
+        let start = program("demo12-receive-file").args(&["0", path(folder.path())]);
+        let receiver = start.limited(&before).start_server();
+        let ended = client("demo11-send-file", receiver.addr(), &[path(&large)]).finish();
+        assert_eq!(ended.code, Some(255));
+        assert!(ended.said.ends_with("发送文件内容失败。\n"), "{}", ended.said);
+        let reason =
+            format!("the receiver refused: {}: cannot write: {why}", folder.path().join("large").display());
+        assert!(ended.complaints.contains(&reason), "{why}: {}", ended.complaints);
+        let ended = client("demo11-send-file", receiver.addr(), &[path(&small)]).finish();
+        assert_eq!((ended.code, ended.complaints.as_str()), (Some(0), ""), "there is room for a small file");
+        let ended = stop(receiver);
+        assert!(
+            ended.said.contains("文件信息结构体large(41943040)。\n接收文件内容失败。\n"),
+            "{}",
+            ended.said
+        );
+        assert!(ended.complaints.contains(&format!("large: cannot write: {why}")), "{}", ended.complaints);
+        fs::remove_file(folder.path().join("small")).ok();
+        assert_eq!(names(&folder), [""; 0]);
+    }
+}
+
+/// Whether the tests may have disks of their own: it takes root, and not in every container.
+fn can_mount() -> bool {
+    let folder = tempfile::tempdir().expect("a folder for a disk");
+    let script = format!("mount -t tmpfs none {}", folder.path().display());
+    let tried = Command::new("unshare").args(["-m", "sh", "-c", &script]).stderr(Stdio::null()).status();
+    tried.is_ok_and(|status| status.success())
+}
+
+/// What to do before a program starts so that it has a disk of its own on that folder, which nobody else
+/// sees.
+fn mounted(options: &str, folder: &TempDir) -> String {
+    format!(
+        "exec unshare -m sh -c 'mount -t tmpfs -o {options} none {} && exec \"$0\" \"$@\"' \"$0\" \"$@\"",
+        folder.path().display()
+    )
+}
+
+#[test]
+fn a_folder_that_is_missing_or_not_writable_is_said_on_both_sides() {
+    let source = tempfile::tempdir().expect("a folder for the source");
+    let file = source.path().join("aaa.txt");
+    fs::write(&file, b"abc").expect("a source");
+    let folder = tempfile::tempdir().expect("a folder for files");
+    let missing = folder.path().join("missing");
+    let locked = folder.path().join("locked");
+    fs::create_dir(&locked).expect("a folder");
+    fs::set_permissions(&locked, Permissions::from_mode(0o555)).expect("it is ours");
+    let read_only = tempfile::tempdir().expect("a folder for a disk");
+    let mut ways = vec![(missing.as_path(), "true".to_owned(), "No such file or directory")];
+    if !is_root() {
+        ways.push((&locked, "true".to_owned(), "Permission denied"));
+    } else if can_mount() {
+        // Permissions do not hold root up, but a disk that is mounted read-only does.
+        ways.push((read_only.path(), mounted("ro", &read_only), "Read-only file system"));
+    } else {
+        eprintln!("skipped: a folder that is not writable, because root may write everywhere here");
+    }
+    for (dir, before, why) in ways {
+        let start = program("demo12-receive-file").args(&["0", path(dir)]);
+        let receiver = start.limited(&before).start_server();
+        let ended = client("demo11-send-file", receiver.addr(), &[path(&file)]).finish();
+        let shown = dir.join("aaa.txt");
+        assert_eq!(ended.code, Some(255));
+        assert_eq!(ended.said, "发送文件信息的结构体aaa.txt(3)。\n服务端没有回复ok。\n");
+        let reason = format!("the receiver refused: {}: cannot create: {why}", shown.display());
+        assert!(ended.complaints.contains(&reason), "{}", ended.complaints);
+        let ended = stop(receiver);
+        let words = format!("打开文件{}失败。\n接收文件内容失败。\n", shown.display());
+        assert!(ended.said.contains(&words), "{}", ended.said);
+        assert!(ended.complaints.contains(why), "{}", ended.complaints);
+    }
+}
+
+/// A sender in the middle of the content, which waits because its peer does not read.
+#[track_caller]
+fn sender_in_the_middle(source: &TempDir) -> (Program, TcpStream, std::path::PathBuf) {
+    let (listener, addr) = listen();
+    let file = source.path().join("large");
+    fs::write(&file, pattern(5, 64 << 20)).expect("a source");
+    let sender = client("demo11-send-file", addr, &[path(&file)]);
+    let mut peer = accept(&listener);
+    peer.read_exact(&mut [0; 260]).expect("a header");
+    peer.write_all(b"ok").expect("the sender is there");
+    peer.read_exact(&mut [0; 1000]).expect("content comes");
+    let running = sender.process();
+    wait_until("the sender waits for its peer", || is_idle(&running));
+    (sender, peer, file)
+}
+
+#[test]
+fn a_file_that_shrinks_while_it_is_sent_is_said() {
+    let source = tempfile::tempdir().expect("a folder for the source");
+    let (sender, mut peer, file) = sender_in_the_middle(&source);
+    File::options().write(true).open(&file).and_then(|file| file.set_len(1000)).expect("it is ours");
+    let mut rest = Vec::new();
+    peer.read_to_end(&mut rest).expect("the sender ends in order");
+    assert!(rest.len() < 64 << 20);
+    let ended = sender.finish();
+    assert_eq!(ended.code, Some(255));
+    let start = format!("sendfile(): {}: was cut to ", file.display());
+    assert!(ended.complaints.starts_with(&start), "{}", ended.complaints);
+    assert!(ended.complaints.ends_with(" bytes while 67108864 were being sent\n"), "{}", ended.complaints);
+}
+
+#[test]
+fn a_receiver_that_leaves_in_the_middle_is_said() {
+    let source = tempfile::tempdir().expect("a folder for the source");
+    for leave in [drop, reset] {
+        let (sender, peer, _) = sender_in_the_middle(&source);
+        leave(peer);
+        let ended = sender.finish();
+        assert_eq!(ended.code, Some(255));
+        let why = ["sendfile(): Connection reset by peer\n", "sendfile(): Broken pipe\n"];
+        let gone = "sendfile(): the receiver has gone without an answer\n";
+        assert!(why.contains(&&*ended.complaints) || ended.complaints == gone, "{}", ended.complaints);
+    }
+}
+
+#[test]
+fn a_receiver_that_refuses_in_the_middle_is_heard_before_all_is_sent() {
+    let source = tempfile::tempdir().expect("a folder for the source");
+    let (sender, mut peer, _) = sender_in_the_middle(&source);
+    peer.write_all(b"no: I have seen enough\x1b[31m\n").expect("the sender is there");
+    let mut rest = Vec::new();
+    peer.read_to_end(&mut rest).expect("the sender ends in order");
+    assert!(rest.len() < 64 << 20, "it went on to the end");
+    let ended = sender.finish();
+    assert_eq!(ended.said, "发送文件信息的结构体large(67108864)。\n发送文件内容失败。\n");
+    assert_eq!(ended.complaints, "sendfile(): the receiver refused: I have seen enough [31m\n");
+    assert_eq!(ended.code, Some(255));
+}
+
+#[test]
+fn an_answer_that_is_not_ok_is_a_refusal_as_in_the_original() {
+    let source = tempfile::tempdir().expect("a folder for the source");
+    let file = source.path().join("aaa.txt");
+    fs::write(&file, b"abc").expect("a source");
+    let announced = "发送文件信息的结构体aaa.txt(3)。\n";
+    for (answer, said, why) in [
+        (&b"ko"[..], "服务端没有回复ok。\n", "recv(): the receiver refused: it answered \"ko\"\n"),
+        (b"no", "服务端没有回复ok。\n", "recv(): the receiver refused: it gave no reason\n"),
+        (b"o", "", "recv(): the receiver has gone without an answer\n"),
+        (b"", "", "recv(): the receiver has gone without an answer\n"),
+        (b"okko", "发送文件内容失败。\n", "recv(): the receiver refused: it answered \"ko\"\n"),
+    ] {
+        let (listener, addr) = listen();
+        let sender = client("demo11-send-file", addr, &[path(&file)]);
+        let mut peer = accept(&listener);
+        peer.read_exact(&mut [0; 260]).expect("a header");
+        peer.write_all(answer).expect("the sender is there");
+        end_writing(&peer);
+        read_to_end(&peer);
+        sender.ends(255, format!("{announced}{said}"), why);
+    }
+}
+
+#[test]
+fn what_cannot_be_sent_is_said_before_connecting() {
+    let source = tempfile::tempdir().expect("a folder for the source");
+    let file = source.path().join("short");
+    fs::write(&file, b"abc").expect("a source");
+    nix::unistd::mkfifo(&source.path().join("fifo"), nix::sys::stat::Mode::S_IRWXU).expect("a FIFO");
+    for (name, size, why) in [
+        ("missing", None, "cannot open: No such file or directory"),
+        ("", None, "not a regular file"),
+        ("fifo", None, "not a regular file"),
+        ("short", Some("4"), "has 3 bytes, and 4 should be sent"),
+    ] {
+        // Nobody listens there; so had it connected, it would say that.
+        let file = source.path().join(name);
+        let start = program("demo11-send-file").args(&["127.0.0.1", "1", path(&file)]);
+        let ended = start.args(size.as_slice()).start().finish();
+        assert_eq!(ended.code, Some(255));
+        assert!(
+            ended.complaints.starts_with("open: ") && ended.complaints.contains(why),
+            "{}",
+            ended.complaints
+        );
+        assert_eq!(ended.complaints.lines().count(), 1, "{}", ended.complaints);
+        let words =
+            if size.is_none() { format!("打开文件{}失败。\n", file.display()) } else { String::new() };
+        assert_eq!(ended.said, words);
+    }
+    for size in ["-1", "many", "3.5", "99999999999999999999999"] {
+        let args = ["127.0.0.1", "1", path(&file), size];
+        let ended = program("demo11-send-file").args(&args).start().finish();
+        assert_eq!((ended.code, ended.complaints.lines().count()), (Some(255), 1), "{}", ended.complaints);
+        assert!(ended.complaints.contains(size), "{}", ended.complaints);
+    }
+}
