@@ -97,7 +97,8 @@ fn receive(args: &Args, conn: &Conn) {
 }
 
 fn fail(conn: &Conn, what: &str, error: &Error, left: u64) {
-    course::child_ends();
+    // A stop looks like the end of what the sender sends.
+    let error = if course::child_ends() { &Error::Stopped } else { error };
     perror_of(what, error);
     transfer::refuse(conn, error, left);
 }

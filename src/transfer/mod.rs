@@ -108,6 +108,9 @@ pub enum Error {
         /// Of what: `header` or `content`.
         part: &'static str,
     },
+    /// This receiver has to end.
+    #[error("the receiver was told to stop")]
+    Stopped,
     /// The receiver left without an answer.
     #[error("the receiver has gone without an answer")]
     ReceiverGone,

@@ -55,7 +55,8 @@ pub enum Place {
     /// Beside: the name has the old file, or none, until the new one is complete and on disk.
     Beside,
     /// Into the old file, if there is one. Saves the kernel new pages, which where this was measured are
-    /// four times as dear as the rest together. A transfer that breaks takes the old file with it.
+    /// four times as dear as the rest together. A transfer that breaks takes the old file with it, and two
+    /// of one name at once spoil each other.
     InPlace,
 }
 

@@ -174,6 +174,9 @@ fn a_stop_in_the_middle_ends_the_children_in_order_and_leaves_nothing_behind() {
         receiver.signal(signal);
         let ended = receiver.finish();
         assert_eq!(ended.code, Some(0), "{}", ended.complaints);
+        for sender in &senders {
+            assert_eq!(read_to_end(sender), b"no: the receiver was told to stop\n");
+        }
         let said =
             ended.said.find(&format!("父进程退出，sig={}\n", signal as i32)).expect("the parent's word");
         for pid in pids {
