@@ -35,6 +35,7 @@ use crate::sys::{Errno, calls};
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
 const STOP: usize = 0;
@@ -114,12 +115,16 @@ pub fn for_each_client<O: Observer>(
                         conn.close();
                     }
                     Ok(Fork::Child) => {
+                        // Its siblings are the parent's to end; and a panic must not unwind into what the
+                        // caller does after serving.
+                        std::mem::forget(children);
                         door.leave();
-                        match prepare(&conn, parent, stop) {
-                            Ok(()) => job(conn, peer, observer),
-                            Err(_) => exit_child(1),
-                        }
-                        exit_child(0);
+                        let life = || prepare(&conn, parent, stop).map(|()| job(conn, peer, observer));
+                        exit_child(match catch_unwind(AssertUnwindSafe(life)) {
+                            Ok(Ok(())) => 0,
+                            Ok(Err(_)) => 1,
+                            Err(_) => 101,
+                        });
                     }
                     // No process to be had now: the client waits, as one without descriptor does.
                     Err(error) if matches!(error.errno(), Some(Errno::EAGAIN | Errno::ENOMEM)) => {
