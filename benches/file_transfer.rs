@@ -26,20 +26,26 @@ fn transfers(c: &mut Criterion) {
     let block: Vec<u8> = (0..1 << 20).map(|i: u32| (i % 251) as u8).collect();
     let mut file = File::create(&source).expect("a source");
     (0..BYTES >> 20).for_each(|_| file.write_all(&block).expect("room in memory"));
-    fs::copy(&source, target.join("source")).expect("room in memory");
+    let content = fs::read(&source).expect("the source");
+    let old = vec![0; content.len()];
+    let arrived = target.join("source");
 
     // Known before any thread is pinned: threads inherit that.
     let cpus = affinity::allowed().expect("the processors of this process");
     let mut group = c.benchmark_group("256 MiB over loopback");
     group.throughput(Throughput::Bytes(BYTES)).sample_size(10);
     for place in [Place::InPlace, Place::Beside] {
+        fs::write(&arrived, &old).expect("room in memory");
         group.bench_function(BenchmarkId::new("sendfile to splice", format!("{place:?}")), |b| {
             b.iter(|| ours(&cpus, &source, &target, place));
         });
+        assert!(fs::read(&arrived).is_ok_and(|is| is == content), "what was measured arrived");
     }
+    fs::write(&arrived, &old).expect("room in memory");
     group.bench_function(BenchmarkId::new("4 KiB calls", "InPlace"), |b| {
-        b.iter(|| originals(&cpus, &source, &target.join("source")));
+        b.iter(|| originals(&cpus, &source, &arrived));
     });
+    assert!(fs::read(&arrived).is_ok_and(|is| is == content), "what was measured arrived");
     group.finish();
     let whole =
         fs::read(target.join("source")).expect("the target") == fs::read(&source).expect("the source");

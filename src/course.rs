@@ -20,6 +20,7 @@ use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 /// How many bytes the course's programs receive at a time.
@@ -83,13 +84,32 @@ pub fn say(line: impl AsRef<[u8]>) {
 
 /// Bytes on standard output, written at once. If that cannot be done, the process ends.
 pub fn write(bytes: &[u8]) {
-    let mut out = io::stdout().lock();
-    if let Err(why) = out.write_all(bytes).and_then(|()| out.flush()) {
-        // A reader that has gone, such as `head`, is nothing to complain of.
-        if why.kind() != io::ErrorKind::BrokenPipe {
-            complain(&format!("cannot write to standard output: {why}"));
-        }
+    if let Err(why) = try_write(bytes) {
+        complain_of_output(&why);
         std::process::exit(FAILED.into());
+    }
+}
+
+fn try_write(bytes: &[u8]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(bytes).and_then(|()| out.flush())
+}
+
+fn complain_of_output(why: &io::Error) {
+    // A reader that has gone, such as `head`, is nothing to complain of.
+    if why.kind() != io::ErrorKind::BrokenPipe {
+        complain(&format!("cannot write to standard output: {why}"));
+    }
+}
+
+/// The same for servers that have a process for each client: what cannot be said is said on standard
+/// error, once in each process, and the client is served all the same.
+pub fn tell(line: impl AsRef<[u8]>) {
+    static FAILED_ONCE: AtomicBool = AtomicBool::new(false);
+    if let Err(why) = try_write(&[line.as_ref(), b"\n"].concat())
+        && !FAILED_ONCE.swap(true, Relaxed)
+    {
+        complain_of_output(&why);
     }
 }
 
@@ -207,7 +227,7 @@ pub fn stop_on_signals() -> crate::Result<Stop> {
 /// Say that the parent of forked servers ends, and by which signal.
 pub fn parent_ends() {
     if let Some(signal) = signal::first() {
-        say(format!("父进程退出，sig={}", signal as i32));
+        tell(format!("父进程退出，sig={}", signal as i32));
     }
 }
 
@@ -215,7 +235,7 @@ pub fn parent_ends() {
 pub fn child_ends() -> bool {
     let signal = signal::hung_up();
     if let Some(signal) = signal {
-        say(format!("子进程{}退出，sig={}", this_process(), signal as i32));
+        tell(format!("子进程{}退出，sig={}", this_process(), signal as i32));
     }
     signal.is_some()
 }

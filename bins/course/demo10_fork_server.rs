@@ -4,12 +4,13 @@
 //! says so: first the parent, then the children.
 
 use clap::Parser;
-use io_models::Result;
-use io_models::course::{self, Full, perror, say};
+use io_models::course::{self, Full, perror, tell};
 use io_models::echo::{Echo, Reply};
 use io_models::initserver::initserver;
 use io_models::model::forking;
 use io_models::observer::Observer;
+use io_models::sys::calls::Call;
+use io_models::{Error, Result};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::RawFd;
 use std::process::ExitCode;
@@ -50,15 +51,15 @@ struct Printer {
 
 impl Observer for Printer {
     fn accepted(&mut self, _: RawFd, peer: SocketAddr) {
-        say(format!("客户端已连接({})。", peer.ip()));
+        tell(format!("客户端已连接({})。", peer.ip()));
     }
 
     fn received(&mut self, _: RawFd, bytes: &[u8]) {
-        say(["接收：".as_bytes(), bytes].concat());
+        tell(["接收：".as_bytes(), bytes].concat());
     }
 
     fn answered(&mut self, _: RawFd, bytes: &[u8]) {
-        say(["发送：".as_bytes(), bytes].concat());
+        tell(["发送：".as_bytes(), bytes].concat());
     }
 
     fn left(&mut self, _: RawFd, how: Result<()>) {
@@ -69,6 +70,7 @@ impl Observer for Printer {
             // The course's notes tell readers to expect these words. `errno` is left over from the
             // original's attempt to ignore SIGKILL; the stream has just ended.
             Ok(()) => course::complain("recv(): Invalid argument"),
+            Err(error @ Error::Call { call: Call::Sendto, .. }) => drop(perror("send", &error)),
             Err(error) => drop(perror("recv()", &error)),
         }
     }

@@ -20,6 +20,7 @@ struct Args {
     #[arg(value_parser = course::port)]
     port: u16,
     /// The file, which is sent under the last component of its name
+    #[arg(allow_hyphen_values = true)]
     file: PathBuf,
     /// How many of its bytes to send: all, if not given
     size: Option<u64>,
@@ -37,7 +38,7 @@ fn main() -> ExitCode {
 fn send(args: &Args) -> Result<(), (&'static str, Error)> {
     let step = |what| move |error| (what, error);
     let file = Outgoing::open(&args.file, args.size).map_err(|error| {
-        if let Error::File { .. } | Error::NotAFile(_) = error {
+        if let Error::File { .. } | Error::NotAFile(_) | Error::NoSize(_) = error {
             say(format!("打开文件{}失败。", args.file.display()));
         }
         ("open", error)

@@ -1,13 +1,13 @@
 //! The course's `demo12`: receive files, a process for each sender.
 
 use clap::Parser;
-use io_models::course::{self, Full, perror, perror_of, say};
+use io_models::course::{self, Full, perror, perror_of, tell};
 use io_models::echo::Conn;
 use io_models::initserver::initserver;
 use io_models::model::forking;
 use io_models::observer::Observer;
 use io_models::sys::signal::{self, Signal};
-use io_models::transfer::{self, Error, Header, Incoming, Place};
+use io_models::transfer::{self, Error, Incoming, Place};
 use std::net::Ipv4Addr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -25,9 +25,10 @@ struct Args {
     #[arg(value_parser = course::listening_port)]
     port: u16,
     /// Where the files go
+    #[arg(allow_hyphen_values = true)]
     dir: PathBuf,
     /// Write over an old file of the same name instead of beside it: faster where new pages are dear, but
-    /// a transfer that breaks takes the old file with it
+    /// a transfer that breaks takes the old file with it, and a kill leaves it half-written
     #[arg(long)]
     in_place: bool,
 }
@@ -49,7 +50,7 @@ fn main() -> ExitCode {
     course::tell_chosen_port(args.port, listener.addr());
     let parent = Parent { full: Full::new(course::NO_PROCESS) };
     let served = forking::for_each_client(listener, &stop, parent, |conn, peer, _| {
-        say(format!("客户端已连接({})。", peer.ip()));
+        tell(format!("客户端已连接({})。", peer.ip()));
         receive(&args, &conn);
         conn.close();
     });
@@ -64,18 +65,19 @@ fn receive(args: &Args, conn: &Conn) {
     // 1. Name and size.
     let header = match transfer::receive_header(conn) {
         Ok(header) => header,
+        Err(_) if course::child_ends() => return fail(conn, "recv()", &Error::Stopped, 0),
         Err(error) => return fail(conn, "recv()", &error, 0),
     };
     let size = format!("({})。", header.size());
-    say(["文件信息结构体".as_bytes(), &printable(&header), size.as_bytes()].concat());
+    tell(["文件信息结构体".as_bytes(), &header.printable_name(), size.as_bytes()].concat());
 
     let place = if args.in_place { Place::InPlace } else { Place::Beside };
     let mut incoming = match Incoming::create(&args.dir, &header, place) {
         Ok(incoming) => incoming,
         Err(error) => {
             let dir = args.dir.as_os_str().as_bytes();
-            say(["打开文件".as_bytes(), dir, b"/", &printable(&header), "失败。".as_bytes()].concat());
-            say("接收文件内容失败。");
+            tell(["打开文件".as_bytes(), dir, b"/", &header.printable_name(), "失败。".as_bytes()].concat());
+            tell("接收文件内容失败。");
             return fail(conn, "open", &error, 0);
         }
     };
@@ -85,10 +87,14 @@ fn receive(args: &Args, conn: &Conn) {
     if let Err(error) = received {
         let left = incoming.left();
         drop(incoming);
-        say("接收文件内容失败。");
+        // A stop looks like the end of what the sender sends.
+        if course::child_ends() {
+            return fail(conn, "recvfile()", &Error::Stopped, left);
+        }
+        tell("接收文件内容失败。");
         return fail(conn, "recvfile()", &error, left);
     }
-    say("接收文件内容成功。");
+    tell("接收文件内容成功。");
 
     // 4. We have it.
     if let Err(error) = transfer::say_ok(conn) {
@@ -97,15 +103,8 @@ fn receive(args: &Args, conn: &Conn) {
 }
 
 fn fail(conn: &Conn, what: &str, error: &Error, left: u64) {
-    // A stop looks like the end of what the sender sends.
-    let error = if course::child_ends() { &Error::Stopped } else { error };
     perror_of(what, error);
     transfer::refuse(conn, error, left);
-}
-
-/// The name, of which nothing should reach a terminal that is more than text.
-fn printable(header: &Header) -> Vec<u8> {
-    header.name().as_bytes().iter().map(|&byte| if byte.is_ascii_control() { b'?' } else { byte }).collect()
 }
 
 struct Parent {

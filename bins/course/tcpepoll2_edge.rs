@@ -84,10 +84,16 @@ fn main() -> ExitCode {
 /// Until Ctrl-C ends the process, which owes its clients nothing.
 fn flood(listener: Listener, trigger: Trigger, sends: u64) -> Result<std::convert::Infallible> {
     set_nonblocking(&listener)?;
-    let interest = match trigger {
+    let mut interest = match trigger {
         Trigger::Edge => EpollFlags::EPOLLOUT | EpollFlags::EPOLLET,
         Trigger::Level => EpollFlags::EPOLLOUT,
     };
+    let mut gone = EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR;
+    if sends == 0 {
+        // No send will ever fail; so the client's FIN has to tell.
+        interest |= EpollFlags::EPOLLRDHUP;
+        gone |= EpollFlags::EPOLLRDHUP;
+    }
     let epoll = Epoll::new()?;
     epoll.add(&listener, LISTENER, EpollFlags::EPOLLIN)?;
     let mut door = Door::new(listener, SocketMode::Nonblocking);
@@ -101,8 +107,10 @@ fn flood(listener: Listener, trigger: Trigger, sends: u64) -> Result<std::conver
                 while let Some((conn, _)) = door.accept()? {
                     let fd = conn.as_fd().as_raw_fd();
                     say(format!("accept client(socket={fd}) ok."));
-                    epoll.add(&conn, fd as u64, interest)?;
-                    clients.insert(conn);
+                    match epoll.add(&conn, fd as u64, interest) {
+                        Ok(()) => clients.insert(conn),
+                        Err(_) => door.turn_away(conn),
+                    }
                 }
                 if door.is_shut() {
                     full.tell();
@@ -113,7 +121,7 @@ fn flood(listener: Listener, trigger: Trigger, sends: u64) -> Result<std::conver
             let fd = event.token as RawFd;
             let Some(conn) = clients.get(fd) else { continue };
             say("触发了写件事。");
-            if fill(conn, sends).is_err() {
+            if event.flags.intersects(gone) || fill(conn, sends).is_err() {
                 say(format!("client(eventfd={fd}) disconnected."));
                 clients.close(fd);
                 door.client_left();

@@ -29,7 +29,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The bytes of a header: the C struct `{ char filename[256]; int filesize; }`.
@@ -55,7 +55,7 @@ pub enum Error {
     #[error(transparent)]
     Connection(#[from] crate::Error),
     /// A file or directory on this side.
-    #[error("{}: cannot {doing}: {source}", path.display())]
+    #[error("{}: cannot {doing}: {source}", shown(path))]
     File {
         /// What was tried, such as `write`.
         doing: &'static str,
@@ -65,8 +65,11 @@ pub enum Error {
         source: io::Error,
     },
     /// Something else than a file.
-    #[error("{}: not a regular file", .0.display())]
+    #[error("{}: not a regular file", shown(.0))]
     NotAFile(PathBuf),
+    /// A file that has content and no size, such as those of /proc.
+    #[error("{}: its size is not known; copy it first", shown(.0))]
+    NoSize(PathBuf),
     /// The name cannot be one in the receiver's directory.
     #[error("\"{}\" is no plain file name: {why}", name.escape_ascii())]
     Name {
@@ -79,7 +82,7 @@ pub enum Error {
     #[error("a size of {0} bytes: the header has room for 0 to {LARGEST}")]
     Size(i64),
     /// The file is shorter than the size that was asked for.
-    #[error("{}: has {has} bytes, and {asked} should be sent", path.display())]
+    #[error("{}: has {has} bytes, and {asked} should be sent", shown(path))]
     TooShort {
         /// The file.
         path: PathBuf,
@@ -89,7 +92,7 @@ pub enum Error {
         asked: u64,
     },
     /// The file became shorter while it was sent.
-    #[error("{}: was cut to {sent} bytes while {size} were being sent", path.display())]
+    #[error("{}: was cut to {sent} bytes while {size} were being sent", shown(path))]
     Shrank {
         /// The file.
         path: PathBuf,
@@ -183,11 +186,29 @@ impl Header {
         OsStr::from_bytes(&self.name)
     }
 
+    /// The name with `?` for what commands a terminal: it may come from the network.
+    #[must_use]
+    pub fn printable_name(&self) -> Vec<u8> {
+        let mut printable = Vec::with_capacity(self.name.len());
+        for chunk in self.name.utf8_chunks() {
+            let text: String = chunk.valid().chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+            printable.extend_from_slice(text.as_bytes());
+            // Names in other encodings are shown as they are.
+            printable.extend_from_slice(chunk.invalid());
+        }
+        printable
+    }
+
     /// The size of the content in bytes.
     #[must_use]
     pub fn size(&self) -> u64 {
         self.size.into()
     }
+}
+
+/// A path whose last component may come from the network.
+fn shown(path: &Path) -> String {
+    path.to_string_lossy().chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
 const OK: &[u8] = b"ok";

@@ -5,12 +5,12 @@ use crate::sys::sendfile::{pipe, splice};
 use crate::sys::socket::{Shutdown, shutdown};
 use crate::sys::{Errno, fork::this_process};
 use crate::tcp::{recv_full, recv_some, send_all};
-use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::fcntl::{AT_FDCWD, AtFlags, FcntlArg, fcntl};
 use nix::unistd::linkat;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// Wait for a header.
@@ -55,8 +55,8 @@ pub enum Place {
     /// Beside: the name has the old file, or none, until the new one is complete and on disk.
     Beside,
     /// Into the old file, if there is one. Saves the kernel new pages, which where this was measured are
-    /// four times as dear as the rest together. A transfer that breaks takes the old file with it, and two
-    /// of one name at once spoil each other.
+    /// four times as dear as the rest together. A transfer that breaks takes the old file with it, or
+    /// spoils it, if this process is killed; and a second one of that name is refused meanwhile.
     InPlace,
 }
 
@@ -64,6 +64,7 @@ pub enum Place {
 #[derive(Debug)]
 pub struct Incoming {
     file: File,
+    pipe: (OwnedFd, OwnedFd),
     path: PathBuf,
     place: Place,
     size: u64,
@@ -77,18 +78,22 @@ impl Incoming {
     ///
     /// # Errors
     ///
-    /// [`Error::File`]: no such directory, not writable, a directory has the name.
+    /// [`Error::File`]: no such directory, not writable, something that is no file has the name; in place,
+    /// another transfer of that name is under way. [`Error::Connection`]: no descriptors.
     pub fn create(dir: &Path, header: &Header, place: Place) -> Result<Incoming> {
         let path = dir.join(header.name());
         let failed = |source| Error::File { doing: "create", path: path.clone(), source };
-        if path.symlink_metadata().is_ok_and(|there| there.is_dir()) {
-            return Err(failed(io::Error::from(Errno::EISDIR)));
+        match path.symlink_metadata().map(|there| there.file_type()) {
+            Ok(there) if there.is_dir() => return Err(failed(io::Error::from(Errno::EISDIR))),
+            Ok(there) if !there.is_file() && !there.is_symlink() => return Err(failed(not_a_file())),
+            _ => {}
         }
+        let pipe = pipe(CHUNK as i32)?;
         let (file, partial) = match place {
             Place::Beside => beside(dir).map_err(failed)?,
             Place::InPlace => in_place(&path).map_err(failed)?,
         };
-        Ok(Incoming { file, path, place, size: header.size(), got: 0, partial })
+        Ok(Incoming { file, pipe, path, place, size: header.size(), got: 0, partial })
     }
 
     /// The bytes that have not come yet.
@@ -115,11 +120,10 @@ impl Incoming {
 
     /// From the socket through a pipe into the file, without a copy in this process.
     fn pour(&mut self, socket: impl AsFd) -> Result<()> {
-        let (read, write) = pipe(CHUNK as i32)?;
         let mut copy = None;
         while self.left() > 0 {
             let count = CHUNK.min(usize::try_from(self.left()).unwrap_or(CHUNK));
-            let mut piped = splice(&socket, &write, count)?;
+            let mut piped = splice(&socket, &self.pipe.1, count)?;
             if piped == 0 {
                 return Err(Error::SenderGone { got: self.got, of: self.size, part: "content" });
             }
@@ -128,7 +132,7 @@ impl Incoming {
             }
             while piped > 0 {
                 let moved = match &mut copy {
-                    None => match splice(&read, &self.file, piped) {
+                    None => match splice(&self.pipe.0, &self.file, piped) {
                         // A file system that cannot do this: from now on by hand.
                         Err(error) if error.errno() == Some(Errno::EINVAL) => {
                             copy = Some(vec![0; CHUNK]);
@@ -136,12 +140,16 @@ impl Incoming {
                         }
                         moved => moved.map_err(io::Error::from),
                     },
-                    Some(buffer) => by_hand(&read, &self.file, &mut buffer[..piped]),
+                    Some(buffer) => by_hand(&self.pipe.0, &self.file, &mut buffer[..piped]),
                 };
                 let moved = moved.map_err(|source| self.failed("write", source))?;
                 piped -= moved;
                 self.got += moved as u64;
             }
+        }
+        if self.place == Place::InPlace {
+            // The old file may have been longer.
+            self.file.set_len(self.size).map_err(|source| self.failed("cut", source))?;
         }
         Ok(())
     }
@@ -152,7 +160,7 @@ impl Incoming {
 
     fn put_in_place(&mut self) -> io::Result<()> {
         if self.place == Place::InPlace {
-            self.file.set_len(self.size)?; // The old file may have been longer.
+            // It is there.
         } else if let Some(name) = &self.partial {
             fs::rename(name, &self.path)?;
         } else {
@@ -195,21 +203,43 @@ fn beside(dir: &Path) -> io::Result<(File, Option<PathBuf>)> {
     }
 }
 
-/// The old file as it is, or a new one with its name. Not one that a symbolic link points to.
+/// The old file as it is, or a new one with its name; locked, so that two transfers do not mix, for as long
+/// as it is open. Not one that a symbolic link points to.
 fn in_place(path: &Path) -> io::Result<(File, Option<PathBuf>)> {
-    let is_new = !path.exists();
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o666)
+    loop {
+        let is_new = !path.exists();
         // A FIFO has nobody who reads: an error, and no wait.
-        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
-        .open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("not a regular file"));
+        let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(false).mode(0o666).custom_flags(flags);
+        let file = options.open(path)?;
+        let ours = file.metadata()?;
+        if !ours.is_file() {
+            return Err(not_a_file());
+        }
+        let whole = libc::flock {
+            l_type: libc::F_WRLCK as libc::c_short,
+            l_whence: libc::SEEK_SET as libc::c_short,
+            l_start: 0,
+            l_len: 0,
+            l_pid: 0,
+        };
+        match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole)) {
+            Err(Errno::EAGAIN | Errno::EACCES) => {
+                return Err(io::Error::other("another transfer of that name is under way"));
+            }
+            locked => locked?,
+        };
+        // Between open and lock, one that broke may have taken the name away.
+        let named = path.symlink_metadata();
+        if named.is_ok_and(|named| (named.dev(), named.ino()) == (ours.dev(), ours.ino())) {
+            return Ok((file, is_new.then(|| path.to_owned())));
+        }
     }
-    Ok((file, is_new.then(|| path.to_owned())))
+}
+
+fn not_a_file() -> io::Error {
+    io::Error::other("there is something that is not a regular file")
 }
 
 /// Do `make` with a name beside `path` that nobody has, and return that, too.
@@ -253,7 +283,10 @@ mod tests {
         let bytes: Vec<u8> = (0..300_000_u32).map(|i| (i % 251) as u8).collect();
         let size = bytes.len() as u64;
         let path = named.clone();
-        let mut incoming = Incoming { file, path, place: Place::InPlace, size, got: 0, partial: None };
+        let pipe = pipe(CHUNK as i32).unwrap();
+        // Beside, and with its name already.
+        let partial = Some(path.clone());
+        let mut incoming = Incoming { file, pipe, path, place: Place::Beside, size, got: 0, partial };
         std::thread::scope(|scope| {
             scope.spawn(|| other.write_all(&bytes).unwrap());
             incoming.receive(&one).unwrap();
@@ -274,6 +307,7 @@ mod tests {
         let path = folder.path().join("name");
         let named = |partial| Incoming {
             file: file.try_clone().unwrap(),
+            pipe: pipe(CHUNK as i32).unwrap(),
             path: path.clone(),
             place: Place::Beside,
             size: 0,

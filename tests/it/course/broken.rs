@@ -87,6 +87,40 @@ fn a_name_cannot_command_the_terminal() {
     expect(&sender, b"ok");
     assert_eq!(names(&folder), ["\x1b[31mred\n"], "it is a name, if an odd one");
     receiver.says("客户端已连接(127.0.0.1)。\n文件信息结构体?[31mred?(1)。\n接收文件内容成功。\n");
+    // Nor by a complaint, nor by the control characters beyond ASCII.
+    let receiver = server("demo12-receive-file", &[path(&folder.path().join("missing"))]);
+    let answer = refused(&receiver, &header("\u{9b}31m\nforged", 1));
+    assert!(answer.contains("/?31m?forged: cannot create: No such file"), "{answer}");
+    let ended = stop(receiver);
+    assert!(ended.said.contains("文件信息结构体?31m?forged(1)。\n"), "{}", ended.said);
+    assert_eq!(ended.complaints.lines().count(), 1, "{}", ended.complaints);
+}
+
+#[test]
+fn what_is_no_file_is_not_replaced() {
+    for args in [&[][..], &["--in-place"]] {
+        let (receiver, folder) = receiver(args);
+        let fifo = folder.path().join("fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).expect("a FIFO");
+        let answer = refused(&receiver, &header("fifo", 4));
+        assert!(answer.ends_with("there is something that is not a regular file"), "{answer}");
+        assert!(!fifo.metadata().expect("it is there").is_file());
+    }
+}
+
+#[test]
+fn in_place_a_second_transfer_of_a_name_is_refused_until_the_first_has_ended() {
+    let (receiver, folder) = receiver(&["--in-place"]);
+    let mut first = announced(receiver.addr(), "news", 6);
+    let answer = refused(&receiver, &header("news", 4));
+    assert!(answer.ends_with("another transfer of that name is under way"), "{answer}");
+    first.write_all(b"breaks").expect("the content");
+    expect(&first, b"ok");
+    wait_for_children(&receiver, 0);
+    let mut second = announced(receiver.addr(), "news", 3);
+    second.write_all(b"new").expect("the content");
+    expect(&second, b"ok");
+    assert_eq!(content(&folder, "news"), b"new");
 }
 
 #[test]
@@ -177,6 +211,7 @@ fn a_stop_in_the_middle_ends_the_children_in_order_and_leaves_nothing_behind() {
         for sender in &senders {
             assert_eq!(read_to_end(sender), b"no: the receiver was told to stop\n");
         }
+        assert!(!ended.said.contains("失败"), "as in the original: {}", ended.said);
         let said =
             ended.said.find(&format!("父进程退出，sig={}\n", signal as i32)).expect("the parent's word");
         for pid in pids {
@@ -348,6 +383,17 @@ fn a_receiver_that_refuses_in_the_middle_is_heard_before_all_is_sent() {
 }
 
 #[test]
+fn an_ok_before_all_was_sent_is_no_ok() {
+    let source = tempfile::tempdir().expect("a folder for the source");
+    let (sender, mut peer, _) = sender_in_the_middle(&source);
+    peer.write_all(b"ok").expect("the sender is there");
+    read_to_end(&peer);
+    let ended = sender.finish();
+    let why = "sendfile(): the receiver refused: it answered ok before it had all\n";
+    assert_eq!((ended.code, ended.complaints.as_str()), (Some(255), why));
+}
+
+#[test]
 fn an_answer_that_is_not_ok_is_a_refusal_as_in_the_original() {
     let source = tempfile::tempdir().expect("a folder for the source");
     let file = source.path().join("aaa.txt");
@@ -381,6 +427,7 @@ fn what_cannot_be_sent_is_said_before_connecting() {
         ("missing", None, "cannot open: No such file or directory"),
         ("", None, "not a regular file"),
         ("fifo", None, "not a regular file"),
+        ("/proc/cpuinfo", None, "its size is not known; copy it first"),
         ("short", Some("4"), "has 3 bytes, and 4 should be sent"),
     ] {
         // Nobody listens there; so had it connected, it would say that.

@@ -1,7 +1,7 @@
 //! What cannot be done is said, and the exit code is 255: no server, no such name, no port, no output.
 
 use super::program::PATHS;
-use super::{CLIENTS, accept, arguments, assert_one_line, bound, listen, program};
+use super::{CLIENTS, accept, arguments, ask_ok, assert_one_line, bound, listen, program};
 use crate::support::connect;
 use std::fs::File;
 use std::net::TcpListener;
@@ -99,19 +99,40 @@ fn a_full_disk_ends_a_client_at_its_first_word() {
 }
 
 #[test]
-fn a_full_disk_ends_a_server_at_its_first_client_and_with_processes_only_the_child() {
+fn a_full_disk_ends_a_server_at_its_first_client() {
     for name in ["demo2-server", "demo8-server"] {
         let server = program(name).args(&["0"]).stdout(full()).start_server();
         let _client = connect(server.addr());
         server.ends(255, "", NO_SPACE);
     }
-    for name in ["demo10-fork-server", "demo12-receive-file"] {
-        let server = program(name).args(&arguments(name, "", "0")).stdout(full()).start_server();
-        let clients = [connect(server.addr()), connect(server.addr())];
-        clients.iter().for_each(|client| assert_eq!(crate::support::read_to_end(client), b""));
-        server.complains(&NO_SPACE.repeat(2));
-    }
 }
+
+#[test]
+fn with_a_process_for_each_client_a_full_disk_is_said_and_the_clients_are_served() {
+    let server = program("demo10-fork-server").args(&["0"]).stdout(full()).start_server();
+    for times in 1..=2 {
+        let client = connect(server.addr());
+        ask_ok(&client, b"hello");
+        ask_ok(&client, b"hello");
+        // Once in each process, whatever it would have said.
+        server.complains(&format!("{}{NO_SPACE}", format!("{NO_SPACE}{AT_THE_END}").repeat(times - 1)));
+        drop(client);
+        server.complains(&format!("{NO_SPACE}{AT_THE_END}").repeat(times));
+    }
+    let folder = tempfile::tempdir().expect("a folder for files");
+    let folder = folder.path().to_str().expect("our folders have names of text");
+    let server = program("demo12-receive-file").args(&["0", folder]).stdout(full()).start_server();
+    let sender = program("demo11-send-file").args(&arguments(
+        "demo11-send-file",
+        "127.0.0.1",
+        &server.addr().port().to_string(),
+    ));
+    assert_eq!(sender.start().finish().code, Some(0));
+    server.complains(NO_SPACE);
+}
+
+/// What demo10 complains of when a client has ended.
+const AT_THE_END: &str = "recv(): Invalid argument\n";
 
 /// Such as `head`, which has read enough.
 #[test]

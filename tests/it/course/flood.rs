@@ -107,6 +107,19 @@ fn after_one_send_a_level_is_told_again_and_again() {
 }
 
 #[test]
+fn a_client_that_leaves_is_told_also_when_nothing_is_sent() {
+    for trigger in ["edge", "level"] {
+        let server = server("tcpepoll2-edge", &["--sends", "0", "--trigger", trigger]);
+        let client = connect(server.addr());
+        server.says_until("the client can be written to", |said| said.contains("触发了写件事。\n"));
+        drop(client);
+        server.says_until("the client has left", |said| said.ends_with("client(eventfd=5) disconnected.\n"));
+        let running = server.process();
+        wait_until("it waits for the next", || is_idle(&running));
+    }
+}
+
+#[test]
 fn a_client_that_leaves_is_told_and_the_next_is_flooded() {
     let server = server("tcpepoll2-edge", &[]);
     reset(connect(server.addr()));
