@@ -58,7 +58,8 @@ fn main() -> ExitCode {
         match client.recv(&mut buffer) {
             Ok(0) => {
                 say("read() failed.");
-                return course::ended("read");
+                course::complain("read: the server has closed the connection");
+                return course::FAILED.into();
             }
             Ok(n) => say([b"recv:", &buffer[..n]].concat()),
             Err(error) => {

@@ -35,6 +35,6 @@ fn main() -> ExitCode {
         }
     }
     say("客户端已连接。");
-    course::complain(&format!("accept() answered EAGAIN {nobody} times before"));
+    course::complain(&format!("accept() answered EAGAIN {nobody} times before the client came"));
     ExitCode::SUCCESS
 }

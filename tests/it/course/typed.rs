@@ -148,7 +148,11 @@ fn a_server_that_closes_instead_of_answering_is_a_failed_read() {
     client.types("word\n");
     expect(&peer, b"word");
     drop(peer);
-    client.ends(255, "connect ok.\nplease input:read() failed.\n", "read: Success\n");
+    client.ends(
+        255,
+        "connect ok.\nplease input:read() failed.\n",
+        "read: the server has closed the connection\n",
+    );
 }
 
 #[test]
@@ -186,6 +190,6 @@ fn a_server_that_is_killed_is_a_failed_read_for_its_client() {
         assert_eq!(server.finish().code, None);
         client.types("word\n");
         let session = "connect ok.\nplease input:recv:word\nplease input:read() failed.\n";
-        client.ends(255, session, "read: Success\n");
+        client.ends(255, session, "read: the server has closed the connection\n");
     });
 }
