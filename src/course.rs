@@ -8,7 +8,7 @@ use crate::Error;
 use crate::echo::{Echo, Reply};
 use crate::initserver::{Listener, initserver};
 use crate::observer::Observer;
-use crate::serve::Totals;
+use crate::serve::{FLUSH_GRACE, Totals};
 use crate::stop::{self, Stop};
 use crate::sys::calls::Call;
 use crate::sys::fork::this_process;
@@ -229,6 +229,12 @@ pub fn parent_ends() {
     if let Some(signal) = signal::first() {
         tell(format!("父进程退出，sig={}", signal as i32));
     }
+}
+
+/// Say on standard error that children did not end with their parent.
+pub fn children_killed(processes: usize) {
+    let grace = FLUSH_GRACE.as_secs();
+    complain(&format!("killed {processes} child(ren) that did not end within {grace} s of being told to"));
 }
 
 /// Say that a forked server ends because its parent told it to; `false` when that did not happen.

@@ -72,6 +72,11 @@ pub trait Observer {
 
     /// The server has been told to stop.
     fn stopping(&mut self) {}
+
+    /// So many processes did not end when they were told to, and have been killed.
+    fn killed(&mut self, processes: usize) {
+        let _ = processes;
+    }
 }
 
 /// Whoever lends an observer to a loop has it back afterwards.
@@ -99,6 +104,9 @@ impl<O: Observer> Observer for &mut O {
     }
     fn stopping(&mut self) {
         (**self).stopping();
+    }
+    fn killed(&mut self, processes: usize) {
+        (**self).killed(processes);
     }
 }
 

@@ -82,4 +82,8 @@ impl Observer for Printer {
     fn stopping(&mut self) {
         course::parent_ends();
     }
+
+    fn killed(&mut self, processes: usize) {
+        course::children_killed(processes);
+    }
 }

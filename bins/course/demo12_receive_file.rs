@@ -119,4 +119,8 @@ impl Observer for Parent {
     fn stopping(&mut self) {
         course::parent_ends();
     }
+
+    fn killed(&mut self, processes: usize) {
+        course::children_killed(processes);
+    }
 }

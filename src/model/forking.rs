@@ -147,7 +147,10 @@ pub fn for_each_client<O: Observer>(
     if let Some((conn, _)) = parked {
         conn.close();
     }
-    children.end()?;
+    match children.end()? {
+        0 => {}
+        killed => observer.killed(killed),
+    }
     Ok(totals)
 }
 
@@ -196,9 +199,11 @@ impl Children {
         Ok(())
     }
 
-    /// Tell them to end, wait until they have, and kill those that do not.
-    fn end(&mut self) -> Result<()> {
+    /// Tell them to end, wait until they have, and kill those that do not: how many.
+    fn end(&mut self) -> Result<usize> {
+        let mut told = 0;
         for order in [Signal::SIGTERM, Signal::SIGKILL] {
+            told = self.pids.len();
             self.pids.iter().try_for_each(|&pid| kill(pid, order))?;
             let until = Instant::now() + FLUSH_GRACE;
             let left = || until.saturating_duration_since(Instant::now());
@@ -207,7 +212,7 @@ impl Children {
                 self.collect()?;
             }
         }
-        Ok(())
+        Ok(told)
     }
 }
 

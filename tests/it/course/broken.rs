@@ -223,6 +223,21 @@ fn a_stop_in_the_middle_ends_the_children_in_order_and_leaves_nothing_behind() {
 }
 
 #[test]
+fn a_child_that_does_not_end_is_killed_and_that_is_said() {
+    let (receiver, folder) = receiver(&[]);
+    let mut sender = announced(receiver.addr(), "half", 100_000);
+    sender.write_all(&pattern(2, 50_000)).expect("half of the content");
+    wait_for_children(&receiver, 1);
+    // As one would be that waits for a slow disk.
+    let child = children(&receiver.process())[0];
+    kill(child, Signal::SIGSTOP).expect("it is there");
+    wait_until("the child is stopped", || crate::support::state(&process(child)) == Some('T'));
+    let ended = stop(receiver);
+    assert_eq!(ended.complaints, "killed 1 child(ren) that did not end within 1 s of being told to\n");
+    assert_eq!(names(&folder), [""; 0]);
+}
+
+#[test]
 fn a_receiver_that_is_killed_leaves_nothing_behind() {
     let (receiver, folder) = receiver(&[]);
     let mut sender = announced(receiver.addr(), "half", 100_000);
