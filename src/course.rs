@@ -27,9 +27,6 @@ use std::time::Duration;
 pub const PIECE: usize = 1024;
 
 /// Why a server may have to let clients wait.
-pub const NO_PROCESS: &str = "no process, or no descriptor, is left for another client";
-
-/// Why a server may have to let clients wait.
 pub const NO_DESCRIPTOR: &str = "no descriptor is left for another client (RLIMIT_NOFILE)";
 
 /// Exit code of a program that failed: `return -1` from `main`.
@@ -90,6 +87,17 @@ pub fn write(bytes: &[u8]) {
     }
 }
 
+/// The same for servers that have a process for each client: what cannot be said is said on standard
+/// error, once in each process, and the client is served all the same.
+pub fn tell(line: impl AsRef<[u8]>) {
+    static FAILED_ONCE: AtomicBool = AtomicBool::new(false);
+    if let Err(why) = try_write(&[line.as_ref(), b"\n"].concat())
+        && !FAILED_ONCE.swap(true, Relaxed)
+    {
+        complain_of_output(&why);
+    }
+}
+
 fn try_write(bytes: &[u8]) -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(bytes).and_then(|()| out.flush())
@@ -99,17 +107,6 @@ fn complain_of_output(why: &io::Error) {
     // A reader that has gone, such as `head`, is nothing to complain of.
     if why.kind() != io::ErrorKind::BrokenPipe {
         complain(&format!("cannot write to standard output: {why}"));
-    }
-}
-
-/// The same for servers that have a process for each client: what cannot be said is said on standard
-/// error, once in each process, and the client is served all the same.
-pub fn tell(line: impl AsRef<[u8]>) {
-    static FAILED_ONCE: AtomicBool = AtomicBool::new(false);
-    if let Err(why) = try_write(&[line.as_ref(), b"\n"].concat())
-        && !FAILED_ONCE.swap(true, Relaxed)
-    {
-        complain_of_output(&why);
     }
 }
 
@@ -224,19 +221,6 @@ pub fn stop_on_signals() -> crate::Result<Stop> {
     Ok(stop)
 }
 
-/// Say that the parent of forked servers ends, and by which signal.
-pub fn parent_ends() {
-    if let Some(signal) = signal::first() {
-        tell(format!("父进程退出，sig={}", signal as i32));
-    }
-}
-
-/// Say on standard error that children did not end with their parent.
-pub fn children_killed(processes: usize) {
-    let grace = FLUSH_GRACE.as_secs();
-    complain(&format!("killed {processes} child(ren) that did not end within {grace} s of being told to"));
-}
-
 /// Say that a forked server ends because its parent told it to; `false` when that did not happen.
 pub fn child_ends() -> bool {
     let signal = signal::hung_up();
@@ -285,6 +269,45 @@ impl Observer for Printer {
 
     fn heard_nothing(&mut self) {
         say(format!("{}() timeout.", self.call));
+    }
+}
+
+/// Says what the parent of a server with a process for each client says.
+#[derive(Debug)]
+pub struct Parent {
+    full: Full,
+}
+
+impl Parent {
+    /// Nothing has been said yet.
+    #[must_use]
+    pub fn new() -> Parent {
+        Parent { full: Full::new("no process, or no descriptor, is left for another client") }
+    }
+}
+
+impl Default for Parent {
+    fn default() -> Parent {
+        Parent::new()
+    }
+}
+
+impl Observer for Parent {
+    fn full(&mut self) {
+        self.full.tell();
+    }
+
+    fn stopping(&mut self) {
+        if let Some(signal) = signal::first() {
+            tell(format!("父进程退出，sig={}", signal as i32));
+        }
+    }
+
+    fn killed(&mut self, processes: usize) {
+        let grace = FLUSH_GRACE.as_secs();
+        complain(&format!(
+            "killed {processes} child(ren) that did not end within {grace} s of being told to"
+        ));
     }
 }
 

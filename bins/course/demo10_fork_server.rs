@@ -4,7 +4,7 @@
 //! says so: first the parent, then the children.
 
 use clap::Parser;
-use io_models::course::{self, Full, perror, tell};
+use io_models::course::{self, Parent, perror, tell};
 use io_models::echo::{Echo, Reply};
 use io_models::initserver::initserver;
 use io_models::model::forking;
@@ -38,15 +38,16 @@ fn main() -> ExitCode {
         Err(error) => return perror("initserver()", &error),
     };
     course::tell_chosen_port(args.port, listener.addr());
-    let printer = Printer { full: Full::new(course::NO_PROCESS) };
+    let printer = Printer { parent: Parent::new() };
     match forking::serve(listener, &stop, Echo::observed(Reply::Ok, course::PIECE, printer)) {
         Ok(_) => ExitCode::SUCCESS,
         Err(error) => perror("accept()", &error),
     }
 }
 
+/// What a child says; the rest is said by any parent.
 struct Printer {
-    full: Full,
+    parent: Parent,
 }
 
 impl Observer for Printer {
@@ -76,14 +77,14 @@ impl Observer for Printer {
     }
 
     fn full(&mut self) {
-        self.full.tell();
+        self.parent.full();
     }
 
     fn stopping(&mut self) {
-        course::parent_ends();
+        self.parent.stopping();
     }
 
     fn killed(&mut self, processes: usize) {
-        course::children_killed(processes);
+        self.parent.killed(processes);
     }
 }

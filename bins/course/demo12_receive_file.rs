@@ -1,11 +1,10 @@
 //! The course's `demo12`: receive files, a process for each sender.
 
 use clap::Parser;
-use io_models::course::{self, Full, perror, perror_of, tell};
+use io_models::course::{self, Parent, perror, perror_of, tell};
 use io_models::echo::Conn;
 use io_models::initserver::initserver;
 use io_models::model::forking;
-use io_models::observer::Observer;
 use io_models::sys::signal::{self, Signal};
 use io_models::transfer::{self, Error, Incoming, Place};
 use std::net::Ipv4Addr;
@@ -48,8 +47,7 @@ fn main() -> ExitCode {
         Err(error) => return perror("initserver()", &error),
     };
     course::tell_chosen_port(args.port, listener.addr());
-    let parent = Parent { full: Full::new(course::NO_PROCESS) };
-    let served = forking::for_each_client(listener, &stop, parent, |conn, peer, _| {
+    let served = forking::for_each_client(listener, &stop, Parent::new(), |conn, peer, _| {
         tell(format!("客户端已连接({})。", peer.ip()));
         receive(&args, &conn);
         conn.close();
@@ -105,22 +103,4 @@ fn receive(args: &Args, conn: &Conn) {
 fn fail(conn: &Conn, what: &str, error: &Error, left: u64) {
     perror_of(what, error);
     transfer::refuse(conn, error, left);
-}
-
-struct Parent {
-    full: Full,
-}
-
-impl Observer for Parent {
-    fn full(&mut self) {
-        self.full.tell();
-    }
-
-    fn stopping(&mut self) {
-        course::parent_ends();
-    }
-
-    fn killed(&mut self, processes: usize) {
-        course::children_killed(processes);
-    }
 }

@@ -7,8 +7,9 @@
 //!
 //! # How to add a model
 //!
-//! 1. A file `src/model/NAME.rs` with `serve` as the others have it: the loop, and at its head what it shows
-//!    and where the idea comes from. A copy of `poll.rs` is a good start. (`fork` is in `forking.rs`, because `fork` is the call.)
+//! 1. A file `src/model/NAME.rs` with `serve` as the others have it: the loop, and at its head what it
+//!    shows and where the idea comes from. A copy of `poll.rs` is a good start. (`fork` is in
+//!    `forking.rs`, because `fork` is the call.)
 //! 2. `pub mod NAME;` here, in reading order, and a row in [`ALL`].
 //!
 //! The tests, `serve` and `compare` take it from the table. Run `cargo test` and

@@ -107,9 +107,9 @@ fn answered_early(socket: impl AsFd) -> Option<Error> {
 ///
 /// Over loopback there is nothing that a congestion control could protect, and one that paces, such as
 /// BBR, halves the rate towards a receiver that is quick (1.7 GB/s against 4.6 where this was measured).
-/// So a connection to a loopback address uses cubic, where the kernel has it. What cubic then has under way is
-/// more than the processor's caches hold, which costs 8 % again (3.9 GB/s against 4.2); hence the small
-/// send buffer.
+/// So a connection to a loopback address uses cubic, where the kernel has it. What cubic then has under
+/// way is more than the processor's caches hold, which costs 8 % again (3.9 GB/s against 4.2); hence the
+/// small send buffer.
 ///
 /// # Errors
 ///
