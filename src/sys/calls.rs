@@ -53,6 +53,8 @@ calls! {
     Getpeername = "getpeername",
     Getsockname = "getsockname",
     Getsockopt = "getsockopt",
+    IoUringEnter = "io_uring_enter",
+    IoUringRegister = "io_uring_register",
     IoUringSetup = "io_uring_setup",
     Kill = "kill",
     Listen = "listen",
