@@ -1,97 +1,121 @@
 //! `io-models load ADDR`: put load on any TCP echo server, and check every byte.
 
+mod args;
+mod files;
+
 use crate::failure::Failure;
-use crate::output::{Output, ended};
+use crate::output::{Output, ended, warn};
 use crate::progress::Progress;
-use crate::serve::address;
-use crate::units::{duration, duration_or_none};
-use io_models::lab::load::{self, Order, engine::Plan, slices};
+pub(crate) use args::{Addresses, Args};
+use files::Files;
+use io_models::lab::load::crew::{Interval, Order};
+use io_models::lab::load::limits::{self, Ports};
+use io_models::lab::load::plan::EngineKind;
+use io_models::lab::load::report::{Report, addresses};
+use io_models::lab::load::shape::Shape;
+use io_models::lab::load::{self, LatencyUs, slices};
 use io_models::{lab, stop};
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// Put a closed-loop load on a TCP echo server, ours or anybody's, and check every byte
-///
-/// Closed loop: each connection asks, waits for the whole answer, and asks again at once. One thread
-/// does it all; it polls without sleeping, so give it a processor of its own.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Args {
-    /// The server
-    #[arg(value_name = "ADDR:PORT", value_parser = address)]
-    target: SocketAddr,
-
-    /// Connections
-    #[arg(short, long, value_name = "N", default_value_t = 64, value_parser = crate::units::count)]
-    connections: usize,
-
-    /// How long to measure: us, ms, s, m or h
-    #[arg(short, long, value_name = "TIME", default_value = "5s", value_parser = duration)]
-    duration: Duration,
-
-    /// Bytes a request
-    #[arg(short, long, value_name = "BYTES", default_value_t = 64, value_parser = crate::units::size)]
-    size: u32,
-
-    /// Load before the clock starts
-    #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = duration_or_none)]
-    warmup: Duration,
-
-    /// How long nothing may come back before connections without answer count as lost
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
-    timeout: Duration,
-
-    /// Seed of the bytes that are sent: the same seed sends the same
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    seed: u64,
-
-    /// Report as one JSON document
-    #[arg(long)]
-    json: bool,
-
-    /// Write the report here instead of to standard output
-    #[arg(short, long, value_name = "FILE")]
-    output: Option<PathBuf>,
-
-    /// Take orders on standard input instead, for `compare`, with so many idle connections
-    #[arg(long, value_name = "IDLE", hide = true)]
-    follow_orders: Option<usize>,
-}
-
 pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
-    let Args { target, connections: active, size, seed, timeout: patience, .. } = args;
+    let target = args.target()?;
     if let Some(idle) = args.follow_orders {
-        let plan = Plan { target, active, idle, size, seed, patience };
+        let plan = args.plan(target, args.connections, idle);
         slices::follow(&plan, io::stdin().lock(), io::stdout().lock()).map_err(Failure::run)?;
         return Ok(ExitCode::SUCCESS);
     }
-    load::check_descriptors(active).map_err(Failure::usage)?;
-    let output = Output::open(args.output)?;
+    let shape = args.shape()?;
+    let company = args.company()?;
+    let hostile = company.connections();
+    let mut order = Order {
+        plan: args.plan(target, args.connections - hostile, args.idle),
+        engine: args.engine(),
+        threads: args.threads,
+        pin: args.pin,
+        arrivals: args.arrivals(),
+    };
+    let times = args.times();
+    let ports = check(&mut order, &shape, hostile, times)?;
+    if let Some(words) = ports.in_words().filter(|_| !quiet) {
+        crate::output::note(&format!("{words}, from {}", addresses(&order.plan.sources)));
+    }
+    let output = Output::open(args.output.clone())?;
+    let mut files = Files::open(&args, &order, &shape, times)?;
     let (stopper, stop) = stop::pair().map_err(Failure::run)?;
     stopper.stop_on_signals().map_err(Failure::run)?;
 
-    let plan = Plan { target, active, idle: 0, size, seed, patience };
-    let order = Order { plan, warmup: args.warmup, duration: args.duration };
     let line = Progress::new(quiet);
-    line.show(&format!("opening {active} connections to {target}"));
-    let mut last = (0, Duration::ZERO);
-    let report = load::run(&order, stop.as_fd(), |answered, elapsed| {
-        let rate = (answered - last.0) as f64 / (elapsed - last.1).as_secs_f64().max(1e-9);
-        last = (answered, elapsed);
-        line.show(&format!("{:.1} s: {rate:.0} requests/s, closed loop", elapsed.as_secs_f64()));
+    line.show(&format!("opening {} connections to {target}", order.plan.connections()));
+    let found = load::run(&order, &shape, times, (ports, company), stop.as_fd(), |interval| {
+        line.show(&live(interval));
+        files.interval(interval);
     });
     drop(line);
-    let report = report.map_err(Failure::run)?;
+    let found = found.map_err(Failure::run)?;
+    files.finish(&found.result.total, &shape)?;
+    let report = Report::of(found);
     if args.json {
         output.write(&format!("{}\n", lab::json(&report)))?;
     } else {
         output.write(&report.to_string())?;
     }
-    if let Some(warning) = report.warning().filter(|_| !quiet) {
-        crate::output::warn(&warning);
+    if !quiet {
+        report.warnings().iter().for_each(|warning| warn(warning));
     }
     ended(report.trouble(), report.is_partial())
+}
+
+/// Whether this machine can do it: before the first connection.
+fn check(
+    order: &mut Order,
+    shape: &Shape,
+    hostile: usize,
+    (warmup, time): (Duration, Duration),
+) -> Result<Ports, Failure> {
+    if let Some(why) = uring_missing().filter(|_| order.engine == EngineKind::Uring) {
+        return Err(Failure::usage(format_args!("--engine uring: {why}; use --engine epoll")));
+    }
+    let most = limits::most_requests(order.threads);
+    if let Some(rate) = shape.highest().filter(|&rate| rate > most) {
+        return Err(Failure::usage(format_args!(
+            "{rate:.0} requests/s are more than {} threads can send, at most {most:.0}: ask for less, or give more \
+             --threads",
+            order.threads
+        )));
+    }
+    limits::check_descriptors(order.plan.connections() + hostile).map_err(Failure::usage)?;
+    let ports =
+        limits::check_ports(&mut order.plan, shape.highest(), warmup + time).map_err(Failure::usage)?;
+    limits::check_memory(&order.plan).map_err(Failure::usage)?;
+    Ok(ports)
+}
+
+#[cfg(feature = "uring")]
+fn uring_missing() -> Option<String> {
+    io_models::sys::uring::unavailable()
+}
+
+#[cfg(not(feature = "uring"))]
+fn uring_missing() -> Option<String> {
+    Some("this program was built without io_uring (feature `uring`)".to_owned())
+}
+
+/// A second of the load, in a line.
+fn live(interval: &Interval) -> String {
+    let Interval { from, to, offered, record, lost } = interval;
+    let seconds = (*to - *from).as_secs_f64().max(1e-9);
+    let rate = record.counts.answered as f64 / seconds;
+    let (offered, histogram) = match offered {
+        Some(offered) => (format!(" of {offered:.0} offered"), &record.response),
+        None => (", closed loop".to_owned(), &record.service),
+    };
+    let LatencyUs { p50, p99, .. } = LatencyUs::of(histogram);
+    format!(
+        "{:.0} s: {rate:.0} requests/s{offered}, p50 {p50:.0} µs, p99 {p99:.0} µs, {} late, {lost} lost",
+        to.as_secs_f64(),
+        record.counts.late
+    )
 }

@@ -32,7 +32,7 @@ struct Cli {
 enum Command {
     Compare(compare::Args),
     Serve(serve::Args),
-    Load(load::Args),
+    Load(Box<load::Args>),
 }
 
 fn main() -> ExitCode {
@@ -54,7 +54,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     match cli.command {
         Command::Compare(args) => compare::run(args, cli.quiet),
         Command::Serve(args) => serve::run(args),
-        Command::Load(args) => load::run(args, cli.quiet),
+        Command::Load(args) => load::run(*args, cli.quiet),
     }
 }
 

@@ -58,6 +58,21 @@ impl Output {
     }
 }
 
+impl Output {
+    /// The file, emptied, for what is written bit by bit; and its name.
+    pub(crate) fn into_file(mut self) -> Result<(String, File), Failure> {
+        let Output::File { name, file, is_new } = &mut self else {
+            unreachable!("standard output was not asked for")
+        };
+        *is_new = false;
+        // A device cannot be cut to nothing, and need not be.
+        file.set_len(0).ok();
+        let name = name.display().to_string();
+        let file = file.try_clone().map_err(|why| Failure::output(&name, &why))?;
+        Ok((name, file))
+    }
+}
+
 impl Drop for Output {
     fn drop(&mut self) {
         // Made for a result that did not come.
@@ -68,6 +83,12 @@ impl Drop for Output {
 }
 
 const YELLOW: Style = AnsiColor::Yellow.on_default();
+
+/// One line on standard error that is no warning.
+pub(crate) fn note(line: &str) {
+    // If standard error cannot be written to, nobody is left to tell.
+    writeln!(anstream::stderr(), "io-models: {line}").ok();
+}
 
 /// One line on standard error.
 pub(crate) fn warn(line: &str) {

@@ -9,6 +9,7 @@
 
 pub mod affinity;
 pub mod calls;
+pub mod clock;
 pub mod epoll;
 pub mod eventfd;
 pub mod fcntl;

@@ -309,6 +309,33 @@ pub fn set_send_buffer(fd: impl AsFd, bytes: usize) -> Result<()> {
     set(fd.as_fd(), sockopt::SndBuf, &bytes)
 }
 
+/// Let at most `bytes` of what has arrived wait to be read, and turn off the kernel's own choice of a size:
+/// `SO_RCVBUF`, socket(7). The kernel doubles the number, for its bookkeeping, and cuts it to twice
+/// `net.core.rmem_max`.
+///
+/// Before connect(2), or the peer has been offered a window for more: tcp(7).
+///
+/// # Errors
+///
+/// `EBADF`, `ENOTSOCK`.
+#[doc(alias = "SO_RCVBUF")]
+pub fn set_receive_buffer(fd: impl AsFd, bytes: usize) -> Result<()> {
+    set(fd.as_fd(), sockopt::RcvBuf, &bytes)
+}
+
+/// Leave the choice of a port to connect(2), which knows the peer: `IP_BIND_ADDRESS_NO_PORT`, ip(7), since
+/// Linux 4.2; for IPv6 it is the same option. Without it [`bind`] with port 0 takes a port that no other
+/// socket of this address has, towards whatever peer, and so the ports of one address are all the
+/// connections that it can have. With it the port of [`local_addr`] is 0 until [`connect`].
+///
+/// # Errors
+///
+/// `EBADF`, `ENOTSOCK`; `ENOPROTOOPT` before Linux 4.2.
+#[doc(alias = "IP_BIND_ADDRESS_NO_PORT")]
+pub fn set_bind_address_no_port(fd: impl AsFd, on: bool) -> Result<()> {
+    set(fd.as_fd(), sockopt::IpBindAddressNoPort, &on)
+}
+
 /// Have close(2) reset the connection (RST) instead of ending it (FIN): `SO_LINGER` with 0 seconds.
 /// No TIME_WAIT remains, and unsent bytes are lost.
 ///
@@ -443,6 +470,55 @@ mod tests {
         }
         let error = connect(tcp(&closed, Mode::Blocking).unwrap(), &closed).unwrap_err();
         assert_eq!(error.errno(), Some(Errno::ECONNREFUSED));
+    }
+
+    #[test]
+    fn with_bind_address_no_port_the_port_comes_with_connect_not_with_bind() {
+        for any in ["127.0.0.1:0", "[::1]:0"] {
+            let any: SocketAddr = any.parse().unwrap();
+            let listener = tcp(&any, Mode::Blocking).unwrap();
+            if bind(&listener, &any).is_err() {
+                eprintln!("skipped {any}: this machine has no such address");
+                continue;
+            }
+            listen(&listener, 8).unwrap();
+            let target = local_addr(&listener).unwrap();
+            let client = tcp(&any, Mode::Blocking).unwrap();
+            set_bind_address_no_port(&client, true).unwrap();
+            bind(&client, &any).unwrap();
+            assert_eq!(local_addr(&client).unwrap(), any, "bind fixes the address and no port");
+            assert_eq!(connect(&client, &target).unwrap(), Connected::Yes);
+            let got = local_addr(&client).unwrap();
+            assert_eq!(got.ip(), any.ip());
+            assert_ne!(got.port(), 0);
+            let usual = tcp(&any, Mode::Blocking).unwrap();
+            bind(&usual, &any).unwrap();
+            assert_ne!(local_addr(&usual).unwrap().port(), 0, "the usual bind takes one");
+        }
+    }
+
+    #[test]
+    fn a_small_receive_buffer_holds_back_the_sender() {
+        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let listener = tcp(&any, Mode::Blocking).unwrap();
+        bind(&listener, &any).unwrap();
+        listen(&listener, 8).unwrap();
+        let target = local_addr(&listener).unwrap();
+        let client = tcp(&target, Mode::Blocking).unwrap();
+        set_receive_buffer(&client, 16 << 10).unwrap();
+        let bytes = nix::sys::socket::getsockopt(&client, sockopt::RcvBuf).unwrap();
+        assert_eq!(bytes, 32 << 10, "the kernel doubles it");
+        assert_eq!(connect(&client, &target).unwrap(), Connected::Yes);
+        let Accepted::Client(server, _) = accept(&listener, Mode::Nonblocking).unwrap() else {
+            panic!("no client in the queue")
+        };
+        set_send_buffer(&server, 16 << 10).unwrap();
+        let (block, mut sent) = ([7; 65536], 0);
+        while let Sent::Bytes(n) = send(&server, &block).unwrap() {
+            sent += n;
+        }
+        // Without a limit it would be megabytes: how many exactly is the business of the kernel.
+        assert!(sent < 512 << 10, "{sent} bytes were taken");
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub mod pair;
 mod table;
 
 use super::env::Environment;
-use super::load::NOT_FOR_CONNECTIONS;
+use super::load::limits::NOT_FOR_CONNECTIONS;
 use super::stats::Spread;
 use crate::model::{self, Clients, Model};
 use crate::stop::Stop;

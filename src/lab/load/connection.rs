@@ -1,128 +1,170 @@
 //! One connection of the generator: what it has asked, sent and got back, and what can go wrong.
 
-use super::engine::LONGEST_DRAIN;
+use super::plan::Sizes;
 use super::stream::{Block, Start, Wrong};
-use crate::sys::poll::{PollFlags, PollSet};
-use crate::sys::socket::{self, Connected, Mode, Received, Sent};
-use crate::sys::{Call, Errno};
-use anyhow::{anyhow, bail};
+use super::wire::Wire;
+use crate::sys::Errno;
+use fastrand::Rng;
+use std::collections::VecDeque;
 use std::fmt;
-use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-/// How long a connection may take to be established.
-const CONNECT: Duration = Duration::from_secs(10);
+/// How far a connection is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    /// There is none: the next request opens it.
+    Closed,
+    /// It has been begun.
+    Connecting,
+    /// It stands.
+    Open,
+    /// It was lost, and stays so.
+    Lost,
+}
+
+/// A request whose answer is not complete.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Request {
+    /// When it was to be sent, in nanoseconds since the engine's start.
+    pub(super) intended: u64,
+    /// When it was begun.
+    pub(super) asked: u64,
+    /// When it was sent: then, or as soon as its connection stood.
+    pub(super) sent: u64,
+    /// Where in the stream its answer ends.
+    end: u64,
+}
 
 /// What one connection knows.
 pub(super) struct Connection {
-    /// `None` once it is lost.
-    socket: Option<OwnedFd>,
+    pub(super) state: State,
     start: Start,
-    /// Bytes of all requests that were begun; how many of them were sent; how many came back.
+    /// Sizes of its requests, where these are random.
+    random: Rng,
+    /// Bytes of all requests that were begun; how many of them the kernel has taken; how many came back.
     asked: u64,
-    sent: u64,
+    taken: u64,
     received: u64,
-    /// When the request under way was begun, in nanoseconds since the engine's start.
-    pub(super) asked_at: Option<u64>,
-    /// Whether that was while the clock ran.
-    pub(super) asked_on_clock: bool,
+    /// The kernel will tell when it can take more.
+    waiting: bool,
+    /// The oldest first.
+    pub(super) requests: VecDeque<Request>,
+    /// How many requests it may still have before it is closed.
+    pub(super) left: u32,
+    /// Whether it stands in the queue of those that are free for a request.
+    pub(super) queued: bool,
+    /// When it was begun.
+    pub(super) connect_began: u64,
     /// Requests answered while the clock ran.
     pub(super) answered: u64,
+    /// Whether one was answered in this slice of half a second.
+    pub(super) heard: bool,
+    /// Slices in which none was, although one was asked for all of it.
+    pub(super) stalled: u32,
 }
 
 impl Connection {
-    pub(super) fn new(socket: OwnedFd, start: Start) -> Connection {
+    pub(super) fn new(start: Start, seed: u64, left: u32) -> Connection {
         Connection {
-            socket: Some(socket),
+            state: State::Closed,
             start,
+            random: Rng::with_seed(seed),
             asked: 0,
-            sent: 0,
+            taken: 0,
             received: 0,
-            asked_at: None,
-            asked_on_clock: false,
+            waiting: false,
+            requests: VecDeque::new(),
+            left,
+            queued: false,
+            connect_began: 0,
             answered: 0,
+            heard: false,
+            stalled: 0,
         }
     }
 
-    /// Whether it is not lost.
-    #[inline]
-    pub(super) fn lives(&self) -> bool {
-        self.socket.is_some()
-    }
-
-    /// Bytes of an answer that have not come.
+    /// Bytes of answers that have not come.
     #[inline]
     pub(super) fn missing(&self) -> u64 {
         self.asked - self.received
     }
 
-    /// Begin a request.
+    /// Note a request. It is not sent yet.
     #[inline]
-    pub(super) fn ask(&mut self, block: &Block, size: u64, now: u64, on_clock: bool) -> Result<(), Trouble> {
-        self.asked += size;
-        self.asked_at = Some(now);
-        self.asked_on_clock = on_clock;
-        self.send(block)
+    pub(super) fn ask(&mut self, sizes: &Sizes, intended: u64, now: u64) {
+        self.asked += sizes.next(&mut self.random);
+        self.left = self.left.saturating_sub(1);
+        self.requests.push_back(Request { intended, asked: now, sent: now, end: self.asked });
     }
 
     /// Send what has been asked and not sent, as far as the kernel takes it.
     #[inline]
-    pub(super) fn send(&mut self, block: &Block) -> Result<(), Trouble> {
-        let Some(socket) = &self.socket else { return Ok(()) };
-        while self.sent < self.asked {
-            match socket::send(socket, block.piece(self.start, self.sent, self.asked - self.sent)) {
-                Ok(Sent::Bytes(n)) => self.sent += n as u64,
-                Ok(Sent::NotNow) => return Ok(()),
+    pub(super) fn send<W: Wire>(&mut self, slot: usize, wire: &mut W, block: &Block) -> Result<(), Trouble> {
+        while self.taken < self.asked && !self.waiting {
+            match wire.send(slot, block.range(self.start, self.taken, self.asked - self.taken)) {
+                Ok(Some(bytes)) => self.taken += bytes as u64,
+                Ok(None) => self.waiting = true,
                 Err(error) => return Err(Trouble::Failed(error)),
             }
         }
         Ok(())
     }
 
-    /// Take and check what has arrived: until a read comes back short, and if `dry` until nothing is
-    /// left, because no further edge would announce it.
+    /// The kernel has taken so many bytes more, and can take others.
     #[inline]
-    pub(super) fn receive(&mut self, block: &Block, buffer: &mut [u8], dry: bool) -> Result<(), Trouble> {
-        let Some(socket) = &self.socket else { return Ok(()) };
-        loop {
-            let bytes = match socket::recv(socket, buffer) {
-                Ok(Received::Bytes(n)) => &buffer[..n],
-                Ok(Received::NotNow) => return Ok(()),
-                Ok(Received::End) => return Err(Trouble::Closed { missing: self.missing() }),
-                Err(error) => return Err(Trouble::Failed(error)),
-            };
-            let known = (self.sent - self.received).min(bytes.len() as u64) as usize;
-            if let Some(wrong) = block.differs(self.start, self.received, &bytes[..known]) {
-                return Err(Trouble::Wrong(wrong));
-            }
-            if known < bytes.len() {
-                return Err(Trouble::TooMuch { bytes: bytes.len() - known });
-            }
-            self.received += known as u64;
-            if known < buffer.len() && !dry {
-                return Ok(());
-            }
-        }
+    pub(super) fn took(&mut self, bytes: u64) {
+        self.taken += bytes;
+        self.waiting = false;
     }
 
-    /// Close it for good. Whether a request was under way.
-    pub(super) fn give_up(&mut self) -> bool {
-        self.socket = None;
+    /// Check what has come.
+    #[inline]
+    pub(super) fn take(&mut self, block: &Block, bytes: &[u8]) -> Result<(), Trouble> {
+        // Against what was asked, and not what was taken: io_uring(7) may tell of an answer before it tells that the
+        // request was sent.
+        let known = self.missing().min(bytes.len() as u64) as usize;
+        if let Some(wrong) = block.differs(self.start, self.received, &bytes[..known]) {
+            let at = (wrong.position - self.received) as usize;
+            let displaced = block.displaced(self.start, wrong.position, &bytes[at..]);
+            return Err(Trouble::Wrong { wrong, displaced });
+        }
+        self.received += known as u64;
+        if known < bytes.len() {
+            let again = block.displaced(self.start, self.received, &bytes[known..]).is_some_and(|by| by < 0);
+            return Err(Trouble::TooMuch { bytes: bytes.len() - known, again });
+        }
+        Ok(())
+    }
+
+    /// The oldest request, if its answer is complete.
+    #[inline]
+    pub(super) fn answer(&mut self) -> Option<Request> {
+        let complete = self.requests.front().is_some_and(|request| request.end <= self.received);
+        if complete { self.requests.pop_front() } else { None }
+    }
+
+    /// It has been closed. Requests that were under way.
+    pub(super) fn closed(&mut self, state: State) -> usize {
+        self.state = state;
         self.asked = self.received;
-        self.asked_at.take().is_some()
+        self.taken = self.received;
+        self.waiting = false;
+        let under_way = self.requests.len();
+        self.requests.clear();
+        under_way
     }
 }
 
 /// Why a connection is lost.
 #[derive(Debug)]
 pub(super) enum Trouble {
+    NotConnected(crate::Error),
     Closed { missing: u64 },
     Failed(crate::Error),
-    Wrong(Wrong),
-    TooMuch { bytes: usize },
+    Wrong { wrong: Wrong, displaced: Option<i64> },
+    TooMuch { bytes: usize, again: bool },
     Silent { missing: u64, patience: Duration },
-    Slow { missing: u64 },
+    Slow { missing: u64, limit: Duration },
     NotOpened,
 }
 
@@ -130,9 +172,26 @@ impl Trouble {
     /// Bytes that came back and were not those that had been sent.
     pub(super) fn wrong_bytes(&self) -> u64 {
         match self {
-            Trouble::Wrong(wrong) => wrong.bytes,
-            Trouble::TooMuch { bytes } => *bytes as u64,
+            Trouble::Wrong { wrong, .. } => wrong.bytes,
+            Trouble::TooMuch { bytes, .. } => *bytes as u64,
             _ => 0,
+        }
+    }
+
+    /// What the server did, in a word.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Trouble::NotConnected(_) => "refused",
+            Trouble::Closed { .. } => "closed",
+            Trouble::Failed(error) if error.errno() == Some(Errno::ECONNRESET) => "reset",
+            Trouble::Failed(_) => "failed",
+            Trouble::Wrong { displaced: Some(..0), .. } | Trouble::TooMuch { again: true, .. } => "repeated",
+            Trouble::Wrong { displaced: Some(_), .. } => "dropped",
+            Trouble::Wrong { displaced: None, .. } => "corrupted",
+            Trouble::TooMuch { again: false, .. } => "unasked",
+            Trouble::Silent { .. } => "silent",
+            Trouble::Slow { .. } => "slow",
+            Trouble::NotOpened => "not opened",
         }
     }
 }
@@ -140,65 +199,52 @@ impl Trouble {
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Trouble::NotConnected(error) => match error.errno() {
+                Some(Errno::ECONNREFUSED) => {
+                    write!(f, "{error}; nobody listens there: is the server running?")
+                }
+                Some(Errno::EADDRNOTAVAIL) => write!(
+                    f,
+                    "{error}; all local ports towards it are in use: give more --sources, or see \
+                     net.ipv4.ip_local_port_range"
+                ),
+                Some(Errno::EMFILE) => write!(f, "{error}; no descriptor is left: see `ulimit -n`"),
+                _ => write!(f, "{error}"),
+            },
             Trouble::Closed { missing: 0 } => write!(f, "the server closed it between two requests"),
             Trouble::Closed { missing } => {
                 write!(f, "the server closed it with {missing} bytes of an answer missing")
             }
             Trouble::Failed(error) => write!(f, "{error}"),
-            Trouble::Wrong(Wrong { position, expected, got, bytes }) => write!(
-                f,
-                "byte {position} came back as 0x{got:02x}, 0x{expected:02x} was sent ({bytes} wrong in this \
-                 piece); is it an echo server?"
-            ),
-            Trouble::TooMuch { bytes } => write!(f, "{bytes} bytes came back that had not been sent"),
+            Trouble::Wrong { wrong: Wrong { position, expected, got, bytes }, displaced } => {
+                write!(
+                    f,
+                    "byte {position} came back as 0x{got:02x}, 0x{expected:02x} was sent ({bytes} wrong in this \
+                     piece); "
+                )?;
+                match displaced {
+                    Some(by @ ..0) => {
+                        write!(f, "they had come {} bytes earlier: an answer was repeated", -by)
+                    }
+                    Some(by) => write!(f, "they belong {by} bytes later: {by} bytes were dropped"),
+                    None => write!(f, "is it an echo server?"),
+                }
+            }
+            Trouble::TooMuch { bytes, again: true } => {
+                write!(f, "{bytes} bytes came back that had not been sent: an answer was repeated")
+            }
+            Trouble::TooMuch { bytes, again: false } => {
+                write!(f, "{bytes} bytes came back that had not been sent")
+            }
             Trouble::Silent { missing, patience } => write!(
                 f,
                 "no answer within {patience:?} ({missing} bytes missing); is it too slow for --timeout, or: \
                  does the server serve several clients at once?"
             ),
-            Trouble::Slow { missing } => write!(
-                f,
-                "not answered in full after {} s ({missing} bytes missing)",
-                LONGEST_DRAIN.as_secs()
-            ),
+            Trouble::Slow { missing, limit } => {
+                write!(f, "not answered in full after {} s ({missing} bytes missing)", limit.as_secs())
+            }
             Trouble::NotOpened => write!(f, "not used, because others had no answer"),
         }
     }
-}
-
-/// A connection that will be reset when it is closed, so that its port does not stay in TIME_WAIT;
-/// `None` when `stop` became readable first.
-pub(super) fn connect(target: SocketAddr, stop: Option<BorrowedFd<'_>>) -> anyhow::Result<Option<OwnedFd>> {
-    let socket = socket::tcp(&target, Mode::Nonblocking)?;
-    let mut result = socket::connect(&socket, &target);
-    if let Ok(Connected::Pending) = result {
-        let mut set = PollSet::new();
-        set.push(&socket, PollFlags::POLLOUT);
-        let stop = stop.map(|stop| set.push(stop, PollFlags::POLLIN));
-        if set.wait(Some(CONNECT))? == 0 {
-            bail!(
-                "no answer within {} s; is the address right, and the server's listen queue not full?",
-                CONNECT.as_secs()
-            );
-        }
-        if stop.is_some_and(|slot| !set.revents(slot).is_empty()) {
-            return Ok(None);
-        }
-        result = match socket::take_error(&socket)? {
-            None => Ok(Connected::Yes),
-            Some(source) => {
-                Err(crate::Error::Call { call: Call::Connect, fd: Some(socket.as_raw_fd()), source })
-            }
-        };
-    }
-    result.map_err(|error| match error.errno() {
-        Some(Errno::ECONNREFUSED) => anyhow!("{error}; nobody listens there: is the server running?"),
-        Some(Errno::EADDRNOTAVAIL) => anyhow!(
-            "{error}; all local ports towards it are in use: see net.ipv4.ip_local_port_range, or open fewer"
-        ),
-        _ => anyhow!(error),
-    })?;
-    socket::set_nodelay(&socket, true)?;
-    socket::set_reset_on_close(&socket)?;
-    Ok(Some(socket))
 }

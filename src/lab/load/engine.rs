@@ -1,17 +1,25 @@
-//! The generator itself: one thread, one epoll, all connections.
+//! The generator itself: one thread, its connections, and what goes over them.
 //!
-//! It spins: while load is on, it asks the kernel for events without ever sleeping. A generator
-//! that sleeps makes the server pay for waking it (32 µs of server CPU for a single-connection
-//! request instead of 10, measured), and its own wake-up time is counted as the server's latency.
-//! The price is a processor, which should be another than the server's.
+//! In a closed loop an answer is followed by the next request. In an open loop requests have their times, from a
+//! [`Schedule`] that knows nothing of the server: each goes to the connection that has been free for longest; while
+//! none is free the requests queue, and their waiting is part of their response time.
+//!
+//! With [`Wait::Spin`] it asks the kernel for events without ever sleeping. A generator that sleeps makes the server
+//! pay for waking it (32 µs of server CPU for a single-connection request instead of 10, measured), and its own
+//! wake-up time is counted as the server's latency. The price is a processor, which should be another than the
+//! server's.
 
 use super::Lost;
-use super::connection::{Connection, Trouble, connect};
-use super::stream::{Block, PIECE, Start};
-use crate::sys::epoll::{Epoll, EpollFlags, Events};
-use anyhow::{Context, anyhow};
-use hdrhistogram::Histogram;
-use nix::time::{ClockId, clock_gettime};
+use super::connection::{Connection, Request, State, Trouble};
+use super::plan::{Plan, Wait};
+use super::record::Record;
+use super::schedule::Schedule;
+use super::stream::Block;
+use super::wire::{Event, Wire};
+use crate::sys::clock::{set_timer_slack, thread_cpu};
+use crate::sys::socket::{self, Mode};
+use anyhow::{anyhow, bail};
+use std::collections::VecDeque;
 use std::fmt;
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -24,6 +32,12 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long the last answers may take in all, however steadily they drip.
 pub const LONGEST_DRAIN: Duration = Duration::from_secs(60);
+
+/// A request that leaves this much after its time is late.
+pub const LATE_NS: u64 = 1_000_000;
+
+/// No connection may be without an answer for so long, if it wants one, without being reported.
+pub const SLICE: Duration = Duration::from_millis(500);
 
 /// A longer gap between two looks was ours (stopped, or not scheduled), and says nothing of the server.
 const LONGEST_LOOK_NS: u64 = 10_000_000;
@@ -38,191 +52,292 @@ const SWEEP: Duration = Duration::from_millis(20);
 /// sensible listen queue holds, so that no connect has to be tried again a second later.
 const OPEN_AT_ONCE: usize = 128;
 
-const EVENTS: usize = 512;
-const STOP: u64 = u64::MAX;
-/// After these a short read does not prove that nothing is left.
-const NOT_JUST_BYTES: EpollFlags =
-    EpollFlags::EPOLLRDHUP.union(EpollFlags::EPOLLHUP).union(EpollFlags::EPOLLERR);
-const LONGEST_NS: u64 = 60_000_000_000;
+/// Requests that are sent before the engine looks again at what has come.
+const SEND_AT_ONCE: usize = 64;
 
-/// What load to put on whom.
-#[derive(Debug, Clone)]
-pub struct Plan {
-    /// The server.
-    pub target: SocketAddr,
-    /// Connections that ask.
-    pub active: usize,
-    /// Connections that ask once, to be known to the server, and are silent from then on.
-    pub idle: usize,
-    /// Bytes a request, at least 1.
-    pub size: u32,
-    /// Of the bytes that are sent.
-    pub seed: u64,
-    /// How long nothing at all may come back before the connections without answer count as lost.
-    pub patience: Duration,
+/// Who asks when.
+#[derive(Debug)]
+pub enum Pace {
+    /// Nobody: answers are awaited, no more.
+    Still,
+    /// Each connection again, as soon as it was answered.
+    Closed,
+    /// Any connection, at these times.
+    Open(Schedule),
 }
 
-/// A stretch of load between [`Engine::start_clock`] and [`Engine::stop_clock`].
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Stretch {
-    /// Requests begun.
-    pub sent: u64,
-    /// Requests whose answer was complete and right.
-    pub answered: u64,
-    /// Time.
-    pub elapsed: Duration,
-    /// Time in which there was something to do.
-    pub busy: Duration,
-    /// CPU time of this thread.
-    pub cpu: Duration,
-}
-
-/// The connections and what goes over them.
-pub struct Engine {
+/// The connections of one thread and what goes over them.
+pub struct Engine<W> {
     started: Instant,
-    epoll: Epoll,
-    events: Events,
+    wire: W,
+    plan: Plan,
     block: Block,
-    size: u64,
-    patience: Duration,
     connections: Vec<Connection>,
     active: Range<usize>,
-    buffer: Box<[u8]>,
-    latencies: Histogram<u64>,
+    /// The number of the first connection among those of all threads.
+    first: usize,
+    /// Connections that were begun.
+    dialled: usize,
+    pace: Pace,
+    /// Whether the requests have, or had, their times.
+    has_times: bool,
+    /// Connections that can take a request, in an open loop; the first has been free for longest.
+    free: VecDeque<usize>,
+    /// When a request was due and no connection was free, the last time.
+    none_free_at: u64,
+    /// Requests begun and not yet answered.
+    under_way: usize,
+    /// Active connections that have not been lost.
+    alive: usize,
+    stopped: bool,
     lost: Vec<Lost>,
     wrong_bytes: u64,
     open_time: Duration,
-    /// Requests begun and not yet answered.
-    outstanding: usize,
-    /// Whether an answer is followed by the next request.
-    asking: bool,
-    stopped: bool,
-    /// The measured stretch; its clock runs while this is set.
+    /// The stretch that is measured, or was the last.
+    window: Range<u64>,
+    record: Record,
+    /// Stretches before it, whose last answers have not come.
+    older: Vec<(Range<u64>, Record)>,
     clock: Option<Clock>,
-    stretch: Stretch,
-    /// Since [`begin`](Engine::begin), with warm-up and drain.
+    /// When this slice of half a second began.
+    slice_began: u64,
+    /// Since [`begin`](Engine::begin), in warm-up and drain as well.
     answered_in_all: u64,
 }
 
+/// Runs while requests are measured.
 #[derive(Clone, Copy)]
 struct Clock {
-    started: Instant,
-    cpu_before: Duration,
+    /// When it was started.
+    began: u64,
+    /// Up to when time and CPU time have been written down.
+    settled: u64,
+    /// Up to when the requests under way have been added up.
+    integrated: u64,
+    cpu: Duration,
 }
 
-impl fmt::Debug for Engine {
+impl<W> fmt::Debug for Engine<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Engine({} connections, {:?})", self.connections.len(), self.stretch)
+        write!(f, "Engine({} connections, {:?})", self.connections.len(), self.record.counts)
     }
 }
 
-impl Engine {
-    /// Open all connections, and have each answered once, so that the server knows them all. Half of
-    /// the idle ones are opened before the active ones and half after.
+/// Which of the threads of a generator this is.
+#[derive(Debug, Clone, Copy)]
+pub struct Part {
+    /// Its number, from 0.
+    pub thread: usize,
+    /// How many there are.
+    pub threads: usize,
+}
+
+/// The only one.
+pub const ALONE: Part = Part { thread: 0, threads: 1 };
+
+impl Part {
+    /// This thread's share of `count`, as a range.
+    #[must_use]
+    pub fn of(self, count: usize) -> Range<usize> {
+        let at = |thread| count * thread / self.threads;
+        at(self.thread)..at(self.thread + 1)
+    }
+}
+
+#[expect(private_bounds, reason = "the two wires are all there are")]
+impl<W: Wire> Engine<W> {
+    /// Open this thread's part of all connections, and have each answered once, so that the server knows them all;
+    /// half of the idle ones before the active ones and half after. Connections that come and go are only opened
+    /// once they are needed.
     ///
     /// # Errors
     ///
     /// When a connection cannot be opened: nobody listens, no port or descriptor is left. A server
     /// that answers wrongly or not at all is not an error here; see [`lost`](Engine::lost).
-    pub fn open(plan: &Plan, stop: Option<BorrowedFd<'_>>) -> anyhow::Result<Engine> {
+    pub fn open(plan: &Plan, part: Part, stop: Option<BorrowedFd<'_>>) -> anyhow::Result<Engine<W>> {
         let started = Instant::now();
-        let count = plan.active + plan.idle;
-        let (block, starts) = Block::new(plan.seed, plan.size, count);
-        let first = plan.idle / 2;
+        let (idle, active) = (part.of(plan.idle).len(), part.of(plan.active).len());
+        let count = idle + active;
+        let first = part.of(plan.idle).start + part.of(plan.active).start;
+        let (block, starts) = Block::new(plan.seed, &plan.sizes, plan.connections());
+        let left = plan.requests_per_conn.unwrap_or(u32::MAX);
+        let seeded = |(i, &start)| Connection::new(start, plan.seed.wrapping_add((first + i) as u64), left);
+        let largest = plan.sizes.largest() as usize * plan.depth;
+        if plan.wait == Wait::Sleep {
+            set_timer_slack(Duration::from_nanos(1))?;
+        }
         let mut engine = Engine {
             started,
-            epoll: Epoll::new()?,
-            events: Events::with_capacity(EVENTS),
+            wire: W::new(block.bytes(), count, largest, stop)?,
+            plan: plan.clone(),
             block,
-            size: u64::from(plan.size),
-            patience: plan.patience,
-            connections: Vec::with_capacity(count),
-            active: first..first + plan.active,
-            buffer: vec![0; PIECE].into(),
-            latencies: Histogram::new_with_bounds(1, LONGEST_NS, 3).map_err(|why| anyhow!("{why:?}"))?,
+            connections: starts[first..first + count].iter().enumerate().map(seeded).collect(),
+            active: idle / 2..idle / 2 + active,
+            first,
+            dialled: first,
+            pace: Pace::Still,
+            has_times: false,
+            free: VecDeque::new(),
+            none_free_at: 0,
+            under_way: 0,
+            alive: active,
+            stopped: false,
             lost: Vec::new(),
             wrong_bytes: 0,
             open_time: Duration::ZERO,
-            outstanding: 0,
-            asking: false,
-            stopped: false,
+            window: 0..0,
+            record: Record::default(),
+            older: Vec::new(),
             clock: None,
-            stretch: Stretch::default(),
+            slice_began: 0,
             answered_in_all: 0,
         };
-        if let Some(stop) = stop {
-            // Edge-triggered: to be told once is enough, and it stays readable.
-            engine.epoll.add(stop, STOP, EpollFlags::EPOLLIN | EpollFlags::EPOLLET)?;
-        }
-        for batch in starts.chunks(OPEN_AT_ONCE) {
-            let (from, lost_before) = (engine.connections.len(), engine.lost.len());
-            for &start in batch {
-                let n = engine.connections.len();
-                let socket = connect(plan.target, stop)
-                    .with_context(|| format!("cannot open connection {n} to {}", plan.target))?;
-                let Some(socket) = socket else {
-                    engine.stopped = true;
-                    break;
-                };
-                engine.add(socket, start)?;
-            }
-            for i in from..engine.connections.len() {
-                engine.ask(i, engine.now());
-            }
-            engine.drain()?;
-            if (engine.lost.len() - lost_before) * 2 > batch.len() || engine.stopped {
-                break; // It leaves most without answer: no use to wait for the rest as well.
-            }
-        }
-        let missing = if engine.stopped { count } else { engine.connections.len() };
-        for missing in missing..count {
-            engine.lost.push(Lost { connection: missing, reason: Trouble::NotOpened.to_string() });
-        }
-        engine.active.end = engine.active.end.min(engine.connections.len());
-        engine.active.start = engine.active.start.min(engine.active.end);
+        engine.open_all(count)?;
         engine.open_time = started.elapsed();
         Ok(engine)
     }
 
-    fn add(&mut self, socket: OwnedFd, start: Start) -> crate::Result<()> {
-        // Registered once for everything, edge-triggered: no call is needed when a send falls short.
-        let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLET;
-        self.epoll.add(&socket, self.connections.len() as u64, flags)?;
-        self.connections.push(Connection::new(socket, start));
+    fn open_all(&mut self, count: usize) -> anyhow::Result<()> {
+        let mut next = 0;
+        let comes_and_goes = self.plan.requests_per_conn.is_some();
+        while next < count && !self.stopped {
+            let (batch, lost_before) = (next..count.min(next + OPEN_AT_ONCE), self.lost.len());
+            next = batch.end;
+            for slot in batch.clone() {
+                if !comes_and_goes || !self.active.contains(&slot) {
+                    self.ask(slot, self.now());
+                }
+            }
+            let until = self.after(LONGEST_DRAIN);
+            self.spin(until, self.plan.patience)?;
+            self.check_connected(batch.clone())?;
+            self.give_up_waiting(until);
+            if (self.lost.len() - lost_before) * 2 > batch.len() {
+                break; // It leaves most without answer: no use to wait for the rest as well.
+            }
+        }
+        if next < count && !self.stopped {
+            for slot in next..count {
+                self.lose(slot, &Trouble::NotOpened);
+            }
+        }
         Ok(())
     }
 
-    /// Let every active connection ask. From now on each answer is followed by the next request.
-    pub fn begin(&mut self) {
-        self.asking = true;
+    /// Whether all of these stand, or did. A connection that cannot be opened ends the run before it has begun.
+    fn check_connected(&self, slots: Range<usize>) -> anyhow::Result<()> {
+        let target = self.plan.target;
+        if let Some(lost) = self.lost.iter().find(|lost| lost.kind == "refused") {
+            bail!("cannot open connection {} to {target}: {}", lost.connection, lost.reason);
+        }
+        let hangs = slots.clone().find(|&slot| self.connections[slot].state == State::Connecting);
+        match hangs {
+            Some(slot) if !self.stopped => Err(anyhow!(
+                "cannot open connection {} to {target}: no answer within {:?}; is the address right, and the server's \
+                 listen queue not full?",
+                self.first + slot,
+                self.plan.patience
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Ask from now on, at this pace.
+    pub fn begin(&mut self, pace: Pace) {
         self.answered_in_all = 0;
-        for i in self.active.clone() {
-            self.ask(i, self.now());
+        self.has_times = matches!(pace, Pace::Open(_));
+        self.pace = pace;
+        self.free.clear();
+        for slot in self.active.clone() {
+            self.connections[slot].queued = false;
+            match self.pace {
+                _ if self.stopped => {}
+                Pace::Closed => self.ask_again(slot, self.plan.depth, self.now()),
+                Pace::Open(_) => self.set_free(slot),
+                Pace::Still => {}
+            }
         }
     }
 
-    /// Measure from here on, afresh but for the histogram, which goes on.
-    pub fn start_clock(&mut self) {
-        self.stretch = Stretch::default();
-        self.connections.iter_mut().for_each(|connection| connection.answered = 0);
-        self.clock = Some(Clock { started: Instant::now(), cpu_before: thread_cpu() });
-    }
-
-    /// Measure to here.
-    pub fn stop_clock(&mut self) {
-        self.stretch = self.stretch();
-        if let Some(clock) = self.clock.take() {
-            self.stretch.cpu = thread_cpu().saturating_sub(clock.cpu_before);
+    /// Measure from `at` on: the requests whose time it is to be sent then or later. Counts begin anew, the histograms
+    /// go on.
+    pub fn start_clock(&mut self, at: u64) {
+        self.record.counts = Default::default();
+        self.window = at..u64::MAX;
+        self.clock = Some(Clock { began: at, settled: at, integrated: at, cpu: thread_cpu() });
+        self.slice_began = self.now();
+        for connection in &mut self.connections {
+            (connection.answered, connection.heard, connection.stalled) = (0, false, 0);
         }
     }
 
-    /// Handle what comes, for that long, or until there is nobody left to ask.
+    /// Measure the requests before `at` apart from those that follow.
+    pub fn next_window(&mut self, at: u64) {
+        self.settle();
+        let before = std::mem::replace(&mut self.window, at..u64::MAX);
+        self.older.push((before.start..at, std::mem::take(&mut self.record)));
+    }
+
+    /// Measure no more requests than those before `at`. Their answers are still awaited by [`drain`](Engine::drain).
+    pub fn stop_clock(&mut self, at: u64) {
+        self.settle();
+        // In a closed loop a request is measured if it was sent while the clock ran, which was a little longer.
+        self.window.end = if self.has_times { at } else { self.now() };
+        self.clock = None;
+        if let Pace::Open(schedule) = &mut self.pace {
+            while schedule.next() < at {
+                let intended = schedule.next();
+                schedule.advance();
+                if let Some(record) = record_of(&self.window, &mut self.record, &mut self.older, intended) {
+                    record.counts.unsent += 1;
+                }
+            }
+        }
+    }
+
+    /// What was written down since the last time, by stretch, beginning with number 0. The stretches before the
+    /// last have something only if answers to their requests came meanwhile.
+    pub fn take_records(&mut self, spare: Record) -> Vec<(usize, Record)> {
+        self.settle();
+        let last = self.older.len();
+        let mut records: Vec<_> = self
+            .older
+            .iter_mut()
+            .enumerate()
+            .filter(|(_, (_, record))| !record.service.is_empty() || record.counts != Default::default())
+            .map(|(i, (_, record))| (i, std::mem::take(record)))
+            .collect();
+        records.push((last, std::mem::replace(&mut self.record, spare)));
+        records
+    }
+
+    /// Forget the stretches that were measured.
+    pub fn forget_windows(&mut self) {
+        self.older.clear();
+        self.window = 0..0;
+        self.record.clear();
+    }
+
+    /// Write down time and CPU time up to now.
+    fn settle(&mut self) {
+        let now = self.now();
+        self.integrate(now);
+        if let Some(clock) = &mut self.clock {
+            let cpu = thread_cpu();
+            let counts = &mut self.record.counts;
+            counts.elapsed_ns += now.saturating_sub(clock.settled);
+            counts.cpu_ns += cpu.saturating_sub(clock.cpu).as_nanos() as u64;
+            (clock.settled, clock.cpu) = (now.max(clock.settled), cpu);
+        }
+    }
+
+    /// Handle what comes and ask what is due, until `until`, or until there is nobody left to ask.
     ///
     /// # Errors
     ///
     /// Those of the wait.
-    pub fn run(&mut self, duration: Duration) -> crate::Result<()> {
-        self.spin(Instant::now() + duration, Duration::MAX)
+    pub fn run(&mut self, until: u64) -> crate::Result<()> {
+        self.spin(until, Duration::MAX)
     }
 
     /// Let the requests that are under way be answered, and ask no more. When nothing has come for
@@ -232,21 +347,27 @@ impl Engine {
     ///
     /// Those of the wait.
     pub fn drain(&mut self) -> crate::Result<()> {
-        self.asking = false;
-        let until = Instant::now() + LONGEST_DRAIN;
-        self.spin(until, self.patience)?;
-        if self.outstanding == 0 || self.stopped {
-            return Ok(()); // Who was interrupted cannot know whether the answers would have come.
+        self.pace = Pace::Still;
+        let until = self.after(LONGEST_DRAIN);
+        self.spin(until, self.plan.patience)?;
+        self.give_up_waiting(until);
+        Ok(())
+    }
+
+    /// Lose the connections without answer.
+    fn give_up_waiting(&mut self, until: u64) {
+        if self.under_way == 0 || self.stopped {
+            return; // Who was interrupted cannot know whether the answers would have come.
         }
-        for i in 0..self.connections.len() {
-            let missing = self.connections[i].missing();
+        let patience = self.plan.patience;
+        let slow = self.now() >= until;
+        for slot in 0..self.connections.len() {
+            let missing = self.connections[slot].missing();
             if missing > 0 {
-                let slow = Instant::now() >= until;
-                let silent = Trouble::Silent { missing, patience: self.patience };
-                self.lose(i, &if slow { Trouble::Slow { missing } } else { silent });
+                let silent = Trouble::Silent { missing, patience };
+                self.lose(slot, &if slow { Trouble::Slow { missing, limit: LONGEST_DRAIN } } else { silent });
             }
         }
-        Ok(())
     }
 
     /// After the last answer: look once more for bytes that nobody asked for, and for connections that
@@ -257,7 +378,7 @@ impl Engine {
     /// Those of the wait.
     pub fn sweep(&mut self) -> crate::Result<()> {
         let until = Instant::now() + 10 * SWEEP;
-        while self.epoll.wait(&mut self.events, Some(SWEEP))? > 0 && Instant::now() < until {
+        while self.wire.wait(SWEEP)? && Instant::now() < until {
             self.handle_events();
         }
         Ok(())
@@ -266,7 +387,7 @@ impl Engine {
     /// Whether there is a connection left to ask, and nobody has said stop.
     #[must_use]
     pub fn can_go_on(&self) -> bool {
-        !self.stopped && self.outstanding > 0
+        !self.stopped && self.alive > 0
     }
 
     /// Whether the stop descriptor was readable.
@@ -275,17 +396,16 @@ impl Engine {
         self.stopped
     }
 
-    /// What was measured, up to now while the clock runs.
-    #[must_use]
-    pub fn stretch(&self) -> Stretch {
-        let elapsed = self.clock.map_or(self.stretch.elapsed, |clock| clock.started.elapsed());
-        Stretch { elapsed, ..self.stretch }
-    }
-
     /// Requests answered since [`begin`](Engine::begin), in warm-up and drain as well.
     #[must_use]
     pub fn answered_in_all(&self) -> u64 {
         self.answered_in_all
+    }
+
+    /// Requests that were sent and not answered.
+    #[must_use]
+    pub fn under_way(&self) -> usize {
+        self.under_way
     }
 
     /// How many requests the active connection with the fewest answers has had while the clock ran, and
@@ -297,10 +417,18 @@ impl Engine {
         (answered().min().unwrap_or(0), answered().max().unwrap_or(0))
     }
 
-    /// Latencies of all stretches, in nanoseconds.
+    /// Active connections that were without an answer for a whole slice of half a second although they waited for
+    /// one, and the most such slices that one of them had.
     #[must_use]
-    pub fn latencies(&self) -> &Histogram<u64> {
-        &self.latencies
+    pub fn stalled(&self) -> (usize, u32) {
+        let stalled = || self.connections[self.active.clone()].iter().map(|c| c.stalled);
+        (stalled().filter(|&slices| slices > 0).count(), stalled().max().unwrap_or(0))
+    }
+
+    /// What has been written down of this stretch.
+    #[must_use]
+    pub fn record(&self) -> &Record {
+        &self.record
     }
 
     /// Connections that were lost, in that order.
@@ -321,110 +449,380 @@ impl Engine {
         self.open_time
     }
 
-    fn now(&self) -> u64 {
+    /// Nanoseconds since this engine began.
+    #[inline]
+    #[must_use]
+    pub fn now(&self) -> u64 {
         self.started.elapsed().as_nanos() as u64
     }
 
+    /// The time of this engine at that instant.
+    #[must_use]
+    pub fn time_of(&self, instant: Instant) -> u64 {
+        instant.saturating_duration_since(self.started).as_nanos() as u64
+    }
+
+    fn after(&self, duration: Duration) -> u64 {
+        self.now().saturating_add(duration.as_nanos() as u64)
+    }
+
     /// Handle what comes, until then, or until nothing has come for as long as `patience`.
-    fn spin(&mut self, until: Instant, patience: Duration) -> crate::Result<()> {
-        let mut until = until.saturating_duration_since(self.started).as_nanos() as u64;
+    fn spin(&mut self, mut until: u64, patience: Duration) -> crate::Result<()> {
         let patience = u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX);
-        let began = self.now();
-        let (mut last, mut idle, mut quiet, mut stopped_at) = (began, 0, 0, None);
+        let (mut last, mut quiet, mut stopped_at) = (self.now(), 0, None);
+        let mut due = last;
         // Who says stop wants no more requests; those under way are still answered.
-        while self.outstanding > 0 && !(self.stopped && self.asking) {
-            let ready = self.epoll.wait(&mut self.events, Some(Duration::ZERO))?;
-            // After a batch of events and not within it: edges are not reported twice.
+        while self.has_work() {
+            let timeout = self.pause(last, due, until);
+            let happened = self.wire.wait(timeout)?;
+            // Time asleep is idle time whatever ended it.
+            let slept = if timeout.is_zero() { 0 } else { self.now().saturating_sub(last) };
             self.handle_events();
-            let now = self.now();
+            let mut now = self.now();
+            let sent = match self.send_due(now.min(until)) {
+                Some((sent, next)) => {
+                    due = next;
+                    if sent > 0 {
+                        now = self.now();
+                    }
+                    sent > 0
+                }
+                None => false,
+            };
+            self.note_time(last, now, if happened || sent { slept } else { now - last });
             if self.stopped {
                 until = until.min(stopped_at.get_or_insert(now).saturating_add(AFTER_STOP.as_nanos() as u64));
             }
-            if ready == 0 {
-                idle += now - last;
-                quiet += (now - last).min(LONGEST_LOOK_NS);
-            } else {
-                quiet = 0;
-            }
+            quiet = if happened { 0 } else { quiet + (now - last).min(LONGEST_LOOK_NS.max(slept)) };
             last = now;
             if now >= until || quiet >= patience {
                 break;
             }
         }
-        if self.clock.is_some() {
-            self.stretch.busy += Duration::from_nanos(last - began - idle);
-        }
         Ok(())
+    }
+
+    fn has_work(&self) -> bool {
+        match self.pace {
+            Pace::Still => self.under_way > 0,
+            Pace::Closed => self.under_way > 0 && !self.stopped,
+            Pace::Open(_) => self.alive > 0 && !self.stopped,
+        }
+    }
+
+    /// How long to wait, at `now`, for what comes.
+    #[inline]
+    fn pause(&self, now: u64, due: u64, until: u64) -> Duration {
+        if self.plan.wait == Wait::Spin {
+            return Duration::ZERO;
+        }
+        let due = if matches!(self.pace, Pace::Open(_)) && !self.free.is_empty() { due } else { u64::MAX };
+        let slice = if self.clock.is_some() {
+            self.slice_began + SLICE.as_nanos() as u64
+        } else {
+            now + LONGEST_LOOK_NS
+        };
+        Duration::from_nanos(due.min(until).min(slice).saturating_sub(now))
+    }
+
+    /// Write down that it is `now`, and `idle` of the time since `last` there was nothing to do.
+    #[inline]
+    fn note_time(&mut self, last: u64, now: u64, idle: u64) {
+        if self.clock.is_none() {
+            return;
+        }
+        self.record.counts.busy_ns += (now - last).saturating_sub(idle);
+        if now - self.slice_began >= SLICE.as_nanos() as u64 {
+            self.end_slice(now);
+        }
+    }
+
+    /// So many requests have been under way up to now.
+    #[inline]
+    fn integrate(&mut self, now: u64) {
+        if let Some(clock) = &mut self.clock {
+            self.record.counts.under_way_ns += now.saturating_sub(clock.integrated) * self.under_way as u64;
+            clock.integrated = now.max(clock.integrated);
+        }
+    }
+
+    /// Look for connections that have waited for all of this slice.
+    #[cold]
+    fn end_slice(&mut self, now: u64) {
+        for connection in &mut self.connections[self.active.clone()] {
+            let waits = connection.requests.front().is_some_and(|request| request.sent <= self.slice_began);
+            connection.stalled += u32::from(waits && !connection.heard);
+            connection.heard = false;
+        }
+        self.slice_began = now;
     }
 
     /// Handle the events of the last wait.
     #[inline]
     fn handle_events(&mut self) {
-        for k in 0..self.events.len() {
-            let event = self.events.get(k);
-            match event.token {
-                STOP => self.stopped = true,
-                i => self.handle(i as usize, event.flags.intersects(NOT_JUST_BYTES)),
+        while let Some(event) = self.wire.next() {
+            match event {
+                Event::Arrived { slot } => self.arrived(slot),
+                Event::Took { slot, bytes } => {
+                    self.connections[slot].took(bytes);
+                    self.send(slot);
+                }
+                Event::Connected { slot } => self.connected(slot),
+                Event::Ended { slot } => {
+                    let missing = self.connections[slot].missing();
+                    self.lose(slot, &Trouble::Closed { missing });
+                }
+                Event::Failed { slot, error } if self.connections[slot].state == State::Connecting => {
+                    self.lose(slot, &Trouble::NotConnected(error));
+                }
+                Event::Failed { slot, error } => self.lose(slot, &Trouble::Failed(error)),
+                Event::Stop => self.stopped = true,
             }
         }
     }
 
-    /// Begin a request on connection `i`, at the time `now`.
+    /// Send the requests whose time has come, as long as there are free connections. How many, and when the next is
+    /// due; `None` in a closed loop.
     #[inline]
-    fn ask(&mut self, i: usize, now: u64) {
-        let connection = &mut self.connections[i];
-        if !connection.lives() {
-            return;
+    fn send_due(&mut self, now: u64) -> Option<(usize, u64)> {
+        for sent in 0..SEND_AT_ONCE {
+            let Pace::Open(schedule) = &mut self.pace else { return None };
+            let intended = schedule.next();
+            if intended > now {
+                return Some((sent, intended));
+            }
+            let Some(slot) = self.free.pop_front() else {
+                self.none_free_at = now;
+                return Some((sent, intended));
+            };
+            self.connections[slot].queued = false;
+            if self.connections[slot].state == State::Lost {
+                continue;
+            }
+            schedule.advance();
+            let sending = self.now();
+            self.note_delay(intended, sending - intended);
+            self.ask(slot, intended);
+            self.set_free(slot);
         }
-        self.outstanding += 1;
-        self.stretch.sent += u64::from(self.clock.is_some());
-        if let Err(trouble) = connection.ask(&self.block, self.size, now, self.clock.is_some()) {
-            self.lose(i, &trouble);
+        Some((SEND_AT_ONCE, now))
+    }
+
+    /// A request leaves this much after its time.
+    #[inline]
+    fn note_delay(&mut self, intended: u64, delay: u64) {
+        let waited = intended <= self.none_free_at;
+        if let Some(record) = record_of(&self.window, &mut self.record, &mut self.older, intended) {
+            if !waited {
+                record.scheduling.saturating_record(delay);
+            }
+            if delay > LATE_NS {
+                record.counts.late += 1;
+                record.counts.late_by_generator += u64::from(!waited);
+            }
         }
     }
 
-    /// Something happened on connection `i`.
+    /// Let the connection have a request when it is its turn, if it can take one.
     #[inline]
-    fn handle(&mut self, i: usize, dry: bool) {
-        let connection = &mut self.connections[i];
-        let received = connection.receive(&self.block, &mut self.buffer, dry);
-        if let Err(trouble) = received.and_then(|()| connection.send(&self.block)) {
-            return self.lose(i, &trouble);
+    fn set_free(&mut self, slot: usize) {
+        let connection = &mut self.connections[slot];
+        let can = connection.state != State::Lost
+            && connection.requests.len() < self.plan.depth
+            && connection.left > 0
+            && !connection.queued;
+        if can {
+            connection.queued = true;
+            self.free.push_back(slot);
         }
-        if connection.missing() > 0 {
+    }
+
+    /// Begin a request, which was to be sent at `intended`.
+    #[inline]
+    fn ask(&mut self, slot: usize, intended: u64) {
+        let now = self.now();
+        self.note_asked(slot, intended, now);
+        match self.connections[slot].state {
+            State::Open => self.send(slot),
+            State::Closed => self.dial(slot, now),
+            State::Connecting | State::Lost => {}
+        }
+    }
+
+    #[inline]
+    fn note_asked(&mut self, slot: usize, intended: u64, now: u64) {
+        self.integrate(now);
+        self.under_way += 1;
+        if let Some(record) = record_of(&self.window, &mut self.record, &mut self.older, intended) {
+            record.counts.sent += 1;
+        }
+        self.connections[slot].ask(&self.plan.sizes, intended, now);
+    }
+
+    /// In a closed loop: begin so many requests, as far as the connection can take them.
+    #[inline]
+    fn ask_again(&mut self, slot: usize, count: usize, now: u64) {
+        let connection = &self.connections[slot];
+        if connection.state == State::Lost {
             return;
         }
-        // Without a request under way it has become writable, or is idle.
-        let Some(asked_at) = connection.asked_at.take() else { return };
-        let now = self.started.elapsed().as_nanos() as u64;
-        // By when it was asked, and not by when it was answered: or an answer that is late because the
+        let count = count.min(self.plan.depth - connection.requests.len()).min(connection.left as usize);
+        for _ in 0..count {
+            self.note_asked(slot, now, now);
+        }
+        match self.connections[slot].state {
+            State::Open => self.send(slot),
+            State::Closed if count > 0 => self.dial(slot, now),
+            _ => {}
+        }
+    }
+
+    #[inline]
+    fn send(&mut self, slot: usize) {
+        if let Err(trouble) = self.connections[slot].send(slot, &mut self.wire, &self.block) {
+            self.lose(slot, &trouble);
+        }
+    }
+
+    /// Bytes have come.
+    #[inline]
+    fn arrived(&mut self, slot: usize) {
+        let connection = &mut self.connections[slot];
+        if let Err(trouble) = connection.take(&self.block, self.wire.bytes()) {
+            return self.lose(slot, &trouble);
+        }
+        let mut answers = 0;
+        let mut now = 0;
+        while let Some(request) = self.connections[slot].answer() {
+            if answers == 0 {
+                now = self.now();
+            }
+            answers += 1;
+            self.note_answer(slot, request, now);
+        }
+        if answers > 0 {
+            self.answered(slot, answers, now);
+        }
+    }
+
+    #[inline]
+    fn note_answer(&mut self, slot: usize, Request { intended, asked, sent, .. }: Request, now: u64) {
+        self.integrate(now);
+        self.under_way -= 1;
+        self.answered_in_all += 1;
+        let connection = &mut self.connections[slot];
+        if let Some(clock) = self.clock {
+            connection.answered += 1;
+            connection.heard = true;
+            self.record.counts.answered += 1;
+            self.record.counts.answered_ns += now.saturating_sub(asked.max(clock.began));
+        }
+        // By when it was to be asked, and not by when it was answered: or an answer that is late because the
         // server stalled as the clock stopped would never be seen.
-        if connection.asked_on_clock {
-            self.latencies.saturating_record(now - asked_at);
+        let in_this = self.clock.is_some() && intended >= self.window.start;
+        if let Some(record) = record_of(&self.window, &mut self.record, &mut self.older, intended) {
+            record.service.saturating_record(now - sent);
+            if self.has_times {
+                record.response.saturating_record(now - intended);
+            }
+            record.counts.answered_after += u64::from(!in_this);
+        }
+    }
+
+    /// `answers` requests were answered: what next?
+    #[inline]
+    fn answered(&mut self, slot: usize, answers: usize, now: u64) {
+        let connection = &mut self.connections[slot];
+        if connection.left == 0 && connection.requests.is_empty() {
+            connection.left = self.plan.requests_per_conn.unwrap_or(u32::MAX);
+            connection.closed(State::Closed);
+            self.wire.close(slot);
+        }
+        match self.pace {
+            Pace::Closed => {
+                let all = self.connections[slot].state == State::Closed;
+                self.ask_again(slot, if all { self.plan.depth } else { answers }, now);
+            }
+            Pace::Open(_) => self.set_free(slot),
+            Pace::Still => {}
+        }
+    }
+
+    /// Begin a connection.
+    fn dial(&mut self, slot: usize, now: u64) {
+        self.connections[slot].state = State::Connecting;
+        self.connections[slot].connect_began = now;
+        for attempt in 1.. {
+            let begun = self.socket().and_then(|socket| self.wire.connect(slot, socket, &self.plan.target));
+            let Err(error) = begun else { return };
+            // No port of this address is left; another one may have some.
+            let ports = error.errno() == Some(crate::sys::Errno::EADDRNOTAVAIL);
+            if !ports || attempt >= self.plan.sources.len() {
+                return self.lose(slot, &Trouble::NotConnected(error));
+            }
+        }
+    }
+
+    /// A socket for the next connection, with its own address.
+    fn socket(&mut self) -> crate::Result<OwnedFd> {
+        let socket = socket::tcp(&self.plan.target, Mode::Nonblocking)?;
+        let sources = &self.plan.sources;
+        self.dialled += 1;
+        if !sources.is_empty() {
+            let source = SocketAddr::new(sources[self.dialled % sources.len()], 0);
+            socket::set_bind_address_no_port(&socket, true)?;
+            socket::bind(&socket, &source)?;
+        }
+        socket::set_nodelay(&socket, true)?;
+        // Connections that come and go end in order, as those of real clients do. The others are reset when the run
+        // is over, so that their ports are not in TIME_WAIT for the next one.
+        if self.plan.requests_per_conn.is_none() {
+            socket::set_reset_on_close(&socket)?;
+        }
+        Ok(socket)
+    }
+
+    /// The connection stands: what was asked meanwhile can be sent.
+    fn connected(&mut self, slot: usize) {
+        let now = self.now();
+        let connection = &mut self.connections[slot];
+        connection.state = State::Open;
+        for request in &mut connection.requests {
+            request.sent = now;
         }
         if self.clock.is_some() {
-            connection.answered += 1;
-            self.stretch.answered += 1;
+            self.record.counts.opened += 1;
+            self.record.connect.saturating_record(now - connection.connect_began);
         }
-        self.outstanding -= 1;
-        self.answered_in_all += 1;
-        if self.asking {
-            self.ask(i, now);
-        }
+        self.send(slot);
     }
 
-    fn lose(&mut self, i: usize, trouble: &Trouble) {
-        let connection = &mut self.connections[i];
-        if connection.lives() {
-            self.outstanding -= usize::from(connection.give_up());
-            self.wrong_bytes += trouble.wrong_bytes();
-            self.lost.push(Lost { connection: i, reason: trouble.to_string() });
+    fn lose(&mut self, slot: usize, trouble: &Trouble) {
+        let connection = &mut self.connections[slot];
+        if connection.state == State::Lost {
+            return;
         }
+        let under_way = connection.closed(State::Lost);
+        self.integrate(self.now());
+        self.under_way -= under_way;
+        self.alive -= usize::from(self.active.contains(&slot));
+        self.wire.close(slot);
+        self.wrong_bytes += trouble.wrong_bytes();
+        let (connection, kind) = (self.first + slot, trouble.kind());
+        self.lost.push(Lost { connection, kind: kind.to_owned(), reason: trouble.to_string() });
     }
 }
 
-/// CPU time of this thread, exact, unlike that of getrusage(2), which is brought up to date at ticks.
-#[must_use]
-pub fn thread_cpu() -> Duration {
-    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
+/// Where to write down a request that was to be sent at `intended`.
+#[inline]
+fn record_of<'r>(
+    window: &Range<u64>,
+    record: &'r mut Record,
+    older: &'r mut [(Range<u64>, Record)],
+    intended: u64,
+) -> Option<&'r mut Record> {
+    if window.contains(&intended) {
+        return Some(record);
+    }
+    older.iter_mut().find(|(window, _)| window.contains(&intended)).map(|(_, record)| record)
 }

@@ -5,7 +5,10 @@
 //! a fraction of a second.
 
 use super::LatencyUs;
-use super::engine::{self, Engine, Plan};
+use super::engine::{ALONE, Engine, Pace};
+use super::plan::Plan;
+use super::wire::epoll::EpollWire;
+use crate::sys::clock::thread_cpu;
 use serde::{Deserialize, Serialize};
 use std::io::{BufRead, Write};
 use std::time::Duration;
@@ -76,32 +79,33 @@ pub struct Sum {
 ///
 /// When the connections cannot be opened, or the other process writes what is no order.
 pub fn follow(plan: &Plan, orders: impl BufRead, mut answers: impl Write) -> anyhow::Result<()> {
-    super::check_descriptors(plan.active + plan.idle)?;
-    let mut engine = Engine::open(plan, None)?;
+    super::limits::check_descriptors(plan.connections())?;
+    let mut engine = Engine::<EpollWire>::open(plan, ALONE, None)?;
     let ready = Ready {
         open_s: engine.open_time().as_secs_f64(),
         lost: engine.lost().len(),
         reason: reason(&engine),
     };
     answer(&mut answers, &ready)?;
-    let mut cpu = engine::thread_cpu();
+    let mut cpu = thread_cpu();
     for line in orders.lines() {
         match serde_json::from_str(&line?)? {
             Order::Slice { warmup_us, slice_us } => {
-                engine.begin();
-                engine.run(Duration::from_micros(warmup_us))?;
-                engine.start_clock();
-                engine.run(Duration::from_micros(slice_us))?;
-                engine.stop_clock();
+                engine.begin(Pace::Closed);
+                engine.run(engine.now() + warmup_us * 1000)?;
+                engine.start_clock(engine.now());
+                engine.run(engine.now() + slice_us * 1000)?;
+                engine.stop_clock(engine.now());
                 engine.drain()?;
-                let stretch = engine.stretch();
-                let cpu_before = std::mem::replace(&mut cpu, engine::thread_cpu());
+                let counts = engine.record().counts;
+                let seconds = |nanoseconds| Duration::from_nanos(nanoseconds).as_secs_f64();
+                let cpu_before = std::mem::replace(&mut cpu, thread_cpu());
                 let slice = Slice {
-                    answered: stretch.answered,
+                    answered: counts.answered,
                     answered_in_all: engine.answered_in_all(),
-                    seconds: stretch.elapsed.as_secs_f64(),
-                    busy_s: stretch.busy.as_secs_f64(),
-                    cpu_s: stretch.cpu.as_secs_f64(),
+                    seconds: seconds(counts.elapsed_ns),
+                    busy_s: seconds(counts.busy_ns),
+                    cpu_s: seconds(counts.cpu_ns),
                     cpu_in_all_s: (cpu - cpu_before).as_secs_f64(),
                     fewest: engine.fewest_and_most().0,
                     lost: engine.lost().len(),
@@ -110,7 +114,7 @@ pub fn follow(plan: &Plan, orders: impl BufRead, mut answers: impl Write) -> any
             }
             Order::Sum => {
                 let sum = Sum {
-                    latency_us: LatencyUs::of(engine.latencies()),
+                    latency_us: LatencyUs::of(&engine.record().service),
                     wrong_bytes: engine.wrong_bytes(),
                     lost: engine.lost().len(),
                     reason: reason(&engine),
@@ -122,7 +126,7 @@ pub fn follow(plan: &Plan, orders: impl BufRead, mut answers: impl Write) -> any
     Ok(())
 }
 
-fn reason(engine: &Engine) -> Option<String> {
+fn reason(engine: &Engine<EpollWire>) -> Option<String> {
     engine.lost().first().map(|lost| format!("connection {}: {}", lost.connection, lost.reason))
 }
 

@@ -5,7 +5,9 @@
 //! two, gives bytes that differ from what the stream has at that position. What cannot be seen is a
 //! chance hit (1 in 256 for messages of one byte), and an exchange of bytes that are equal.
 
+use super::plan::Sizes;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// How long the block is: a prime, so that messages of no size come back to the same place soon; and
 /// the next smaller one, for sizes of which the first is a divisor.
@@ -15,9 +17,9 @@ const PERIODS: [u32; 2] = [65_521, 65_519];
 pub const PIECE: usize = 65_536;
 
 /// The block, with its beginning once more at the end, so that every piece is contiguous.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Block {
-    bytes: Box<[u8]>,
+    bytes: Arc<[u8]>,
     period: u32,
 }
 
@@ -26,12 +28,13 @@ pub struct Block {
 pub struct Start(u32);
 
 impl Block {
-    /// The block of that seed for messages of that size, and where `connections` streams start in it:
+    /// The block of that seed for messages of these sizes, and where `connections` streams start in it:
     /// each at a place of its own, as long as there are places.
     #[must_use]
-    pub fn new(seed: u64, size: u32, connections: usize) -> (Block, Vec<Start>) {
+    pub fn new(seed: u64, sizes: &Sizes, connections: usize) -> (Block, Vec<Start>) {
         let mut random = fastrand::Rng::with_seed(seed);
-        let period = if size.is_multiple_of(PERIODS[0]) { PERIODS[1] } else { PERIODS[0] };
+        let divides = |size: u32| size.is_multiple_of(PERIODS[0]);
+        let period = if sizes.fixed().is_some_and(divides) { PERIODS[1] } else { PERIODS[0] };
         let mut bytes = vec![0; period as usize + PIECE];
         let (head, tail) = bytes.split_at_mut(period as usize);
         random.fill(head);
@@ -44,12 +47,40 @@ impl Block {
         (Block { bytes: bytes.into(), period }, starts)
     }
 
+    /// The whole of it, of which streams are made.
+    #[must_use]
+    pub fn bytes(&self) -> Arc<[u8]> {
+        self.bytes.clone()
+    }
+
+    /// Where in it a stream goes on from `position`, for `length` bytes or [`PIECE`], whichever is less.
+    #[inline]
+    #[must_use]
+    pub fn range(&self, start: Start, position: u64, length: u64) -> Range<usize> {
+        let at = ((u64::from(start.0) + position) % u64::from(self.period)) as usize;
+        at..at + length.min(PIECE as u64) as usize
+    }
+
     /// The bytes of a stream from `position` on, `length` or [`PIECE`], whichever is less.
     #[inline]
     #[must_use]
     pub fn piece(&self, start: Start, position: u64, length: u64) -> &[u8] {
-        let at = ((u64::from(start.0) + position) % u64::from(self.period)) as usize;
-        &self.bytes[at..at + length.min(PIECE as u64) as usize]
+        &self.bytes[self.range(start, position, length)]
+    }
+
+    /// How far from `position` the stream has `bytes`: so many bytes earlier, if they were sent twice, and later, if
+    /// some before them were lost. `None` when they are nowhere near, or too few to tell.
+    #[must_use]
+    pub fn displaced(&self, start: Start, position: u64, bytes: &[u8]) -> Option<i64> {
+        let sample = &bytes[..bytes.len().min(16)];
+        if sample.len() < 8 {
+            return None;
+        }
+        let found = |&by: &i64| {
+            let at = position.checked_add_signed(by);
+            at.is_some_and(|at| self.piece(start, at, sample.len() as u64) == sample)
+        };
+        (1..i64::from(self.period) / 2).flat_map(|by| [-by, by]).find(found)
     }
 
     /// Which of `bytes`, at most [`PIECE`], are not what the stream has at `position`: the first that
@@ -92,9 +123,9 @@ mod tests {
 
     #[test]
     fn the_same_seed_gives_the_same_streams_and_another_gives_others() {
-        let (one, starts) = Block::new(7, 64, 3);
-        let (two, same) = Block::new(7, 64, 3);
-        let (other, elsewhere) = Block::new(8, 64, 3);
+        let (one, starts) = Block::new(7, &Sizes::Fixed(64), 3);
+        let (two, same) = Block::new(7, &Sizes::Fixed(64), 3);
+        let (other, elsewhere) = Block::new(8, &Sizes::Fixed(64), 3);
         for i in 0..3 {
             let piece = one.piece(starts[i], 1 << 40, 64);
             assert_eq!(piece.len(), 64);
@@ -107,7 +138,7 @@ mod tests {
     #[test]
     fn no_two_streams_start_at_the_same_place_and_no_size_repeats_itself() {
         for size in PERIODS {
-            let (block, starts) = Block::new(1, size, 20_000);
+            let (block, starts) = Block::new(1, &Sizes::Fixed(size), 20_000);
             let places: std::collections::HashSet<_> = starts.iter().map(|start| start.0).collect();
             assert_eq!(places.len(), 20_000);
             let size = u64::from(size);
@@ -117,7 +148,7 @@ mod tests {
 
     #[test]
     fn pieces_join_seamlessly_around_the_block() {
-        let (block, starts) = Block::new(1, 64, 1);
+        let (block, starts) = Block::new(1, &Sizes::Fixed(64), 1);
         let whole = block.piece(starts[0], 0, u64::MAX);
         assert_eq!(whole.len(), PIECE);
         for (position, &byte) in whole.iter().enumerate() {
@@ -127,7 +158,7 @@ mod tests {
 
     #[test]
     fn a_wrong_byte_is_found_named_and_counted() {
-        let (block, starts) = Block::new(1, 64, 1);
+        let (block, starts) = Block::new(1, &Sizes::Fixed(64), 1);
         let mut bytes = block.piece(starts[0], 1000, 100).to_vec();
         assert_eq!(block.differs(starts[0], 1000, &bytes), None);
         bytes[42] ^= 1;
@@ -136,5 +167,16 @@ mod tests {
         assert_eq!((wrong.position, wrong.got, wrong.bytes), (1042, wrong.expected ^ 1, 2));
         bytes.swap(10, 11);
         assert!(block.differs(starts[0], 1000, &bytes).is_some_and(|w| w.position == 1010));
+    }
+
+    #[test]
+    fn bytes_that_were_repeated_or_skipped_are_recognised() {
+        let (block, starts) = Block::new(1, &Sizes::Fixed(64), 1);
+        let at = |position| block.piece(starts[0], position, 64);
+        assert_eq!(block.displaced(starts[0], 640, at(640 - 64)), Some(-64));
+        assert_eq!(block.displaced(starts[0], 640, at(640 + 100)), Some(100));
+        assert_eq!(block.displaced(starts[0], 10, at(0)), Some(-10));
+        assert_eq!(block.displaced(starts[0], 640, b"nothing of the kind"), None);
+        assert_eq!(block.displaced(starts[0], 640, &at(0)[..3]), None, "three bytes are anywhere");
     }
 }

@@ -121,7 +121,8 @@ fn an_answer_given_twice_is_found() {
     let server = Server::wrong_once(SIZE, (0, 1), |request| Answer::Bytes(request.bytes.repeat(2)));
     let (report, reason) = losing(&server, 1, 1, UNTIL_ALL_ARE_LOST);
     assert_eq!(report["wrong_bytes"], SIZE);
-    assert_eq!(reason, "64 bytes came back that had not been sent");
+    assert_eq!(reason, "64 bytes came back that had not been sent: an answer was repeated");
+    assert_eq!(report["lost"][0]["kind"], "repeated");
 }
 
 #[test]

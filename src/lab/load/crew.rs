@@ -1,0 +1,412 @@
+//! The threads of a generator, each with an engine of its own, and what they send to the one that collects.
+//!
+//! The thread that collects sleeps while load is on; once a second it is handed what was written down, and adds it
+//! up. What is handed over is a whole set of histograms, and an empty one goes back for it: a request costs no
+//! lock and no second recording.
+
+use super::Lost;
+use super::engine::{Engine, Pace, Part};
+use super::plan::{EngineKind, Plan, Wait};
+use super::record::{Counts, Record};
+use super::schedule::{Arrivals, Schedule};
+use super::wire::Wire;
+use super::wire::epoll::EpollWire;
+use crate::sys::affinity;
+use anyhow::{Context, anyhow};
+use std::os::fd::BorrowedFd;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{self, Scope};
+use std::time::{Duration, Instant, SystemTime};
+
+/// How often the threads report.
+pub const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Until a stage begins, so that all threads begin together.
+const TOGETHER: Duration = Duration::from_millis(5);
+
+/// How the load is made.
+#[derive(Debug, Clone)]
+pub struct Order {
+    /// What load to put on whom.
+    pub plan: Plan,
+    /// How the generator talks to the kernel.
+    pub engine: EngineKind,
+    /// Its threads.
+    pub threads: usize,
+    /// Whether each is bound to a processor: the last that is allowed, the last but one, and so on.
+    pub pin: bool,
+    /// How the requests of an open loop follow each other.
+    pub arrivals: Arrivals,
+}
+
+/// A stretch of load after which the last answers are awaited.
+#[derive(Debug, Clone)]
+pub struct Stage {
+    /// Load before the clock starts, at the first rate.
+    pub warmup: Duration,
+    /// What follows: requests a second, or `None` for a closed loop, and for how long.
+    pub steps: Vec<(Option<f64>, Duration)>,
+}
+
+/// What all threads saw in a second.
+#[derive(Debug, Clone)]
+pub struct Interval {
+    /// Since the clock started.
+    pub from: Duration,
+    /// Since the clock started.
+    pub to: Duration,
+    /// Requests a second that were offered; `None` in a closed loop.
+    pub offered: Option<f64>,
+    /// What was written down.
+    pub record: Record,
+    /// Connections lost until now.
+    pub lost: usize,
+}
+
+/// What a stage gave.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// When its clock started.
+    pub started: SystemTime,
+    /// Threads that took part.
+    pub threads: usize,
+    /// Requests that can be under way at once.
+    pub most_under_way: u64,
+    /// Whether no connection is left.
+    pub all_lost: bool,
+    /// One for each step.
+    pub records: Vec<Record>,
+    /// Requests answered on the active connection with the fewest, and the one with the most.
+    pub fewest_and_most: (u64, u64),
+    /// Active connections that waited for an answer for a whole slice of half a second, and the most such slices of one.
+    pub stalled: (usize, u32),
+    /// Interrupted before its time.
+    pub partial: bool,
+    /// Connections lost until its end.
+    pub lost: Vec<Lost>,
+    /// Bytes that came back wrong until its end.
+    pub wrong_bytes: u64,
+}
+
+/// The threads, with all connections open.
+#[derive(Debug)]
+pub struct Crew {
+    workers: Vec<Worker>,
+    messages: Receiver<Message>,
+    /// How long it took to open all connections and have each answered once.
+    pub open_time: Duration,
+    /// Somebody said stop while they were opened.
+    pub stopped: bool,
+    most_under_way: u64,
+}
+
+#[derive(Debug)]
+struct Worker {
+    stages: Sender<(Stage, Instant)>,
+    spares: Sender<Record>,
+}
+
+enum Message {
+    Ready(anyhow::Result<Ready>),
+    /// Of that thread: what was written down until then.
+    Interval(usize, Share),
+    Done(anyhow::Result<Done>),
+}
+
+struct Ready {
+    open_time: Duration,
+    stopped: bool,
+}
+
+/// A thread's part of an interval.
+struct Share {
+    number: u64,
+    to: Duration,
+    offered: Option<f64>,
+    records: Vec<(usize, Record)>,
+    lost: usize,
+}
+
+struct Done {
+    fewest_and_most: (u64, u64),
+    stalled: (usize, u32),
+    stopped: bool,
+    all_lost: bool,
+    lost: Vec<Lost>,
+    wrong_bytes: u64,
+}
+
+impl Crew {
+    /// Start the threads in `scope`, and open all connections.
+    ///
+    /// # Errors
+    ///
+    /// When a connection cannot be opened, or io_uring is asked for and not to be had.
+    pub fn open<'s>(
+        order: &'s Order,
+        stop: BorrowedFd<'s>,
+        scope: &'s Scope<'s, '_>,
+    ) -> anyhow::Result<Crew> {
+        let (to_us, messages) = channel();
+        let cpus = if order.pin { affinity::allowed()? } else { Vec::new() };
+        let mut workers = Vec::new();
+        for thread in 0..order.threads {
+            let part = Part { thread, threads: order.threads };
+            let (stages, orders) = channel();
+            let (spares, empty) = channel();
+            let cpu = cpus.iter().rev().cycle().nth(thread).copied();
+            let desk = Desk { order, part, orders, empty, out: to_us.clone() };
+            let work = move || desk.work(cpu, stop);
+            thread::Builder::new().name(format!("load {thread}")).spawn_scoped(scope, work)?;
+            workers.push(Worker { stages, spares });
+        }
+        drop(to_us);
+        let most_under_way = (order.plan.active * order.plan.depth) as u64;
+        let mut crew = Crew { workers, messages, open_time: Duration::ZERO, stopped: false, most_under_way };
+        for _ in 0..order.threads {
+            match crew.messages.recv() {
+                Ok(Message::Ready(ready)) => {
+                    let ready = ready?;
+                    crew.open_time = crew.open_time.max(ready.open_time);
+                    crew.stopped |= ready.stopped;
+                }
+                _ => return Err(gone()),
+            }
+        }
+        Ok(crew)
+    }
+
+    /// Put this load on the server, and hand over each second of it.
+    ///
+    /// # Errors
+    ///
+    /// Those of the waits of the threads.
+    pub fn run(&mut self, stage: &Stage, mut watch: impl FnMut(&Interval)) -> anyhow::Result<Outcome> {
+        let start = Instant::now() + TOGETHER;
+        let started = SystemTime::now() + TOGETHER + stage.warmup;
+        for worker in &self.workers {
+            worker.stages.send((stage.clone(), start)).map_err(|_| gone())?;
+        }
+        let mut outcome = Outcome {
+            started,
+            threads: self.workers.len(),
+            most_under_way: self.most_under_way,
+            all_lost: true,
+            records: stage.steps.iter().map(|_| Record::default()).collect(),
+            fewest_and_most: (u64::MAX, 0),
+            stalled: (0, 0),
+            partial: false,
+            lost: Vec::new(),
+            wrong_bytes: 0,
+        };
+        let mut intervals = Vec::new();
+        let mut from = Duration::ZERO;
+        let mut working = self.workers.len();
+        while working > 0 {
+            match self.messages.recv().map_err(|_| gone())? {
+                Message::Ready(_) => return Err(gone()),
+                Message::Interval(thread, part) => {
+                    add(&mut intervals, &mut outcome.records, &self.workers[thread], part)?;
+                    let all = self.workers.len();
+                    while intervals.first().is_some_and(|(threads, _, _)| *threads == all) {
+                        let (_, _, mut interval) = intervals.remove(0);
+                        interval.from = from;
+                        from = interval.to;
+                        watch(&interval);
+                    }
+                }
+                Message::Done(done) => {
+                    outcome.add(done?);
+                    working -= 1;
+                }
+            }
+        }
+        // One thread may have reported once more than another before the end.
+        intervals.sort_by_key(|(_, number, _)| *number);
+        for (_, _, mut interval) in intervals {
+            interval.from = from;
+            from = interval.to;
+            watch(&interval);
+        }
+        outcome.lost.sort_by_key(|lost| lost.connection);
+        Ok(outcome)
+    }
+}
+
+/// Add a thread's part to its interval, and to the steps.
+fn add(
+    intervals: &mut Vec<(usize, u64, Interval)>,
+    steps: &mut [Record],
+    worker: &Worker,
+    part: Share,
+) -> anyhow::Result<()> {
+    let Share { number, to, offered, records, lost } = part;
+    let at = intervals.iter().position(|(_, known, _)| *known == number).unwrap_or_else(|| {
+        let record = Record::default();
+        intervals.push((0, number, Interval { from: to, to, offered: None, record, lost: 0 }));
+        intervals.len() - 1
+    });
+    let (threads, _, interval) = &mut intervals[at];
+    *threads += 1;
+    interval.to = interval.to.max(to);
+    interval.offered = offered;
+    interval.lost += lost;
+    for (step, mut record) in records {
+        steps[step].add(&record)?;
+        interval.record.add(&record)?;
+        record.clear();
+        // It may have ended meanwhile.
+        worker.spares.send(record).ok();
+    }
+    Ok(())
+}
+
+impl Outcome {
+    fn add(&mut self, done: Done) {
+        let (fewest, most) = done.fewest_and_most;
+        self.fewest_and_most = (self.fewest_and_most.0.min(fewest), self.fewest_and_most.1.max(most));
+        self.stalled = (self.stalled.0 + done.stalled.0, self.stalled.1.max(done.stalled.1));
+        self.partial |= done.stopped;
+        self.all_lost &= done.all_lost;
+        self.lost.extend(done.lost);
+        self.wrong_bytes += done.wrong_bytes;
+    }
+
+    /// All steps together.
+    ///
+    /// # Errors
+    ///
+    /// None in practice.
+    pub fn total(&self) -> anyhow::Result<Record> {
+        let mut total = Record::default();
+        self.records.iter().try_for_each(|record| total.add(record))?;
+        Ok(total)
+    }
+}
+
+fn gone() -> anyhow::Error {
+    anyhow!("a thread of the generator has ended before its time")
+}
+
+/// Where one thread works.
+struct Desk<'s> {
+    order: &'s Order,
+    part: Part,
+    orders: Receiver<(Stage, Instant)>,
+    empty: Receiver<Record>,
+    out: Sender<Message>,
+}
+
+impl Desk<'_> {
+    fn work(self, cpu: Option<usize>, stop: BorrowedFd<'_>) {
+        // 0: this thread.
+        let pinned = cpu.map_or(Ok(()), |cpu| affinity::pin(0, cpu));
+        if let Err(why) = pinned {
+            self.out.send(Message::Ready(Err(why.into()))).ok();
+            return;
+        }
+        match self.order.engine {
+            EngineKind::Epoll => self.with::<EpollWire>(stop),
+            #[cfg(feature = "uring")]
+            EngineKind::Uring => self.with::<super::wire::uring::UringWire>(stop),
+            #[cfg(not(feature = "uring"))]
+            EngineKind::Uring => {
+                let why = anyhow!("this program was built without io_uring (feature `uring`)");
+                self.out.send(Message::Ready(Err(why))).ok();
+            }
+        }
+    }
+
+    fn with<W: Wire>(self, stop: BorrowedFd<'_>) {
+        let mut engine = match Engine::<W>::open(&self.order.plan, self.part, Some(stop)) {
+            Ok(engine) => engine,
+            Err(why) => return drop(self.out.send(Message::Ready(Err(why)))),
+        };
+        let ready = Ready { open_time: engine.open_time(), stopped: engine.was_stopped() };
+        if self.out.send(Message::Ready(Ok(ready))).is_err() {
+            return;
+        }
+        for (stage, start) in &self.orders {
+            let done = self.stage(&mut engine, &stage, start).context("the generator cannot wait");
+            if self.out.send(Message::Done(done)).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn stage<W: Wire>(&self, engine: &mut Engine<W>, stage: &Stage, start: Instant) -> anyhow::Result<Done> {
+        engine.forget_windows();
+        let start = engine.time_of(start);
+        engine.begin(self.pace(stage, start));
+        let mut end = start + stage.warmup.as_nanos() as u64;
+        engine.run(end)?;
+        // Before its time, if there is nobody left to ask, or somebody said stop.
+        end = end.min(engine.now());
+        let clock_start = end;
+        engine.start_clock(clock_start);
+        let mut number = 0;
+        let flush_at = |number: u64| clock_start + (number + 1) * INTERVAL.as_nanos() as u64;
+        for (step, &(offered, time)) in stage.steps.iter().enumerate() {
+            if step > 0 {
+                engine.next_window(end);
+            }
+            end += time.as_nanos() as u64;
+            while engine.now() < end && engine.can_go_on() {
+                engine.run(end.min(flush_at(number)))?;
+                if engine.now() >= flush_at(number) {
+                    self.hand_over(engine, number, engine.now() - clock_start, offered);
+                    number += 1;
+                }
+            }
+        }
+        engine.stop_clock(end.min(engine.now()));
+        let to = engine.now() - clock_start;
+        engine.drain()?;
+        engine.sweep()?;
+        self.hand_over(engine, u64::MAX, to, stage.steps.last().and_then(|(offered, _)| *offered));
+        Ok(Done {
+            fewest_and_most: engine.fewest_and_most(),
+            stalled: engine.stalled(),
+            stopped: engine.was_stopped(),
+            all_lost: !engine.was_stopped() && !engine.can_go_on(),
+            lost: engine.lost().to_vec(),
+            wrong_bytes: engine.wrong_bytes(),
+        })
+    }
+
+    fn pace(&self, stage: &Stage, start: u64) -> Pace {
+        let mut steps: Vec<_> =
+            stage.steps.iter().filter_map(|&(rate, time)| rate.map(|rate| (rate, time))).collect();
+        let Some(first) = steps.first_mut() else { return Pace::Closed };
+        first.1 += stage.warmup;
+        let Part { thread, threads } = self.part;
+        let Order { arrivals, plan, .. } = self.order;
+        Pace::Open(Schedule::new(start, &steps, *arrivals, (thread, threads), plan.seed))
+    }
+
+    fn hand_over<W: Wire>(&self, engine: &mut Engine<W>, number: u64, to: u64, offered: Option<f64>) {
+        let spare = self.empty.try_recv().unwrap_or_default();
+        let records = engine.take_records(spare);
+        let to = Duration::from_nanos(to);
+        let part = Share { number, to, offered, records, lost: engine.lost().len() };
+        // If nobody collects, nobody wants it.
+        self.out.send(Message::Interval(self.part.thread, part)).ok();
+    }
+}
+
+impl Counts {
+    /// Requests that were to begin in this stretch.
+    #[must_use]
+    pub fn due(&self) -> u64 {
+        self.sent + self.unsent
+    }
+}
+
+/// What `wait` does to the measurement, in a sentence.
+#[must_use]
+pub fn effect(wait: Wait) -> &'static str {
+    match wait {
+        Wait::Spin => "it spins: nothing is found late, and it takes a processor of its own",
+        Wait::Sleep => "it sleeps: latency includes its own wake-ups, and the server pays for waking it",
+    }
+}

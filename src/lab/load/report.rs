@@ -1,0 +1,589 @@
+//! What a load found, as data and for people.
+
+use super::crew::{Order, effect};
+use super::limits::Ports;
+use super::plan::{EngineKind, Sizes, Wait};
+use super::record::Record;
+use super::schedule::Arrivals;
+use super::shape::{Limit, Row, Shape};
+use super::{BUSY_LIMIT, LatencyUs, Lost, shape};
+use comfy_table::presets::NOTHING;
+use comfy_table::{CellAlignment, Table};
+use serde::Serialize;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, UNIX_EPOCH};
+
+/// A mean number under way and what the latencies make of it may differ by so much, and what the ends of the run
+/// explain.
+const LITTLE_TOLERANCE: f64 = 0.005;
+
+/// What a run of the generator found.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    schema: &'static str,
+    schema_version: u32,
+    /// `open`: requests had their times; `closed`: each waited for the answer to the one before.
+    mode: &'static str,
+    /// Interrupted before its time.
+    partial: bool,
+    /// Whether the rate that was offered was not reached; in several rows, at one of them.
+    missed_rate: bool,
+    plan: PlanReport,
+    target: SocketAddr,
+    connections: usize,
+    size_bytes: serde_json::Value,
+    seed: u64,
+    /// How the generator waits.
+    wait: Wait,
+    /// When the clock started, in seconds since 1970.
+    started_unix_s: f64,
+    open_s: f64,
+    /// Length of what was measured; of all stages together.
+    seconds: f64,
+    /// `null` in a closed loop, which offers no rate; over several rows their mean.
+    offered_per_s: Option<f64>,
+    achieved_per_s: f64,
+    /// Requests that were to begin: `sent` and `unsent` together.
+    due: u64,
+    sent: u64,
+    unsent: u64,
+    /// Requests that left more than `late_us` after their time; those of them for which a connection was free, so that
+    /// the generator itself was slow.
+    late: u64,
+    late_by_generator: u64,
+    late_us: u64,
+    /// Answers that came while the clock ran, to whatever request.
+    answered: u64,
+    /// Answers to measured requests that came after that.
+    answered_after: u64,
+    /// Measured requests that were sent and have no answer.
+    unanswered: u64,
+    latency_us: ByClock,
+    /// Requests answered on the connection with the fewest and the most, in the last stage.
+    least_per_connection: u64,
+    most_per_connection: u64,
+    /// Connections that waited for an answer for a whole slice of half a second, and the longest such time.
+    stalled_connections: usize,
+    longest_stall_s: f64,
+    littles_law: LittlesLaw,
+    wrong_bytes: u64,
+    lost_connections: usize,
+    lost: Vec<Lost>,
+    /// Connections that were opened while the clock ran, where they come and go.
+    opened: u64,
+    ports: Option<Ports>,
+    generator_cpu_s: f64,
+    /// CPU time over elapsed time: 1 for a thread that spins.
+    generator_cpu_share: f64,
+    /// Share of the time in which it had something to do.
+    generator_busy_share: f64,
+    generator_was_the_limit: bool,
+    /// Answers over CPU time.
+    requests_per_generator_cpu_s: f64,
+    /// One for each rate, where there are several.
+    rows: Vec<Row>,
+    knee: Option<Knee>,
+    company: Option<super::company::Fates>,
+    /// Base64 of the compressed V2 encoding, as in interval logs; nanoseconds.
+    histograms: Histograms,
+    environment: crate::lab::env::Environment,
+}
+
+/// What must be the same in results that are to be added.
+#[derive(Debug, Clone, Serialize)]
+struct PlanReport {
+    mode: &'static str,
+    sizes: Sizes,
+    depth: usize,
+    requests_per_conn: Option<u32>,
+    arrivals: Option<Arrivals>,
+    engine: EngineKind,
+    wait: Wait,
+    threads: usize,
+    connections: usize,
+    idle: usize,
+    offered_per_s: Vec<f64>,
+    warmup_s: f64,
+    time_s: f64,
+    digits: u8,
+}
+
+/// Latency by the clock that it is taken by, in microseconds.
+#[derive(Debug, Clone, Serialize)]
+struct ByClock {
+    /// From the intended send. `null` in a closed loop, which intends nothing.
+    response: Option<LatencyUs>,
+    /// From the moment the request was given to the kernel.
+    service: LatencyUs,
+    /// From the intended send to the actual one, where a connection was free: the generator's own error.
+    scheduling: Option<LatencyUs>,
+    /// From connect(2) to the connection, where connections come and go.
+    connect: Option<LatencyUs>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct Histograms {
+    response: Option<String>,
+    service: String,
+    connect: Option<String>,
+}
+
+/// Little's law: the mean number of requests under way is the rate of the answers times their mean latency. Requests
+/// that are never answered are in the one and not in the other.
+#[derive(Debug, Clone, Copy, Serialize)]
+struct LittlesLaw {
+    /// Mean over time.
+    under_way: f64,
+    /// What the answers make of it.
+    rate_times_latency: f64,
+    holds: bool,
+}
+
+/// The highest rate that holds a limit.
+#[derive(Debug, Clone, Serialize)]
+struct Knee {
+    limit: Limit,
+    /// `null` when none does.
+    rate_per_s: Option<f64>,
+}
+
+/// What a run was to be and what it gave: all that a report is made of.
+#[derive(Debug)]
+pub struct Found<'a> {
+    /// What load was put on whom.
+    pub order: &'a Order,
+    /// Over time.
+    pub shape: &'a Shape,
+    /// Warm-up, and time of each stage.
+    pub times: (Duration, Duration),
+    /// How long it took to open the connections.
+    pub open_time: Duration,
+    /// The ports that there were.
+    pub ports: Ports,
+    /// What it gave.
+    pub result: shape::Result,
+    /// What became of the hostile company.
+    pub company: Option<super::company::Fates>,
+}
+
+impl PlanReport {
+    fn of(order: &Order, shape: &Shape, (warmup, time): (Duration, Duration)) -> PlanReport {
+        let plan = &order.plan;
+        PlanReport {
+            mode: if shape.is_open() { "open" } else { "closed" },
+            sizes: plan.sizes.clone(),
+            depth: plan.depth,
+            requests_per_conn: plan.requests_per_conn,
+            arrivals: shape.is_open().then_some(order.arrivals),
+            engine: order.engine,
+            wait: plan.wait,
+            threads: order.threads,
+            connections: plan.active,
+            idle: plan.idle,
+            offered_per_s: match shape {
+                Shape::Closed | Shape::Knee(..) => Vec::new(),
+                Shape::Rate(rate) => vec![*rate],
+                Shape::Ramp(rates) | Shape::Sweep(rates) => rates.clone(),
+            },
+            warmup_s: warmup.as_secs_f64(),
+            time_s: time.as_secs_f64(),
+            digits: super::record::DIGITS,
+        }
+    }
+}
+
+impl Report {
+    /// The report of a run.
+    #[must_use]
+    pub fn of(found: Found<'_>) -> Report {
+        let Found { order, shape, times, open_time, ports, result, company } = found;
+        let shape::Result { rows, total, last, started, knee } = result;
+        let plan = &order.plan;
+        let counts = total.counts;
+        // The threads work side by side; the stages of a search for the knee are not all in the total.
+        let seconds = counts.elapsed_ns as f64 / 1e9 / order.threads as f64;
+        let share = |ns: u64| if counts.elapsed_ns == 0 { 0.0 } else { ns as f64 / counts.elapsed_ns as f64 };
+        let is_open = shape.is_open();
+        let offered = rows.iter().filter_map(|row| Some(row.offered_per_s? * row.seconds)).sum::<f64>();
+        let timed = rows.iter().map(|row| row.seconds).sum::<f64>();
+        let cpu_s = counts.cpu_ns as f64 / 1e9;
+        let busy = share(counts.busy_ns);
+        let comes_and_goes = plan.requests_per_conn.is_some();
+        let encoded = super::hlog::encoded;
+        Report {
+            schema: "io-models/load",
+            schema_version: 1,
+            mode: if is_open { "open" } else { "closed" },
+            partial: last.partial,
+            missed_rate: rows.iter().any(|row| row.missed) && !matches!(shape, Shape::Knee(..)),
+            plan: PlanReport::of(order, shape, times),
+            target: plan.target,
+            connections: plan.active,
+            size_bytes: match &plan.sizes {
+                Sizes::Fixed(size) => (*size).into(),
+                sizes => serde_json::to_value(sizes).unwrap_or_default(),
+            },
+            seed: plan.seed,
+            wait: plan.wait,
+            started_unix_s: started.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64()),
+            open_s: open_time.as_secs_f64(),
+            seconds,
+            offered_per_s: match (shape, knee) {
+                (Shape::Knee(..), knee) => knee,
+                (Shape::Closed, _) => None,
+                _ if timed > 0.0 => Some(offered / timed),
+                _ => shape.highest(),
+            },
+            achieved_per_s: if seconds > 0.0 { counts.answered as f64 / seconds } else { 0.0 },
+            due: counts.due(),
+            sent: counts.sent,
+            unsent: counts.unsent,
+            late: counts.late,
+            late_by_generator: counts.late_by_generator,
+            late_us: super::engine::LATE_NS / 1000,
+            answered: counts.answered,
+            answered_after: counts.answered_after,
+            unanswered: counts.sent.saturating_sub(total.service.len()),
+            latency_us: ByClock {
+                response: is_open.then(|| LatencyUs::of(&total.response)),
+                service: LatencyUs::of(&total.service),
+                scheduling: (!total.scheduling.is_empty()).then(|| LatencyUs::of(&total.scheduling)),
+                connect: comes_and_goes.then(|| LatencyUs::of(&total.connect)),
+            },
+            least_per_connection: last.fewest_and_most.0.min(last.fewest_and_most.1),
+            most_per_connection: last.fewest_and_most.1,
+            stalled_connections: last.stalled.0,
+            longest_stall_s: f64::from(last.stalled.1) * super::engine::SLICE.as_secs_f64(),
+            littles_law: LittlesLaw::of(&total, seconds),
+            wrong_bytes: last.wrong_bytes,
+            lost_connections: last.lost.len(),
+            lost: last.lost,
+            opened: counts.opened,
+            ports: comes_and_goes.then_some(ports),
+            generator_cpu_s: cpu_s,
+            generator_cpu_share: share(counts.cpu_ns),
+            generator_busy_share: busy,
+            generator_was_the_limit: busy >= BUSY_LIMIT
+                || (is_open && counts.late_by_generator * 100 > counts.due()),
+            requests_per_generator_cpu_s: if cpu_s > 0.0 { counts.answered as f64 / cpu_s } else { 0.0 },
+            rows: if rows.len() > 1 || matches!(shape, Shape::Knee(..)) { rows } else { Vec::new() },
+            knee: match shape {
+                Shape::Knee(limit, _) => Some(Knee { limit: *limit, rate_per_s: knee }),
+                _ => None,
+            },
+            company,
+            histograms: Histograms {
+                response: is_open.then(|| encoded(&total.response)),
+                service: encoded(&total.service),
+                connect: comes_and_goes.then(|| encoded(&total.connect)),
+            },
+            environment: crate::lab::env::Environment::here(),
+        }
+    }
+
+    /// Whether it was interrupted before its time.
+    #[must_use]
+    pub fn is_partial(&self) -> bool {
+        self.partial
+    }
+
+    /// One line on what was lost, and why; or on a limit that no rate holds. `None` when all is well.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        if let Some(first) = self.lost.first() {
+            let (lost, all) = (self.lost.len(), self.connections + self.plan.idle);
+            return Some(format!(
+                "{lost} of {all} connections lost, {} wrong bytes; the first: connection {}: {}",
+                self.wrong_bytes, first.connection, first.reason
+            ));
+        }
+        let knee = self.knee.as_ref().filter(|knee| knee.rate_per_s.is_none() && !self.partial)?;
+        let tried = self.rows.iter().filter_map(|row| row.offered_per_s).reduce(f64::min).unwrap_or(0.0);
+        Some(format!(
+            "no rate holds {}: {tried:.0} requests/s, the lowest that was tried, does not; allow more, or look at the \
+             service time of a closed loop first",
+            knee.limit
+        ))
+    }
+
+    /// What makes the numbers doubtful, a line each.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if self.missed_rate {
+            warnings.push(self.missed());
+        }
+        if self.generator_was_the_limit {
+            warnings.push(if self.generator_busy_share >= BUSY_LIMIT {
+                format!(
+                    "the generator was busy {:.0} % of the time: the rate may be its limit, not the server's",
+                    self.generator_busy_share * 100.0
+                )
+            } else {
+                format!(
+                    "the generator sent {} requests late although a connection was free: give it a processor of its \
+                     own, or more threads",
+                    self.late_by_generator
+                )
+            });
+        }
+        if self.stalled_connections > 0 {
+            warnings.push(format!(
+                "{} connections waited for an answer for half a second or longer, one for {:.1} s",
+                self.stalled_connections, self.longest_stall_s
+            ));
+        }
+        if !self.littles_law.holds {
+            let LittlesLaw { under_way, rate_times_latency, .. } = self.littles_law;
+            warnings.push(format!(
+                "Little's law does not hold: {under_way:.2} requests were under way, the answers account for \
+                 {rate_times_latency:.2}; some had no answer in time"
+            ));
+        }
+        warnings
+    }
+
+    fn missed(&self) -> String {
+        format!(
+            "MISSED ITS RATE: offered {:.0} requests/s, achieved {:.0}; {} of {} requests were never sent, {} not \
+             answered",
+            self.offered_per_s.unwrap_or_default(),
+            self.achieved_per_s,
+            self.unsent,
+            self.due,
+            self.unanswered
+        )
+    }
+}
+
+impl LittlesLaw {
+    fn of(total: &Record, seconds: f64) -> LittlesLaw {
+        let counts = total.counts;
+        let ns = seconds * 1e9;
+        if ns <= 0.0 {
+            return LittlesLaw { under_way: 0.0, rate_times_latency: 0.0, holds: true };
+        }
+        let (under_way, rate_times_latency) =
+            (counts.under_way_ns as f64 / ns, counts.answered_ns as f64 / ns);
+        // Requests that are under way as the clock stops are in the first and not in the second.
+        let ends = if counts.answered == 0 { 1.0 } else { 2.0 * under_way / counts.answered as f64 };
+        let holds = (under_way - rate_times_latency).abs() <= under_way * (LITTLE_TOLERANCE + ends);
+        LittlesLaw { under_way, rate_times_latency, holds }
+    }
+}
+
+/// For people.
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.partial {
+            writeln!(f, "PARTIAL: interrupted")?;
+        }
+        if self.missed_rate {
+            writeln!(f, "{}", self.missed())?;
+        }
+        self.head(f)?;
+        self.table(f)?;
+        writeln!(f, "  requests       {} sent, {} answered{}", self.sent, self.answered, self.after())?;
+        if self.mode == "open" {
+            writeln!(
+                f,
+                "  schedule       {} due, {} late by more than {} ms ({} of them by the generator), {} unsent",
+                self.due,
+                self.late,
+                self.late_us as f64 / 1e3,
+                self.late_by_generator,
+                self.unsent
+            )?;
+        }
+        match self.offered_per_s {
+            Some(offered) => {
+                writeln!(
+                    f,
+                    "  rate           {offered:.0} requests/s offered, {:.0} achieved",
+                    self.achieved_per_s
+                )?;
+            }
+            None => writeln!(f, "  rate           {:.0} requests/s", self.achieved_per_s)?,
+        }
+        writeln!(
+            f,
+            "  per connection {} to {} requests answered{}",
+            self.least_per_connection,
+            self.most_per_connection,
+            self.stalls()
+        )?;
+        self.latencies(f)?;
+        writeln!(
+            f,
+            "  generator      {:.3} s CPU ({:.0} % of the time; {}), busy {:.0} %, {:.0} requests a CPU-second",
+            self.generator_cpu_s,
+            self.generator_cpu_share * 100.0,
+            effect(self.wait),
+            self.generator_busy_share * 100.0,
+            self.requests_per_generator_cpu_s
+        )?;
+        self.checked(f)?;
+        self.company.iter().try_for_each(|company| write!(f, "{company}"))
+    }
+}
+
+impl Report {
+    fn head(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Report { connections, target, seconds, plan, .. } = self;
+        let idle = if plan.idle > 0 { format!(" and {} idle ones", plan.idle) } else { String::new() };
+        let depth =
+            if plan.depth > 1 { format!(", up to {} under way on each", plan.depth) } else { String::new() };
+        let churn = plan.requests_per_conn.map(|n| format!(", {n} requests on each, then another"));
+        writeln!(
+            f,
+            "{} loop: {connections} connections{idle} to {target}, {} a request{depth}{}, {seconds:.2} s",
+            self.mode,
+            plan.sizes,
+            churn.unwrap_or_default()
+        )
+    }
+
+    /// One line for each rate.
+    fn table(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.rows.is_empty() {
+            return Ok(());
+        }
+        let mut table = Table::new();
+        table.load_style(NOTHING).set_header([
+            "offered/s",
+            "achieved/s",
+            "late",
+            "unsent",
+            "p50 µs",
+            "p90 µs",
+            "p99 µs",
+            "p99.9 µs",
+            "max µs",
+            "",
+        ]);
+        for row in &self.rows {
+            let latency = row.response.unwrap_or(row.service);
+            let note = match (row.held, row.missed) {
+                (_, true) => "missed its rate",
+                (Some(false), false) => "over the limit",
+                (Some(true), false) => "holds",
+                (None, false) => "",
+            };
+            let mut cells = vec![
+                format!("{:.0}", row.offered_per_s.unwrap_or_default()),
+                format!("{:.0}", row.achieved_per_s),
+                row.late.to_string(),
+                row.unsent.to_string(),
+            ];
+            let LatencyUs { p50, p90, p99, p99_9, max, .. } = latency;
+            cells.extend([p50, p90, p99, p99_9, max].map(|us| format!("{us:.1}")));
+            cells.push(note.to_owned());
+            table.add_row(cells);
+        }
+        for column in table.column_iter_mut().take(9) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+        writeln!(f, "{table}")?;
+        if let Some(Knee { limit, rate_per_s }) = &self.knee {
+            match rate_per_s {
+                Some(rate) => {
+                    writeln!(f, "  knee           {rate:.0} requests/s is the most that holds {limit}")?
+                }
+                None => writeln!(f, "  knee           no rate holds {limit}")?,
+            }
+        }
+        Ok(())
+    }
+
+    fn after(&self) -> String {
+        let mut text = String::new();
+        if self.answered_after > 0 {
+            text += &format!(", {} more after the end", self.answered_after);
+        }
+        if self.unanswered > 0 {
+            text += &format!(", {} without answer", self.unanswered);
+        }
+        text
+    }
+
+    fn stalls(&self) -> String {
+        match self.stalled_connections {
+            0 => String::new(),
+            n => {
+                format!("; {n} without an answer for half a second or longer ({:.1} s)", self.longest_stall_s)
+            }
+        }
+    }
+
+    fn latencies(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.answered + self.answered_after == 0 {
+            return writeln!(f, "  latency        – (no answer came while the clock ran)");
+        }
+        let ByClock { response, service, scheduling, connect } = &self.latency_us;
+        match response {
+            None => {
+                writeln!(f, "  latency        {service}")?;
+                writeln!(
+                    f,
+                    "                 (closed loop: a stall of the server counts once; compare servers with it, no more)"
+                )?;
+            }
+            Some(response) => {
+                writeln!(f, "  response time  {response}")?;
+                writeln!(f, "  service time   {service}")?;
+                writeln!(
+                    f,
+                    "                 (response is from when a request was to be sent, service from when it was: the \
+                     difference is waiting that users feel)"
+                )?;
+            }
+        }
+        if let Some(scheduling) = scheduling {
+            writeln!(f, "  sent late by   {scheduling}")?;
+        }
+        if let Some(connect) = connect {
+            writeln!(f, "  connect        {connect}; {} connections", self.opened)?;
+        }
+        if let Some(words) = self.ports.as_ref().and_then(Ports::in_words) {
+            writeln!(f, "  ports          {words}")?;
+        }
+        let LittlesLaw { under_way, rate_times_latency, holds } = self.littles_law;
+        writeln!(
+            f,
+            "  Little's law   {under_way:.2} under way, rate × latency {rate_times_latency:.2}{}",
+            if holds { "" } else { ": DOES NOT HOLD, some had no answer in time" }
+        )
+    }
+
+    fn checked(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "  checked        every byte: {} wrong, {} connections lost",
+            self.wrong_bytes, self.lost_connections
+        )?;
+        for lost in self.lost.iter().take(5) {
+            writeln!(f, "    connection {}: {}", lost.connection, lost.reason)?;
+        }
+        if self.lost.len() > 5 {
+            writeln!(f, "    … and {} more", self.lost.len() - 5)?;
+        }
+        Ok(())
+    }
+}
+
+/// What must be the same in results that are to be added, for the head of an interval log.
+#[must_use]
+pub fn plan_json(order: &Order, shape: &Shape, times: (Duration, Duration)) -> serde_json::Value {
+    serde_json::to_value(PlanReport::of(order, shape, times)).unwrap_or_default()
+}
+
+/// Own addresses, for people: `127.0.0.2 to 127.0.0.9`.
+#[must_use]
+pub fn addresses(sources: &[IpAddr]) -> String {
+    match sources {
+        [] => "the address that the kernel chooses".to_owned(),
+        [one] => one.to_string(),
+        [first, .., last] => format!("{first} to {last}"),
+    }
+}

@@ -1,0 +1,177 @@
+//! When requests are to be sent: decided before anything is known of the server.
+
+use fastrand::Rng;
+use std::time::Duration;
+
+/// How requests follow each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Arrivals {
+    /// At equal distances.
+    Constant,
+    /// Each on its own, as of a large crowd: the distances are distributed exponentially.
+    Poisson,
+}
+
+/// The times at which one thread is to send, in nanoseconds, without end.
+#[derive(Debug, Clone)]
+pub struct Schedule {
+    /// The stretches that are to come, the next one last: when it ends, and the mean distance in it.
+    stretches: Vec<(f64, f64)>,
+    /// When the present stretch ends.
+    until: f64,
+    /// The mean distance in it.
+    gap: f64,
+    next: f64,
+    arrivals: Arrivals,
+    random: Rng,
+}
+
+impl Schedule {
+    /// Thread `thread` of `threads` together offer these rates a second, each for that long, from `start` on; the
+    /// last one without end.
+    ///
+    /// # Panics
+    ///
+    /// Without any rate.
+    #[must_use]
+    pub fn new(
+        start: u64,
+        steps: &[(f64, Duration)],
+        arrivals: Arrivals,
+        (thread, threads): (usize, usize),
+        seed: u64,
+    ) -> Schedule {
+        let mut until = start as f64;
+        let mut stretches: Vec<_> = steps
+            .iter()
+            .map(|&(rate, time)| {
+                until += time.as_nanos() as f64;
+                (until, threads as f64 * 1e9 / rate)
+            })
+            .collect();
+        stretches.last_mut().expect("a rate").0 = f64::INFINITY;
+        stretches.reverse();
+        let (until, gap) = stretches.pop().expect("a rate");
+        let random = Rng::with_seed(seed ^ (thread as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let mut schedule = Schedule { stretches, until, gap, next: start as f64, arrivals, random };
+        match arrivals {
+            // The threads take turns.
+            Arrivals::Constant => schedule.next += gap * thread as f64 / threads as f64,
+            Arrivals::Poisson => schedule.advance(),
+        }
+        schedule
+    }
+
+    /// When the next request is to be sent. Rounded up: never early.
+    #[inline]
+    #[must_use]
+    pub fn next(&self) -> u64 {
+        self.next.ceil() as u64
+    }
+
+    /// Go on to the request after it.
+    #[inline]
+    pub fn advance(&mut self) {
+        self.next += match self.arrivals {
+            Arrivals::Constant => self.gap,
+            Arrivals::Poisson => self.gap * exponential(&mut self.random),
+        };
+        while self.next >= self.until {
+            let Some((until, gap)) = self.stretches.pop() else { return };
+            // What of the distance lies beyond the end passes at the new rate.
+            self.next = self.until + (self.next - self.until) * gap / self.gap;
+            (self.until, self.gap) = (until, gap);
+        }
+    }
+}
+
+/// An exponentially distributed number with mean 1, by comparisons alone (J. von Neumann, "Various techniques
+/// used in connection with random digits", 1951): a logarithm would bring the mathematical library into every
+/// server that this program is measured as.
+fn exponential(random: &mut Rng) -> f64 {
+    let mut whole = 0.0;
+    loop {
+        let first = random.f64();
+        let (mut last, mut length) = (first, 1);
+        loop {
+            let another = random.f64();
+            if another >= last {
+                break;
+            }
+            last = another;
+            length += 1;
+        }
+        // Falling runs from `first` have an odd length with the probability exp(-first).
+        if length % 2 == 1 {
+            return whole + first;
+        }
+        whole += 1.0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(1000);
+
+    fn times(mut schedule: Schedule, count: usize) -> Vec<u64> {
+        (0..count)
+            .map(|_| {
+                let next = schedule.next();
+                schedule.advance();
+                next
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_constant_rate_is_spread_evenly_over_the_threads() {
+        let of = |thread| times(Schedule::new(1000, &[(1e6, LONG)], Arrivals::Constant, (thread, 2), 1), 3);
+        assert_eq!(of(0), [1000, 3000, 5000]);
+        assert_eq!(of(1), [2000, 4000, 6000]);
+    }
+
+    #[test]
+    fn a_day_later_the_constant_rate_has_not_drifted() {
+        let mut schedule = Schedule::new(0, &[(30_000.0, LONG)], Arrivals::Constant, (0, 1), 1);
+        (0..30_000_000).for_each(|_| schedule.advance());
+        assert!(schedule.next().abs_diff(1_000_000_000_000) <= 100, "{}", schedule.next());
+    }
+
+    #[test]
+    fn the_rate_changes_on_time_and_nothing_is_left_out() {
+        let steps = [(1000.0, Duration::from_secs(1)), (4000.0, Duration::from_secs(2)), (10.0, LONG)];
+        for (arrivals, within) in [(Arrivals::Constant, 1), (Arrivals::Poisson, 400)] {
+            let all = times(Schedule::new(0, &steps, arrivals, (0, 1), 1), 9100);
+            let before = |end: u64| all.iter().filter(|&&t| t < end).count();
+            assert!(before(1_000_000_000).abs_diff(1000) <= within);
+            assert!(before(3_000_000_000).abs_diff(9000) <= within);
+            assert!(all.is_sorted());
+        }
+    }
+
+    #[test]
+    fn poisson_distances_have_the_mean_and_the_spread_of_an_exponential_distribution() {
+        let mut random = Rng::with_seed(7);
+        let count = 200_000;
+        let all: Vec<_> = (0..count).map(|_| exponential(&mut random)).collect();
+        let mean = all.iter().sum::<f64>() / f64::from(count);
+        let variance = all.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / f64::from(count);
+        assert!((mean - 1.0).abs() < 0.01, "{mean}");
+        assert!((variance - 1.0).abs() < 0.03, "{variance}");
+        // exp(-2) of them are longer than twice the mean.
+        let long = all.iter().filter(|&&x| x > 2.0).count() as f64 / f64::from(count);
+        assert!((long - 0.1353).abs() < 0.005, "{long}");
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_times_and_another_thread_others() {
+        let of =
+            |thread, seed| times(Schedule::new(0, &[(1e6, LONG)], Arrivals::Poisson, (thread, 2), seed), 10);
+        assert_eq!(of(0, 1), of(0, 1));
+        assert_ne!(of(0, 1), of(1, 1));
+        assert_ne!(of(0, 1), of(0, 2));
+    }
+}
