@@ -2,6 +2,7 @@
 
 mod args;
 mod files;
+mod self_test;
 
 use crate::failure::Failure;
 use crate::output::{Output, ended, warn};
@@ -21,6 +22,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
+    if args.self_test {
+        return self_test::run(&args, quiet);
+    }
     let target = args.target()?;
     if let Some(idle) = args.follow_orders {
         let plan = args.plan(target, args.connections, idle);

@@ -114,7 +114,7 @@ pub(crate) struct Args {
 
     /// Seed of the bytes and of random times and sizes: the same seed sends the same
     #[arg(long, value_name = "N", default_value_t = 1, help_heading = "The generator")]
-    seed: u64,
+    pub(crate) seed: u64,
 
     /// Report as one JSON document
     #[arg(long, help_heading = "Output")]
@@ -218,10 +218,14 @@ impl Args {
             depth: self.depth,
             requests_per_conn: self.requests_per_conn,
             sources: self.sources.clone().map_or_else(Vec::new, |Addresses(sources)| sources),
-            wait: match self.wait {
-                WaitArg::Spin => Wait::Spin,
-                WaitArg::Sleep => Wait::Sleep,
-            },
+            wait: self.wait(),
+        }
+    }
+
+    pub(crate) fn wait(&self) -> Wait {
+        match self.wait {
+            WaitArg::Spin => Wait::Spin,
+            WaitArg::Sleep => Wait::Sleep,
         }
     }
 

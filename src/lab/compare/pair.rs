@@ -7,8 +7,10 @@ use crate::model::Model;
 use crate::stop::Stop;
 use crate::sys::affinity;
 use crate::sys::calls::Counts;
+use crate::sys::fork;
 use crate::sys::limits::Nofile;
 use crate::sys::poll::{PollFlags, PollSet};
+use crate::sys::signal::Signal;
 use anyhow::{Context, anyhow, bail};
 use serde::de::DeserializeOwned;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -123,7 +125,7 @@ impl Pair {
         server.args(["serve", model.name, "--with-parent", &std::process::id().to_string()]);
         server.arg("--count-into-stdin").stdin(counter.for_server()?).stdout(Stdio::piped());
         let mut server = Process::start(server, pinning.map(|pinning| pinning.server_cpu))?;
-        let mut said = BufReader::new(server.0.stdout.take().context("the server has no output")?);
+        let mut said = BufReader::new(server.stdout().context("the server has no output")?);
         let line = read_line(&mut said, START_OR_END, Some(stop), "the server to listen")?;
         let addr = line.strip_prefix("listening on ").context(format!("the server said {line:?}"))?;
         let addr: SocketAddr = addr.trim().parse()?;
@@ -222,17 +224,17 @@ impl Pair {
     pub fn end(mut self) -> anyhow::Result<()> {
         drop(self.orders);
         self.generator.wait("the generator")?;
-        self.server.terminate()?;
+        self.server.signal(Signal::SIGTERM)?;
         self.server.wait("the server")
     }
 }
 
 /// A child that does not outlive this value.
 #[derive(Debug)]
-struct Process(Child);
+pub(in crate::lab) struct Process(Child);
 
 impl Process {
-    fn start(mut command: Command, cpu: Option<usize>) -> anyhow::Result<Process> {
+    pub(in crate::lab) fn start(mut command: Command, cpu: Option<usize>) -> anyhow::Result<Process> {
         // In a process group of its own, or Ctrl-C would reach it before us; and by its name, because
         // the program is started through a link in /proc.
         let child = command.process_group(0).arg0("io-models").spawn().with_context(|| {
@@ -260,9 +262,14 @@ impl Process {
         }
     }
 
-    fn terminate(&self) -> anyhow::Result<()> {
-        use crate::sys::{fork, signal::Signal};
-        Ok(fork::kill(fork::Pid::from_raw(self.0.id().cast_signed()), Signal::SIGTERM)?)
+    /// Its standard output, once.
+    pub(in crate::lab) fn stdout(&mut self) -> Option<ChildStdout> {
+        self.0.stdout.take()
+    }
+
+    pub(in crate::lab) fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        // It has not been waited for, so the number is still its own.
+        Ok(fork::kill(fork::Pid::from_raw(self.0.id().cast_signed()), signal)?)
     }
 
     fn wait(&mut self, who: &str) -> anyhow::Result<()> {

@@ -1,6 +1,5 @@
 //! What a load needs of this machine, computed before the first connection: descriptors, ports, memory.
 
-use super::engine::SLICE;
 use super::plan::Plan;
 use crate::sys::limits::Nofile;
 use anyhow::bail;
@@ -162,12 +161,6 @@ fn time_wait(target: IpAddr) -> f64 {
 #[must_use]
 pub fn most_requests(threads: usize) -> f64 {
     threads as f64 * 1e6
-}
-
-/// The fewest a second that make sense over `time`: one.
-#[must_use]
-pub fn fewest_requests(time: Duration) -> f64 {
-    1.0 / time.max(SLICE).as_secs_f64()
 }
 
 #[cfg(test)]

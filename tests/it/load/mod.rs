@@ -6,6 +6,7 @@
 pub(crate) mod program;
 pub(crate) mod servers;
 
+mod honesty;
 mod input;
 mod right;
 mod stopped;

@@ -1,6 +1,6 @@
 //! The program under test as a child process that cannot outlive its test.
 
-use crate::support::{DEADLINE, wait_until};
+use crate::support::{DEADLINE, wait_within};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fmt;
@@ -81,9 +81,14 @@ impl Program {
     }
 
     /// Wait until it has ended.
-    pub(crate) fn end(mut self) -> Ended {
+    pub(crate) fn end(self) -> Ended {
+        self.end_within(1)
+    }
+
+    /// Wait until it has ended, for so many times [`DEADLINE`]: for what takes its time when all is well.
+    pub(crate) fn end_within(mut self, deadlines: u32) -> Ended {
         let stdout = self.stdout.take().map(|stdout| thread::spawn(|| all_of(stdout)));
-        wait_until(&format!("{} ends", self.what), || {
+        wait_within(deadlines * DEADLINE, &format!("{} ends", self.what), || {
             self.child.try_wait().expect("a child can be waited for").is_some()
         });
         let status = self.child.wait().expect("it has ended");

@@ -12,4 +12,4 @@ pub(crate) use models::{all_models_at_once, each_model, forks, models_at_once, o
 pub(crate) use process::{children, cpu_time, descriptors, is_idle, peak_memory, process, state};
 pub(crate) use server::{Report, Server};
 pub(crate) use user::{copy_for_everybody, is_root};
-pub(crate) use wait::{DEADLINE, wait_until};
+pub(crate) use wait::{DEADLINE, wait_until, wait_within};

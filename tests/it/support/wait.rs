@@ -8,10 +8,16 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Wait until `cond` holds. `what` completes the sentence "not within 30 s: ...".
 #[track_caller]
-pub(crate) fn wait_until(what: &str, mut cond: impl FnMut() -> bool) {
-    let until = Instant::now() + DEADLINE;
+pub(crate) fn wait_until(what: &str, cond: impl FnMut() -> bool) {
+    wait_within(DEADLINE, what, cond);
+}
+
+/// The same, with another deadline, for what takes its time when all is well.
+#[track_caller]
+pub(crate) fn wait_within(deadline: Duration, what: &str, mut cond: impl FnMut() -> bool) {
+    let until = Instant::now() + deadline;
     while !cond() {
-        assert!(Instant::now() < until, "not within {DEADLINE:?}: {what}");
+        assert!(Instant::now() < until, "not within {deadline:?}: {what}");
         // Only between two looks. What is waited for is the state.
         std::thread::sleep(Duration::from_millis(1));
     }

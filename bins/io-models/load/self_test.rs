@@ -1,0 +1,47 @@
+//! `io-models load --self-test`: the generator on servers that try to fool it.
+
+use super::Args;
+use crate::failure::Failure;
+use crate::output::{Output, ended};
+use crate::progress::Progress;
+use io_models::lab::load::self_test::{Finding, Setup, all};
+use io_models::{lab, stop};
+use serde_json::json;
+use std::process::ExitCode;
+
+pub(super) fn run(args: &Args, quiet: bool) -> Result<ExitCode, Failure> {
+    let output = Output::open(args.output.clone())?;
+    let (stopper, stop) = stop::pair().map_err(Failure::run)?;
+    stopper.stop_on_signals().map_err(Failure::run)?;
+    let line = Progress::new(quiet);
+    line.show("a server that is stopped for a second, in ten");
+    let setup = Setup { engine: args.engine(), wait: args.wait(), seed: args.seed };
+    let findings = all(setup, &stop, |finding| line.show(finding.name));
+    drop(line);
+    let findings = findings.map_err(Failure::run)?;
+    let partial = stop.is_set().map_err(Failure::run)?;
+    if args.json {
+        let document = json!({
+            "schema": "io-models/load-self-test",
+            "schema_version": 1,
+            "partial": partial,
+            "seen": findings.iter().all(|finding| finding.seen),
+            "findings": findings,
+        });
+        output.write(&format!("{}\n", lab::json(&document)))?;
+    } else {
+        let lines: Vec<_> = findings.iter().map(in_words).collect();
+        let head = if partial { "PARTIAL: interrupted\n" } else { "" };
+        output.write(&format!("{head}{}", lines.concat()))?;
+    }
+    let failed: Vec<_> =
+        findings.iter().filter(|finding| !finding.seen).map(|finding| finding.name).collect();
+    let trouble = (!failed.is_empty())
+        .then(|| format!("{} of {} were not seen: {}", failed.len(), findings.len(), failed.join(", ")));
+    ended(trouble, partial)
+}
+
+fn in_words(Finding { name, claim, seen, figures }: &Finding) -> String {
+    let verdict = if *seen { "seen" } else { "NOT SEEN" };
+    format!("{verdict:<9} {name}: {claim}\n          {figures}\n")
+}

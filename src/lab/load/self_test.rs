@@ -1,0 +1,351 @@
+//! Proof that the generator cannot be fooled: it is put on servers that try.
+//!
+//! Each experiment states what must be seen, and shows the figures. What is compared with a limit is a count, or a time
+//! that cannot be shorter; no time has to be short, so that a busy machine fails nothing.
+
+use super::company::Company;
+use super::crew::Order;
+use super::liars::{Liar, Lie};
+use super::limits;
+use super::plan::{EngineKind, Plan, Sizes, Wait};
+use super::report::Found;
+use super::schedule::Arrivals;
+use super::shape::Shape;
+use super::{LatencyUs, run};
+use crate::lab::compare::pair::Process;
+use crate::stop::Stop;
+use crate::sys::signal::Signal;
+use anyhow::Context;
+use serde::Serialize;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const SIZE: u32 = 64;
+
+/// How long the stopped server stands still.
+const STOP: Duration = Duration::from_secs(1);
+
+/// Answers that took longer waited for a server that stood still, and for nothing else.
+const STALLED_NS: u64 = 50_000_000;
+
+/// How the machine under test is loaded, and by which generator.
+#[derive(Debug, Clone, Copy)]
+pub struct Setup {
+    /// How the generator talks to the kernel.
+    pub engine: EngineKind,
+    /// How it waits.
+    pub wait: Wait,
+    /// Of bytes and times.
+    pub seed: u64,
+}
+
+/// What an experiment showed.
+#[derive(Debug, Clone, Serialize)]
+pub struct Finding {
+    /// Its name.
+    pub name: &'static str,
+    /// What must be seen.
+    pub claim: &'static str,
+    /// Whether it was.
+    pub seen: bool,
+    /// The figures.
+    pub figures: String,
+}
+
+/// What an experiment is asked: how the load is to be, and on whom.
+struct Load {
+    target: SocketAddr,
+    rate: Option<f64>,
+    connections: usize,
+    depth: usize,
+    time: Duration,
+    patience: Duration,
+}
+
+type Experiment = fn(Setup, &Stop) -> anyhow::Result<(bool, String)>;
+
+/// Name, claim, experiment.
+const EXPERIMENTS: &[(&str, &str, Experiment)] = &[
+    (
+        "stopped server",
+        "a second's stop makes about a second's worth of requests wait between 0 and 1 s in an open loop; a closed loop \
+         hides it",
+        stopped,
+    ),
+    ("exactly 10 ms", "a server that answers after 10 ms reads 10 ms at p1 and p50, and never less", ten_ms),
+    (
+        "limited server",
+        "a server of 500 requests/s that is offered 1000 reads as overload, not as 500 with fine latency",
+        limited,
+    ),
+    ("corrupts", "a changed bit is found and called corrupted", |s, stop| {
+        liar(s, stop, Lie::Corrupts, "corrupted")
+    }),
+    ("repeats", "an answer given twice is found and called repeated", |s, stop| {
+        liar(s, stop, Lie::Repeats, "repeated")
+    }),
+    ("drops", "16 bytes left out are found and called dropped", |s, stop| {
+        liar(s, stop, Lie::Drops, "dropped")
+    }),
+    ("closes", "a connection that the server ends is found and called closed", |s, stop| {
+        liar(s, stop, Lie::Closes, "closed")
+    }),
+    ("delays", "one answer held back for 1.2 s on one of 8 connections is reported as a stall", delays),
+    (
+        "forgets",
+        "a connection that is not answered any more is reported as a stall, as silent, and by Little's law",
+        forgets,
+    ),
+];
+
+/// Do all experiments, and tell each as it ends. A readable `stop` ends it early.
+///
+/// # Errors
+///
+/// When a server cannot be started, or a connection not be opened.
+pub fn all(setup: Setup, stop: &Stop, mut tell: impl FnMut(&Finding)) -> anyhow::Result<Vec<Finding>> {
+    let mut findings = Vec::new();
+    for &(name, claim, experiment) in EXPERIMENTS {
+        let (seen, figures) = experiment(setup, stop).context(name)?;
+        if stop.is_set()? {
+            break;
+        }
+        let finding = Finding { name, claim, seen, figures };
+        tell(&finding);
+        findings.push(finding);
+    }
+    Ok(findings)
+}
+
+/// Put a load on a server, and do something with what was found.
+fn measure<T>(
+    setup: Setup,
+    stop: &Stop,
+    load: &Load,
+    look: impl FnOnce(&Found<'_>) -> T,
+) -> anyhow::Result<T> {
+    let &Load { target, rate, connections, depth, time, patience } = load;
+    let mut plan = Plan {
+        target,
+        active: connections,
+        idle: 0,
+        sizes: Sizes::Fixed(SIZE),
+        seed: setup.seed,
+        patience,
+        depth,
+        requests_per_conn: None,
+        sources: Vec::new(),
+        wait: setup.wait,
+    };
+    let ports = limits::check_ports(&mut plan, rate, time)?;
+    let order = Order { plan, engine: setup.engine, threads: 1, pin: false, arrivals: Arrivals::Constant };
+    let shape = rate.map_or(Shape::Closed, Shape::Rate);
+    let times = (Duration::from_millis(100), time);
+    let found = run(&order, &shape, times, (ports, Company::default()), stop.as_fd(), |_| {})?;
+    Ok(look(&found))
+}
+
+/// A right server in a process of its own, which is stopped for a second 2 s after the load began.
+fn with_stopped_server<T>(
+    measure: impl FnOnce(SocketAddr) -> anyhow::Result<T>,
+) -> anyhow::Result<(T, Duration)> {
+    let mut command = Command::new("/proc/self/exe");
+    command.args(["serve", "epoll-level", "--with-parent", &std::process::id().to_string()]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut server = Process::start(command, None)?;
+    let mut line = String::new();
+    BufReader::new(server.stdout().context("the server has no output")?).read_line(&mut line)?;
+    let addr = line.trim().strip_prefix("listening on ").context("the server did not start")?.parse()?;
+    thread::scope(|scope| {
+        let stopping = scope.spawn(|| -> anyhow::Result<Duration> {
+            thread::sleep(Duration::from_secs(2));
+            server.signal(Signal::SIGSTOP)?;
+            let stopped = Instant::now();
+            thread::sleep(STOP);
+            server.signal(Signal::SIGCONT)?;
+            Ok(stopped.elapsed())
+        });
+        let measured = measure(addr);
+        let stopped = stopping.join().expect("it does not panic")?;
+        Ok((measured?, stopped))
+    })
+}
+
+fn stopped(setup: Setup, stop: &Stop) -> anyhow::Result<(bool, String)> {
+    const RATE: f64 = 1000.0;
+    let load = |target, rate, seconds| Load {
+        target,
+        rate,
+        connections: 64,
+        depth: 1,
+        time: Duration::from_secs(seconds),
+        patience: Duration::from_secs(10),
+    };
+    let stalled = |histogram: &hdrhistogram::Histogram<u64>| histogram.count_between(STALLED_NS, u64::MAX);
+    let (open, stood_still) = with_stopped_server(|addr| {
+        measure(setup, stop, &load(addr, Some(RATE), 10), |found| {
+            let response = &found.result.total.response;
+            (stalled(response), response.len(), response.max(), stalled(&found.result.total.service))
+        })
+    })?;
+    let (closed, _) = with_stopped_server(|addr| {
+        measure(setup, stop, &load(addr, None, 4), |found| {
+            let service = &found.result.total.service;
+            (stalled(service), service.len(), LatencyUs::of(service).p99)
+        })
+    })?;
+    let (waited, of, max, in_service) = open;
+    // Those that were to be sent in the last moments before it went on waited less than what counts as a stall.
+    let expected = RATE * (stood_still.as_secs_f64() - STALLED_NS as f64 / 1e9);
+    let seen = waited as f64 >= expected * 0.9
+        && max as f64 >= 0.95 * stood_still.as_nanos() as f64
+        // In shares, because a closed loop asks more the faster the server is.
+        && 5 * closed.0 * of <= waited * closed.1;
+    let figures = format!(
+        "stopped for {:.3} s: {waited} of {of} requests waited for more than {} ms (expected: some {expected:.0}), the \
+         longest {:.3} s; by service time {in_service}. The closed loop beside it: {} of {}, p99 {:.0} µs",
+        stood_still.as_secs_f64(),
+        STALLED_NS / 1_000_000,
+        max as f64 / 1e9,
+        closed.0,
+        closed.1,
+        closed.2
+    );
+    Ok((seen, figures))
+}
+
+/// A load on a liar.
+fn on_liar<T>(
+    (setup, stop): (Setup, &Stop),
+    lie: Lie,
+    load: impl FnOnce(SocketAddr) -> Load,
+    look: impl FnOnce(&Found<'_>) -> T,
+) -> anyhow::Result<T> {
+    let liar = Liar::start(lie, SIZE as usize)?;
+    measure(setup, stop, &load(liar.addr()), look)
+}
+
+fn ten_ms(setup: Setup, stop: &Stop) -> anyhow::Result<(bool, String)> {
+    let time = Duration::from_secs(2);
+    let load = |rate| {
+        move |target| Load { target, rate, connections: 8, depth: 1, time, patience: Duration::from_secs(10) }
+    };
+    let lie = Lie::After(Duration::from_millis(10));
+    let open = on_liar((setup, stop), lie, load(Some(400.0)), |found| {
+        (LatencyUs::of(&found.result.total.response), found.result.total.response.min())
+    })?;
+    let closed = on_liar((setup, stop), lie, load(None), |found| {
+        (LatencyUs::of(&found.result.total.service), found.result.total.service.min())
+    })?;
+    // A bucket of the histogram is 0.1 % wide.
+    let seen =
+        open.1 >= 9_990_000 && closed.1 >= 9_990_000 && open.0.p1 >= 10_000.0 && closed.0.p1 >= 10_000.0;
+    let figures = format!(
+        "open loop p1 {:.0} µs, p50 {:.0} µs; closed loop p1 {:.0} µs, p50 {:.0} µs",
+        open.0.p1, open.0.p50, closed.0.p1, closed.0.p50
+    );
+    Ok((seen, figures))
+}
+
+fn limited(setup: Setup, stop: &Stop) -> anyhow::Result<(bool, String)> {
+    let load = |target| Load {
+        target,
+        rate: Some(1000.0),
+        connections: 16,
+        depth: 1,
+        time: Duration::from_secs(3),
+        patience: Duration::from_secs(10),
+    };
+    on_liar((setup, stop), Lie::AtMost(500.0), load, |found| {
+        let row = &found.result.rows[0];
+        let (response, service) = (row.response.unwrap_or_default(), row.service);
+        // Half of 3 s worth of requests are not sent; the others wait for up to half of the time.
+        let seen = row.missed && row.achieved_per_s < 600.0 && row.unsent > 1000 && response.p50 > 500_000.0;
+        let figures = format!(
+            "achieved {:.0} of 1000 requests/s, {} unsent; response time p50 {:.0} ms, service time p50 {:.0} ms",
+            row.achieved_per_s,
+            row.unsent,
+            response.p50 / 1e3,
+            service.p50 / 1e3
+        );
+        (seen, figures)
+    })
+}
+
+/// The lie must be found, on connection 0, and have this name.
+fn liar(setup: Setup, stop: &Stop, lie: Lie, kind: &str) -> anyhow::Result<(bool, String)> {
+    let load = |target| Load {
+        target,
+        rate: None,
+        connections: 4,
+        // A connection with unread requests is reset when it is closed; only without them does it end.
+        depth: if lie == Lie::Closes { 1 } else { 4 },
+        time: Duration::from_millis(500),
+        patience: Duration::from_secs(5),
+    };
+    on_liar((setup, stop), lie, load, |found| {
+        let lost = &found.result.last.lost;
+        let seen = lost.len() == 1 && lost[0].connection == 0 && lost[0].kind == kind;
+        let figures: Vec<_> = lost
+            .iter()
+            .map(|lost| format!("connection {} {}: {}", lost.connection, lost.kind, lost.reason))
+            .collect();
+        (seen, if figures.is_empty() { "no connection was lost".to_owned() } else { figures.join("; ") })
+    })
+}
+
+fn delays(setup: Setup, stop: &Stop) -> anyhow::Result<(bool, String)> {
+    let delay = Duration::from_millis(1200);
+    let load = |target| Load {
+        target,
+        rate: None,
+        connections: 8,
+        depth: 1,
+        time: Duration::from_secs(3),
+        patience: Duration::from_secs(10),
+    };
+    on_liar((setup, stop), Lie::Delays(delay), load, |found| {
+        let (stalled, slices) = found.result.last.stalled;
+        let service = &found.result.total.service;
+        let lost = found.result.last.lost.len();
+        let seen = lost == 0 && (stalled >= 1 || service.max() as u128 >= delay.as_nanos());
+        let figures = format!(
+            "{stalled} of 8 connections without an answer for half a second or longer ({slices} slices), max {:.0} ms, p99 \
+             {:.1} ms, {lost} lost",
+            service.max() as f64 / 1e6,
+            LatencyUs::of(service).p99 / 1e3
+        );
+        (seen, figures)
+    })
+}
+
+fn forgets(setup: Setup, stop: &Stop) -> anyhow::Result<(bool, String)> {
+    let load = |target| Load {
+        target,
+        rate: None,
+        connections: 8,
+        depth: 1,
+        time: Duration::from_secs(3),
+        patience: Duration::from_secs(1),
+    };
+    on_liar((setup, stop), Lie::Forgets, load, |found| {
+        let last = &found.result.last;
+        let (stalled, slices) = last.stalled;
+        let counts = found.result.total.counts;
+        let ratio = counts.answered_ns as f64 / counts.under_way_ns.max(1) as f64;
+        let named = last.lost.iter().any(|lost| lost.connection == 0 && lost.kind == "silent");
+        // Of 8 connections 7 are answered.
+        let seen = named && stalled >= 1 && ratio < 0.95;
+        let figures = format!(
+            "{stalled} of 8 connections without an answer for {slices} half seconds, silent: {named}; p99 is {:.2} ms \
+             all the same; the answers account for {:.0} % of the requests under way",
+            LatencyUs::of(&found.result.total.service).p99 / 1e3,
+            ratio * 100.0
+        );
+        (seen, figures)
+    })
+}
