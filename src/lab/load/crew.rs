@@ -209,10 +209,8 @@ impl Crew {
                     add(&mut intervals, &mut outcome.records, &self.workers[thread], part)?;
                     let all = self.workers.len();
                     while intervals.first().is_some_and(|(threads, _, _)| *threads == all) {
-                        let (_, _, mut interval) = intervals.remove(0);
-                        interval.from = from;
-                        from = interval.to;
-                        watch(&interval);
+                        let (_, _, interval) = intervals.remove(0);
+                        from = show(&mut watch, interval, from);
                     }
                 }
                 Message::Done(done) => {
@@ -223,14 +221,22 @@ impl Crew {
         }
         // One thread may have reported once more than another before the end.
         intervals.sort_by_key(|(_, number, _)| *number);
-        for (_, _, mut interval) in intervals {
-            interval.from = from;
-            from = interval.to;
-            watch(&interval);
+        for (_, _, interval) in intervals {
+            from = show(&mut watch, interval, from);
         }
         outcome.lost.sort_by_key(|lost| lost.connection);
         Ok(outcome)
     }
+}
+
+/// Hand over an interval that began at `from`; when it ended. The last one may have nothing in it, when the second
+/// before it ended with the load.
+fn show(watch: &mut impl FnMut(&Interval), mut interval: Interval, from: Duration) -> Duration {
+    interval.from = from;
+    if !interval.record.service.is_empty() || interval.to.saturating_sub(from) > INTERVAL / 100 {
+        watch(&interval);
+    }
+    interval.to
 }
 
 /// Add a thread's part to its interval, and to the steps.

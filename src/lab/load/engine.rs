@@ -99,6 +99,8 @@ pub struct Engine<W> {
     /// Stretches before it, whose last answers have not come.
     older: Vec<(Range<u64>, Record)>,
     clock: Option<Clock>,
+    /// When it was started and stopped last.
+    clocked: Range<u64>,
     /// When this slice of half a second began.
     slice_began: u64,
     /// Since [`begin`](Engine::begin), in warm-up and drain as well.
@@ -189,6 +191,7 @@ impl<W: Wire> Engine<W> {
             record: Record::default(),
             older: Vec::new(),
             clock: None,
+            clocked: 0..0,
             slice_began: 0,
             answered_in_all: 0,
         };
@@ -281,6 +284,7 @@ impl<W: Wire> Engine<W> {
     /// Measure no more requests than those before `at`. Their answers are still awaited by [`drain`](Engine::drain).
     pub fn stop_clock(&mut self, at: u64) {
         self.settle();
+        self.clocked = self.clock.map_or(0..0, |clock| clock.began..clock.settled);
         // In a closed loop a request is measured if it was sent while the clock ran, which was a little longer.
         self.window.end = if self.has_times { at } else { self.now() };
         self.clock = None;
@@ -479,7 +483,8 @@ impl<W: Wire> Engine<W> {
             let slept = if timeout.is_zero() { 0 } else { self.now().saturating_sub(last) };
             self.handle_events();
             let mut now = self.now();
-            let sent = match self.send_due(now.min(until)) {
+            // What is due at `until` itself is another stretch's.
+            let sent = match self.send_due(now.min(until.saturating_sub(1))) {
                 Some((sent, next)) => {
                     due = next;
                     if sent > 0 {
@@ -716,6 +721,10 @@ impl<W: Wire> Engine<W> {
             connection.heard = true;
             self.record.counts.answered += 1;
             self.record.counts.answered_ns += now.saturating_sub(asked.max(clock.began));
+        } else {
+            // As much of its time as the clock saw.
+            let Range { start, end } = self.clocked;
+            self.record.counts.answered_ns += end.saturating_sub(asked.max(start));
         }
         // By when it was to be asked, and not by when it was answered: or an answer that is late because the
         // server stalled as the clock stopped would never be seen.

@@ -96,8 +96,9 @@ impl Ports {
         let Ports { of_one_address, addresses, held_s } = *self;
         (held_s > 0.0).then(|| {
             format!(
-                "{of_one_address} ports of {addresses} own addresses, each held for {held_s} s after its connection \
+                "{of_one_address} ports × {addresses} own address{}, each held for {held_s} s after its connection \
                  (TIME_WAIT): {:.0} connections/s at most",
+                if addresses == 1 { "" } else { "es" },
                 (of_one_address * addresses) as f64 / held_s
             )
         })
