@@ -19,6 +19,7 @@ pub mod engine;
 pub mod hgrm;
 pub mod hlog;
 pub mod limits;
+pub mod merge;
 pub mod plan;
 pub mod record;
 pub mod report;
