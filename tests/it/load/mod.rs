@@ -7,6 +7,7 @@ pub(crate) mod program;
 pub(crate) mod servers;
 
 mod input;
+mod merge;
 mod right;
 mod stopped;
 mod wrong;

@@ -252,8 +252,9 @@ impl Merged {
         plan.insert("merged_from".to_owned(), json!(self.parts));
         let timing = self.timing();
         let (from, to) = timing.span.unwrap_or((0.0, timing.seconds));
-        let started = UNIX_EPOCH + Duration::try_from_secs_f64(from).unwrap_or_default();
-        let length = Duration::try_from_secs_f64(to - from).unwrap_or_default();
+        let duration = |seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default();
+        let (started, length) =
+            (UNIX_EPOCH.checked_add(duration(from)).unwrap_or(UNIX_EPOCH), duration(to - from));
         let mut log = Log::create(out, &Value::Object(plan), started)?;
         let Histograms { response, service, connect } = &self.histograms;
         match response {
@@ -311,10 +312,12 @@ impl Merged {
 
     fn missed(&self) -> String {
         let Rates { offered, achieved } = self.rates();
-        format!(
-            "MISSED ITS RATE: offered {} requests/s, achieved {achieved:.0}",
-            offered.map_or_else(|| show::UNKNOWN.to_owned(), |offered| format!("{offered:.0}"))
-        )
+        let offered = offered.map_or_else(|| show::UNKNOWN.to_owned(), |offered| format!("{offered:.0}"));
+        let unsent = match (self.counts.unsent, self.counts.due) {
+            (Some(unsent), Some(due)) => format!("; {unsent} of {due} requests were never sent"),
+            _ => String::new(),
+        };
+        format!("MISSED ITS RATE: offered {offered} requests/s, achieved {achieved:.0}{unsent}")
     }
 
     fn timing(&self) -> Timing {
