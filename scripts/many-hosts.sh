@@ -28,11 +28,12 @@ fi
 
 program=${CARGO_TARGET_DIR:-target}/release/io-models
 results=$(mktemp -d)
-pids=()
-# shellcheck disable=SC2317 # The trap runs it.
+server=() loads=()
+# shellcheck disable=SC2015,SC2317 # Whatever fails; and the trap runs it.
 clean_up() {
-  for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done
-  wait
+  # The generators first: they would call a server that goes a lost one.
+  for pid in "${loads[@]}"; do kill "$pid" 2>/dev/null && wait "$pid" || true; done
+  for pid in "${server[@]}"; do kill "$pid" 2>/dev/null && wait "$pid" || true; done
   for host in $(ip netns list 2>/dev/null | cut -d' ' -f1); do ip netns delete "$host" || true; done
   rm -rf "$results"
 }
@@ -59,16 +60,14 @@ for ((i = 1; i <= generators; i++)); do host "host-$i" $((i + 1)); done
 addr=10.77.0.1:5005
 # `ip netns exec` becomes the program, and its process number is the program's.
 exec {lines}< <(exec ip netns exec server "$program" serve "${MODEL:-epoll-level}" --listen "$addr")
-pids+=($!)
+server=($!)
 read -r -t 10 line <&"$lines" || fail "the server did not start"
 [[ $line == "listening on "* ]] || fail "the server said $line"
 
-loads=()
 for ((i = 1; i <= generators; i++)); do
   ip netns exec "host-$i" "$program" load "$addr" -R "${RATE:-1000}" -c "${CONNECTIONS:-16}" \
     -d "${DURATION:-3s}" --wait sleep --quiet --hlog "$results/host-$i.hlog" --json -o "$results/host-$i.json" &
   loads+=($!)
-  pids+=($!)
 done
 failed=0
 for pid in "${loads[@]}"; do wait "$pid" || failed=1; done

@@ -37,7 +37,9 @@ fn runs<const N: usize>(args: [String; N]) -> [Run; N] {
             Program::start(&format!("load {} {} {always} -o {json} --hlog {hlog}", server.addr, args[i]))
         })
         .collect();
-    running.into_iter().for_each(|run| drop(run.end().exits(0)));
+    for run in running {
+        run.end().exits(0);
+    }
     std::array::from_fn(|i| Run {
         json: folder.json(&format!("{i}.json")),
         hlog: folder.text(&format!("{i}.hlog")),

@@ -4,7 +4,7 @@
 //! of one plan add up, and rates only of runs that were on at the same time.
 //!
 //! A result of one generator is a merge of one, so that results can be merged again, in any order. What depends on
-//! when the runs were on is worked out from all of them each time ([`Timing`]), and never from what an earlier merge
+//! when the runs were on is worked out from all of them each time, and never from what an earlier merge
 //! made of it.
 
 mod document;
