@@ -33,7 +33,7 @@ server=() loads=()
 clean_up() {
   # The generators first: they would call a server that goes a lost one.
   for pid in "${loads[@]}"; do kill "$pid" 2>/dev/null && wait "$pid" || true; done
-  for pid in "${server[@]}"; do kill "$pid" 2>/dev/null && wait "$pid" || true; done
+  for pid in "${server[@]}"; do kill "$pid" 2>/dev/null || true; done
   for host in $(ip netns list 2>/dev/null | cut -d' ' -f1); do ip netns delete "$host" || true; done
   rm -rf "$results"
 }
