@@ -1,8 +1,9 @@
-//! `io-models`: serve with one model, put load on a server, compare the models.
+//! `io-models`: serve with one model, put load on a server, compare the models, merge results.
 
 mod compare;
 mod failure;
 mod load;
+mod merge;
 mod output;
 mod progress;
 mod serve;
@@ -33,6 +34,7 @@ enum Command {
     Compare(compare::Args),
     Serve(serve::Args),
     Load(Box<load::Args>),
+    Merge(merge::Args),
 }
 
 fn main() -> ExitCode {
@@ -55,6 +57,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Compare(args) => compare::run(args, cli.quiet),
         Command::Serve(args) => serve::run(args),
         Command::Load(args) => load::run(*args, cli.quiet),
+        Command::Merge(args) => merge::run(args, cli.quiet),
     }
 }
 

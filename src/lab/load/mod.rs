@@ -20,6 +20,7 @@ pub mod hgrm;
 pub mod hlog;
 pub mod liars;
 pub mod limits;
+pub mod merge;
 pub mod plan;
 pub mod record;
 pub mod report;

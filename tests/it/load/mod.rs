@@ -8,6 +8,7 @@ pub(crate) mod servers;
 
 mod honesty;
 mod input;
+mod merge;
 mod right;
 mod stopped;
 mod wrong;

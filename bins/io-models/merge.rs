@@ -1,0 +1,81 @@
+//! `io-models merge FILES…`: what several generators found, added up.
+
+use crate::failure::Failure;
+use crate::output::{Output, ended, warn};
+use io_models::lab;
+use io_models::lab::load::merge::{Document, Merged};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Add up what several generators found: JSON reports and .hlog logs of `load`
+///
+/// Counts and histograms are added, so that percentiles are those of all requests. Only runs of one plan add up;
+/// rates are summed if the runs were on at the same time. A merged result can be merged again.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// What `load --json -o FILE` or `load --hlog FILE` wrote: one of them for each run
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+
+    /// Report as one JSON document, as `load` does
+    #[arg(long)]
+    json: bool,
+
+    /// Write the report here instead of to standard output
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+
+    /// The distribution of the latency, for the HdrHistogram plotter; milliseconds
+    #[arg(long, value_name = "FILE")]
+    hgrm: Option<PathBuf>,
+
+    /// All of it as one HdrHistogram log, of one interval; nanoseconds
+    #[arg(long, value_name = "FILE")]
+    hlog: Option<PathBuf>,
+}
+
+pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
+    // Read before anything is opened for writing: a file may be merged into itself.
+    let merged = merged(&args.files)?;
+    let output = Output::open(args.output)?;
+    let file = |name: Option<PathBuf>| name.map(|name| Output::open(Some(name))).transpose();
+    let (hgrm, hlog) = (file(args.hgrm)?, file(args.hlog)?);
+    if let Some(hgrm) = hgrm {
+        hgrm.write(&merged.hgrm())?;
+    }
+    if let Some(hlog) = hlog {
+        let (name, file) = hlog.into_file()?;
+        merged.log(file).map_err(|why| Failure::output(&name, &why))?;
+    }
+    if args.json {
+        output.write(&format!("{}\n", lab::json(&Document::of(&merged))))?;
+    } else {
+        output.write(&merged.to_string())?;
+    }
+    if !quiet {
+        merged.warnings().iter().for_each(|warning| warn(warning));
+    }
+    ended(merged.trouble(), false)
+}
+
+fn merged(files: &[PathBuf]) -> Result<Merged, Failure> {
+    let mut all: Option<Merged> = None;
+    for file in files {
+        let one = read(file)?;
+        match &mut all {
+            None => all = Some(one),
+            Some(all) => all.add(one).map_err(Failure::run)?,
+        }
+    }
+    all.ok_or_else(|| Failure::usage("say what to merge: the files that `io-models load` wrote"))
+}
+
+fn read(file: &Path) -> Result<Merged, Failure> {
+    let name = file.display().to_string();
+    let bytes = std::fs::read(file).map_err(|why| {
+        Failure::run(format_args!(
+            "cannot read {name}: {why}; give files that `io-models load` wrote with --hlog, or --json -o"
+        ))
+    })?;
+    Merged::read(&name, &bytes).map_err(Failure::run)
+}

@@ -1,0 +1,529 @@
+//! Several generators, one result: what runs on several machines found, added up.
+//!
+//! Counts and histograms are added; a percentile of several machines cannot be had from their percentiles. Only runs
+//! of one plan add up, and rates only of runs that were on at the same time.
+//!
+//! A result of one generator is a merge of one, so that results can be merged again, in any order. What depends on
+//! when the runs were on is worked out from all of them each time, and never from what an earlier merge
+//! made of it.
+
+mod document;
+mod read;
+mod show;
+
+pub use document::Document;
+
+use super::hlog::Log;
+use super::plan::Sizes;
+use super::{LatencyUs, hgrm};
+use anyhow::{anyhow, bail, ensure};
+use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use std::io;
+use std::time::{Duration, UNIX_EPOCH};
+
+/// What must be the same in runs that are added. Connections and threads are not in it, which are summed, nor rates:
+/// machines of different strength may offer different ones.
+const SAME: [&str; 10] = [
+    "mode",
+    "sizes",
+    "depth",
+    "requests_per_conn",
+    "arrivals",
+    "engine",
+    "wait",
+    "warmup_s",
+    "time_s",
+    "digits",
+];
+
+/// Runs were on at the same time if all of them were for this share of each.
+const SHARED: f64 = 0.9;
+
+/// A log and a report of so many equal latencies are of one run. With fewer it may be chance.
+const ENOUGH_TO_TELL: u64 = 100;
+
+/// What one generator found, or several.
+#[derive(Debug, Clone)]
+pub struct Merged {
+    /// The file that was read first.
+    name: String,
+    /// `None` for logs of other programs.
+    plan: Option<Map<String, Value>>,
+    /// `None` when it is not known, or not the same.
+    target: Option<String>,
+    partial: Option<bool>,
+    missed_rate: Option<bool>,
+    late_us: Option<u64>,
+    counts: Counts,
+    histograms: Histograms,
+    parts: Vec<Part>,
+    warnings: Vec<String>,
+}
+
+/// One generator's run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Part {
+    /// Where it was read from.
+    pub file: String,
+    /// What it was read from.
+    pub format: Format,
+    /// When its clock started, in seconds since 1970; `None` when a log of another program does not tell.
+    pub started_unix_s: Option<f64>,
+    /// How long it was on.
+    pub seconds: f64,
+    /// Connections; `None` when it is not known, as everything here.
+    pub connections: Option<u64>,
+    /// `None` in a closed loop as well.
+    pub offered_per_s: Option<f64>,
+    /// Answers a second.
+    pub achieved_per_s: f64,
+    /// Answers while the clock ran; of a log, all answers.
+    pub answered: u64,
+    /// 99 of 100 answers took at most that long: response time in an open loop.
+    pub p99_us: f64,
+    /// Connections lost; a log does not tell.
+    pub lost_connections: Option<u64>,
+    /// What became of the first of them.
+    pub first_lost: Option<String>,
+    /// A checksum of the histograms, by which a run that is given twice is found.
+    pub fingerprint: String,
+}
+
+/// What a run was read from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Format {
+    /// A report.
+    Json,
+    /// An interval log.
+    Hlog,
+}
+
+/// How many of what. `None` is not known: a log has only what was answered. What one file does not tell, their sum
+/// does not tell either.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+struct Counts {
+    due: Option<u64>,
+    sent: Option<u64>,
+    unsent: Option<u64>,
+    late: Option<u64>,
+    late_by_generator: Option<u64>,
+    answered: u64,
+    answered_after: Option<u64>,
+    unanswered: Option<u64>,
+    wrong_bytes: Option<u64>,
+    lost_connections: Option<u64>,
+    opened: Option<u64>,
+    generator_cpu_s: Option<f64>,
+}
+
+#[derive(Debug, Clone)]
+struct Histograms {
+    /// In an open loop.
+    response: Option<Histogram<u64>>,
+    service: Histogram<u64>,
+    /// Where connections come and go.
+    connect: Option<Histogram<u64>>,
+}
+
+/// When runs were on.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Timing {
+    simultaneous: bool,
+    /// How long any of them was on.
+    seconds: f64,
+    /// When the first started, and the last ended.
+    span: Option<(f64, f64)>,
+}
+
+impl Merged {
+    /// Read a report or a log. `name` is for messages.
+    ///
+    /// # Errors
+    ///
+    /// In one line, with the name, the cause, and what to do: when it is neither, of another version, or damaged.
+    pub fn read(name: &str, bytes: &[u8]) -> anyhow::Result<Merged> {
+        read::read(name, bytes).map_err(|why| anyhow!("{name}: {why:#}"))
+    }
+
+    /// Add what others found.
+    ///
+    /// # Errors
+    ///
+    /// In one line, with both settings, when they were not made by one plan; and when a run would be counted twice.
+    pub fn add(&mut self, other: Merged) -> anyhow::Result<()> {
+        self.check_precision(&other)?;
+        self.check_plan(&other)?;
+        self.check_twice(&other)?;
+        self.histograms.add(&other.histograms).map_err(|why| anyhow!("{}: {why}", other.name))?;
+        self.counts = self.counts.plus(&other.counts);
+        if let (Some(plan), Some(more)) = (&mut self.plan, &other.plan) {
+            add_plan(plan, more);
+        }
+        if self.target != other.target {
+            self.target = None;
+        }
+        self.partial = any(self.partial, other.partial);
+        self.missed_rate = any(self.missed_rate, other.missed_rate);
+        self.late_us = self.late_us.filter(|late| other.late_us == Some(*late));
+        self.parts.extend(other.parts);
+        self.warnings.extend(other.warnings);
+        Ok(())
+    }
+
+    fn check_precision(&self, other: &Merged) -> anyhow::Result<()> {
+        let (ours, theirs) = (self.histograms.service.sigfig(), other.histograms.service.sigfig());
+        ensure!(
+            ours == theirs,
+            "{} has histograms of {ours} significant digits and {} of {theirs}: they cannot be added; give results of \
+             one precision",
+            self.name,
+            other.name
+        );
+        Ok(())
+    }
+
+    fn check_plan(&self, other: &Merged) -> anyhow::Result<()> {
+        let (a, b) = (&self.name, &other.name);
+        let (ours, theirs) = match (&self.plan, &other.plan) {
+            (None, None) => return Ok(()),
+            (Some(ours), Some(theirs)) => (ours, theirs),
+            (Some(plan), None) => bail!("{}", no_plan(a, plan, b)),
+            (None, Some(plan)) => bail!("{}", no_plan(b, plan, a)),
+        };
+        for key in SAME {
+            let (ours, theirs) = (setting(ours, key), setting(theirs, key));
+            ensure!(
+                same(ours, theirs),
+                "{a} has {key} {} and {b} has {key} {}: only runs of one plan add up; run one of them again with the \
+                 setting of the other",
+                shown(ours),
+                shown(theirs)
+            );
+        }
+        let (ours, theirs) = (rates(ours).len(), rates(theirs).len());
+        ensure!(
+            ours == theirs,
+            "{a} has offered_per_s of {ours} rates and {b} of {theirs}: only runs of one plan add up; run one of them \
+             again as the other"
+        );
+        Ok(())
+    }
+
+    fn check_twice(&self, other: &Merged) -> anyhow::Result<()> {
+        for theirs in &other.parts {
+            if let Some(ours) = self.parts.iter().find(|ours| ours.is_the_run_of(theirs)) {
+                bail!(
+                    "{} is of the same run as {}, which would be counted twice: give each run once",
+                    if theirs.file == other.name || other.parts.len() == 1 {
+                        other.name.clone()
+                    } else {
+                        format!("{} in {}", theirs.file, other.name)
+                    },
+                    ours.file
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// What latency is: response time in an open loop, service time in a closed one.
+    #[must_use]
+    pub fn latency(&self) -> &Histogram<u64> {
+        self.histograms.latency()
+    }
+
+    /// The distribution of [`latency`](Self::latency), in milliseconds.
+    #[must_use]
+    pub fn hgrm(&self) -> String {
+        hgrm::text(self.latency(), 1e6)
+    }
+
+    /// Write it as a log of one interval.
+    ///
+    /// # Errors
+    ///
+    /// Those of writing.
+    pub fn log(&self, out: impl io::Write) -> io::Result<()> {
+        let mut plan = self.plan.clone().unwrap_or_default();
+        // So that the log can be merged again: of other readers nobody looks at it.
+        plan.insert("merged_from".to_owned(), json!(self.parts));
+        let timing = self.timing();
+        let (from, to) = timing.span.unwrap_or((0.0, timing.seconds));
+        let duration = |seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default();
+        let (started, length) =
+            (UNIX_EPOCH.checked_add(duration(from)).unwrap_or(UNIX_EPOCH), duration(to - from));
+        let mut log = Log::create(out, &Value::Object(plan), started)?;
+        let Histograms { response, service, connect } = &self.histograms;
+        match response {
+            Some(response) => {
+                log.write(None, Duration::ZERO, length, response)?;
+                log.write(Some("service"), Duration::ZERO, length, service)?;
+            }
+            None => log.write(None, Duration::ZERO, length, service)?,
+        }
+        connect.as_ref().map_or(Ok(()), |connect| log.write(Some("connect"), Duration::ZERO, length, connect))
+    }
+
+    /// One line on what was lost, and why. `None` when all is well.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        let lost = self.known_lost();
+        let first = self.parts.iter().find(|part| part.lost_connections.is_some_and(|lost| lost > 0))?;
+        let all = self.connections().map(|n| format!(" of {}", n.saturating_add(self.idle())));
+        let wrong = self.counts.wrong_bytes.map(|n| format!(", {n} wrong bytes"));
+        Some(format!(
+            "{lost}{} connections lost{}; the first, in {}: {}",
+            all.unwrap_or_default(),
+            wrong.unwrap_or_default(),
+            first.file,
+            first.first_lost.as_deref().unwrap_or("it does not say why")
+        ))
+    }
+
+    /// What makes the numbers doubtful, a line each.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = self.warnings.clone();
+        if self.missed_rate == Some(true) {
+            warnings.push(self.missed());
+        }
+        let Timing { simultaneous, span, .. } = self.timing();
+        if !simultaneous {
+            let taken = match span {
+                Some(_) => "the rate is of all answers over the time that any of them was on",
+                None => {
+                    "not all of them say when they were on, and the rate is as if one had followed the other"
+                }
+            };
+            warnings.push(format!(
+                "the generators did not run at the same time: {taken}; start them together for the rate of all"
+            ));
+        }
+        warnings
+    }
+
+    /// Those lost that are known of: a log does not tell.
+    fn known_lost(&self) -> u64 {
+        self.parts.iter().filter_map(|part| part.lost_connections).fold(0, u64::saturating_add)
+    }
+
+    fn missed(&self) -> String {
+        let Rates { offered, achieved } = self.rates();
+        let offered = offered.map_or_else(|| show::UNKNOWN.to_owned(), |offered| format!("{offered:.0}"));
+        let unsent = match (self.counts.unsent, self.counts.due) {
+            (Some(unsent), Some(due)) => format!("; {unsent} of {due} requests were never sent"),
+            _ => String::new(),
+        };
+        format!("MISSED ITS RATE: offered {offered} requests/s, achieved {achieved:.0}{unsent}")
+    }
+
+    fn timing(&self) -> Timing {
+        Timing::of(&self.parts)
+    }
+
+    fn rates(&self) -> Rates {
+        Rates::of(&self.parts)
+    }
+
+    fn mode(&self) -> Option<&str> {
+        setting(self.plan.as_ref()?, "mode").as_str()
+    }
+
+    fn connections(&self) -> Option<u64> {
+        self.parts.iter().map(|part| part.connections).try_fold(0, |sum: u64, n| Some(sum.saturating_add(n?)))
+    }
+
+    fn idle(&self) -> u64 {
+        self.plan.as_ref().and_then(|plan| setting(plan, "idle").as_u64()).unwrap_or(0)
+    }
+
+    fn sizes(&self) -> Option<Sizes> {
+        Sizes::deserialize(setting(self.plan.as_ref()?, "sizes")).ok()
+    }
+}
+
+impl Part {
+    /// Whether the other is the same run, from the same file or from another: the log beside the report.
+    fn is_the_run_of(&self, other: &Part) -> bool {
+        if self.fingerprint != other.fingerprint {
+            return false;
+        }
+        // A log starts a little before its run, when the connections were not open yet.
+        let in_two_formats =
+            self.format != other.format && self.answered.min(other.answered) >= ENOUGH_TO_TELL;
+        in_two_formats || self.started_unix_s == other.started_unix_s
+    }
+}
+
+impl Timing {
+    fn of(parts: &[Part]) -> Timing {
+        let times = parts.iter().map(|part| part.started_unix_s.map(|start| (start, start + part.seconds)));
+        let Some(mut times) = times.collect::<Option<Vec<_>>>() else {
+            let seconds = parts.iter().map(|part| part.seconds).sum();
+            return Timing { simultaneous: parts.len() < 2, seconds, span: None };
+        };
+        times.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let first = times.first().map_or(0.0, |time| time.0);
+        let (mut seconds, mut end) = (0.0, first);
+        for &(from, to) in &times {
+            seconds += (to - end.max(from)).max(0.0);
+            end = end.max(to);
+        }
+        let last_start = times.last().map_or(0.0, |time| time.0);
+        let first_end = times.iter().map(|time| time.1).fold(f64::INFINITY, f64::min);
+        let common = first_end - last_start;
+        let simultaneous = parts.len() < 2 || parts.iter().all(|part| common >= SHARED * part.seconds);
+        Timing { simultaneous, seconds, span: Some((first, end)) }
+    }
+}
+
+struct Rates {
+    offered: Option<f64>,
+    achieved: f64,
+}
+
+impl Rates {
+    fn of(parts: &[Part]) -> Rates {
+        let Timing { simultaneous, seconds, .. } = Timing::of(parts);
+        let offered = |part: &Part| part.offered_per_s;
+        if simultaneous {
+            return Rates {
+                offered: parts.iter().map(offered).sum(),
+                achieved: parts.iter().map(|part| part.achieved_per_s).sum(),
+            };
+        }
+        let per_s = |sum: f64| if seconds > 0.0 { sum / seconds } else { 0.0 };
+        let due: Option<f64> = parts.iter().map(|part| Some(offered(part)? * part.seconds)).sum();
+        let answered = parts.iter().map(|part| part.answered as f64).sum();
+        Rates { offered: due.map(per_s), achieved: per_s(answered) }
+    }
+}
+
+impl Counts {
+    fn plus(&self, other: &Counts) -> Counts {
+        let sum = |a: Option<u64>, b: Option<u64>| Some(a?.saturating_add(b?));
+        Counts {
+            due: sum(self.due, other.due),
+            sent: sum(self.sent, other.sent),
+            unsent: sum(self.unsent, other.unsent),
+            late: sum(self.late, other.late),
+            late_by_generator: sum(self.late_by_generator, other.late_by_generator),
+            answered: self.answered.saturating_add(other.answered),
+            answered_after: sum(self.answered_after, other.answered_after),
+            unanswered: sum(self.unanswered, other.unanswered),
+            wrong_bytes: sum(self.wrong_bytes, other.wrong_bytes),
+            lost_connections: sum(self.lost_connections, other.lost_connections),
+            opened: sum(self.opened, other.opened),
+            generator_cpu_s: self.generator_cpu_s.zip(other.generator_cpu_s).map(|(a, b)| a + b),
+        }
+    }
+}
+
+impl Histograms {
+    fn latency(&self) -> &Histogram<u64> {
+        self.response.as_ref().unwrap_or(&self.service)
+    }
+
+    fn add(&mut self, other: &Histograms) -> anyhow::Result<()> {
+        add(&mut self.service, &other.service)?;
+        match (&mut self.response, &other.response) {
+            (Some(sum), Some(part)) => add(sum, part)?,
+            (None, None) => {}
+            _ => bail!("a response time is in one file and not in the other; give files of one kind of loop"),
+        }
+        match (&mut self.connect, &other.connect) {
+            (Some(sum), Some(part)) => add(sum, part),
+            // A log has none for a run in which no connection was opened.
+            (sum, part) => {
+                *sum = sum.take().or_else(|| part.clone());
+                Ok(())
+            }
+        }
+    }
+
+    /// A checksum over all bins (FNV-1a): it tells runs apart, and resists nobody.
+    fn fingerprint(&self) -> String {
+        let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+        for histogram in [self.latency(), &self.service] {
+            let bins = histogram.iter_recorded();
+            let bytes = bins.flat_map(|bin| {
+                bin.value_iterated_to().to_le_bytes().into_iter().chain(bin.count_at_value().to_le_bytes())
+            });
+            for byte in bytes {
+                hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+            }
+        }
+        format!("{hash:016x}")
+    }
+
+    fn latency_us(&self) -> document::ByClock {
+        document::ByClock {
+            response: self.response.as_ref().map(LatencyUs::of),
+            service: LatencyUs::of(&self.service),
+            connect: self.connect.as_ref().map(LatencyUs::of),
+        }
+    }
+}
+
+fn add(sum: &mut Histogram<u64>, part: &Histogram<u64>) -> anyhow::Result<()> {
+    let all = sum.len().checked_add(part.len()).filter(|&all| all <= i64::MAX.cast_unsigned());
+    ensure!(all.is_some(), "with it there are more counts than a histogram can hold; merge fewer files");
+    ensure!(
+        sum.sigfig() == part.sigfig(),
+        "its histograms differ in precision; give the file as it was written"
+    );
+    sum.add(part).map_err(|why| anyhow!("its histogram cannot be added: {why}; give files of one program"))
+}
+
+/// Connections, threads and rates are summed.
+fn add_plan(plan: &mut Map<String, Value>, more: &Map<String, Value>) {
+    for key in ["connections", "idle", "threads"] {
+        let sum = setting(plan, key).as_u64().zip(setting(more, key).as_u64());
+        plan.insert(key.to_owned(), sum.map(|(a, b)| a.saturating_add(b)).into());
+    }
+    let sums: Vec<_> = rates(plan).iter().zip(rates(more)).map(|(a, b)| a + b).collect();
+    plan.insert("offered_per_s".to_owned(), sums.into());
+}
+
+fn setting<'a>(plan: &'a Map<String, Value>, key: &str) -> &'a Value {
+    plan.get(key).unwrap_or(&Value::Null)
+}
+
+/// The rates of a plan: none in a closed loop and in a search for the knee.
+fn rates(plan: &Map<String, Value>) -> Vec<f64> {
+    setting(plan, "offered_per_s").as_array().into_iter().flatten().filter_map(Value::as_f64).collect()
+}
+
+/// Other programs than this one may write 1 for 1.0.
+fn same(a: &Value, b: &Value) -> bool {
+    a == b || a.as_f64().zip(b.as_f64()).is_some_and(|(a, b)| a == b)
+}
+
+fn shown(setting: &Value) -> String {
+    match setting {
+        Value::Null => "none".to_owned(),
+        Value::String(word) => word.clone(),
+        other => other.to_string(),
+    }
+}
+
+fn no_plan(with: &str, plan: &Map<String, Value>, without: &str) -> String {
+    format!(
+        "{with} has a plan (mode {}, sizes {}) and {without} has none, another program wrote it: whether they add up \
+         cannot be told; merge them apart",
+        shown(setting(plan, "mode")),
+        shown(setting(plan, "sizes"))
+    )
+}
+
+/// Whether it is so in any. If one does not tell, only a yes is an answer.
+fn any(a: Option<bool>, b: Option<bool>) -> Option<bool> {
+    match (a, b) {
+        (Some(true), _) | (_, Some(true)) => Some(true),
+        (Some(false), Some(false)) => Some(false),
+        _ => None,
+    }
+}
