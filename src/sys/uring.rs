@@ -94,6 +94,7 @@ impl Ring {
             IoUring::builder()
                 .setup_single_issuer()
                 .setup_defer_taskrun()
+                .setup_taskrun_flag()
                 .setup_submit_all()
                 .setup_cqsize(COMPLETIONS)
                 .build(ENTRIES),
@@ -192,7 +193,12 @@ impl Ring {
                 self.ring.submitter().submit_with_args(want, &SubmitArgs::new().timespec(&limit))
             }
             _ => {
-                let queued = self.ring.submission().len() as u32;
+                let submission = self.ring.submission();
+                let queued = submission.len() as u32;
+                if want == 0 && queued == 0 && !submission.taskrun() && !submission.cq_overflow() {
+                    return Ok(()); // Nothing to tell, and nothing to hear.
+                }
+                drop(submission);
                 let flags = EnterFlags::GETEVENTS.bits();
                 // SAFETY: the flags take no argument, and none is given; what the queued operations point to,
                 // `source` and `buffers`, is this ring's, and goes after they have ended.
