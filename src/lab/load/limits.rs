@@ -133,7 +133,8 @@ fn memory_of(plan: &Plan) -> u64 {
     let a_request = u64::from(plan.sizes.largest());
     let in_buffers = requests.saturating_mul(a_request).min(plan.active as u64 * ends * (10 << 20));
     let of_requests = requests.saturating_mul(24);
-    plan.connections() as u64 * (KERNEL_BYTES * ends + 512) + of_requests.saturating_add(in_buffers)
+    let of_connections = plan.connections() as u64 * (KERNEL_BYTES * ends + 512);
+    of_connections.saturating_add(of_requests).saturating_add(in_buffers)
 }
 
 /// Ports that the kernel chooses from.

@@ -1,0 +1,366 @@
+//! What goes on in a turn of the engine: wait, take what has come, send what is due.
+
+use super::{AFTER_STOP, Engine, LATE_NS, LONGEST_LOOK_NS, Pace, SEND_AT_ONCE, SLICE, record_of};
+use crate::lab::load::Lost;
+use crate::lab::load::connection::{Request, State, Trouble};
+use crate::lab::load::plan::Wait;
+use crate::lab::load::wire::{Event, Wire};
+use crate::sys::socket::{self, Mode};
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+#[expect(private_bounds, reason = "the two wires are all there are")]
+impl<W: Wire> Engine<W> {
+    /// Handle what comes, until then, or until nothing has come for as long as `patience`.
+    pub(super) fn spin(&mut self, mut until: u64, patience: Duration) -> crate::Result<()> {
+        let patience = u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX);
+        let (mut last, mut quiet, mut stopped_at) = (self.now(), 0, None);
+        let mut due = last;
+        // Who says stop wants no more requests; those under way are still answered.
+        while self.has_work() {
+            let timeout = self.pause(last, due, until);
+            let happened = self.wire.wait(timeout)?;
+            // Time asleep is idle time whatever ended it.
+            let slept = if timeout.is_zero() { 0 } else { self.now().saturating_sub(last) };
+            self.handle_events();
+            let mut now = self.now();
+            // What is due at `until` itself is another stretch's.
+            let sent = match self.send_due(now.min(until.saturating_sub(1))) {
+                Some((sent, next)) => {
+                    due = next;
+                    if sent > 0 {
+                        now = self.now();
+                    }
+                    sent > 0
+                }
+                None => false,
+            };
+            self.note_time(last, now, if happened || sent { slept } else { now - last });
+            if self.stopped {
+                until = until.min(stopped_at.get_or_insert(now).saturating_add(AFTER_STOP.as_nanos() as u64));
+            }
+            quiet = if happened { 0 } else { quiet + (now - last).min(LONGEST_LOOK_NS.max(slept)) };
+            last = now;
+            if now >= until || quiet >= patience {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn has_work(&self) -> bool {
+        match self.pace {
+            Pace::Still => self.under_way > 0,
+            Pace::Closed => self.under_way > 0 && !self.stopped,
+            Pace::Open(_) => self.alive > 0 && !self.stopped,
+        }
+    }
+
+    /// How long to wait, at `now`, for what comes.
+    #[inline]
+    fn pause(&self, now: u64, due: u64, until: u64) -> Duration {
+        if self.plan.wait == Wait::Spin {
+            return Duration::ZERO;
+        }
+        let due = if matches!(self.pace, Pace::Open(_)) && !self.free.is_empty() { due } else { u64::MAX };
+        let slice = if self.clock.is_some() {
+            self.slice_began + SLICE.as_nanos() as u64
+        } else {
+            now + LONGEST_LOOK_NS
+        };
+        Duration::from_nanos(due.min(until).min(slice).saturating_sub(now))
+    }
+
+    /// Write down that it is `now`, and `idle` of the time since `last` there was nothing to do.
+    #[inline]
+    fn note_time(&mut self, last: u64, now: u64, idle: u64) {
+        if self.clock.is_none() {
+            return;
+        }
+        self.record.counts.busy_ns += (now - last).saturating_sub(idle);
+        if now - self.slice_began >= SLICE.as_nanos() as u64 {
+            self.end_slice(now);
+        }
+    }
+
+    /// So many requests have been under way up to now.
+    #[inline]
+    pub(super) fn integrate(&mut self, now: u64) {
+        if let Some(clock) = &mut self.clock {
+            self.record.counts.under_way_ns += now.saturating_sub(clock.integrated) * self.under_way as u64;
+            clock.integrated = now.max(clock.integrated);
+        }
+    }
+
+    /// Look for connections that have waited for all of this slice.
+    #[cold]
+    fn end_slice(&mut self, now: u64) {
+        for connection in &mut self.connections[self.active.clone()] {
+            let waits = connection.requests.front().is_some_and(|request| request.sent <= self.slice_began);
+            connection.stalled += u32::from(waits && !connection.heard);
+            connection.heard = false;
+        }
+        self.slice_began = now;
+    }
+
+    /// Handle the events of the last wait.
+    #[inline]
+    pub(super) fn handle_events(&mut self) {
+        while let Some(event) = self.wire.next() {
+            match event {
+                Event::Arrived { slot } => self.arrived(slot),
+                Event::Took { slot, bytes } => {
+                    self.connections[slot].took(bytes);
+                    self.send(slot);
+                }
+                Event::Connected { slot } => self.connected(slot),
+                Event::Ended { slot } => {
+                    let missing = self.connections[slot].missing();
+                    self.lose(slot, &Trouble::Closed { missing });
+                }
+                Event::Failed { slot, error } if self.connections[slot].state == State::Connecting => {
+                    self.lose(slot, &Trouble::NotConnected(error));
+                }
+                Event::Failed { slot, error } => self.lose(slot, &Trouble::Failed(error)),
+                Event::Stop => self.stopped = true,
+            }
+        }
+    }
+
+    /// Send the requests whose time has come, as long as there are free connections. How many, and when the next is
+    /// due; `None` in a closed loop.
+    #[inline]
+    fn send_due(&mut self, now: u64) -> Option<(usize, u64)> {
+        for sent in 0..SEND_AT_ONCE {
+            let Pace::Open(schedule) = &mut self.pace else { return None };
+            let intended = schedule.next();
+            if intended > now {
+                return Some((sent, intended));
+            }
+            let Some(slot) = self.free.pop_front() else {
+                self.none_free_at = now;
+                return Some((sent, intended));
+            };
+            self.connections[slot].queued = false;
+            if self.connections[slot].state == State::Lost {
+                continue;
+            }
+            schedule.advance();
+            let sending = self.now();
+            self.note_delay(intended, sending - intended);
+            self.ask(slot, intended);
+            self.set_free(slot);
+        }
+        Some((SEND_AT_ONCE, now))
+    }
+
+    /// A request leaves this much after its time.
+    #[inline]
+    fn note_delay(&mut self, intended: u64, delay: u64) {
+        let waited = intended <= self.none_free_at;
+        if let Some(record) = record_of(&self.window, &mut self.record, &mut self.older, intended) {
+            if !waited {
+                record.scheduling.saturating_record(delay);
+            }
+            if delay > LATE_NS {
+                record.counts.late += 1;
+                record.counts.late_by_generator += u64::from(!waited);
+            }
+        }
+    }
+
+    /// Let the connection have a request when it is its turn, if it can take one.
+    #[inline]
+    pub(super) fn set_free(&mut self, slot: usize) {
+        let connection = &mut self.connections[slot];
+        let can = connection.state != State::Lost
+            && connection.requests.len() < self.plan.depth
+            && connection.left > 0
+            && !connection.queued;
+        if can {
+            connection.queued = true;
+            self.free.push_back(slot);
+        }
+    }
+
+    /// Begin a request, which was to be sent at `intended`.
+    #[inline]
+    pub(super) fn ask(&mut self, slot: usize, intended: u64) {
+        let now = self.now();
+        self.note_asked(slot, intended, now);
+        match self.connections[slot].state {
+            State::Open => self.send(slot),
+            State::Closed => self.dial(slot, now),
+            State::Connecting | State::Lost => {}
+        }
+    }
+
+    #[inline]
+    fn note_asked(&mut self, slot: usize, intended: u64, now: u64) {
+        self.integrate(now);
+        self.under_way += 1;
+        if let Some(record) = record_of(&self.window, &mut self.record, &mut self.older, intended) {
+            record.counts.sent += 1;
+        }
+        self.connections[slot].ask(&self.plan.sizes, intended, now);
+    }
+
+    /// In a closed loop: begin so many requests, as far as the connection can take them.
+    #[inline]
+    pub(super) fn ask_again(&mut self, slot: usize, count: usize, now: u64) {
+        let connection = &self.connections[slot];
+        if connection.state == State::Lost {
+            return;
+        }
+        let count = count.min(self.plan.depth - connection.requests.len()).min(connection.left as usize);
+        for _ in 0..count {
+            self.note_asked(slot, now, now);
+        }
+        match self.connections[slot].state {
+            State::Open => self.send(slot),
+            State::Closed if count > 0 => self.dial(slot, now),
+            _ => {}
+        }
+    }
+
+    #[inline]
+    fn send(&mut self, slot: usize) {
+        if let Err(trouble) = self.connections[slot].send(slot, &mut self.wire, &self.block) {
+            self.lose(slot, &trouble);
+        }
+    }
+
+    /// Bytes have come.
+    #[inline]
+    fn arrived(&mut self, slot: usize) {
+        let connection = &mut self.connections[slot];
+        if let Err(trouble) = connection.take(&self.block, self.wire.bytes()) {
+            return self.lose(slot, &trouble);
+        }
+        let mut answers = 0;
+        let mut now = 0;
+        while let Some(request) = self.connections[slot].answer() {
+            if answers == 0 {
+                now = self.now();
+            }
+            answers += 1;
+            self.note_answer(slot, request, now);
+        }
+        if answers > 0 {
+            self.answered(slot, answers, now);
+        }
+    }
+
+    #[inline]
+    fn note_answer(&mut self, slot: usize, Request { intended, asked, sent, .. }: Request, now: u64) {
+        self.integrate(now);
+        self.under_way -= 1;
+        self.answered_in_all += 1;
+        let connection = &mut self.connections[slot];
+        if let Some(clock) = self.clock {
+            connection.answered += 1;
+            connection.heard = true;
+            self.record.counts.answered += 1;
+            self.record.counts.answered_ns += now.saturating_sub(asked.max(clock.began));
+        } else {
+            // As much of its time as the clock saw.
+            let Range { start, end } = self.clocked;
+            self.record.counts.answered_ns += end.saturating_sub(asked.max(start));
+        }
+        // By when it was to be asked, and not by when it was answered: or an answer that is late because the
+        // server stalled as the clock stopped would never be seen.
+        let in_this = self.clock.is_some() && intended >= self.window.start;
+        if let Some(record) = record_of(&self.window, &mut self.record, &mut self.older, intended) {
+            record.service.saturating_record(now - sent);
+            if self.has_times {
+                record.response.saturating_record(now - intended);
+            }
+            record.counts.answered_after += u64::from(!in_this);
+        }
+    }
+
+    /// `answers` requests were answered: what next?
+    #[inline]
+    fn answered(&mut self, slot: usize, answers: usize, now: u64) {
+        let connection = &mut self.connections[slot];
+        if connection.left == 0 && connection.requests.is_empty() {
+            connection.left = self.plan.requests_per_conn.unwrap_or(u32::MAX);
+            connection.closed(State::Closed);
+            self.wire.close(slot);
+        }
+        match self.pace {
+            Pace::Closed => {
+                let all = self.connections[slot].state == State::Closed;
+                self.ask_again(slot, if all { self.plan.depth } else { answers }, now);
+            }
+            Pace::Open(_) => self.set_free(slot),
+            Pace::Still => {}
+        }
+    }
+
+    /// Begin a connection.
+    fn dial(&mut self, slot: usize, now: u64) {
+        self.connections[slot].state = State::Connecting;
+        self.connections[slot].connect_began = now;
+        for attempt in 1.. {
+            let begun = self.socket().and_then(|socket| self.wire.connect(slot, socket, &self.plan.target));
+            let Err(error) = begun else { return };
+            // No port of this address is left; another one may have some.
+            let ports = error.errno() == Some(crate::sys::Errno::EADDRNOTAVAIL);
+            if !ports || attempt >= self.plan.sources.len() {
+                return self.lose(slot, &Trouble::NotConnected(error));
+            }
+        }
+    }
+
+    /// A socket for the next connection, with its own address.
+    fn socket(&mut self) -> crate::Result<OwnedFd> {
+        let socket = socket::tcp(&self.plan.target, Mode::Nonblocking)?;
+        let sources = &self.plan.sources;
+        self.dialled += 1;
+        if !sources.is_empty() {
+            let source = SocketAddr::new(sources[self.dialled % sources.len()], 0);
+            socket::set_bind_address_no_port(&socket, true)?;
+            socket::bind(&socket, &source)?;
+        }
+        socket::set_nodelay(&socket, true)?;
+        // Connections that come and go end in order, as those of real clients do. The others are reset when the run
+        // is over, so that their ports are not in TIME_WAIT for the next one.
+        if self.plan.requests_per_conn.is_none() {
+            socket::set_reset_on_close(&socket)?;
+        }
+        Ok(socket)
+    }
+
+    /// The connection stands: what was asked meanwhile can be sent.
+    fn connected(&mut self, slot: usize) {
+        let now = self.now();
+        let connection = &mut self.connections[slot];
+        connection.state = State::Open;
+        for request in &mut connection.requests {
+            request.sent = now;
+        }
+        if self.clock.is_some() {
+            self.record.counts.opened += 1;
+            self.record.connect.saturating_record(now - connection.connect_began);
+        }
+        self.send(slot);
+    }
+
+    pub(super) fn lose(&mut self, slot: usize, trouble: &Trouble) {
+        let connection = &mut self.connections[slot];
+        if connection.state == State::Lost {
+            return;
+        }
+        let under_way = connection.closed(State::Lost);
+        self.integrate(self.now());
+        self.under_way -= under_way;
+        self.alive -= usize::from(self.active.contains(&slot));
+        self.wire.close(slot);
+        self.wrong_bytes += trouble.wrong_bytes();
+        let (connection, kind) = (self.first + slot, trouble.kind());
+        self.lost.push(Lost { connection, kind: kind.to_owned(), reason: trouble.to_string() });
+    }
+}
