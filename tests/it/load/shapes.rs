@@ -113,7 +113,7 @@ fn a_sweep_beyond_what_the_server_can_do_says_so_in_the_row_and_in_the_first_lin
 fn the_knee_is_no_higher_than_what_the_server_can_do() {
     let server = two_hundred_a_second();
     // So generous that only the rate itself can exceed it.
-    let (report, rows) = rows(server.addr, "-c 2 -R 100 -d 250ms --find-knee --limit p90=10s");
+    let (report, rows) = rows(server.addr, "-c 2 -R 150 -d 200ms --find-knee --limit p90=10s");
     let knee = figure(&report, "/knee/rate_per_s");
     assert!(knee <= 200.0 * 1.2, "at most 200/s are answered: {report:#}");
     assert_eq!(report["knee"]["limit"]["percentile"], 90.0);
@@ -134,7 +134,7 @@ fn a_limit_that_no_rate_holds_fails_in_one_line() {
         Answer::Bytes(request.bytes.clone())
     });
     // Each answer takes twenty times as long.
-    let args = "-c 4 -R 16 -d 250ms --warmup 10ms --find-knee --limit p99=1ms --json --quiet";
+    let args = "-c 4 -R 16 -d 150ms --warmup 10ms --find-knee --limit p99=1ms --json --quiet";
     let ended = load(server.addr, args);
     ended.exits(1).says_one_line(&["no rate holds p99 ≤ 1000 µs"]);
     let report = report_of("open", &ended);
@@ -147,7 +147,7 @@ fn a_limit_that_no_rate_holds_fails_in_one_line() {
 #[test]
 fn hostile_company_is_counted_apart() {
     let server = Server::echo();
-    let args = "-c 10 --slow-reader 20% --half-close 0.2 --reset 20% -d 400ms --warmup 20ms --quiet";
+    let args = "-c 10 --slow-reader 20% --half-close 0.2 --reset 20% -d 250ms --warmup 20ms --quiet";
     let ended = load(server.addr, &format!("{args} --json"));
     let report = report(ended.exits(0));
     agrees_with_itself(&report);
@@ -207,7 +207,7 @@ fn what_becomes_of_the_company_fails_no_run() {
             client.write_all(&buffer[..n])?;
         }
     });
-    let args = "-c 8 --slow-reader 10% --half-close 10% --reset 10% -d 400ms --warmup 20ms --json --quiet";
+    let args = "-c 8 --slow-reader 10% --half-close 10% --reset 10% -d 250ms --warmup 20ms --json --quiet";
     let ended = load(server.addr, args);
     let report = report(ended.exits(0));
     assert_eq!(ended.stderr, "");
