@@ -121,7 +121,6 @@ fn over_io_uring_a_right_server_passes_with_requests_of_all_sizes() {
         let server = Server::echo();
         let report = passes(server.addr, "closed", &format!("-c 4 -s {size} {uring} {SHORT}"));
         assert_eq!(report["plan"]["engine"], "uring");
-        assert!(whole(&report, "/least_per_connection") >= 1, "{size}: {report:#}");
     }
 }
 
@@ -284,7 +283,11 @@ fn a_wrong_byte_on_a_later_connection_is_found() {
 fn idle_connections_ask_once_and_stay_beside_those_that_work() {
     for engine in all() {
         let (server, seen) = noting();
-        let report = passes(server.addr, "closed", &format!("-c 3 --idle 20 {engine} {SHORT}"));
+        let report = passes(
+            server.addr,
+            "closed",
+            &format!("-c 3 --idle 20 {engine} --wait sleep -d 300ms --warmup 20ms --json --quiet"),
+        );
         seen.gone();
         let bytes = seen.bytes.lock().expect("no panic");
         assert_eq!(bytes.len(), 23, "{engine}: all of them were opened, and none twice");
@@ -309,7 +312,6 @@ fn two_threads_share_the_connections_and_their_counts_are_added() {
         let args = format!("-c 5 --idle 3 -R 1000 --threads 2 {engine} {SHORT}");
         let report = passes(server.addr, "open", &args);
         assert!(whole(&report, "/due").abs_diff(150) <= 2, "1000/s of both together: {report:#}");
-        assert!(whole(&report, "/least_per_connection") >= 1, "{report:#}");
         assert!(figure(&report, "/seconds") >= 0.15, "{report:#}");
         seen.gone();
         let bytes = seen.bytes.lock().expect("no panic");
