@@ -6,16 +6,24 @@
 pub(crate) mod program;
 pub(crate) mod servers;
 
+mod engines;
 mod honesty;
 mod input;
 mod merge;
+mod open;
+mod outputs;
+mod python;
 mod right;
+mod shapes;
 mod stopped;
 mod wrong;
 
+use hdrhistogram::Histogram;
+use io_models::lab::load::hlog;
 use program::{Ended, Program};
 use serde_json::Value;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 /// Run `io-models load ADDR` with these arguments, and wait for its end.
 pub(crate) fn load(addr: SocketAddr, args: &str) -> Ended {
@@ -27,11 +35,79 @@ pub(crate) fn start_load(addr: SocketAddr, args: &str) -> Program {
     Program::start(&format!("load {addr} {args}"))
 }
 
-/// The one JSON document that `load --json` prints, of the schema that it names.
+/// The one JSON document that `load --json` prints of a closed loop.
+#[track_caller]
 pub(crate) fn report(ended: &Ended) -> Value {
+    report_of("closed", ended)
+}
+
+/// The one JSON document that `load --json` prints, of the schema that it names and of a loop of this mode.
+#[track_caller]
+pub(crate) fn report_of(mode: &str, ended: &Ended) -> Value {
     let report = ended.json();
     assert_eq!(report["schema"], "io-models/load");
     assert_eq!(report["schema_version"], 1);
-    assert_eq!(report["mode"], "closed", "a load that waits for answers says so");
+    assert_eq!(report["mode"], mode, "every output says which of the two loops it was");
     report
+}
+
+/// A whole number of a report, by its JSON pointer.
+#[track_caller]
+pub(crate) fn whole(report: &Value, pointer: &str) -> u64 {
+    let number = report.pointer(pointer).and_then(Value::as_u64);
+    number.unwrap_or_else(|| panic!("no whole number at {pointer}: {report:#}"))
+}
+
+/// Any number of a report, by its JSON pointer.
+#[track_caller]
+pub(crate) fn figure(report: &Value, pointer: &str) -> f64 {
+    let number = report.pointer(pointer).and_then(Value::as_f64);
+    number.unwrap_or_else(|| panic!("no number at {pointer}: {report:#}"))
+}
+
+/// A histogram of a report: `response`, `service` or `connect`.
+#[track_caller]
+pub(crate) fn histogram(report: &Value, name: &str) -> Histogram<u64> {
+    let text = report["histograms"][name].as_str().unwrap_or_else(|| panic!("no {name}: {report:#}"));
+    hlog::decoded(text).expect("a histogram as in interval logs")
+}
+
+/// How many of the latencies in a histogram are longer than that.
+pub(crate) fn longer_than(histogram: &Histogram<u64>, limit: Duration) -> u64 {
+    histogram.len() - histogram.count_between(0, limit.as_nanos() as u64)
+}
+
+/// What must be true of every report: the counts and the latencies do not contradict each other.
+#[track_caller]
+pub(crate) fn agrees_with_itself(report: &Value) {
+    let whole = |pointer| whole(report, pointer);
+    let (due, sent, answers) = (whole("/due"), whole("/sent"), histogram(report, "service").len());
+    assert_eq!(due, sent + whole("/unsent"), "{report:#}");
+    assert!(whole("/answered_after") <= answers, "{report:#}");
+    assert!(whole("/late_by_generator") <= whole("/late"), "{report:#}");
+    assert!(whole("/late") <= sent, "{report:#}");
+    let rate = whole("/answered") as f64 / figure(report, "/seconds");
+    assert!((figure(report, "/achieved_per_s") - rate).abs() <= rate * 1e-9, "{rate} a second: {report:#}");
+    let service = histogram(report, "service");
+    let is_open = report["mode"] == "open";
+    assert_eq!(report["latency_us"]["response"].is_object(), is_open, "{report:#}");
+    assert_eq!(report["offered_per_s"].is_number(), is_open, "{report:#}");
+    if is_open {
+        let response = histogram(report, "response");
+        assert_eq!(response.len(), answers, "{report:#}");
+        for percent in 1..=100 {
+            let at = f64::from(percent) / 100.0;
+            let (response, service) = (response.value_at_quantile(at), service.value_at_quantile(at));
+            // They may be in different bins, each of which is a thousandth wide.
+            let enough = response as f64 * 1.002 >= service as f64;
+            assert!(enough, "p{percent}: response {response} ns, service {service} ns: {report:#}");
+        }
+    }
+}
+
+/// Of the requests that were sent, each has an answer in the histograms or is counted as having none.
+#[track_caller]
+pub(crate) fn leaves_no_request_out(report: &Value) {
+    let (sent, answers) = (whole(report, "/sent"), histogram(report, "service").len());
+    assert_eq!(sent, answers + whole(report, "/unanswered"), "{report:#}");
 }

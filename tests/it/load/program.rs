@@ -72,7 +72,12 @@ impl Program {
 
     pub(crate) fn signal(&self, signal: Signal) {
         // The child has not been waited for, so the number is still its own.
-        kill(Pid::from_raw(self.child.id().cast_signed()), signal).expect("a child may be signalled");
+        kill(self.pid(), signal).expect("a child may be signalled");
+    }
+
+    /// Its number.
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id().cast_signed())
     }
 
     /// Close our end of its standard output, as `head` does.

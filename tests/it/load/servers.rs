@@ -110,7 +110,8 @@ impl Server {
         self.answers.load(SeqCst)
     }
 
-    fn start(
+    /// Do with each client, given its number, whatever `serve` does; the counter is that of the answers.
+    pub(crate) fn start(
         serve: impl Fn(usize, TcpStream, &AtomicU64) -> io::Result<()> + Send + Sync + 'static,
     ) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");

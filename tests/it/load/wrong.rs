@@ -16,7 +16,7 @@ const UNTIL_ALL_ARE_LOST: &str = "-d 10m --warmup 50ms --json --timeout 2s --qui
 
 /// Put load on `server`, which loses `lost` of `connections`; the report, and the reason of the first.
 #[track_caller]
-fn losing(server: &Server, connections: usize, lost: usize, args: &str) -> (Value, String) {
+pub(super) fn losing(server: &Server, connections: usize, lost: usize, args: &str) -> (Value, String) {
     let ended = load(server.addr, &format!("-c {connections} {args}"));
     let report = report(ended.exits(1));
     assert_eq!(report["connections"], connections, "{report:#}");
@@ -28,7 +28,7 @@ fn losing(server: &Server, connections: usize, lost: usize, args: &str) -> (Valu
     (report, reason)
 }
 
-fn flipped(request: &Request, at: usize) -> Answer {
+pub(super) fn flipped(request: &Request, at: usize) -> Answer {
     let mut bytes = request.bytes.clone();
     bytes[at] ^= 0x10;
     Answer::Bytes(bytes)

@@ -1,0 +1,255 @@
+//! What is written beside the report: a line for each second, interval logs, and distributions.
+
+use super::python::{intervals, is_its_distribution, is_the_same, python};
+use super::servers::Server;
+use super::{figure, histogram, load, report, report_of, start_load, whole};
+use crate::support::wait_until;
+use io_models::lab::load::hlog;
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+/// Files in a folder that goes away, and the arguments that ask for them.
+struct Asked {
+    _folder: TempDir,
+    ndjson: PathBuf,
+    hlog: PathBuf,
+    hgrm: PathBuf,
+    report: PathBuf,
+}
+
+fn asked() -> (Asked, String) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    let files = [at("run.ndjson"), at("run.hlog"), at("run.hgrm"), at("report.json")];
+    let [ndjson, hlog, hgrm, report] = files.clone();
+    let args = format!(
+        "--ndjson {} --hlog {} --hgrm {} --json --output {}",
+        ndjson.display(),
+        hlog.display(),
+        hgrm.display(),
+        report.display()
+    );
+    (Asked { _folder: folder, ndjson, hlog, hgrm, report }, args)
+}
+
+impl Asked {
+    /// One JSON object in each line of the NDJSON.
+    #[track_caller]
+    fn lines(&self) -> Vec<Value> {
+        let text = text(&self.ndjson);
+        assert!(text.ends_with('\n'), "the last line ends as well: {text:?}");
+        let object = |line: &str| serde_json::from_str(line).unwrap_or_else(|why| panic!("{why}: {line}"));
+        text.lines().map(object).collect()
+    }
+
+    #[track_caller]
+    fn report(&self) -> Value {
+        serde_json::from_str(&text(&self.report)).expect("one JSON document")
+    }
+}
+
+#[track_caller]
+fn text(file: &Path) -> String {
+    fs::read_to_string(file).unwrap_or_else(|why| panic!("{}: {why}", file.display()))
+}
+
+/// The lines add up to the report, and each begins where the one before ended.
+#[track_caller]
+fn lines_follow_and_add_up(lines: &[Value], report: &Value) {
+    lines_add_up(lines, report);
+    let mut last = 0.0;
+    for line in lines {
+        assert_eq!(figure(line, "/from_s"), last, "{lines:#?}");
+        last = figure(line, "/to_s");
+        assert!(last > figure(line, "/from_s"), "{lines:#?}");
+    }
+}
+
+/// The lines add up to the report.
+#[track_caller]
+fn lines_add_up(lines: &[Value], report: &Value) {
+    for count in ["/sent", "/unsent", "/answered", "/late", "/opened"] {
+        let sum: u64 = lines.iter().map(|line| whole(line, count)).sum();
+        assert_eq!(sum, whole(report, count), "{count}: {lines:#?} {report:#}");
+    }
+}
+
+#[test]
+fn all_that_is_written_of_an_open_loop_says_the_same_as_its_report() {
+    let server = Server::echo();
+    let (files, args) = asked();
+    let ended = load(server.addr, &format!("-c 4 -R 500 -d 1200ms --warmup 20ms --quiet {args}"));
+    assert_eq!(ended.exits(0).stdout, "");
+    let report = files.report();
+    assert_eq!(report["mode"], "open");
+
+    let lines = files.lines();
+    assert_eq!(lines.len(), 2, "a second, and the rest: {lines:#?}");
+    lines_follow_and_add_up(&lines, &report);
+    assert!(lines.iter().all(|line| line["offered_per_s"] == 500.0), "{lines:#?}");
+    assert!(lines.iter().all(|line| line["latency_us"]["response"]["p99"].is_number()), "{lines:#?}");
+    assert!(figure(&lines[1], "/to_s") >= 1.2, "{lines:#?}");
+
+    let log = hlog::read(text(&files.hlog).as_bytes()).expect("a log");
+    assert_eq!(log.plan.as_ref(), Some(&report["plan"]));
+    let tags: Vec<_> = log.histograms.iter().map(|(tag, _)| tag.as_deref()).collect();
+    assert_eq!(tags, [None, Some("service")]);
+    assert_eq!(log.histograms[0].1, histogram(&report, "response"));
+    assert_eq!(log.histograms[1].1, histogram(&report, "service"));
+
+    let Some(python) = python() else { return };
+    let read = intervals(&python, &files.hlog);
+    assert_eq!(read.len(), 4, "two of each: {read:#?}");
+    for tag in [Value::Null, Value::from("service")] {
+        let counts = read.iter().filter(|interval| interval["tag"] == tag).map(|i| whole(i, "/count"));
+        assert_eq!(counts.sum::<u64>(), histogram(&report, "service").len(), "{tag}");
+    }
+    is_its_distribution(&python, &text(&files.hgrm), &histogram(&report, "response"), 1e6);
+}
+
+#[test]
+fn all_that_is_written_of_a_closed_loop_is_its_service_time() {
+    let server = Server::echo();
+    let (files, args) = asked();
+    load(server.addr, &format!("-c 4 -d 200ms --warmup 20ms --quiet {args}")).exits(0);
+    let report = files.report();
+    assert_eq!(report["mode"], "closed");
+    let lines = files.lines();
+    lines_follow_and_add_up(&lines, &report);
+    assert_eq!(lines[0]["offered_per_s"], Value::Null);
+    assert_eq!(lines[0]["latency_us"]["response"], Value::Null);
+    let service = histogram(&report, "service");
+    let log = hlog::read(text(&files.hlog).as_bytes()).expect("a log");
+    assert_eq!(log.histograms, [(None, service.clone())]);
+    let Some(python) = python() else { return };
+    let read = intervals(&python, &files.hlog);
+    assert_eq!(read.len(), 1, "{read:#?}");
+    is_the_same(&read[0], &service);
+    is_its_distribution(&python, &text(&files.hgrm), &service, 1e6);
+}
+
+#[test]
+fn the_log_of_connections_that_come_and_go_has_the_time_to_connect() {
+    let server = Server::echo();
+    let (files, args) = asked();
+    let load = load(
+        server.addr,
+        &format!("-c 2 -R 200 --requests-per-conn 1 -d 200ms --warmup 20ms --quiet {args}"),
+    );
+    load.exits(0);
+    let report = files.report();
+    lines_follow_and_add_up(&files.lines(), &report);
+    let log = hlog::read(text(&files.hlog).as_bytes()).expect("a log");
+    let connect = log.histograms.iter().find(|(tag, _)| tag.as_deref() == Some("connect"));
+    assert_eq!(connect.map(|(_, histogram)| histogram), Some(&histogram(&report, "connect")));
+}
+
+#[test]
+fn a_sweep_writes_a_line_for_each_rate() {
+    let server = Server::echo();
+    let (files, args) = asked();
+    let args = format!("-c 4 --sweep 300,500 -d 150ms --warmup 20ms --quiet {args}");
+    load(server.addr, &args).exits(0);
+    let (lines, report) = (files.lines(), files.report());
+    lines_add_up(&lines, &report);
+    let offered: Vec<_> = lines.iter().map(|line| figure(line, "/offered_per_s")).collect();
+    assert_eq!(offered, [300.0, 500.0]);
+}
+
+#[test]
+fn two_threads_write_one_line_for_each_second() {
+    let server = Server::echo();
+    let (files, args) = asked();
+    let args = format!("-c 4 -R 1000 --threads 2 -d 1100ms --warmup 20ms --quiet {args}");
+    load(server.addr, &args).exits(0);
+    let (lines, report) = (files.lines(), files.report());
+    lines_follow_and_add_up(&lines, &report);
+    assert_eq!(lines.len(), 2, "{lines:#?}");
+    let log = hlog::read(text(&files.hlog).as_bytes()).expect("a log");
+    assert_eq!(log.histograms[0].1, histogram(&report, "response"));
+}
+
+#[test]
+fn the_report_as_json_is_one_document_of_one_line_or_many_and_nothing_else() {
+    let server = Server::echo();
+    let ended = load(server.addr, "-c 2 -R 100 -d 100ms --warmup 10ms --json --quiet");
+    // It would not parse if anything followed.
+    let report = report_of("open", ended.exits(0));
+    assert!(ended.stdout.ends_with("}\n"), "{ended}");
+    assert_eq!(ended.stderr, "");
+    assert!(report["environment"]["kernel"].is_string(), "{report:#}");
+}
+
+/// Press Ctrl-C in a load that is on, and see all that was asked for written.
+fn interrupted(args: &str, after_answers: u64) -> (Asked, Value) {
+    let server = Server::echo();
+    let (files, asked) = asked();
+    let load = start_load(server.addr, &format!("-c 2 --warmup 10ms --quiet {args} {asked}"));
+    wait_until("the load is on", || server.answers() > after_answers);
+    load.signal(Signal::SIGINT);
+    let ended = load.end();
+    assert_eq!(ended.exits(130).stderr, "");
+    let report = files.report();
+    assert_eq!(report["partial"], true, "{report:#}");
+    assert_eq!(report["lost"], Value::Array(Vec::new()), "{report:#}");
+    assert_eq!(report["wrong_bytes"], 0, "{report:#}");
+    lines_follow_and_add_up(&files.lines(), &report);
+    let log = hlog::read(text(&files.hlog).as_bytes()).expect("a log");
+    assert_eq!(log.histograms[0].1, histogram(&report, "response"));
+    let total = format!("Total count    = {:12}]", histogram(&report, "response").len());
+    assert!(text(&files.hgrm).contains(&total), "{total}: {}", text(&files.hgrm));
+    (files, report)
+}
+
+#[test]
+fn ctrl_c_in_an_open_loop_leaves_complete_files_and_what_was_measured() {
+    let (_files, report) = interrupted("-R 2000 -d 10m", 200);
+    assert_eq!(report["mode"], "open");
+    assert!(whole(&report, "/answered") > 0, "{report:#}");
+    assert!(figure(&report, "/seconds") < 600.0, "{report:#}");
+}
+
+#[test]
+fn ctrl_c_in_a_sweep_ends_it_at_the_rate_that_was_on() {
+    // The first rate has 2010 requests.
+    let (_files, report) = interrupted("--sweep 1000,2000,3000 -d 2s", 2400);
+    let rows = report["rows"].as_array().expect("rows");
+    assert_eq!(rows.len(), 2, "{report:#}");
+    assert_eq!(rows[0]["offered_per_s"], 1000.0);
+    assert_eq!(rows[1]["offered_per_s"], 2000.0);
+}
+
+#[test]
+fn ctrl_c_in_a_ramp_ends_it_at_the_rate_that_was_on() {
+    let (_files, report) = interrupted("--ramp 1000:3000:1000:10s", 200);
+    assert_eq!(report["partial"], true);
+    assert!(whole(&report, "/answered") > 0, "{report:#}");
+}
+
+#[test]
+fn ctrl_c_in_a_search_leaves_what_was_tried() {
+    let server = Server::echo();
+    let args = "-c 2 -R 1000 -d 10m --warmup 10ms --find-knee --limit p99=1s --json --quiet";
+    let load = start_load(server.addr, args);
+    wait_until("the load is on", || server.answers() > 200);
+    load.signal(Signal::SIGINT);
+    let ended = load.end();
+    let report = report_of("open", ended.exits(130));
+    assert_eq!(report["partial"], true, "{report:#}");
+    assert_eq!(ended.stderr, "");
+}
+
+#[test]
+fn ctrl_c_in_a_closed_loop_over_io_uring_ends_it_with_130() {
+    for engine in super::engines::all() {
+        let server = Server::echo();
+        let load = start_load(server.addr, &format!("-c 2 -d 10m --warmup 10ms --json --quiet {engine}"));
+        wait_until("the load is on", || server.answers() > 200);
+        load.signal(Signal::SIGINT);
+        let ended = load.end();
+        assert_eq!(report(ended.exits(130))["partial"], true, "{engine}: {ended}");
+    }
+}

@@ -1,0 +1,222 @@
+//! Rates over time: ramps, sweeps, and the search for the highest rate that holds a limit; and hostile company.
+
+use super::servers::{Answer, Server};
+use super::{agrees_with_itself, figure, load, report, report_of, whole};
+use serde_json::Value;
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::sync::Mutex;
+use std::thread;
+use std::time::Duration;
+
+/// A load that passes: its report, and the rows of it.
+#[track_caller]
+fn rows(addr: SocketAddr, args: &str) -> (Value, Vec<Value>) {
+    let ended = load(addr, &format!("{args} --warmup 20ms --json --quiet"));
+    let report = report_of("open", ended.exits(0));
+    assert_eq!(ended.stderr, "");
+    assert_eq!(report["lost"], Value::Array(Vec::new()), "{report:#}");
+    let rows = report["rows"].as_array().expect("rows").clone();
+    (report, rows)
+}
+
+#[track_caller]
+fn offered(rows: &[Value]) -> Vec<u64> {
+    rows.iter().map(|row| figure(row, "/offered_per_s") as u64).collect()
+}
+
+/// Each row has what was due at its rate, and they add up to the whole.
+#[track_caller]
+fn add_up(report: &Value, rows: &[Value], seconds: f64) {
+    agrees_with_itself(report);
+    for row in rows {
+        let due = whole(row, "/sent") + whole(row, "/unsent");
+        let expected = (figure(row, "/offered_per_s") * seconds) as u64;
+        assert!(due.abs_diff(expected) <= 1, "{expected} in {seconds} s: {row:#}");
+        assert!(figure(row, "/response/p99") >= figure(row, "/response/p50"), "{row:#}");
+        assert!(figure(row, "/service/max") > 0.0, "{row:#}");
+    }
+    for count in ["/sent", "/unsent", "/answered", "/late"] {
+        let sum: u64 = rows.iter().map(|row| whole(row, count)).sum();
+        assert_eq!(sum, whole(report, count), "{count}: {report:#}");
+    }
+    let sum: f64 = rows.iter().map(|row| figure(row, "/seconds")).sum();
+    assert!((sum - figure(report, "/seconds")).abs() < 1e-6, "{sum} s: {report:#}");
+}
+
+#[test]
+fn a_ramp_has_a_row_for_each_of_its_rates() {
+    for threads in ["", "--threads 2"] {
+        let server = Server::echo();
+        let (report, rows) = rows(server.addr, &format!("-c 4 --ramp 200:600:200:150ms {threads}"));
+        assert_eq!(offered(&rows), [200, 400, 600]);
+        if threads.is_empty() {
+            add_up(&report, &rows, 0.15);
+        }
+        assert!((figure(&report, "/offered_per_s") - 400.0).abs() < 40.0, "their mean: {report:#}");
+    }
+}
+
+#[test]
+fn a_ramp_goes_down_as_well() {
+    let server = Server::echo();
+    let (report, rows) = rows(server.addr, "-c 4 --ramp 400:200:100:100ms");
+    assert_eq!(offered(&rows), [400, 300, 200]);
+    add_up(&report, &rows, 0.1);
+}
+
+#[test]
+fn a_sweep_has_a_row_for_each_of_its_rates() {
+    let server = Server::echo();
+    let (report, rows) = rows(server.addr, "-c 4 --sweep 400,200,800 -d 150ms");
+    assert_eq!(offered(&rows), [400, 200, 800]);
+    add_up(&report, &rows, 0.15);
+}
+
+#[test]
+fn the_text_of_a_sweep_is_a_table_with_a_row_for_each_rate() {
+    let server = Server::echo();
+    let ended = load(server.addr, "-c 4 --sweep 210,430 -d 100ms --warmup 10ms --quiet");
+    let lines: Vec<_> = ended.exits(0).stdout.lines().collect();
+    let head = lines.iter().position(|line| line.contains("offered/s")).unwrap_or_else(|| panic!("{ended}"));
+    for column in ["offered/s", "achieved/s", "late", "unsent", "p50 µs", "p99 µs", "p99.9 µs", "max µs"]
+    {
+        assert!(lines[head].contains(column), "{column:?} is missing: {ended}");
+    }
+    for (line, rate) in lines[head + 1..].iter().zip(["210", "430"]) {
+        assert_eq!(line.split_whitespace().next(), Some(rate), "{ended}");
+    }
+}
+
+/// One request after the other, whoever asks: at most 200 a second.
+fn two_hundred_a_second() -> Server {
+    let turn = Mutex::new(());
+    Server::answering(64, move |request| {
+        let _mine = turn.lock().expect("no panic");
+        thread::sleep(Duration::from_millis(5));
+        Answer::Bytes(request.bytes.clone())
+    })
+}
+
+#[test]
+fn a_sweep_beyond_what_the_server_can_do_says_so_in_the_row_and_in_the_first_line() {
+    let server = two_hundred_a_second();
+    let ended = load(server.addr, "-c 2 --sweep 20,2000 -d 200ms --warmup 10ms --quiet");
+    let text = &ended.exits(0).stdout;
+    assert!(text.starts_with("MISSED ITS RATE"), "{text}");
+    let (_, rows) = rows(server.addr, "-c 2 --sweep 20,2000 -d 200ms");
+    assert_eq!(rows[1]["missed"], true, "{rows:#?}");
+    assert!(whole(&rows[1], "/unsent") > 300, "{rows:#?}");
+}
+
+#[test]
+fn the_knee_is_no_higher_than_what_the_server_can_do() {
+    let server = two_hundred_a_second();
+    // So generous that only the rate itself can exceed it.
+    let (report, rows) = rows(server.addr, "-c 2 -R 150 -d 200ms --find-knee --limit p90=10s");
+    let knee = figure(&report, "/knee/rate_per_s");
+    assert!(knee <= 200.0 * 1.2, "at most 200/s are answered: {report:#}");
+    assert_eq!(report["knee"]["limit"]["percentile"], 90.0);
+    assert_eq!(report["knee"]["limit"]["at_most_us"], 10_000_000.0);
+    assert_eq!(report["missed_rate"], false, "to miss rates is what a search is for: {report:#}");
+    assert_eq!(report["offered_per_s"].as_f64(), Some(knee));
+    agrees_with_itself(&report);
+    let held = |row: &&Value| row["held"] == true;
+    let highest = rows.iter().filter(held).map(|row| figure(row, "/offered_per_s")).reduce(f64::max);
+    assert_eq!(highest, Some(knee), "{rows:#?}");
+    assert!(rows.iter().any(|row| row["held"] == false), "something higher was tried: {rows:#?}");
+}
+
+#[test]
+fn a_limit_that_no_rate_holds_fails_in_one_line() {
+    let server = Server::answering(64, |request| {
+        thread::sleep(Duration::from_millis(20));
+        Answer::Bytes(request.bytes.clone())
+    });
+    // Each answer takes twenty times as long.
+    let args = "-c 4 -R 16 -d 150ms --warmup 10ms --find-knee --limit p99=1ms --json --quiet";
+    let ended = load(server.addr, args);
+    ended.exits(1).says_one_line(&["no rate holds p99 ≤ 1000 µs"]);
+    let report = report_of("open", &ended);
+    assert_eq!(report["knee"]["rate_per_s"], Value::Null, "{report:#}");
+    let rows = report["rows"].as_array().expect("rows");
+    assert!(rows.iter().all(|row| row["held"] == false), "{report:#}");
+    assert!(offered(rows).is_sorted_by(|a, b| a > b), "ever lower: {report:#}");
+}
+
+#[test]
+fn hostile_company_is_counted_apart() {
+    let server = Server::echo();
+    let args = "-c 10 --slow-reader 20% --half-close 0.2 --reset 20% -d 250ms --warmup 20ms --quiet";
+    let ended = load(server.addr, &format!("{args} --json"));
+    let report = report(ended.exits(0));
+    agrees_with_itself(&report);
+    assert_eq!(report["connections"], 4, "six of ten are hostile: {report:#}");
+    assert_eq!(report["lost_connections"], 0, "{report:#}");
+    for kind in ["slow_reader", "half_close", "reset"] {
+        let count = |name: &str| whole(&report, &format!("/company/{kind}/{name}"));
+        assert_eq!(count("connections"), 2, "{kind}: {report:#}");
+        assert!(count("opened") >= 2, "{kind}: {report:#}");
+        assert_eq!(count("wrong_bytes"), 0, "{kind}: {report:#}");
+        assert_eq!(count("refused"), 0, "{kind}: {report:#}");
+        let ends = count("ended_well") + count("cut_short") + count("unfinished");
+        assert_eq!(ends, count("opened"), "{kind}: {report:#}");
+    }
+    assert!(whole(&report, "/company/half_close/ended_well") > 0, "{report:#}");
+    assert!(whole(&report, "/company/reset/ended_well") > 0, "{report:#}");
+    assert!(whole(&report, "/company/slow_reader/sent_bytes") > 0, "{report:#}");
+    let text = &load(server.addr, args).exits(0).stdout.clone();
+    for part in ["slow readers", "half closers", "resetters", "ended well", "cut short"] {
+        assert!(text.contains(part), "{part:?} is missing:\n{text}");
+    }
+}
+
+#[test]
+fn a_share_however_small_is_one_connection() {
+    let server = Server::echo();
+    let ended = load(server.addr, "-c 3 --reset 0.1% -d 100ms --warmup 10ms --json --quiet");
+    let report = report(ended.exits(0));
+    assert_eq!(report["connections"], 2, "{report:#}");
+    assert_eq!(report["company"]["reset"]["connections"], 1, "{report:#}");
+    assert_eq!(report["company"]["half_close"]["connections"], 0, "{report:#}");
+}
+
+#[test]
+fn without_hostile_shares_there_is_no_company() {
+    let server = Server::echo();
+    let ended = load(server.addr, "-c 2 -d 20ms --warmup 10ms --json --quiet");
+    assert_eq!(report(ended.exits(0))["company"], Value::Null);
+}
+
+#[test]
+fn what_becomes_of_the_company_fails_no_run() {
+    // The measured connections are opened before. Of the others one after the other is cut off, or lied to.
+    let server = Server::start(|connection, mut client, _| {
+        let mut buffer = [0; 4096];
+        if connection >= 5 && connection % 2 == 0 {
+            return Ok(());
+        }
+        loop {
+            let n = client.read(&mut buffer)?;
+            if n == 0 {
+                return Ok(());
+            }
+            if connection >= 5 {
+                buffer[..n].iter_mut().for_each(|byte| *byte ^= 1);
+            }
+            client.write_all(&buffer[..n])?;
+        }
+    });
+    let args = "-c 8 --slow-reader 10% --half-close 10% --reset 10% -d 250ms --warmup 20ms --json --quiet";
+    let ended = load(server.addr, args);
+    let report = report(ended.exits(0));
+    assert_eq!(ended.stderr, "");
+    assert_eq!(report["wrong_bytes"], 0, "{report:#}");
+    assert_eq!(report["lost_connections"], 0, "{report:#}");
+    let kinds = ["slow_reader", "half_close", "reset"];
+    let sum =
+        |name: &str| kinds.map(|kind| whole(&report, &format!("/company/{kind}/{name}"))).iter().sum::<u64>();
+    assert!(sum("cut_short") > 0, "{report:#}");
+    assert!(sum("wrong_bytes") > 0, "{report:#}");
+    assert!(kinds.iter().any(|kind| report["company"][kind]["first_trouble"].is_string()), "{report:#}");
+}
