@@ -77,7 +77,7 @@ pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
         program: PathBuf::from("/proc/self/exe"),
     };
     let elsewhere = args.json || args.output.is_some();
-    let output = Output::open(args.output)?;
+    let output = Output::open("--output", args.output)?;
     let (stopper, stop) = stop::pair().map_err(Failure::run)?;
     stopper.stop_on_signals().map_err(Failure::run)?;
     let line = Progress::new(quiet);

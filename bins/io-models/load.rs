@@ -46,7 +46,7 @@ pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
     if let Some(words) = ports.in_words().filter(|_| !quiet) {
         crate::output::note(&format!("{words}, from {}", addresses(&order.plan.sources)));
     }
-    let output = Output::open(args.output.clone())?;
+    let output = Output::open("--output", args.output.clone())?;
     let mut files = Files::open(&args, &order, &shape, times)?;
     let (stopper, stop) = stop::pair().map_err(Failure::run)?;
     stopper.stop_on_signals().map_err(Failure::run)?;
@@ -85,9 +85,14 @@ fn check(
     let most = limits::most_requests(order.threads);
     if let Some(rate) = shape.highest().filter(|&rate| rate > most) {
         return Err(Failure::usage(format_args!(
-            "{rate:.0} requests/s are more than {} threads can send, at most {most:.0}: ask for less, or give more \
-             --threads",
+            "{rate:.0} requests/s are more than --threads {} can send, at most {most:.0}: ask for less, or give more \
+             threads",
             order.threads
+        )));
+    }
+    if let Some(rate) = shape.lowest().filter(|&rate| rate < limits::fewest_requests(time)) {
+        return Err(Failure::usage(format_args!(
+            "at {rate} requests/s none is due within {time:?}: measure for longer with --duration, or ask for more"
         )));
     }
     limits::check_descriptors(order.plan.connections() + hostile).map_err(Failure::usage)?;

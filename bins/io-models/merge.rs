@@ -37,9 +37,9 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
     // Read before anything is opened for writing: a file may be merged into itself.
     let merged = merged(&args.files)?;
-    let output = Output::open(args.output)?;
-    let file = |name: Option<PathBuf>| name.map(|name| Output::open(Some(name))).transpose();
-    let (hgrm, hlog) = (file(args.hgrm)?, file(args.hlog)?);
+    let output = Output::open("--output", args.output)?;
+    let file = |option, name: Option<PathBuf>| name.map(|name| Output::open(option, Some(name))).transpose();
+    let (hgrm, hlog) = (file("--hgrm", args.hgrm)?, file("--hlog", args.hlog)?);
     if let Some(hgrm) = hgrm {
         hgrm.write(&merged.hgrm())?;
     }

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use terminal_size::{Width, terminal_size_of};
 
-/// Standard output, or the file of `--output`.
+/// Standard output, or the file of an option.
 #[derive(Debug)]
 pub(crate) enum Output {
     Stdout,
@@ -18,14 +18,15 @@ pub(crate) enum Output {
 
 impl Output {
     /// Open it before anything is measured: a file that cannot be written should not cost a run.
-    pub(crate) fn open(file: Option<PathBuf>) -> Result<Output, Failure> {
+    /// `option` is the one that names it.
+    pub(crate) fn open(option: &str, file: Option<PathBuf>) -> Result<Output, Failure> {
         let Some(name) = file else { return Ok(Output::Stdout) };
         let is_new = !name.exists();
         // What is there stays until there is a result.
         match File::options().write(true).create(true).truncate(false).open(&name) {
             Ok(file) => Ok(Output::File { name, file, is_new }),
             Err(why) => Err(Failure::usage(format_args!(
-                "cannot write to {}: {why}; choose a file that you may write with --output",
+                "cannot write to {}: {why}; choose a file that you may write with {option}",
                 name.display()
             ))),
         }

@@ -194,7 +194,7 @@ impl Args {
         }
         if self.threads > self.connections {
             return Err(Failure::usage(format_args!(
-                "{} threads for {} connections: give at least one connection to each thread",
+                "--threads {} for {} connections: give at least one connection to each thread",
                 self.threads, self.connections
             )));
         }

@@ -12,6 +12,7 @@ use io_models::lab::load::{LatencyUs, hgrm};
 use serde_json::json;
 use std::fs::File;
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 /// The files that were asked for.
@@ -34,23 +35,25 @@ impl Files {
         shape: &Shape,
         times: (Duration, Duration),
     ) -> Result<Files, Failure> {
-        let stream = |file| Output::open(Some(file)).and_then(Output::into_file);
-        let ndjson = args.ndjson.clone().map(stream).transpose()?;
-        let hlog = match args.hlog.clone().map(stream).transpose()? {
+        let file = |option, name: &Option<PathBuf>| {
+            name.clone().map(|name| Output::open(option, Some(name))).transpose()
+        };
+        let ndjson = file("--ndjson", &args.ndjson)?.map(Output::into_file).transpose()?;
+        let hlog = match file("--hlog", &args.hlog)?.map(Output::into_file).transpose()? {
             None => None,
             Some((name, file)) => {
                 let log = Log::create(file, &plan_json(order, shape, times), SystemTime::now());
                 Some((name.clone(), log.map_err(|why| Failure::output(&name, &why))?))
             }
         };
-        let hgrm = args.hgrm.clone().map(|file| Output::open(Some(file))).transpose()?;
+        let hgrm = file("--hgrm", &args.hgrm)?;
         let zero = Duration::ZERO;
         Ok(Files { ndjson, hlog, hgrm, open_loop: shape.is_open(), before: zero, last: zero, broken: None })
     }
 
     /// Write what a second gave. A file that cannot be written ends no load: it is told at the end.
     pub(super) fn interval(&mut self, interval: &Interval) {
-        if interval.to < self.last {
+        if interval.from < self.last {
             // Another stage, whose clock began anew.
             self.before += self.last;
         }

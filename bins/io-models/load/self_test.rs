@@ -10,7 +10,7 @@ use serde_json::json;
 use std::process::ExitCode;
 
 pub(super) fn run(args: &Args, quiet: bool) -> Result<ExitCode, Failure> {
-    let output = Output::open(args.output.clone())?;
+    let output = Output::open("--output", args.output.clone())?;
     let (stopper, stop) = stop::pair().map_err(Failure::run)?;
     stopper.stop_on_signals().map_err(Failure::run)?;
     let line = Progress::new(quiet);

@@ -165,6 +165,12 @@ pub fn most_requests(threads: usize) -> f64 {
     threads as f64 * 1e6
 }
 
+/// The fewest requests a second of which one is due within `time`.
+#[must_use]
+pub fn fewest_requests(time: Duration) -> f64 {
+    1.0 / time.as_secs_f64()
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::plan::{Sizes, Wait};

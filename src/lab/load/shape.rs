@@ -2,6 +2,7 @@
 
 use super::LatencyUs;
 use super::crew::{Crew, Interval, Outcome, Stage};
+use super::limits;
 use super::record::Record;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -86,6 +87,15 @@ impl Shape {
         *self != Shape::Closed
     }
 
+    /// The lowest rate that is known beforehand.
+    #[must_use]
+    pub fn lowest(&self) -> Option<f64> {
+        match self {
+            Shape::Ramp(rates) | Shape::Sweep(rates) => rates.iter().copied().reduce(f64::min),
+            _ => self.highest(),
+        }
+    }
+
     /// The highest rate that is known beforehand.
     #[must_use]
     pub fn highest(&self) -> Option<f64> {
@@ -133,9 +143,12 @@ impl Shape {
                 }
                 result.ok_or_else(|| anyhow::anyhow!("a sweep without rates"))
             }
-            Shape::Knee(limit, first) => find_knee(*limit, *first, most, |rate| {
-                Result::of(vec![Some(rate)], stage(crew, vec![Some(rate)])?)
-            }),
+            Shape::Knee(limit, first) => {
+                let least = limits::fewest_requests(time).max(1.0);
+                find_knee(*limit, *first, (least, most), |rate| {
+                    Result::of(vec![Some(rate)], stage(crew, vec![Some(rate)])?)
+                })
+            }
         }
     }
 }
@@ -144,7 +157,7 @@ impl Shape {
 fn find_knee(
     limit: Limit,
     first: f64,
-    most: f64,
+    (least, most): (f64, f64),
     mut at: impl FnMut(f64) -> anyhow::Result<Result>,
 ) -> anyhow::Result<Result> {
     let (mut holds, mut exceeds): (Option<f64>, Option<f64>) = (None, None);
@@ -176,11 +189,11 @@ fn find_knee(
             (Some(low), Some(high)) => (low * high).sqrt(),
             (Some(low), None) if low >= most => break,
             (Some(low), None) => (low * 2.0).min(most),
-            (None, Some(high)) if high <= 1.0 => break,
-            (None, Some(high)) => (high / 2.0).max(1.0),
+            (None, Some(high)) if high <= least => break,
+            (None, Some(high)) => (high / 2.0).max(least),
             (None, None) => break,
         };
-        rate = rate.round().max(1.0);
+        rate = rate.ceil();
         if ends || Some(rate) == holds || Some(rate) == exceeds {
             break;
         }

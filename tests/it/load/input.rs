@@ -39,6 +39,20 @@ fn more_connections_than_descriptors_are_refused_with_the_limit_and_how_to_raise
 }
 
 #[test]
+fn a_rate_at_which_nothing_would_be_due_is_refused() {
+    refused("load 127.0.0.1:9 -R 4 -d 100ms", &["none is due", "--duration"]);
+    refused("load 127.0.0.1:9 --sweep 100,4 -d 100ms", &["none is due", "--duration"]);
+    refused("load 127.0.0.1:9 --find-knee --limit p99=1ms -R 4 -d 100ms", &["none is due", "--duration"]);
+}
+
+#[test]
+fn a_file_that_cannot_be_written_is_refused_by_the_name_of_its_option() {
+    for option in ["--ndjson", "--hlog", "--hgrm"] {
+        refused(&format!("load 127.0.0.1:9 {option} /nonexistent/file"), &["/nonexistent/file", option]);
+    }
+}
+
+#[test]
 fn no_time_is_refused() {
     refused("load 127.0.0.1:9 -d 0s", &["--duration", "longer"]);
 }
@@ -182,7 +196,7 @@ fn options_that_make_no_sense_without_another_are_refused() {
     refused("load 127.0.0.1:9 --arrivals poisson", &["--arrivals", "-R"]);
     refused("load 127.0.0.1:9 --limit p99=1ms", &["--find-knee"]);
     refused("load 127.0.0.1:9 --find-knee", &["--limit"]);
-    refused("load 127.0.0.1:9 -c 2 -t 3", &["3 threads for 2 connections"]);
+    refused("load 127.0.0.1:9 -c 2 -t 3", &["--threads 3 for 2 connections"]);
     refused("load 127.0.0.1:9 -t 0", &["--threads", "at least 1"]);
 }
 

@@ -154,7 +154,7 @@ fn a_sweep_writes_a_line_for_each_rate() {
     let args = format!("-c 4 --sweep 300,500 -d 150ms --warmup 20ms --quiet {args}");
     load(server.addr, &args).exits(0);
     let (lines, report) = (files.lines(), files.report());
-    lines_add_up(&lines, &report);
+    lines_follow_and_add_up(&lines, &report);
     let offered: Vec<_> = lines.iter().map(|line| figure(line, "/offered_per_s")).collect();
     assert_eq!(offered, [300.0, 500.0]);
 }

@@ -262,9 +262,10 @@ impl<W: Wire> Engine<W> {
         }
     }
 
-    /// Measure from `at` on: the requests whose time it is to be sent then or later. Counts begin anew, the histograms
-    /// go on.
+    /// Measure from `at` on: the requests whose time it is to be sent then or later; in a closed loop those that are
+    /// sent from now on. Counts begin anew, the histograms go on.
     pub fn start_clock(&mut self, at: u64) {
+        let at = if self.has_times { at } else { self.now() };
         self.record.counts = Default::default();
         self.window = at..u64::MAX;
         self.clock = Some(Clock { began: at, settled: at, integrated: at, cpu: thread_cpu() });
