@@ -6,8 +6,8 @@
 
 use super::Lost;
 use super::engine::{Engine, Pace, Part};
-use super::plan::{EngineKind, Plan, Wait};
-use super::record::{Counts, Record};
+use super::plan::{EngineKind, Plan};
+use super::record::Record;
 use super::schedule::{Arrivals, Schedule};
 use super::wire::Wire;
 use super::wire::epoll::EpollWire;
@@ -397,22 +397,5 @@ impl Desk<'_> {
         let part = Share { number, to, offered, records, lost: engine.lost().len() };
         // If nobody collects, nobody wants it.
         self.out.send(Message::Interval(self.part.thread, part)).ok();
-    }
-}
-
-impl Counts {
-    /// Requests that were to begin in this stretch.
-    #[must_use]
-    pub fn due(&self) -> u64 {
-        self.sent + self.unsent
-    }
-}
-
-/// What `wait` does to the measurement, in a sentence.
-#[must_use]
-pub fn effect(wait: Wait) -> &'static str {
-    match wait {
-        Wait::Spin => "it spins: nothing is found late, and it takes a processor of its own",
-        Wait::Sleep => "it sleeps: latency includes its own wake-ups, and the server pays for waking it",
     }
 }

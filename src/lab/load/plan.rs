@@ -49,6 +49,17 @@ pub enum Wait {
     Sleep,
 }
 
+impl Wait {
+    /// What it does to the measurement, in a few words.
+    #[must_use]
+    pub fn effect(self) -> &'static str {
+        match self {
+            Wait::Spin => "it spins: nothing is found late, and it takes a processor of its own",
+            Wait::Sleep => "it sleeps: latency includes its own wake-ups, and the server pays for waking it",
+        }
+    }
+}
+
 /// How the generator talks to the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -110,6 +110,12 @@ impl Record {
 }
 
 impl Counts {
+    /// Requests that were to begin in this stretch.
+    #[must_use]
+    pub fn due(&self) -> u64 {
+        self.sent + self.unsent
+    }
+
     /// Add the counts of another stretch.
     pub fn add(&mut self, other: &Counts) {
         self.sent += other.sent;

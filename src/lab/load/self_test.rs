@@ -66,6 +66,14 @@ struct Load {
     patience: Duration,
 }
 
+impl Load {
+    /// A closed loop of 8 connections for 3 s.
+    fn on(target: SocketAddr) -> Load {
+        let (time, patience) = (Duration::from_secs(3), Duration::from_secs(10));
+        Load { target, rate: None, connections: 8, depth: 1, time, patience }
+    }
+}
+
 type Experiment = fn(Setup, &Stop) -> anyhow::Result<(bool, String)>;
 
 /// Name, claim, experiment.
@@ -178,12 +186,10 @@ fn with_stopped_server<T>(
 fn stopped(setup: Setup, stop: &Stop) -> anyhow::Result<(bool, String)> {
     const RATE: f64 = 1000.0;
     let load = |target, rate, seconds| Load {
-        target,
         rate,
         connections: 64,
-        depth: 1,
         time: Duration::from_secs(seconds),
-        patience: Duration::from_secs(10),
+        ..Load::on(target)
     };
     let stalled = |histogram: &hdrhistogram::Histogram<u64>| histogram.count_between(STALLED_NS, u64::MAX);
     let (open, stood_still) = with_stopped_server(|addr| {
@@ -230,10 +236,7 @@ fn on_liar<T>(
 }
 
 fn ten_ms(setup: Setup, stop: &Stop) -> anyhow::Result<(bool, String)> {
-    let time = Duration::from_secs(2);
-    let load = |rate| {
-        move |target| Load { target, rate, connections: 8, depth: 1, time, patience: Duration::from_secs(10) }
-    };
+    let load = |rate| move |target| Load { rate, ..Load::on(target) };
     let lie = Lie::After(Duration::from_millis(10));
     let open = on_liar((setup, stop), lie, load(Some(400.0)), |found| {
         (LatencyUs::of(&found.result.total.response), found.result.total.response.min())
@@ -241,9 +244,11 @@ fn ten_ms(setup: Setup, stop: &Stop) -> anyhow::Result<(bool, String)> {
     let closed = on_liar((setup, stop), lie, load(None), |found| {
         (LatencyUs::of(&found.result.total.service), found.result.total.service.min())
     })?;
-    // A bucket of the histogram is 0.1 % wide.
-    let seen =
-        open.1 >= 9_990_000 && closed.1 >= 9_990_000 && open.0.p1 >= 10_000.0 && closed.0.p1 >= 10_000.0;
+    // A bucket of the histogram is 0.1 % wide. Above 10 ms a busy machine may do anything, but not to all of them.
+    let ten_ms = |(latency, least): (LatencyUs, u64)| {
+        (9_990_000..15_000_000).contains(&least) && latency.p1 >= 10_000.0 && latency.p50 >= latency.p1
+    };
+    let seen = ten_ms(open) && ten_ms(closed);
     let figures = format!(
         "open loop p1 {:.0} µs, p50 {:.0} µs; closed loop p1 {:.0} µs, p50 {:.0} µs",
         open.0.p1, open.0.p50, closed.0.p1, closed.0.p50
@@ -252,14 +257,7 @@ fn ten_ms(setup: Setup, stop: &Stop) -> anyhow::Result<(bool, String)> {
 }
 
 fn limited(setup: Setup, stop: &Stop) -> anyhow::Result<(bool, String)> {
-    let load = |target| Load {
-        target,
-        rate: Some(1000.0),
-        connections: 16,
-        depth: 1,
-        time: Duration::from_secs(3),
-        patience: Duration::from_secs(10),
-    };
+    let load = |target| Load { rate: Some(1000.0), connections: 16, ..Load::on(target) };
     on_liar((setup, stop), Lie::AtMost(500.0), load, |found| {
         let row = &found.result.rows[0];
         let (response, service) = (row.response.unwrap_or_default(), row.service);
@@ -279,13 +277,10 @@ fn limited(setup: Setup, stop: &Stop) -> anyhow::Result<(bool, String)> {
 /// The lie must be found, on connection 0, and have this name.
 fn liar(setup: Setup, stop: &Stop, lie: Lie, kind: &str) -> anyhow::Result<(bool, String)> {
     let load = |target| Load {
-        target,
-        rate: None,
-        connections: 4,
         // A connection with unread requests is reset when it is closed; only without them does it end.
         depth: if lie == Lie::Closes { 1 } else { 4 },
         time: Duration::from_millis(500),
-        patience: Duration::from_secs(5),
+        ..Load::on(target)
     };
     on_liar((setup, stop), lie, load, |found| {
         let lost = &found.result.last.lost;
@@ -300,15 +295,7 @@ fn liar(setup: Setup, stop: &Stop, lie: Lie, kind: &str) -> anyhow::Result<(bool
 
 fn delays(setup: Setup, stop: &Stop) -> anyhow::Result<(bool, String)> {
     let delay = Duration::from_millis(1200);
-    let load = |target| Load {
-        target,
-        rate: None,
-        connections: 8,
-        depth: 1,
-        time: Duration::from_secs(3),
-        patience: Duration::from_secs(10),
-    };
-    on_liar((setup, stop), Lie::Delays(delay), load, |found| {
+    on_liar((setup, stop), Lie::Delays(delay), Load::on, |found| {
         let (stalled, slices) = found.result.last.stalled;
         let service = &found.result.total.service;
         let lost = found.result.last.lost.len();
@@ -324,14 +311,7 @@ fn delays(setup: Setup, stop: &Stop) -> anyhow::Result<(bool, String)> {
 }
 
 fn forgets(setup: Setup, stop: &Stop) -> anyhow::Result<(bool, String)> {
-    let load = |target| Load {
-        target,
-        rate: None,
-        connections: 8,
-        depth: 1,
-        time: Duration::from_secs(3),
-        patience: Duration::from_secs(1),
-    };
+    let load = |target| Load { patience: Duration::from_secs(1), ..Load::on(target) };
     on_liar((setup, stop), Lie::Forgets, load, |found| {
         let last = &found.result.last;
         let (stalled, slices) = last.stalled;

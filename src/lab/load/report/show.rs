@@ -2,7 +2,6 @@
 
 use super::{ByClock, Knee, LittlesLaw, Report};
 use crate::lab::load::LatencyUs;
-use crate::lab::load::crew::effect;
 use crate::lab::load::limits::Ports;
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
@@ -54,7 +53,7 @@ impl fmt::Display for Report {
             "  generator      {:.3} s CPU ({:.0} % of the time; {}), busy {:.0} %, {:.0} requests a CPU-second",
             self.generator_cpu_s,
             self.generator_cpu_share * 100.0,
-            effect(self.wait),
+            self.wait.effect(),
             self.generator_busy_share * 100.0,
             self.requests_per_generator_cpu_s
         )?;
