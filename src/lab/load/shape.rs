@@ -165,15 +165,12 @@ fn find_knee(
     let mut result: Option<Result> = None;
     for _ in 0..MOST_TRIES {
         let mut tried = at(rate)?;
-        let row = tried.rows.last_mut().expect("each try has a row");
-        let held = limit.is_held(&tried.total) && !row.missed;
-        row.held = Some(held);
-        if held {
-            holds = Some(rate)
-        } else {
-            exceeds = Some(rate)
-        }
         let ends = tried.must_end();
+        // Who is interrupted before the clock has started has tried nothing.
+        let held = limit.is_held(&tried.total) && tried.rows.iter().all(|row| !row.missed);
+        tried.rows.iter_mut().for_each(|row| row.held = Some(held));
+        let bound = if held { &mut holds } else { &mut exceeds };
+        *bound = Some(rate);
         match &mut result {
             None => result = Some(tried),
             Some(result) => {
