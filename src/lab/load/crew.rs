@@ -347,9 +347,8 @@ impl Desk<'_> {
         let mut end = start + stage.warmup.as_nanos() as u64;
         engine.run(end)?;
         // Before its time, if there is nobody left to ask, or somebody said stop.
-        end = end.min(engine.now());
-        let clock_start = end;
-        engine.start_clock(clock_start);
+        let clock_start = engine.start_clock(end.min(engine.now()));
+        end = clock_start;
         let mut number = 0;
         let flush_at = |number: u64| clock_start + (number + 1) * INTERVAL.as_nanos() as u64;
         for (step, &(offered, time)) in stage.steps.iter().enumerate() {

@@ -263,8 +263,8 @@ impl<W: Wire> Engine<W> {
     }
 
     /// Measure from `at` on: the requests whose time it is to be sent then or later; in a closed loop those that are
-    /// sent from now on. Counts begin anew, the histograms go on.
-    pub fn start_clock(&mut self, at: u64) {
+    /// sent from now on. Counts begin anew, the histograms go on. Returns when it began.
+    pub fn start_clock(&mut self, at: u64) -> u64 {
         let at = if self.has_times { at } else { self.now() };
         self.record.counts = Default::default();
         self.window = at..u64::MAX;
@@ -273,6 +273,7 @@ impl<W: Wire> Engine<W> {
         for connection in &mut self.connections {
             (connection.answered, connection.heard, connection.stalled) = (0, false, 0);
         }
+        at
     }
 
     /// Measure the requests before `at` apart from those that follow.
