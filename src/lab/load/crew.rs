@@ -95,8 +95,6 @@ pub struct Crew {
     messages: Receiver<Message>,
     /// How long it took to open all connections and have each answered once.
     pub open_time: Duration,
-    /// Somebody said stop while they were opened.
-    pub stopped: bool,
     most_under_way: u64,
 }
 
@@ -115,7 +113,6 @@ enum Message {
 
 struct Ready {
     open_time: Duration,
-    stopped: bool,
 }
 
 /// A thread's part of an interval.
@@ -162,13 +159,12 @@ impl Crew {
         }
         drop(to_us);
         let most_under_way = (order.plan.active * order.plan.depth) as u64;
-        let mut crew = Crew { workers, messages, open_time: Duration::ZERO, stopped: false, most_under_way };
+        let mut crew = Crew { workers, messages, open_time: Duration::ZERO, most_under_way };
         for _ in 0..order.threads {
             match crew.messages.recv() {
                 Ok(Message::Ready(ready)) => {
                     let ready = ready?;
                     crew.open_time = crew.open_time.max(ready.open_time);
-                    crew.stopped |= ready.stopped;
                 }
                 _ => return Err(gone()),
             }
@@ -200,12 +196,16 @@ impl Crew {
             wrong_bytes: 0,
         };
         let mut intervals = Vec::new();
+        let mut elapsed = vec![vec![0; stage.steps.len()]; self.workers.len()];
         let mut from = Duration::ZERO;
         let mut working = self.workers.len();
         while working > 0 {
             match self.messages.recv().map_err(|_| gone())? {
                 Message::Ready(_) => return Err(gone()),
                 Message::Interval(thread, part) => {
+                    for (step, record) in &part.records {
+                        elapsed[thread][*step] += record.counts.elapsed_ns;
+                    }
                     add(&mut intervals, &mut outcome.records, &self.workers[thread], part)?;
                     let all = self.workers.len();
                     while intervals.first().is_some_and(|(threads, _, _)| *threads == all) {
@@ -223,6 +223,11 @@ impl Crew {
         intervals.sort_by_key(|(_, number, _)| *number);
         for (_, _, interval) in intervals {
             from = show(&mut watch, interval, from);
+        }
+        // A thread that has lost all its connections ends before the others: a step lasted as long as for the last.
+        for (step, record) in outcome.records.iter_mut().enumerate() {
+            let longest = elapsed.iter().map(|steps| steps[step]).max().unwrap_or(0);
+            record.counts.elapsed_ns = longest * self.workers.len() as u64;
         }
         outcome.lost.sort_by_key(|lost| lost.connection);
         Ok(outcome)
@@ -328,7 +333,7 @@ impl Desk<'_> {
             Ok(engine) => engine,
             Err(why) => return drop(self.out.send(Message::Ready(Err(why)))),
         };
-        let ready = Ready { open_time: engine.open_time(), stopped: engine.was_stopped() };
+        let ready = Ready { open_time: engine.open_time() };
         if self.out.send(Message::Ready(Ok(ready))).is_err() {
             return;
         }
