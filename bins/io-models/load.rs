@@ -115,7 +115,7 @@ fn uring_missing() -> Option<String> {
 /// A second of the load, in a line.
 fn live(interval: &Interval) -> String {
     let Interval { from, to, offered, record, lost } = interval;
-    let seconds = (*to - *from).as_secs_f64().max(1e-9);
+    let seconds = to.saturating_sub(*from).as_secs_f64().max(1e-9);
     let rate = record.counts.answered as f64 / seconds;
     let (offered, histogram) = match offered {
         Some(offered) => (format!(" of {offered:.0} offered"), &record.response),

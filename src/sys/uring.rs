@@ -187,6 +187,8 @@ impl Ring {
     #[doc(alias = "io_uring_enter")]
     #[inline]
     pub fn enter(&mut self, want: usize, timeout: Option<Duration>) -> Result<()> {
+        // What was given back is to be had again, also for a receive that was armed only now.
+        self.buffers.publish();
         let entered = match timeout {
             Some(limit) if want > 0 => {
                 let limit = Timespec::from(limit);

@@ -73,7 +73,7 @@ impl Files {
             file.write_all(line.as_bytes()).map_err(|why| (name.clone(), why))?;
         }
         if let Some((name, log)) = &mut self.hlog {
-            let (from, length) = (self.before + *from, *to - *from);
+            let (from, length) = (self.before + *from, to.saturating_sub(*from));
             let mut write =
                 |tag, histogram| log.write(tag, from, length, histogram).map_err(|why| (name.clone(), why));
             if self.open_loop {
@@ -102,7 +102,7 @@ impl Files {
 /// A second as a JSON object.
 fn object(interval: &Interval, before: Duration) -> serde_json::Value {
     let Interval { from, to, offered, record, lost } = interval;
-    let seconds = (*to - *from).as_secs_f64();
+    let seconds = (to.saturating_sub(*from)).as_secs_f64();
     let counts = record.counts;
     json!({
         "from_s": (before + *from).as_secs_f64(),

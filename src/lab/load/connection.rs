@@ -50,7 +50,7 @@ pub(super) struct Connection {
     /// The oldest first.
     pub(super) requests: VecDeque<Request>,
     /// How many requests it may still have before it is closed.
-    pub(super) left: u32,
+    pub(super) left: u64,
     /// Whether it stands in the queue of those that are free for a request.
     pub(super) queued: bool,
     /// When it was begun.
@@ -64,7 +64,7 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(start: Start, seed: u64, left: u32) -> Connection {
+    pub(super) fn new(start: Start, seed: u64, left: u64) -> Connection {
         Connection {
             state: State::Closed,
             start,

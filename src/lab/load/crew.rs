@@ -196,6 +196,8 @@ impl Crew {
             wrong_bytes: 0,
         };
         let mut intervals = Vec::new();
+        // How many seconds each thread has reported, and whether it has ended: then it reports no more of them.
+        let mut reported = vec![(0, false); self.workers.len()];
         let mut elapsed = vec![vec![0; stage.steps.len()]; self.workers.len()];
         let mut from = Duration::ZERO;
         let mut working = self.workers.len();
@@ -203,12 +205,23 @@ impl Crew {
             match self.messages.recv().map_err(|_| gone())? {
                 Message::Ready(_) => return Err(gone()),
                 Message::Interval(thread, part) => {
+                    match part.number {
+                        u64::MAX => reported[thread].1 = true,
+                        number => reported[thread].0 = number + 1,
+                    }
                     for (step, record) in &part.records {
                         elapsed[thread][*step] += record.counts.elapsed_ns;
                     }
                     add(&mut intervals, &mut outcome.records, &self.workers[thread], part)?;
+                    intervals.sort_by_key(|(_, number, _)| *number);
                     let all = self.workers.len();
-                    while intervals.first().is_some_and(|(threads, _, _)| *threads == all) {
+                    let missing =
+                        |number| reported.iter().filter(|(next, ended)| *ended && *next <= number).count();
+                    // What came after the last whole second is shown when all have ended.
+                    let complete = |(threads, number, _): &(usize, u64, Interval)| {
+                        *number != u64::MAX && threads + missing(*number) >= all
+                    };
+                    while intervals.first().is_some_and(complete) {
                         let (_, _, interval) = intervals.remove(0);
                         from = show(&mut watch, interval, from);
                     }
@@ -358,6 +371,9 @@ impl Desk<'_> {
         let flush_at = |number: u64| clock_start + (number + 1) * INTERVAL.as_nanos() as u64;
         for (step, &(offered, time)) in stage.steps.iter().enumerate() {
             if step > 0 {
+                if !engine.can_go_on() {
+                    break;
+                }
                 engine.next_window(end);
             }
             end += time.as_nanos() as u64;

@@ -169,14 +169,19 @@ fn find_knee(
         // Who is interrupted before the clock has started has tried nothing.
         let held = limit.is_held(&tried.total) && tried.rows.iter().all(|row| !row.missed);
         tried.rows.iter_mut().for_each(|row| row.held = Some(held));
-        let bound = if held { &mut holds } else { &mut exceeds };
-        *bound = Some(rate);
+        if tried.last.partial {
+            tried.rows.iter_mut().for_each(|row| row.held = None);
+        } else if held {
+            holds = Some(rate);
+        } else {
+            exceeds = Some(rate);
+        }
         match &mut result {
             None => result = Some(tried),
             Some(result) => {
                 result.rows.append(&mut tried.rows);
                 result.last = tried.last;
-                if held {
+                if held && !result.last.partial {
                     result.total = tried.total;
                 }
             }

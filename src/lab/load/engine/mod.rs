@@ -162,8 +162,11 @@ impl<W: Wire> Engine<W> {
         let count = idle + active;
         let first = part.of(plan.idle).start + part.of(plan.active).start;
         let (block, starts) = Block::new(plan.seed, &plan.sizes, plan.connections());
-        let left = plan.requests_per_conn.unwrap_or(u32::MAX);
-        let seeded = |(i, &start)| Connection::new(start, plan.seed.wrapping_add((first + i) as u64), left);
+        let is_active = |i: usize| (idle / 2..idle / 2 + active).contains(&i);
+        // Silent connections stay.
+        let left = |i| plan.requests_per_conn.filter(|_| is_active(i)).map_or(u64::MAX, u64::from);
+        let seeded =
+            |(i, &start)| Connection::new(start, plan.seed.wrapping_add((first + i) as u64), left(i));
         let largest = plan.sizes.largest() as usize * plan.depth;
         if plan.wait == Wait::Sleep {
             set_timer_slack(Duration::from_nanos(1))?;

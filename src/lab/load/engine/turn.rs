@@ -286,7 +286,7 @@ impl<W: Wire> Engine<W> {
     fn answered(&mut self, slot: usize, answers: usize, now: u64) {
         let connection = &mut self.connections[slot];
         if connection.left == 0 && connection.requests.is_empty() {
-            connection.left = self.plan.requests_per_conn.unwrap_or(u32::MAX);
+            connection.left = self.plan.requests_per_conn.map_or(u64::MAX, u64::from);
             connection.closed(State::Closed);
             self.wire.close(slot);
         }
