@@ -65,6 +65,7 @@ pub mod stop;
 pub mod model;
 pub mod tcp;
 pub mod transfer;
+pub mod facts;
 #[cfg(feature = "lab")]
 pub mod course;
 #[cfg(feature = "lab")]

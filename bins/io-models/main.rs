@@ -1,6 +1,7 @@
 //! `io-models`: serve with one model, put load on a server, compare the models, merge results.
 
 mod compare;
+mod facts;
 mod failure;
 mod load;
 mod merge;
@@ -35,9 +36,12 @@ enum Command {
     Serve(serve::Args),
     Load(Box<load::Args>),
     Merge(merge::Args),
+    Facts(facts::Args),
 }
 
 fn main() -> ExitCode {
+    // The process of one fact is this program, started again.
+    io_models::facts::run_one_if_asked();
     let result = match parse() {
         Ok(Some(cli)) => run(cli),
         Ok(None) => Ok(ExitCode::SUCCESS),
@@ -58,6 +62,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Serve(args) => serve::run(args),
         Command::Load(args) => load::run(*args, cli.quiet),
         Command::Merge(args) => merge::run(args, cli.quiet),
+        Command::Facts(args) => facts::run(args),
     }
 }
 

@@ -16,6 +16,7 @@ pub mod fcntl;
 pub mod fork;
 pub mod limits;
 pub mod poll;
+pub(crate) mod raw;
 pub mod select;
 pub mod sendfile;
 pub mod shared;

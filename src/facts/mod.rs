@@ -1,0 +1,216 @@
+//! What the kernel does, as facts that can be run: one claim, one experiment, one outcome.
+//!
+//! `io-models facts` runs them all, each in a process of its own, and tells in one page where a system
+//! (a container, a sandbox, an emulator, an old kernel) differs from Linux. docs/facts.md tells how to
+//! read that page, and how to add a fact.
+//!
+//! A fact is one row (a [`Fact`], in the table at the head of its area's file) and one function, which
+//! reaches the kernel through the [`Kernel`](kernel::Kernel) it is given. That is what makes it provable
+//! that a fact can fail: a [`Mutant`] is a kernel with one call that does the wrong thing, and
+//! tests/mutants.rs shows which fact notices.
+//!
+//! Man pages contain errors, and so does every book; the kernel is the oracle. A claim that a run
+//! contradicts is corrected, with the evidence.
+
+mod check;
+mod kernel;
+mod mutants;
+mod runner;
+mod support;
+
+mod select;
+mod poll;
+mod epoll;
+mod edge;
+mod waiters;
+mod nonblock;
+mod tcp;
+mod flags;
+mod signals;
+mod limits;
+mod sharing;
+mod uring;
+
+pub use mutants::Mutant;
+pub use runner::{Run, Runner, run_one_if_asked};
+
+use check::Held;
+use kernel::Kernel;
+use std::fmt;
+
+/// One behaviour of the kernel.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct Fact {
+    /// Its name, with the prefix of its area: `ep-create-args`.
+    pub id: &'static str,
+    /// What it belongs to.
+    pub area: Area,
+    /// What Linux does, in a sentence.
+    pub claim: &'static str,
+    /// Where that is said, or done: a man page with its section, a function of the kernel, a commit.
+    pub reference: &'static str,
+    /// Since which kernel.
+    pub since: Since,
+    /// What breaks in practice where it is otherwise, or for those who believe otherwise.
+    pub matters: &'static str,
+    /// The experiment, in words.
+    pub experiment: &'static str,
+    /// Who got it wrong, each with a link or the name of a commit.
+    pub wrong: &'static [&'static str],
+    /// Whether the experiment has an upper bound on time, and so wants the machine to itself.
+    alone: bool,
+    run: fn(&'static dyn Kernel) -> Held,
+}
+
+/// A version of Linux.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Since(pub u32, pub u32);
+
+impl Since {
+    /// Longer than this program could run: 2.6.
+    const ALWAYS: Since = Since(2, 6);
+}
+
+impl fmt::Display for Since {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Since::ALWAYS => f.write_str("always"),
+            Since(major, minor) => write!(f, "Linux {major}.{minor}"),
+        }
+    }
+}
+
+macro_rules! areas {
+    ($($area:ident = $name:literal, $title:literal, $module:ident;)*) => {
+        /// What a fact belongs to: a family of calls, or a theme.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Area { $(#[doc = $title] $area,)* }
+
+        impl Area {
+            /// All areas, in the order of the report.
+            pub const ALL: &[Area] = &[$(Area::$area,)*];
+
+            /// What it is called on the command line.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Area::$area => $name,)* }
+            }
+
+            /// The heading of its facts.
+            #[must_use]
+            pub const fn title(self) -> &'static str {
+                match self { $(Area::$area => $title,)* }
+            }
+
+            /// Its facts, in the order of the report.
+            pub fn facts(self) -> impl Iterator<Item = &'static Fact> {
+                let parts = match self { $(Area::$area => $module::FACTS,)* };
+                parts.iter().copied().flatten()
+            }
+        }
+    };
+}
+
+areas! {
+    Select = "select", "select and pselect6", select;
+    Poll = "poll", "poll and ppoll", poll;
+    Epoll = "epoll", "epoll: the interest list and the waits", epoll;
+    Edge = "edge", "epoll: level-triggered and edge-triggered delivery", edge;
+    Waiters = "waiters", "epoll: oneshot, exclusive, nested, many waiters", waiters;
+    Nonblock = "nonblock", "non-blocking connect, accept, recv and send", nonblock;
+    Tcp = "tcp", "TCP: backlog, FIN, RST, TIME_WAIT", tcp;
+    Flags = "flags", "file status flags", flags;
+    Signals = "signals", "fork, signals, EINTR, children", signals;
+    Limits = "limits", "descriptor limits", limits;
+    Sharing = "sharing", "several processes or listeners on one port", sharing;
+    Uring = "uring", "io_uring: readiness and sockets", uring;
+}
+
+/// All facts, area by area.
+pub fn all() -> impl Iterator<Item = &'static Fact> {
+    Area::ALL.iter().flat_map(|area| area.facts())
+}
+
+/// The fact of that id.
+#[must_use]
+pub fn find(id: &str) -> Option<&'static Fact> {
+    all().find(|fact| fact.id == id)
+}
+
+/// What an experiment found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The kernel does what the claim says.
+    Holds,
+    /// It does something else.
+    Differs {
+        /// What the claim expects of one step.
+        expected: String,
+        /// What the kernel did.
+        observed: String,
+    },
+    /// The experiment could not be made here.
+    Skipped {
+        /// What is missing, or forbidden.
+        why: String,
+    },
+}
+
+impl Outcome {
+    /// One word: `holds`, `differs`, `skipped`.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Outcome::Holds => "holds",
+            Outcome::Differs { .. } => "differs",
+            Outcome::Skipped { .. } => "skipped",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn each_fact_has_an_id_of_its_own_that_tells_its_area() {
+        let mut seen = HashSet::new();
+        for fact in all() {
+            assert!(seen.insert(fact.id), "{} is there twice", fact.id);
+        }
+        for area in Area::ALL {
+            let prefixes: HashSet<_> =
+                area.facts().map(|fact| fact.id.split_once('-').map(|(prefix, _)| prefix)).collect();
+            assert!(prefixes.len() <= 1, "{area:?}: {prefixes:?}");
+            assert!(area.facts().all(|fact| fact.area == *area), "{area:?} has a stranger");
+        }
+    }
+
+    #[test]
+    fn each_fact_says_all_that_a_reader_wants_to_know() {
+        for Fact { id, claim, reference, matters, experiment, wrong, .. } in all() {
+            for (what, text) in [("claim", claim), ("matters", matters), ("experiment", experiment)] {
+                assert!(text.len() > 20 && text.ends_with('.'), "{id}: its {what} is no sentence: {text:?}");
+            }
+            assert!(!reference.is_empty(), "{id} has no reference");
+            assert!(wrong.iter().all(|who| who.len() > 5), "{id}: {wrong:?}");
+        }
+    }
+
+    #[test]
+    fn each_mutant_breaks_a_fact_that_exists() {
+        let mut seen = HashSet::new();
+        for mutant in Mutant::all() {
+            assert!(seen.insert(mutant.name), "{} is there twice", mutant.name);
+            assert!(
+                find(mutant.breaks).is_some(),
+                "{} breaks {}, which is no fact",
+                mutant.name,
+                mutant.breaks
+            );
+            assert!(mutant.also.iter().all(|id| find(id).is_some()), "{}: {:?}", mutant.name, mutant.also);
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! Each experiment in a process of its own: this program, started again with a hidden argument.
+//!
+//! Experiments lower limits, block signals, leave descriptors open and threads asleep; on a wrong kernel
+//! they hang or die. None of that may reach the next one, so nothing is ever cleaned up: the process
+//! ends.
+
+use super::kernel::{Kernel, Linux};
+use super::support::help_if_asked;
+use super::{Fact, Mutant, Outcome, Since, find};
+use crate::sys::fork::exit_child;
+use crate::sys::poll::{PollFlags, wait_for};
+use crate::sys::raw;
+use std::ffi::OsString;
+use std::io::{self, ErrorKind, PipeReader, Read, Write};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::sync::mpsc::channel;
+use std::thread::available_parallelism;
+use std::time::{Duration, Instant};
+
+/// The hidden argument: an id, and perhaps the name of a mutant, follow.
+const ONE: &str = "--run-one-fact";
+/// What the process of an experiment finds in its environment when it was started through a launcher:
+/// an experiment that starts a program starts it through the same.
+pub(super) const LAUNCHER: &str = "IO_MODELS_FACTS_LAUNCHER";
+/// The first byte of a report; what was said before it is none.
+const START: u8 = 2;
+/// The last byte of a report; one that lacks it is cut off.
+const END: u8 = 3;
+/// Between the fields of a report.
+const FIELD: char = '\u{1f}';
+
+/// What became of one fact.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Run {
+    /// Which.
+    pub fact: &'static Fact,
+    /// What was found.
+    pub outcome: Outcome,
+    /// Whether the experiment came to its own end. If not, it hung, was killed or crashed, and `outcome`
+    /// is a difference that tells so.
+    pub ended: bool,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// How facts are run.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Runner {
+    /// The program that calls [`run_one_if_asked`] first: this one, unless told otherwise.
+    pub program: OsString,
+    /// A command and its arguments that start the program: an emulator, `unshare -n`. None by default.
+    pub launcher: Vec<String>,
+    /// A wrong kernel instead of the real one.
+    pub under: Option<&'static Mutant>,
+    /// How long one experiment may take.
+    pub deadline: Duration,
+    /// How many run at once.
+    pub jobs: usize,
+}
+
+impl Default for Runner {
+    fn default() -> Self {
+        Runner {
+            // The link, not what it points to: it is this program even after another was installed in its place.
+            program: "/proc/self/exe".into(),
+            launcher: Vec::new(),
+            under: None,
+            deadline: Duration::from_secs(15),
+            jobs: available_parallelism().map_or(1, usize::from),
+        }
+    }
+}
+
+impl Runner {
+    /// Run `facts`, several at once, those with an upper bound on time alone at the end; `each` hears of
+    /// them as they come. They are returned in the order in which they were given.
+    pub fn run_all(&self, facts: &[&'static Fact], mut each: impl FnMut(&Run)) -> Vec<Run> {
+        let (alone, together): (Vec<usize>, Vec<usize>) =
+            (0..facts.len()).partition(|&index| facts[index].alone);
+        let mut runs: Vec<Option<Run>> = facts.iter().map(|_| None).collect();
+        for (indices, jobs) in [(together, self.jobs.max(1)), (alone, 1)] {
+            let next = Mutex::new(indices.into_iter());
+            let (done, results) = channel();
+            std::thread::scope(|scope| {
+                for _ in 0..jobs {
+                    let (next, done) = (&next, done.clone());
+                    scope.spawn(move || {
+                        // A lock of its own statement: one that lasted for the loop's body would let one run.
+                        while let Some(index) = { next.lock().ok().and_then(|mut next| next.next()) } {
+                            done.send((index, self.run(facts[index]))).ok();
+                        }
+                    });
+                }
+                drop(done);
+                for (index, run) in results {
+                    each(&run);
+                    runs[index] = Some(run);
+                }
+            });
+        }
+        runs.into_iter().flatten().collect()
+    }
+
+    /// Run one.
+    #[must_use]
+    pub fn run(&self, fact: &'static Fact) -> Run {
+        let started = Instant::now();
+        let end = self.start(fact).map(|mut experiment| experiment.watch(self.deadline));
+        let took = started.elapsed();
+        let broke = |observed: String| Outcome::Differs {
+            expected: "the experiment comes to its end".to_owned(),
+            observed,
+        };
+        let (outcome, ended) = match end {
+            Err(why) => {
+                let program = self.program.display();
+                let start = self.launcher.first().map_or(program.to_string(), Clone::clone);
+                (Outcome::Skipped { why: format!("its process could not be started ({start}): {why}") }, true)
+            }
+            Ok(End::Report(outcome)) => (outcome, true),
+            Ok(End::Broke(how)) => (broke(how), false),
+        };
+        Run { fact, outcome, ended, took }
+    }
+
+    fn start(&self, fact: &Fact) -> io::Result<Experiment> {
+        let mut command = match self.launcher.split_first() {
+            Some((launcher, arguments)) => {
+                let mut command = Command::new(launcher);
+                // A launcher would read the link as its own program.
+                let program = std::fs::read_link(&self.program).unwrap_or((&self.program).into());
+                command.args(arguments).arg(program).env(LAUNCHER, self.launcher.join("\n"));
+                command
+            }
+            None => Command::new(&self.program),
+        };
+        command.args([ONE, fact.id]).args(self.under.map(|mutant| mutant.name));
+        let (output, input) = io::pipe()?;
+        command.stdin(Stdio::null()).stdout(input.try_clone()?).stderr(input);
+        // A group of its own: what an experiment forked ends with it.
+        command.process_group(0);
+        Ok(Experiment { process: command.spawn()?, output })
+    }
+}
+
+enum End {
+    Report(Outcome),
+    Broke(String),
+}
+
+/// The process of an experiment. It does not outlive the runner's interest.
+struct Experiment {
+    process: Child,
+    /// What it says, errors included.
+    output: PipeReader,
+}
+
+impl Drop for Experiment {
+    fn drop(&mut self) {
+        if let Ok(group) = i32::try_from(self.process.id()) {
+            // Our own child leads this group, and has not been waited for: the number is still its.
+            raw::kill(-group, libc::SIGKILL).ok();
+        }
+        self.process.wait().ok();
+    }
+}
+
+impl Experiment {
+    /// Read its report, or find out why there is none.
+    fn watch(&mut self, limit: Duration) -> End {
+        let deadline = Instant::now() + limit;
+        let (mut said, mut chunk) = (Vec::new(), [0; 4096]);
+        let over = loop {
+            if said.last() == Some(&END) {
+                return decode(&said).map_or_else(|| End::Broke(last_words(&said)), End::Report);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            match wait_for(&self.output, PollFlags::POLLIN, Some(left)) {
+                Ok(true) => {}
+                Ok(false) => break false,
+                Err(why) => return End::Broke(why.to_string()),
+            }
+            match self.output.read(&mut chunk) {
+                Ok(0) => break true,
+                Ok(n) => said.extend_from_slice(&chunk[..n]),
+                Err(why) if why.kind() == ErrorKind::Interrupted => {}
+                Err(why) => return End::Broke(why.to_string()),
+            }
+        };
+        // A child that it forked can hold the pipe open for longer than it lives itself.
+        let status = if over { self.process.wait().map(Some) } else { self.process.try_wait() };
+        let how = match status {
+            Ok(None) => format!("it did not end within {} s", limit.as_secs()),
+            Ok(Some(status)) => match status.signal() {
+                Some(signal) => format!("it was killed by signal {signal}"),
+                None => format!("it ended without a report, {status}"),
+            },
+            Err(why) => why.to_string(),
+        };
+        End::Broke(format!("{how}{}", last_words(&said)))
+    }
+}
+
+/// The end of what it said, for a report: a panic's message, say.
+fn last_words(said: &[u8]) -> String {
+    let text = String::from_utf8_lossy(said);
+    let mut lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    lines.retain(|line| !line.starts_with("note: run with `RUST_BACKTRACE"));
+    let lines = &lines[lines.len().saturating_sub(4)..];
+    if lines.is_empty() { String::new() } else { format!("; it said: {}", lines.join(" ")) }
+}
+
+/// Be the process of an experiment if this process was started to be one; it does not return then.
+///
+/// The first thing in the `main` of a program that a [`Runner`] starts.
+pub fn run_one_if_asked() {
+    help_if_asked();
+    let mut arguments = std::env::args().skip(1);
+    if arguments.next().as_deref() != Some(ONE) {
+        return;
+    }
+    let (id, under) = (arguments.next().unwrap_or_default(), arguments.next());
+    let outcome = match (find(&id), under.as_deref().map(Mutant::find)) {
+        (None, _) => Outcome::Skipped { why: format!("this program has no fact {id:?}") },
+        (_, Some(None)) => Outcome::Skipped { why: format!("this program has no mutant {under:?}") },
+        (Some(fact), None) => experiment(fact, &Linux),
+        (Some(fact), Some(Some(mutant))) => experiment(fact, mutant.kernel),
+    };
+    let mut stdout = io::stdout();
+    let written = stdout.write_all(encode(&outcome).as_bytes()).and_then(|()| stdout.flush());
+    // No destructors and no exit handlers: threads may be asleep in calls that nothing will wake.
+    exit_child(i32::from(written.is_err()));
+}
+
+fn experiment(fact: &Fact, kernel: &'static dyn Kernel) -> Outcome {
+    // What a shell, a service manager or the standard library left to us must not decide an outcome.
+    raw::reset();
+    match Outcome::from((fact.run)(kernel)) {
+        Outcome::Differs { expected, observed } if older_than(fact.since) => Outcome::Skipped {
+            why: format!(
+                "{} has it, this kernel is older (expected {expected}; observed {observed})",
+                fact.since
+            ),
+        },
+        outcome => outcome,
+    }
+}
+
+/// Whether the running kernel says that it is older than `since`.
+fn older_than(since: Since) -> bool {
+    let Ok(release) = std::fs::read_to_string("/proc/sys/kernel/osrelease") else { return false };
+    let mut parts = release.split(|c: char| !c.is_ascii_digit()).map_while(|part| part.parse().ok());
+    matches!((parts.next(), parts.next()), (Some(major), Some(minor)) if Since(major, minor) < since)
+}
+
+pub(super) fn encode(outcome: &Outcome) -> String {
+    let (first, second) = match outcome {
+        Outcome::Holds => ("", ""),
+        Outcome::Differs { expected, observed } => (expected.as_str(), observed.as_str()),
+        Outcome::Skipped { why } => (why.as_str(), ""),
+    };
+    let clean = |text: &str| text.replace(|c: char| c.is_control(), " ");
+    let (start, end) = (char::from(START), char::from(END));
+    format!("{start}{}{FIELD}{}{FIELD}{}{end}", outcome.name(), clean(first), clean(second))
+}
+
+pub(super) fn decode(said: &[u8]) -> Option<Outcome> {
+    let text = String::from_utf8_lossy(said);
+    let report = text.strip_suffix(char::from(END))?.rsplit(char::from(START)).next()?;
+    let mut fields = report.split(FIELD).map(str::to_owned);
+    let (name, first, second) = (fields.next()?, fields.next()?, fields.next()?);
+    match name.as_str() {
+        "holds" => Some(Outcome::Holds),
+        "differs" => Some(Outcome::Differs { expected: first, observed: second }),
+        "skipped" => Some(Outcome::Skipped { why: first }),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_survives_the_pipe_and_what_was_said_before_it() {
+        for outcome in [
+            Outcome::Holds,
+            Outcome::Differs { expected: "revents: HUP".to_owned(), observed: "revents: IN+HUP".to_owned() },
+            Outcome::Skipped { why: "no network".to_owned() },
+        ] {
+            let said = format!("warning: something\n{}", encode(&outcome));
+            assert_eq!(decode(said.as_bytes()), Some(outcome));
+        }
+    }
+
+    #[test]
+    fn a_report_that_is_cut_off_is_none() {
+        let whole = encode(&Outcome::Skipped { why: "no network".to_owned() });
+        assert!((0..whole.len()).all(|n| decode(&whole.as_bytes()[..n]).is_none()));
+        assert_eq!(decode(b""), None);
+    }
+}

@@ -1,0 +1,85 @@
+//! What experiments share: masks, waits with a bound, sockets in a known state, threads and processes that are
+//! known to be asleep.
+//!
+//! Nothing here sleeps to let something happen. A state is waited for until [`BOUND`]; that nothing happens
+//! is shown by something else happening after it ([`Fence`]), or by a waiter's own time limit.
+
+mod masks;
+mod process;
+mod sockets;
+mod waiter;
+
+pub(super) use masks::*;
+pub(super) use process::*;
+pub(super) use sockets::*;
+pub(super) use waiter::*;
+
+use super::check::{Held, differs, skip};
+use super::kernel::Kernel;
+use crate::sys::limits::Nofile;
+use crate::sys::raw::{self, Reply};
+use std::time::{Duration, Instant};
+
+/// The kernel of an experiment. Its threads and children have the same one.
+pub(super) type K = &'static dyn Kernel;
+
+/// How long something that should happen may take, under whatever load this machine has.
+pub(super) const BOUND: Duration = Duration::from_secs(5);
+/// [`BOUND`] in milliseconds, as poll and epoll_wait want it.
+pub(super) const BOUND_MS: i32 = 5000;
+
+/// Ask again and again until there is an answer. `what` is a statement that should come true.
+pub(super) fn bounded<T>(what: &str, mut ask: impl FnMut() -> Reply<Option<T>>) -> Held<T> {
+    let deadline = Instant::now() + BOUND;
+    loop {
+        if let Some(answer) = ask()? {
+            return Ok(answer);
+        }
+        if Instant::now() > deadline {
+            return differs(what, format!("not so after {} s", BOUND.as_secs()));
+        }
+        std::thread::yield_now();
+    }
+}
+
+/// Have room for descriptors up to and including number `highest`, or skip the experiment.
+pub(super) fn room_for_descriptor(highest: u64) -> Held {
+    let nofile = Nofile::current().unwrap_or(Nofile { soft: 0, hard: 0 });
+    if nofile.soft > highest {
+        return Ok(());
+    }
+    if nofile.hard > highest && raw::limit_descriptors(highest + 1).is_ok() {
+        return Ok(());
+    }
+    skip(format!("it needs descriptor {highest}, and RLIMIT_NOFILE is {}", nofile.hard))
+}
+
+/// A line of a file below /proc, after its name: `line_of("/proc/self/status", "FDSize:")`.
+pub(super) fn line_of(file: &str, name: &str) -> Held<String> {
+    let Ok(text) = std::fs::read_to_string(file) else { return skip(format!("{file} cannot be read here")) };
+    match text.lines().find_map(|line| line.strip_prefix(name)) {
+        Some(rest) => Ok(rest.trim().to_owned()),
+        None => skip(format!("{file} has no line {name:?} here")),
+    }
+}
+
+/// A path for a file or a FIFO of this experiment; what is there is removed when this is dropped.
+#[derive(Debug)]
+pub(super) struct Scratch(String);
+
+impl Scratch {
+    pub(super) fn new() -> Scratch {
+        let name = format!("io-models-fact-{}", std::process::id());
+        Scratch(std::env::temp_dir().join(name).to_string_lossy().into_owned())
+    }
+
+    pub(super) fn path(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        std::fs::remove_file(&self.0).ok();
+    }
+}

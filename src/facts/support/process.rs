@@ -1,0 +1,146 @@
+//! Children of an experiment.
+
+use super::super::Outcome;
+use super::super::check::{Held, Not, differs};
+use super::super::runner::{LAUNCHER, decode, encode};
+use super::waiter::{In, asleep_in};
+use super::{BOUND, bounded, skip};
+use crate::sys::fork::{Fork, exit_child, fork};
+use crate::sys::raw::{self, Reply};
+use std::ffi::CString;
+use std::time::Instant;
+
+/// A forked child, which is killed when this is dropped, at the latest when the experiment ends.
+///
+/// It must be forked before the experiment has threads.
+#[derive(Debug)]
+pub(in crate::facts) struct Forked {
+    /// Its number.
+    pub(in crate::facts) pid: i32,
+    report: i32,
+}
+
+impl Forked {
+    /// A child that does `work`, reports what became of it, and ends.
+    pub(in crate::facts) fn start(work: impl FnOnce() -> Held) -> Held<Forked> {
+        let [report, write_end] = raw::pipe2(libc::O_CLOEXEC)?;
+        match fork() {
+            Err(why) => skip(format!("no child can be forked here: {why}")),
+            Ok(Fork::Parent(pid)) => {
+                raw::close(write_end)?;
+                Ok(Forked { pid: pid.as_raw(), report })
+            }
+            Ok(Fork::Child) => {
+                raw::die_with_parent();
+                let outcome = encode(&Outcome::from(work()));
+                let written = raw::write(write_end, outcome.as_bytes());
+                exit_child(i32::from(written.is_err()))
+            }
+        }
+    }
+
+    /// A child that does `work`, then becomes the helper `name` (execve(2) of this program, through the same launcher as
+    /// the experiment), which reports.
+    pub(in crate::facts) fn exec(name: &str, arguments: &[i32], work: impl FnOnce() -> Held) -> Held<Forked> {
+        let [report, write_end] = raw::pipe2(0)?;
+        let mut words = vec![HELPER.to_owned(), name.to_owned(), write_end.to_string()];
+        words.extend(arguments.iter().map(i32::to_string));
+        let child = Forked::start(|| {
+            work()?;
+            exec_this_program(words)
+        })?;
+        raw::close(write_end)?;
+        Ok(Forked { pid: child.into_pid(), report })
+    }
+
+    /// Its number, with the duty to wait for it.
+    fn into_pid(self) -> i32 {
+        std::mem::ManuallyDrop::new(self).pid
+    }
+
+    /// What the child found, within the bound.
+    pub(in crate::facts) fn join(&self) -> Held {
+        let deadline = Instant::now() + BOUND;
+        raw_nonblocking(self.report)?;
+        let (mut said, mut chunk) = (Vec::new(), [0; 1024]);
+        loop {
+            match raw::read(self.report, &mut chunk) {
+                Ok(0) => break,
+                Ok(n) => said.extend_from_slice(&chunk[..n]),
+                Err(refusal) if refusal.errno == crate::sys::Errno::EAGAIN => {
+                    if Instant::now() > deadline {
+                        return differs("a forked child comes to its end", "it did not");
+                    }
+                    std::thread::yield_now();
+                }
+                Err(refusal) => return Err(refusal.into()),
+            }
+        }
+        match decode(&said) {
+            Some(Outcome::Holds) => Ok(()),
+            Some(Outcome::Differs { expected, observed }) => Err(Not::Differs { expected, observed }),
+            Some(Outcome::Skipped { why }) => Err(Not::Skipped { why }),
+            None => differs("a forked child reports", "it ended without a report"),
+        }
+    }
+
+    /// Wait until the child is asleep in `call`.
+    pub(in crate::facts) fn until_asleep(&self, call: In) -> Held {
+        let directory = format!("/proc/{}", self.pid);
+        bounded("the child is asleep in its call", || Ok(asleep_in(&directory, call).then_some(())))
+    }
+
+    /// Kill it, and wait until it is gone.
+    pub(in crate::facts) fn kill(&self) -> Reply<()> {
+        raw::kill(self.pid, libc::SIGKILL)?;
+        raw::waitpid(self.pid, 0).map(drop)
+    }
+}
+
+impl Drop for Forked {
+    fn drop(&mut self) {
+        // A child of ours, or gone and its number not used again yet: it was never waited for elsewhere
+        // without the experiment knowing.
+        if raw::waitpid(self.pid, libc::WNOHANG).is_ok_and(|(pid, _)| pid == 0) {
+            self.kill().ok();
+        }
+    }
+}
+
+fn raw_nonblocking(fd: i32) -> Reply<()> {
+    raw::fcntl(fd, libc::F_SETFL, libc::O_NONBLOCK).map(drop)
+}
+
+/// The hidden argument of a process that an experiment became through execve(2).
+const HELPER: &str = "--help-one-fact";
+
+/// What such a process does: a name, and a function of the numbers that it was given.
+type Helper = (&'static str, fn(&[i32]) -> Held);
+const HELPERS: &[Helper] = &[];
+
+/// Be the helper of an experiment if this process was started to be one; it does not return then.
+pub(in crate::facts) fn help_if_asked() {
+    let mut arguments = std::env::args().skip(1);
+    if arguments.next().as_deref() != Some(HELPER) {
+        return;
+    }
+    let name = arguments.next().unwrap_or_default();
+    let numbers: Vec<i32> = arguments.filter_map(|argument| argument.parse().ok()).collect();
+    let helper = HELPERS.iter().find(|helper| helper.0 == name);
+    let (Some((_, help)), Some((&report, numbers))) = (helper, numbers.split_first()) else { exit_child(2) };
+    let outcome = encode(&Outcome::from(help(numbers)));
+    exit_child(i32::from(raw::write(report, outcome.as_bytes()).is_err()))
+}
+
+/// Become this program again, with other arguments.
+fn exec_this_program(arguments: Vec<String>) -> Held {
+    let Ok(program) = std::fs::read_link("/proc/self/exe") else {
+        return skip("/proc/self/exe cannot be read here");
+    };
+    let launcher = std::env::var(LAUNCHER).unwrap_or_default();
+    let mut words: Vec<String> = launcher.lines().map(str::to_owned).collect();
+    words.push(program.to_string_lossy().into_owned());
+    words.extend(arguments);
+    let words: Vec<CString> = words.into_iter().filter_map(|word| CString::new(word).ok()).collect();
+    Ok(raw::exec(&words)?)
+}

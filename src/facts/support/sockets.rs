@@ -1,0 +1,266 @@
+//! Sockets in a known state.
+
+use super::super::check::Held;
+use super::{BOUND_MS, Events, IN, K, bounded, entry};
+use crate::sys::raw::{self, Address, At, Reply};
+use libc::{
+    AF_INET, IPPROTO_TCP, MSG_DONTWAIT, SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET,
+};
+
+/// A stream socket of TCP, blocking.
+pub(in crate::facts) fn tcp(k: K) -> Reply<i32> {
+    k.socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)
+}
+
+/// A stream socket of TCP, non-blocking.
+pub(in crate::facts) fn tcp_nonblocking(k: K) -> Reply<i32> {
+    k.socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)
+}
+
+/// A TCP listener on a free loopback port, blocking; and its address.
+pub(in crate::facts) fn listener(k: K, backlog: i32) -> Reply<(i32, Address)> {
+    let fd = tcp(k)?;
+    k.bind(fd, &Address::loopback(0))?;
+    k.listen(fd, backlog)?;
+    Ok((fd, k.getsockname(fd)?))
+}
+
+/// A socket that is connected to `address`, blocking.
+pub(in crate::facts) fn connected(k: K, address: &Address) -> Reply<i32> {
+    let fd = tcp(k)?;
+    k.connect(fd, address)?;
+    Ok(fd)
+}
+
+/// A TCP connection, both ends blocking: the client's, the server's. The listener is closed.
+pub(in crate::facts) fn tcp_pair(k: K) -> Reply<(i32, i32)> {
+    let (listener, address) = listener(k, 1)?;
+    let client = connected(k, &address)?;
+    let server = k.accept4(listener, SOCK_CLOEXEC)?;
+    k.close(listener)?;
+    Ok((client, server))
+}
+
+/// A pair of connected AF_UNIX stream sockets, blocking.
+pub(in crate::facts) fn unix_pair(k: K) -> Reply<(i32, i32)> {
+    let [a, b] = k.socketpair(SOCK_STREAM | SOCK_CLOEXEC)?;
+    Ok((a, b))
+}
+
+/// Two UDP sockets on loopback, each connected to the other.
+pub(in crate::facts) fn udp_pair(k: K) -> Reply<(i32, i32)> {
+    let udp = || -> Reply<(i32, Address)> {
+        let fd = k.socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)?;
+        k.bind(fd, &Address::loopback(0))?;
+        Ok((fd, k.getsockname(fd)?))
+    };
+    let ((a, at_a), (b, at_b)) = (udp()?, udp()?);
+    k.connect(a, &at_b)?;
+    k.connect(b, &at_a)?;
+    Ok((a, b))
+}
+
+/// A loopback port at which nobody listens: it is bound by a socket of ours, so that nobody can take it.
+pub(in crate::facts) fn refused_address(k: K) -> Reply<Address> {
+    let fd = tcp(k)?;
+    k.bind(fd, &Address::loopback(0))?;
+    k.getsockname(fd)
+}
+
+/// A listener whose queue is full: whoever connects from now on stays in SYN_SENT until somebody accepts.
+pub(in crate::facts) fn full_listener(k: K) -> Held<(i32, Address)> {
+    let (listener, address) = listener(k, 0)?;
+    connected(k, &address)?;
+    bounded("the first connection is in the queue", || {
+        Ok((tcp_info(k, listener)?.unacked == 1).then_some(()))
+    })?;
+    Ok((listener, address))
+}
+
+/// A non-blocking socket that is in SYN_SENT, and stays there: the queue of the listener is full.
+pub(in crate::facts) fn connecting(k: K, address: &Address) -> Reply<i32> {
+    let fd = tcp_nonblocking(k)?;
+    match k.connect(fd, address) {
+        Err(refusal) if refusal.errno == crate::sys::Errno::EINPROGRESS => Ok(fd),
+        other => other.map(|()| fd),
+    }
+}
+
+/// Make `fd` non-blocking.
+pub(in crate::facts) fn set_nonblocking(k: K, fd: i32) -> Reply<()> {
+    let flags = k.fcntl(fd, libc::F_GETFL, 0)?;
+    k.fcntl(fd, libc::F_SETFL, flags | libc::O_NONBLOCK).map(drop)
+}
+
+/// Set an option whose value is an int.
+pub(in crate::facts) fn set_option(k: K, fd: i32, level: i32, option: i32, value: i32) -> Reply<()> {
+    k.setsockopt(fd, level, option, &value.to_ne_bytes())
+}
+
+/// Read an option whose value is an int.
+pub(in crate::facts) fn option(k: K, fd: i32, level: i32, option: i32) -> Reply<i32> {
+    let mut value = [0; 4];
+    k.getsockopt(fd, level, option, &mut value)?;
+    Ok(i32::from_ne_bytes(value))
+}
+
+/// SO_ERROR, which is read and cleared; 0 is none.
+pub(in crate::facts) fn so_error(k: K, fd: i32) -> Reply<crate::sys::Errno> {
+    option(k, fd, SOL_SOCKET, libc::SO_ERROR).map(crate::sys::Errno::from_raw)
+}
+
+/// No error, as [`so_error`] gives it.
+pub(in crate::facts) const NO_ERROR: crate::sys::Errno = crate::sys::Errno::UnknownErrno;
+
+/// SO_RCVTIMEO or SO_SNDTIMEO, in milliseconds.
+pub(in crate::facts) fn set_time_limit(k: K, fd: i32, option: i32, ms: i64) -> Reply<()> {
+    let mut value = [0; 16];
+    value[..8].copy_from_slice(&(ms / 1000).to_ne_bytes());
+    value[8..].copy_from_slice(&(ms % 1000 * 1000).to_ne_bytes());
+    k.setsockopt(fd, SOL_SOCKET, option, &value)
+}
+
+/// Have close(2) send RST: SO_LINGER with a time of 0.
+pub(in crate::facts) fn linger_zero(k: K, fd: i32) -> Reply<()> {
+    let mut value = [0; 8];
+    value[..4].copy_from_slice(&1i32.to_ne_bytes());
+    k.setsockopt(fd, SOL_SOCKET, libc::SO_LINGER, &value)
+}
+
+/// Close `fd` with an RST.
+pub(in crate::facts) fn reset_connection(k: K, fd: i32) -> Reply<()> {
+    linger_zero(k, fd)?;
+    k.close(fd)
+}
+
+/// What TCP_INFO tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::facts) struct TcpInfo {
+    /// The state: [`ESTABLISHED`] and so on.
+    pub(in crate::facts) state: u8,
+    /// Of a listener: how many connections wait to be accepted.
+    pub(in crate::facts) unacked: u32,
+    /// Of a listener: the limit of its queue.
+    pub(in crate::facts) sacked: u32,
+}
+
+pub(in crate::facts) const ESTABLISHED: u8 = 1;
+pub(in crate::facts) const SYN_SENT: u8 = 2;
+pub(in crate::facts) const FIN_WAIT1: u8 = 4;
+pub(in crate::facts) const FIN_WAIT2: u8 = 5;
+pub(in crate::facts) const TIME_WAIT: u8 = 6;
+pub(in crate::facts) const CLOSE: u8 = 7;
+pub(in crate::facts) const CLOSE_WAIT: u8 = 8;
+pub(in crate::facts) const LISTEN: u8 = 10;
+
+/// getsockopt(TCP_INFO): tcp(7).
+pub(in crate::facts) fn tcp_info(k: K, fd: i32) -> Reply<TcpInfo> {
+    // The first fields of `struct tcp_info`, whose offsets the kernel promises.
+    let mut info = [0; 104];
+    k.getsockopt(fd, IPPROTO_TCP, libc::TCP_INFO, &mut info)?;
+    let word = |at: usize| u32::from_ne_bytes([info[at], info[at + 1], info[at + 2], info[at + 3]]);
+    Ok(TcpInfo { state: info[0], unacked: word(24), sacked: word(28) })
+}
+
+/// Wait until the connection of `fd` is in `state`.
+pub(in crate::facts) fn until_state(k: K, fd: i32, state: u8) -> Held {
+    bounded(&format!("TCP state {state}"), || Ok((tcp_info(k, fd)?.state == state).then_some(())))
+}
+
+/// Wait until `n` bytes can be read from `fd`, and leave them there: FIONREAD.
+pub(in crate::facts) fn until_readable_bytes(k: K, fd: i32, n: i32) -> Held {
+    bounded(&format!("{n} bytes have arrived"), || Ok((readable_bytes(k, fd)? >= n).then_some(())))
+}
+
+/// How many bytes can be read from `fd` now: FIONREAD.
+pub(in crate::facts) fn readable_bytes(k: K, fd: i32) -> Reply<i32> {
+    let mut n = 0;
+    k.ioctl(fd, libc::FIONREAD, &mut n)?;
+    Ok(n)
+}
+
+/// Write to `fd`, non-blocking for the time of the call or by its flags, until `EAGAIN`; how many bytes
+/// it took. `chunk` bytes at a time.
+pub(in crate::facts) fn fill(k: K, fd: i32, chunk: usize) -> Reply<usize> {
+    let bytes = vec![b'x'; chunk];
+    let mut total = 0;
+    loop {
+        match k.send(fd, &bytes, MSG_DONTWAIT | libc::MSG_NOSIGNAL) {
+            Ok(n) => total += n,
+            Err(refusal) if refusal.errno == crate::sys::Errno::EAGAIN => return Ok(total),
+            Err(refusal) if refusal.errno == crate::sys::Errno::ENOTSOCK => return fill_pipe(k, fd, &bytes),
+            Err(refusal) => return Err(refusal),
+        }
+    }
+}
+
+fn fill_pipe(k: K, fd: i32, bytes: &[u8]) -> Reply<usize> {
+    set_nonblocking(k, fd)?;
+    let mut total = 0;
+    loop {
+        match k.write(fd, bytes) {
+            Ok(n) => total += n,
+            Err(refusal) if refusal.errno == crate::sys::Errno::EAGAIN => return Ok(total),
+            Err(refusal) => return Err(refusal),
+        }
+    }
+}
+
+/// A second connection over the same path as the one that an experiment watches. Loopback delivers in order: once
+/// what was sent here has arrived, whatever was sent before it elsewhere has had its effect.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::facts) struct Fence {
+    /// Becomes readable when the fence is crossed; for the set of the experiment.
+    pub(in crate::facts) fd: i32,
+    other: i32,
+}
+
+impl Fence {
+    pub(in crate::facts) fn new(k: K) -> Reply<Fence> {
+        let (other, fd) = tcp_pair(k)?;
+        Ok(Fence { fd, other })
+    }
+
+    /// Make [`fd`](Fence::fd) readable.
+    pub(in crate::facts) fn trip(&self, k: K) -> Reply<()> {
+        k.send(self.other, b"!", libc::MSG_NOSIGNAL).map(drop)
+    }
+
+    /// Make [`fd`](Fence::fd) readable, wait until it is, and take the byte: all that was sent elsewhere before has
+    /// arrived.
+    pub(in crate::facts) fn cross(&self, k: K) -> Held {
+        self.trip(k)?;
+        let mut one = entry(self.fd, IN);
+        let n = k.poll(At::from(&mut one), BOUND_MS)?;
+        super::super::check::is("descriptors of the fence that are readable", n, 1)?;
+        k.recv(self.fd, &mut [0], 0)?;
+        Ok(())
+    }
+}
+
+/// A network namespace of this process's own, with a loopback interface that is up; or skip the experiment.
+pub(in crate::facts) fn own_network(k: K) -> Held {
+    // Root may; others may in a user namespace of their own, where those are allowed.
+    if raw::unshare(libc::CLONE_NEWNET).is_err() {
+        super::super::check::available(raw::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNET))?;
+    }
+    let socket = k.socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)?;
+    raw::loopback_up(socket)?;
+    k.close(socket)?;
+    Ok(())
+}
+
+/// Set a sysctl below /proc/sys, in [`own_network`], or skip the experiment.
+pub(in crate::facts) fn set_sysctl(name: &str, value: &str) -> Held {
+    let file = format!("/proc/sys/{}", name.replace('.', "/"));
+    match std::fs::write(&file, value) {
+        Ok(()) => Ok(()),
+        Err(why) => super::skip(format!("{name} cannot be set here: {why}")),
+    }
+}
+
+/// Whether `fd` has `events` (asked for alone) within the bound.
+pub(in crate::facts) fn has_soon(k: K, fd: i32, events: Events) -> Reply<bool> {
+    let mut one = entry(fd, events);
+    Ok(k.poll(At::from(&mut one), BOUND_MS)? == 1)
+}

@@ -1,0 +1,5 @@
+//! TODO
+
+use super::Fact;
+
+pub(super) const FACTS: &[&[Fact]] = &[];

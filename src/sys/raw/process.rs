@@ -1,0 +1,114 @@
+//! Processes, limits, namespaces.
+
+use super::{Refusal, Reply, done, number};
+
+use crate::sys::Errno;
+use libc::{c_long, c_ulong};
+use std::ffi::CString;
+
+/// waitpid: which child, and its status; no child yet (`WNOHANG`) is 0.
+pub(crate) fn waitpid(pid: i32, options: i32) -> Reply<(i32, i32)> {
+    let mut status = 0;
+    // SAFETY: the status is live.
+    let child = number("wait4", unsafe { libc::waitpid(pid, &raw mut status, options) })?;
+    Ok((child, status))
+}
+
+/// waitid for one child, `P_PID`, such as with `WEXITED | WNOWAIT`: waits, and leaves the child as it is.
+pub(crate) fn waitid(pid: i32, options: i32) -> Reply<()> {
+    let id = pid.cast_unsigned();
+    // SAFETY: nowhere for the information, which Linux allows.
+    let waited = unsafe { libc::syscall(libc::SYS_waitid, libc::P_PID, id, 0usize, options, 0usize) };
+    done("waitid", waited)
+}
+
+/// kill; a negative number is a process group.
+pub(crate) fn kill(pid: i32, signal: i32) -> Reply<()> {
+    // SAFETY: numbers.
+    done("kill", unsafe { libc::kill(pid, signal) })
+}
+
+/// tgkill: to a thread of this process.
+pub(crate) fn tgkill(thread: i32, signal: i32) -> Reply<()> {
+    let me = c_long::from(std::process::id().cast_signed());
+    // SAFETY: numbers.
+    let sent = unsafe { libc::syscall(libc::SYS_tgkill, me, c_long::from(thread), c_long::from(signal)) };
+    done("tgkill", sent)
+}
+
+/// The number of the calling thread.
+pub(crate) fn gettid() -> i32 {
+    // SAFETY: takes nothing.
+    unsafe { libc::gettid() }
+}
+
+/// The soft limit on descriptors from now on, with the hard one as it is.
+pub(crate) fn limit_descriptors(soft: u64) -> Reply<()> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the limit is live.
+    done("getrlimit", unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) })?;
+    limit.rlim_cur = soft;
+    // SAFETY: the limit is live.
+    done("setrlimit", unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) })
+}
+
+/// personality.
+pub(crate) fn personality(persona: c_ulong) -> Reply<i32> {
+    // SAFETY: a number; no code of ours depends on what experiments set (STICKY_TIMEOUTS).
+    number("personality", unsafe { libc::personality(persona) })
+}
+
+/// unshare.
+pub(crate) fn unshare(flags: i32) -> Reply<()> {
+    const NAMESPACES: i32 = libc::CLONE_NEWUSER | libc::CLONE_NEWNET;
+    assert!(flags & !NAMESPACES == 0, "{flags:#x} is more than the user and the network namespace");
+    // SAFETY: new namespaces change what names mean, not memory, nor the threads' table of descriptors.
+    done("unshare", unsafe { libc::unshare(flags) })
+}
+
+/// setuid, all threads.
+pub(crate) fn setuid(uid: u32) -> Reply<()> {
+    // SAFETY: a number.
+    done("setuid", unsafe { libc::setuid(uid) })
+}
+
+/// Give the loopback interface of this network namespace its address: ioctl with SIOCSIFFLAGS,
+/// netdevice(7).
+pub(crate) fn loopback_up(socket: i32) -> Reply<()> {
+    // SAFETY: all-zero bytes are a value of `ifreq`, which consists of numbers.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
+        *to = from.cast_signed();
+    }
+    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as i16;
+    // SAFETY: the request is live, and its name ends with a zero.
+    done("ioctl", unsafe { libc::ioctl(socket, libc::SIOCSIFFLAGS, &raw const request) })
+}
+
+/// execve of the first word, found as a shell would, with all of them as arguments; it returns only if it failed.
+pub(crate) fn exec(words: &[CString]) -> Reply<()> {
+    let Some(program) = words.first() else { return Err(Refusal { call: "execve", errno: Errno::ENOENT }) };
+    match nix::unistd::execvp(program, words) {
+        Ok(never) => match never {},
+        Err(errno) => Err(Refusal { call: "execve", errno }),
+    }
+}
+
+/// prctl with PR_SET_PDEATHSIG: end with the thread that forked us.
+pub(crate) fn die_with_parent() {
+    // SAFETY: numbers.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+}
+
+/// What a shell, a service manager or the standard library left to this process is taken back: every
+/// signal does what it does by default and none is blocked, descriptors from 3 on are closed.
+pub(crate) fn reset() {
+    for signal in (1..=64).filter(|signal| ![libc::SIGKILL, libc::SIGSTOP].contains(signal)) {
+        // SAFETY: the default action runs no code of ours. The numbers that libc keeps for itself are
+        // refused by it, with no harm.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+    super::sigprocmask(libc::SIG_SETMASK, 0).ok();
+    // Without it (Linux before 5.9, a filter) an experiment may start with more descriptors than it knows.
+    super::close_from(3).ok();
+}
