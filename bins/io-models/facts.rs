@@ -1,64 +1,184 @@
 //! `io-models facts`: what this kernel does, beside what Linux does.
 
-use crate::failure::Failure;
-use crate::output::Output;
-use io_models::facts::{self, Area, Fact, Mutant, Outcome, Runner};
-use std::fmt::Write;
+use crate::failure::{DIFFERS, Failure};
+use crate::output::{Output, ended, warn};
+use crate::progress::Progress;
+use io_models::facts::{self, Area, Fact, Mutant, Runner};
+use io_models::lab::facts::{Baseline, Document, Report, explain, list};
+use io_models::{lab, stop};
+use std::cmp::Reverse;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 /// Check this kernel: run the facts, and tell where it differs from Linux
+///
+/// Each fact is an experiment in a process of its own. The exit code is 0 if none differs (3 otherwise), or with
+/// --baseline, if nothing changed.
 #[derive(Debug, clap::Args)]
+#[command(after_help = areas())]
 pub(crate) struct Args {
-    /// Areas or ids of facts; all of them if none is given
+    /// Areas, or ids of facts [default: all]
     #[arg(value_name = "AREA|ID")]
     which: Vec<String>,
 
-    /// A wrong kernel instead of this one
-    #[arg(long, value_name = "MUTANT")]
-    under: Option<String>,
+    /// Print each fact with its claim, not only those that differ
+    #[arg(long)]
+    verbose: bool,
 
-    /// A command that starts the process of each fact, such as an emulator
+    /// Print one JSON document
+    #[arg(long, group = "form")]
+    json: bool,
+
+    /// Print Markdown
+    #[arg(long, group = "form", conflicts_with = "verbose")]
+    markdown: bool,
+
+    /// Print the facts and the wrong kernels, and run nothing
+    #[arg(long, group = "form")]
+    list: bool,
+
+    /// Print all there is to know about one fact, and run nothing
+    #[arg(long, group = "form", value_name = "ID", value_parser = fact)]
+    explain: Option<&'static Fact>,
+
+    /// Compare with a profile that --json wrote; exit code 3 if an outcome changed
+    #[arg(long, value_name = "FILE")]
+    baseline: Option<PathBuf>,
+
+    /// Write JUnit XML there too
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+
+    /// Write the result here instead of to standard output
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+
+    /// Run under a wrong kernel, to see a fact fail; --list names them
+    #[arg(long, value_name = "MUTANT", value_parser = mutant)]
+    under: Option<&'static Mutant>,
+
+    /// Start each experiment through this command, such as `qemu-x86_64` or `unshare --net`
     #[arg(long, value_name = "COMMAND")]
     launcher: Option<String>,
+
+    /// How long one experiment may take
+    #[arg(long, value_name = "TIME", default_value = "15s", value_parser = crate::units::duration)]
+    deadline: Duration,
 }
 
-pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
-    let mut chosen: Vec<&'static Fact> = Vec::new();
-    for which in &args.which {
-        match (Area::ALL.iter().find(|area| area.name() == which), facts::find(which)) {
-            (Some(area), _) => chosen.extend(area.facts()),
-            (None, Some(fact)) => chosen.push(fact),
-            (None, None) => {
-                return Err(Failure::usage(format_args!("there is no fact and no area {which:?}")));
-            }
-        }
+pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
+    let output = Output::open("--output", args.output)?;
+    if let Some(fact) = args.explain {
+        output.write(&explain(fact))?;
+        return Ok(ExitCode::SUCCESS);
     }
-    if chosen.is_empty() {
-        chosen.extend(facts::all());
+    let chosen = choose(&args.which)?;
+    if args.list {
+        output.write(&list(&chosen))?;
+        return Ok(ExitCode::SUCCESS);
     }
+    let baseline = args.baseline.as_deref().map(read).transpose()?;
+    let junit = args.junit.map(|file| Output::open("--junit", Some(file))).transpose()?;
     let mut runner = Runner::default();
-    if let Some(name) = &args.under {
-        runner.under = Some(
-            Mutant::find(name).ok_or_else(|| Failure::usage(format_args!("there is no mutant {name:?}")))?,
-        );
-    }
+    runner.under = args.under;
+    runner.deadline = args.deadline;
     runner.launcher =
         args.launcher.iter().flat_map(|line| line.split_whitespace()).map(str::to_owned).collect();
-    let runs = runner.run_all(&chosen, |_| {});
-    let mut text = String::new();
-    for run in &runs {
-        writeln!(text, "{:40} {:8} {:6.1} ms", run.fact.id, run.outcome.name(), run.took.as_secs_f64() * 1e3)
-            .ok();
-        match &run.outcome {
-            Outcome::Holds => {}
-            Outcome::Differs { expected, observed } => {
-                writeln!(text, "    expected {expected}\n    observed {observed}").ok();
-            }
-            Outcome::Skipped { why } => {
-                writeln!(text, "    {why}").ok();
-            }
+
+    let (stopper, stop) = stop::pair().map_err(Failure::run)?;
+    stopper.stop_on_signals().map_err(Failure::run)?;
+    let started = Instant::now();
+    let line = Progress::new(quiet);
+    let mut done = 0;
+    let runs = runner.run_all(&chosen, &stop, |run| {
+        done += 1;
+        line.show(&format!("{done}/{} {}", chosen.len(), run.fact.id));
+    });
+    drop(line);
+    let mut report = Report::new(&runner, &chosen, runs, started.elapsed());
+    if let Some(baseline) = &baseline {
+        report.compare(baseline);
+    }
+    if let Some(junit) = junit {
+        junit.write(&report.junit().map_err(Failure::run)?)?;
+    }
+    let text = match (args.json, args.markdown) {
+        (true, _) => format!("{}\n", lab::json(&Document::of(&report))),
+        (_, true) => report.markdown(),
+        _ => report.page(args.verbose),
+    };
+    output.write(&text)?;
+    let totals = report.totals();
+    if totals.skipped == totals.all() && !quiet && !report.is_partial() {
+        warn("nothing was checked: is the launcher right, may processes be started here?");
+    }
+    if report.is_remarkable() && !report.is_partial() {
+        return Ok(ExitCode::from(DIFFERS));
+    }
+    ended(None, report.is_partial())
+}
+
+/// The facts that were asked for, each once, in the order of the report.
+fn choose(which: &[String]) -> Result<Vec<&'static Fact>, Failure> {
+    for name in which {
+        if area(name).is_none() {
+            fact(name).map_err(|why| Failure::usage(format_args!("{why}; areas: {}", area_names())))?;
         }
     }
-    Output::Stdout.write(&text)?;
-    Ok(ExitCode::SUCCESS)
+    let asked = |fact: &Fact| which.iter().any(|name| name == fact.id || name == fact.area.name());
+    Ok(facts::all().filter(|fact| which.is_empty() || asked(fact)).collect())
+}
+
+fn read(file: &Path) -> Result<Baseline, Failure> {
+    let name = file.display().to_string();
+    let json = std::fs::read_to_string(file).map_err(|why| {
+        Failure::usage(format_args!(
+            "cannot read {name}: {why}; record one with `facts --json --output FILE`"
+        ))
+    })?;
+    Baseline::read(&name, &json).map_err(|why| {
+        Failure::usage(format_args!(
+            "cannot compare with {name}: {why}; record one with `facts --json --output FILE`"
+        ))
+    })
+}
+
+fn area(name: &str) -> Option<Area> {
+    Area::ALL.iter().copied().find(|area| area.name() == name)
+}
+
+fn area_names() -> String {
+    Area::ALL.iter().map(|area| area.name()).collect::<Vec<_>>().join(", ")
+}
+
+/// clap's parser for the id of a fact.
+fn fact(id: &str) -> Result<&'static Fact, String> {
+    facts::find(id).ok_or_else(|| {
+        format!("there is no fact {id:?}; the nearest: {}", nearest(id, facts::all().map(|fact| fact.id)))
+    })
+}
+
+/// clap's parser for the name of a wrong kernel.
+fn mutant(name: &str) -> Result<&'static Mutant, String> {
+    Mutant::find(name).ok_or_else(|| {
+        let names = nearest(name, Mutant::all().map(|mutant| mutant.name));
+        format!("there is no such wrong kernel; the nearest: {names}; `facts --list` has them all")
+    })
+}
+
+/// The three names that are most like `name`.
+fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
+    // In millionths, which can be sorted.
+    let mut known: Vec<_> =
+        known.map(|one| (Reverse((strsim::jaro_winkler(name, one) * 1e6) as u32), one)).collect();
+    known.sort();
+    known.iter().take(3).map(|(_, one)| *one).collect::<Vec<_>>().join(", ")
+}
+
+fn areas() -> String {
+    let lines = Area::ALL
+        .iter()
+        .map(|area| format!("  {:<9} {:>3}  {}\n", area.name(), area.facts().count(), area.title()));
+    format!("Areas, with the number of their facts:\n{}", lines.collect::<String>())
 }

@@ -10,6 +10,8 @@ const RED: Style = AnsiColor::Red.on_default().bold();
 
 /// The run failed: a lost connection, wrong bytes, a server that cannot start.
 const FAILED: u8 = 1;
+/// It is done, and something differs: a fact, or what a baseline has.
+pub(crate) const DIFFERS: u8 = 3;
 /// The command line makes no sense here.
 const USAGE: u8 = 2;
 
@@ -44,7 +46,7 @@ impl Failure {
     /// clap's message, which has several lines, as one.
     pub(crate) fn of_clap(error: &clap::Error) -> Failure {
         if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-            return Failure::usage("say what to do: compare, serve, load or merge; --help tells more");
+            return Failure::usage("say what to do: compare, serve, load, merge or facts; --help tells more");
         }
         let text = error.to_string();
         Failure::usage(text.strip_prefix("error: ").unwrap_or(&text))

@@ -1,4 +1,4 @@
-//! `io-models`: serve with one model, put load on a server, compare the models, merge results.
+//! `io-models`: serve with one model, put load on a server, compare the models, merge results, check the kernel.
 
 mod compare;
 mod facts;
@@ -62,7 +62,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Serve(args) => serve::run(args),
         Command::Load(args) => load::run(*args, cli.quiet),
         Command::Merge(args) => merge::run(args, cli.quiet),
-        Command::Facts(args) => facts::run(args),
+        Command::Facts(args) => facts::run(args, cli.quiet),
     }
 }
 

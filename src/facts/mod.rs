@@ -69,15 +69,13 @@ pub struct Since(pub u32, pub u32);
 
 impl Since {
     /// Longer than this program could run: 2.6.
-    const ALWAYS: Since = Since(2, 6);
+    pub const ALWAYS: Since = Since(2, 6);
 }
 
 impl fmt::Display for Since {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Since::ALWAYS => f.write_str("always"),
-            Since(major, minor) => write!(f, "Linux {major}.{minor}"),
-        }
+        let Since(major, minor) = self;
+        write!(f, "Linux {major}.{minor}")
     }
 }
 

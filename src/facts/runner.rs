@@ -7,8 +7,9 @@
 use super::kernel::{Kernel, Linux};
 use super::support::help_if_asked;
 use super::{Fact, Mutant, Outcome, Since, find};
+use crate::stop::Stop;
 use crate::sys::fork::exit_child;
-use crate::sys::poll::{PollFlags, wait_for};
+use crate::sys::poll::{PollFlags, PollSet};
 use crate::sys::raw;
 use std::ffi::OsString;
 use std::io::{self, ErrorKind, PipeReader, Read, Write};
@@ -30,6 +31,9 @@ const START: u8 = 2;
 const END: u8 = 3;
 /// Between the fields of a report.
 const FIELD: char = '\u{1f}';
+
+/// How much of what an experiment says is kept.
+const MOST_SAID: usize = 64 * 1024;
 
 /// What became of one fact.
 #[derive(Debug, Clone)]
@@ -77,8 +81,9 @@ impl Default for Runner {
 
 impl Runner {
     /// Run `facts`, several at once, those with an upper bound on time alone at the end; `each` hears of
-    /// them as they come. They are returned in the order in which they were given.
-    pub fn run_all(&self, facts: &[&'static Fact], mut each: impl FnMut(&Run)) -> Vec<Run> {
+    /// them as they come. They are returned in the order in which they were given, without those that
+    /// were not done when `stop` said so.
+    pub fn run_all(&self, facts: &[&'static Fact], stop: &Stop, mut each: impl FnMut(&Run)) -> Vec<Run> {
         let (alone, together): (Vec<usize>, Vec<usize>) =
             (0..facts.len()).partition(|&index| facts[index].alone);
         let mut runs: Vec<Option<Run>> = facts.iter().map(|_| None).collect();
@@ -89,9 +94,10 @@ impl Runner {
                 for _ in 0..jobs {
                     let (next, done) = (&next, done.clone());
                     scope.spawn(move || {
-                        // A lock of its own statement: one that lasted for the loop's body would let one run.
-                        while let Some(index) = { next.lock().ok().and_then(|mut next| next.next()) } {
-                            done.send((index, self.run(facts[index]))).ok();
+                        let mut next = || next.lock().ok()?.next();
+                        while let Some(index) = next() {
+                            let Some(run) = self.run_until(facts[index], Some(stop)) else { break };
+                            done.send((index, run)).ok();
                         }
                     });
                 }
@@ -106,25 +112,34 @@ impl Runner {
     }
 
     /// Run one.
+    ///
+    /// # Panics
+    ///
+    /// Never: only a stop, of which there is none here, leaves an experiment without a result.
     #[must_use]
     pub fn run(&self, fact: &'static Fact) -> Run {
+        self.run_until(fact, None).expect("only a stop leaves an experiment without a result")
+    }
+
+    /// Run one; `None` if `stop` came first.
+    fn run_until(&self, fact: &'static Fact, stop: Option<&Stop>) -> Option<Run> {
         let started = Instant::now();
-        let end = self.start(fact).map(|mut experiment| experiment.watch(self.deadline));
-        let took = started.elapsed();
-        let broke = |observed: String| Outcome::Differs {
-            expected: "the experiment comes to its end".to_owned(),
-            observed,
-        };
-        let (outcome, ended) = match end {
+        let (outcome, ended) = match self.start(fact) {
             Err(why) => {
-                let program = self.program.display();
-                let start = self.launcher.first().map_or(program.to_string(), Clone::clone);
+                let program = self.program.display().to_string();
+                let start = self.launcher.first().unwrap_or(&program);
                 (Outcome::Skipped { why: format!("its process could not be started ({start}): {why}") }, true)
             }
-            Ok(End::Report(outcome)) => (outcome, true),
-            Ok(End::Broke(how)) => (broke(how), false),
+            Ok(mut experiment) => match experiment.watch(self.deadline, stop) {
+                End::Report(outcome) => (outcome, true),
+                End::Broke(observed) => {
+                    let expected = "the experiment comes to its end".to_owned();
+                    (Outcome::Differs { expected, observed }, false)
+                }
+                End::Stopped => return None,
+            },
         };
-        Run { fact, outcome, ended, took }
+        Some(Run { fact, outcome, ended, took: started.elapsed() })
     }
 
     fn start(&self, fact: &Fact) -> io::Result<Experiment> {
@@ -147,9 +162,14 @@ impl Runner {
     }
 }
 
+/// How an experiment ended.
 enum End {
+    /// With a report.
     Report(Outcome),
+    /// Without: it hung or crashed.
     Broke(String),
+    /// Before its end: nobody wants to know any more.
+    Stopped,
 }
 
 /// The process of an experiment. It does not outlive the runner's interest.
@@ -171,17 +191,20 @@ impl Drop for Experiment {
 
 impl Experiment {
     /// Read its report, or find out why there is none.
-    fn watch(&mut self, limit: Duration) -> End {
+    fn watch(&mut self, limit: Duration, stop: Option<&Stop>) -> End {
         let deadline = Instant::now() + limit;
+        let mut set = PollSet::new();
+        set.push(&self.output, PollFlags::POLLIN);
+        let stop = stop.map(|stop| set.push(stop, PollFlags::POLLIN));
         let (mut said, mut chunk) = (Vec::new(), [0; 4096]);
         let over = loop {
             if said.last() == Some(&END) {
                 return decode(&said).map_or_else(|| End::Broke(last_words(&said)), End::Report);
             }
-            let left = deadline.saturating_duration_since(Instant::now());
-            match wait_for(&self.output, PollFlags::POLLIN, Some(left)) {
-                Ok(true) => {}
-                Ok(false) => break false,
+            match set.wait(Some(deadline.saturating_duration_since(Instant::now()))) {
+                Ok(0) => break false,
+                Ok(_) if stop.is_some_and(|slot| !set.revents(slot).is_empty()) => return End::Stopped,
+                Ok(_) => {}
                 Err(why) => return End::Broke(why.to_string()),
             }
             match self.output.read(&mut chunk) {
@@ -190,11 +213,13 @@ impl Experiment {
                 Err(why) if why.kind() == ErrorKind::Interrupted => {}
                 Err(why) => return End::Broke(why.to_string()),
             }
+            // Somebody who talks without end does not get our memory too.
+            said.drain(..said.len().saturating_sub(MOST_SAID));
         };
         // A child that it forked can hold the pipe open for longer than it lives itself.
         let status = if over { self.process.wait().map(Some) } else { self.process.try_wait() };
         let how = match status {
-            Ok(None) => format!("it did not end within {} s", limit.as_secs()),
+            Ok(None) => format!("it did not end within {} s", limit.as_secs_f64()),
             Ok(Some(status)) => match status.signal() {
                 Some(signal) => format!("it was killed by signal {signal}"),
                 None => format!("it ended without a report, {status}"),
@@ -239,6 +264,8 @@ pub fn run_one_if_asked() {
 fn experiment(fact: &Fact, kernel: &'static dyn Kernel) -> Outcome {
     // What a shell, a service manager or the standard library left to us must not decide an outcome.
     raw::reset();
+    // A runner that was killed takes its experiments with it.
+    raw::die_with_parent();
     match Outcome::from((fact.run)(kernel)) {
         Outcome::Differs { expected, observed } if older_than(fact.since) => Outcome::Skipped {
             why: format!(

@@ -80,6 +80,12 @@ impl Environment {
         self.cpus_allowed.len()
     }
 
+    /// The kernel and the machine, as in "Linux 6.18.0, x86_64".
+    #[must_use]
+    pub fn system(&self) -> String {
+        format!("Linux {}, {}", self.kernel, self.machine)
+    }
+
     /// One line for the head of a table.
     #[must_use]
     pub fn line(&self) -> String {

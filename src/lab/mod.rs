@@ -5,6 +5,7 @@
 pub mod env;
 pub mod load;
 pub mod compare;
+pub mod facts;
 pub mod serve;
 pub mod stats;
 

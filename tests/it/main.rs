@@ -15,3 +15,4 @@ mod cli;
 mod load;
 mod compare;
 mod course;
+mod facts;

@@ -1,0 +1,166 @@
+//! A profile that was recorded earlier, or elsewhere: what changed since?
+
+use super::{SCHEMA, SCHEMA_VERSION};
+use crate::facts::{Outcome, Run};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+
+/// The outcomes of an earlier run: what [`Document`](super::Document) wrote.
+#[derive(Debug)]
+pub struct Baseline {
+    name: String,
+    kernel: String,
+    outcomes: HashMap<String, String>,
+}
+
+/// A fact with another outcome than before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Change {
+    /// Which.
+    pub id: &'static str,
+    /// What it was: `holds`, `differs`, `skipped`; `null` if the profile does not know it.
+    pub was: Option<String>,
+    /// What it is.
+    pub is: &'static str,
+    /// What was found now, in words; nothing where it holds.
+    pub found: String,
+}
+
+/// Why a text is no baseline.
+#[derive(Debug, thiserror::Error)]
+pub enum NotABaseline {
+    /// It is no JSON, or lacks what every profile has.
+    #[error("it is no profile of facts: {0}")]
+    NoDocument(#[from] serde_json::Error),
+    /// It is another kind of document, or of another version.
+    #[error("its schema is {0} {1}, and a profile's is {SCHEMA} {SCHEMA_VERSION}")]
+    OtherSchema(String, u32),
+    /// A fact has an outcome that there is not.
+    #[error("its fact {0} has the outcome {1:?}; there are holds, differs and skipped")]
+    OtherOutcome(String, String),
+    /// It was interrupted, so that what it lacks means nothing.
+    #[error("it is partial: the run that it records was interrupted")]
+    Partial,
+}
+
+#[derive(Deserialize)]
+struct Head {
+    schema: String,
+    schema_version: u32,
+}
+
+#[derive(Deserialize)]
+struct Profile {
+    partial: bool,
+    environment: Kernel,
+    facts: Vec<Recorded>,
+}
+
+#[derive(Deserialize)]
+struct Kernel {
+    kernel: String,
+    machine: String,
+}
+
+#[derive(Deserialize)]
+struct Recorded {
+    id: String,
+    outcome: String,
+}
+
+impl Baseline {
+    /// Read one. `name` is for reports.
+    ///
+    /// # Errors
+    ///
+    /// When it is something else.
+    pub fn read(name: &str, json: &str) -> Result<Baseline, NotABaseline> {
+        // The head first: another document of ours should be told what it is, not what it lacks.
+        let head: Head = serde_json::from_str(json)?;
+        if head.schema != SCHEMA || head.schema_version != SCHEMA_VERSION {
+            return Err(NotABaseline::OtherSchema(head.schema, head.schema_version));
+        }
+        let profile: Profile = serde_json::from_str(json)?;
+        if profile.partial {
+            return Err(NotABaseline::Partial);
+        }
+        let known = |outcome: &str| ["holds", "differs", "skipped"].contains(&outcome);
+        if let Some(other) = profile.facts.iter().find(|fact| !known(&fact.outcome)) {
+            return Err(NotABaseline::OtherOutcome(other.id.clone(), other.outcome.clone()));
+        }
+        let Kernel { kernel, machine } = profile.environment;
+        Ok(Baseline {
+            name: name.to_owned(),
+            kernel: format!("Linux {kernel} {machine}"),
+            outcomes: profile.facts.into_iter().map(|fact| (fact.id, fact.outcome)).collect(),
+        })
+    }
+
+    pub(super) fn title(&self) -> String {
+        format!("{} ({})", self.name, self.kernel)
+    }
+
+    /// Those of `runs` whose outcome is another.
+    pub(super) fn changes(&self, runs: &[Run]) -> Vec<Change> {
+        let changed = runs.iter().filter_map(|Run { fact, outcome, .. }| {
+            let was = self.outcomes.get(fact.id);
+            if was.is_some_and(|was| was == outcome.name()) {
+                return None;
+            }
+            let found = match outcome {
+                Outcome::Holds => String::new(),
+                Outcome::Differs { expected, observed } => {
+                    format!("expected {expected}; observed {observed}")
+                }
+                Outcome::Skipped { why } => why.clone(),
+            };
+            Some(Change { id: fact.id, was: was.cloned(), is: outcome.name(), found })
+        });
+        changed.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PROFILE: &str = r#"{"schema": "io-models/facts", "schema_version": 1, "partial": false,
+        "environment": {"kernel": "6.18.44", "machine": "x86_64"},
+        "facts": [{"id": "fd-accept-emfile-keeps-connection", "outcome": "holds"}]}"#;
+
+    fn run(outcome: Outcome) -> Vec<Run> {
+        let fact = crate::facts::find("fd-accept-emfile-keeps-connection").unwrap();
+        vec![Run { fact, outcome, ended: true, took: std::time::Duration::ZERO }]
+    }
+
+    #[test]
+    fn only_another_outcome_is_a_change() {
+        let baseline = Baseline::read("a file", PROFILE).unwrap();
+        assert_eq!(baseline.changes(&run(Outcome::Holds)), []);
+        let changes = baseline.changes(&run(Outcome::Skipped { why: "no network".to_owned() }));
+        assert_eq!(changes.len(), 1);
+        assert_eq!((changes[0].was.as_deref(), changes[0].is), (Some("holds"), "skipped"));
+        assert_eq!(changes[0].found, "no network");
+    }
+
+    #[test]
+    fn a_fact_that_the_profile_does_not_know_is_a_change() {
+        let baseline = Baseline::read("a file", &PROFILE.replace("fd-accept", "fd-except")).unwrap();
+        assert_eq!(baseline.changes(&run(Outcome::Holds))[0].was, None);
+    }
+
+    #[test]
+    fn what_is_no_profile_is_told_what_it_is() {
+        for (json, why) in [
+            ("", "no profile of facts: EOF"),
+            ("{}", "missing field `schema`"),
+            (&PROFILE.replace("/facts", "/load"), "its schema is io-models/load 1"),
+            (&PROFILE.replace("version\": 1", "version\": 2"), "its schema is io-models/facts 2"),
+            (&PROFILE.replace("\"holds\"", "\"perhaps\""), "has the outcome \"perhaps\""),
+            (&PROFILE.replace("false", "true"), "it is partial"),
+        ] {
+            let error = Baseline::read("a file", json).unwrap_err().to_string();
+            assert!(error.contains(why), "{json}: {error}");
+        }
+    }
+}

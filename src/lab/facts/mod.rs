@@ -1,0 +1,128 @@
+//! Reports of the kernel's [facts](crate::facts): for people, for programs, for CI.
+
+mod baseline;
+mod document;
+mod junit;
+mod text;
+
+pub use baseline::{Baseline, Change, NotABaseline};
+pub use document::{Document, SCHEMA, SCHEMA_VERSION};
+pub use text::{explain, list};
+
+use super::env::Environment;
+use crate::facts::{Area, Fact, Mutant, Outcome, Run, Runner};
+use serde::Serialize;
+use std::time::Duration;
+
+/// What was found.
+#[derive(Debug)]
+pub struct Report {
+    environment: Environment,
+    launcher: Vec<String>,
+    under: Option<&'static Mutant>,
+    asked: usize,
+    runs: Vec<Run>,
+    took: Duration,
+    changes: Option<Changes>,
+}
+
+/// What differs from a profile that was recorded earlier.
+#[derive(Debug)]
+struct Changes {
+    /// Its name and its kernel.
+    baseline: String,
+    list: Vec<Change>,
+}
+
+/// How many facts of each outcome.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Totals {
+    /// The kernel does what the claim says.
+    pub holds: usize,
+    /// It does something else.
+    pub differs: usize,
+    /// The experiment could not be made.
+    pub skipped: usize,
+}
+
+impl Totals {
+    fn of<'a>(runs: impl Iterator<Item = &'a Run>) -> Totals {
+        let mut totals = Totals::default();
+        for run in runs {
+            match run.outcome {
+                Outcome::Holds => totals.holds += 1,
+                Outcome::Differs { .. } => totals.differs += 1,
+                Outcome::Skipped { .. } => totals.skipped += 1,
+            }
+        }
+        totals
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn all(self) -> usize {
+        self.holds + self.differs + self.skipped
+    }
+}
+
+impl Report {
+    /// Of `runs`, which `runner` made of `asked` in `took`. Fewer runs than were asked for is a partial report.
+    #[must_use]
+    pub fn new(runner: &Runner, asked: &[&'static Fact], runs: Vec<Run>, took: Duration) -> Report {
+        Report {
+            environment: Environment::here(),
+            launcher: runner.launcher.clone(),
+            under: runner.under,
+            asked: asked.len(),
+            runs,
+            took,
+            changes: None,
+        }
+    }
+
+    /// Compare with a profile, whose facts that were not run now do not count.
+    pub fn compare(&mut self, baseline: &Baseline) {
+        self.changes = Some(Changes { baseline: baseline.title(), list: baseline.changes(&self.runs) });
+    }
+
+    /// How many facts of each outcome.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        Totals::of(self.runs.iter())
+    }
+
+    /// Whether it was interrupted.
+    #[must_use]
+    pub fn is_partial(&self) -> bool {
+        self.runs.len() < self.asked
+    }
+
+    /// Whether there is something to look at: beside a baseline whatever changed, without one whatever
+    /// differs.
+    #[must_use]
+    pub fn is_remarkable(&self) -> bool {
+        match &self.changes {
+            Some(changes) => !changes.list.is_empty(),
+            None => self.totals().differs > 0,
+        }
+    }
+
+    /// The areas of which there are facts in this report, with them.
+    fn by_area(&self) -> impl Iterator<Item = (Area, Vec<&Run>)> {
+        Area::ALL.iter().filter_map(|&area| {
+            let runs: Vec<_> = self.runs.iter().filter(|run| run.fact.area == area).collect();
+            (!runs.is_empty()).then_some((area, runs))
+        })
+    }
+
+    /// What ran the experiments, in a line.
+    fn title(&self) -> String {
+        let through = match self.launcher.as_slice() {
+            [] => String::new(),
+            launcher => format!(", through `{}`", launcher.join(" ")),
+        };
+        let under =
+            self.under.map_or(String::new(), |mutant| format!(", under the wrong kernel `{}`", mutant.name));
+        format!("{}{through}{under}", self.environment.system())
+    }
+}

@@ -1,0 +1,129 @@
+//! Where less is allowed: nothing crashes, nothing seems to differ that does not, and what cannot be checked
+//! says why.
+
+use crate::support::{copy_for_everybody, is_root};
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
+use serde_json::Value;
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+/// Longer than all facts take one after another on a busy machine.
+const ALL_FACTS: Duration = Duration::from_secs(240);
+
+/// Run all facts with `command`, and return what became of each: its outcome, and why if it was skipped.
+///
+/// None may differ: an experiment that cannot be made must not look like one that failed.
+#[track_caller]
+fn outcomes(command: &mut assert_cmd::Command) -> HashMap<String, (String, String)> {
+    let output = command.timeout(ALL_FACTS).output().expect("the facts are run within their time");
+    let said = String::from_utf8_lossy(&output.stderr);
+    let document: Value =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|why| panic!("{why}: {said}"));
+    let mut all = HashMap::new();
+    for fact in document["facts"].as_array().expect("the document has facts") {
+        let text = |key: &str| fact[key].as_str().unwrap_or_default().to_owned();
+        assert_ne!(
+            text("outcome"),
+            "differs",
+            "{}: expected {}; observed {}",
+            text("id"),
+            text("expected"),
+            text("observed")
+        );
+        assert!(text("outcome") == "holds" || text("why").len() > 10, "{fact}");
+        all.insert(text("id"), (text("outcome"), text("why")));
+    }
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    all
+}
+
+fn facts() -> assert_cmd::Command {
+    super::facts(&["--json"])
+}
+
+#[track_caller]
+fn holds(outcomes: &HashMap<String, (String, String)>, ids: &[&str]) {
+    for id in ids {
+        assert_eq!(outcomes[*id].0, "holds", "{id}: {}", outcomes[*id].1);
+    }
+}
+
+#[track_caller]
+fn skipped(outcomes: &HashMap<String, (String, String)>, ids: &[&str], why: &str) {
+    for id in ids {
+        let (outcome, reason) = &outcomes[*id];
+        assert!(outcome == "skipped" && reason.contains(why), "{id}: {outcome} {reason}");
+    }
+}
+
+/// Run the facts in a thread for which the kernel denies `calls` with `errno`: its processes inherit that.
+fn without(calls: &[i64], errno: i32) -> HashMap<String, (String, String)> {
+    let rules: BTreeMap<i64, _> = calls.iter().map(|call| (*call, Vec::new())).collect();
+    let arch = std::env::consts::ARCH.try_into().expect("seccompiler knows this architecture");
+    let (pass, deny) = (SeccompAction::Allow, SeccompAction::Errno(errno as u32));
+    let filter: BpfProgram =
+        SeccompFilter::new(rules, pass, deny, arch).and_then(TryInto::try_into).expect("a filter of numbers");
+    let thread = std::thread::spawn(move || {
+        seccompiler::apply_filter(&filter).expect("a process may filter itself");
+        outcomes(&mut facts())
+    });
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+#[test]
+fn without_privileges() {
+    if !is_root() {
+        eprintln!("skipped: whoever runs this has none, so that tests/kernel_facts.rs is that test");
+        return;
+    }
+    let (_folder, program) = copy_for_everybody();
+    let mut command = assert_cmd::Command::new("setpriv");
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs", "--inh-caps=-all"]);
+    let outcomes = outcomes(command.arg(program).args(["facts", "--json"]));
+    holds(&outcomes, &["ep-create-args", "poll-tcp-rst-mask", "sig-restart-matrix", "tcp-backlog-plus-one"]);
+}
+
+#[test]
+fn in_a_network_namespace_without_a_network() {
+    if !unshare_works() {
+        eprintln!("skipped: no network namespaces here");
+        return;
+    }
+    let mut command = assert_cmd::Command::new("unshare");
+    let program = env!("CARGO_BIN_EXE_io-models");
+    let outcomes = outcomes(command.args(["--map-root-user", "--net", program, "facts", "--json"]));
+    holds(&outcomes, &["ep-create-args", "poll-unix-peer-close-hup", "poll-tcp-fresh-out-hup"]);
+    skipped(&outcomes, &["poll-tcp-rst-mask", "nb-accept-eagain"], "no loopback network");
+}
+
+fn unshare_works() -> bool {
+    let made = std::process::Command::new("unshare").args(["--map-root-user", "--net", "true"]).status();
+    made.is_ok_and(|status| status.success())
+}
+
+#[test]
+fn with_io_uring_denied() {
+    for errno in [libc::EPERM, libc::ENOSYS] {
+        let outcomes = without(&[libc::SYS_io_uring_setup], errno);
+        holds(&outcomes, &["ep-create-args", "sel-negative-nfds-einval"]);
+        skipped(&outcomes, &["ur-poll-add-oneshot", "ur-close-does-not-cancel"], "io_uring_setup");
+    }
+}
+
+#[test]
+fn with_epoll_pwait2_denied() {
+    for errno in [libc::EPERM, libc::ENOSYS] {
+        let outcomes = without(&[libc::SYS_epoll_pwait2], errno);
+        holds(&outcomes, &["ep-create-args", "poll-never-early"]);
+        skipped(&outcomes, &["ep-pwait2-nanoseconds"], "epoll_pwait2");
+    }
+}
+
+#[test]
+fn with_64_descriptors() {
+    let mut command = assert_cmd::Command::new("prlimit");
+    let program = env!("CARGO_BIN_EXE_io-models");
+    let outcomes = outcomes(command.args(["--nofile=64", program, "facts", "--json"]));
+    holds(&outcomes, &["ep-create-args", "fd-emfile-everywhere", "poll-nfds-over-rlimit-einval"]);
+    skipped(&outcomes, &["sel-raw-bitmap-above-1024", "multi-nested-path-limit"], "RLIMIT_NOFILE is 64");
+}
