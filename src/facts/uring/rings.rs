@@ -136,8 +136,13 @@ fn cq_overflow_keeps_events(k: K) -> Held {
         submit(k, ring, &names.iter().map(|name| Op::Nop.named(name)).collect::<Vec<_>>())?;
     }
     let mut all = Vec::new();
-    for _ in NAMES {
-        all.extend(soon(k, ring, 1)?);
+    // Nothing to wait for: they are there, or the kernel keeps them until it is entered with room for them.
+    while let Some(next) = k.uring_next(ring)? {
+        all.push(next);
+        while let Some(next) = k.uring_next(ring)? {
+            all.push(next);
+        }
+        k.uring_wait(ring, 0, None)?;
     }
     is("completions, through a queue of 4", all, NAMES.map(|name| done(name, Ok(0))).to_vec())?;
     silent(k, ring, "after all were taken")
