@@ -4,9 +4,10 @@ use super::super::kernel::Kernel;
 use super::Mutant;
 use crate::sys::Errno;
 use crate::sys::raw::{self, At, Completion, Op, Reply, Submission, no};
-use libc::{MSG_DONTWAIT, O_NONBLOCK};
+use libc::{MSG_DONTWAIT, O_NONBLOCK, epoll_event, pollfd};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
@@ -25,6 +26,20 @@ pub(super) const MUTANTS: &[Mutant] = &[
         kernel: &MultishotIsLevel,
     },
     Mutant {
+        name: "uring-remove-finds-all",
+        breaks: "ur-poll-remove",
+        behaviour: "POLL_REMOVE of a request that does not exist gives 0, as people expect of what is gone anyway.",
+        also: &[],
+        kernel: &RemoveFindsAll,
+    },
+    Mutant {
+        name: "uring-poll-refuses-files",
+        breaks: "ur-poll-regular-file-ok",
+        behaviour: "POLL_ADD on a regular file gives EPERM, as epoll_ctl does.",
+        also: &[],
+        kernel: &PollRefusesFiles,
+    },
+    Mutant {
         name: "uring-close-cancels",
         breaks: "ur-close-does-not-cancel",
         behaviour: "close cancels what io_uring does with the descriptor, as people expect.",
@@ -39,11 +54,39 @@ pub(super) const MUTANTS: &[Mutant] = &[
         kernel: &HonoursNonblock,
     },
     Mutant {
+        name: "uring-accept-once",
+        breaks: "ur-accept-multishot",
+        behaviour: "A multishot ACCEPT ends with its first connection, as a single one does.",
+        also: &[],
+        kernel: &AcceptOnce,
+    },
+    Mutant {
         name: "uring-connect-in-progress",
         breaks: "ur-connect-errno-direct",
         behaviour: "CONNECT of a non-blocking socket gives EINPROGRESS, as connect does.",
         also: &[],
         kernel: &ConnectInProgress,
+    },
+    Mutant {
+        name: "uring-ring-not-readable",
+        breaks: "ur-ring-fd-is-pollable",
+        behaviour: "A ring has OUT only, also with a completion in it: a loop over epoll never hears of it.",
+        also: &[],
+        kernel: &RingNotReadable,
+    },
+    Mutant {
+        name: "uring-epoll-wait-at-once",
+        breaks: "ur-epoll-ops",
+        behaviour: "EPOLL_WAIT completes at once, as epoll_wait with a timeout of 0.",
+        also: &[],
+        kernel: &EpollWaitAtOnce,
+    },
+    Mutant {
+        name: "uring-timeout-succeeds",
+        breaks: "ur-link-timeout",
+        behaviour: "A timeout that has expired gives 0, as people expect of one that has done what it was for.",
+        also: &[],
+        kernel: &TimeoutSucceeds,
     },
     Mutant {
         name: "uring-overflow-drops",
@@ -52,12 +95,25 @@ pub(super) const MUTANTS: &[Mutant] = &[
         also: &[],
         kernel: &OverflowDrops,
     },
+    Mutant {
+        name: "uring-enter-restarts",
+        breaks: "ur-enter-eintr",
+        behaviour: "io_uring_enter waits on after a handler has run, as people expect of SA_RESTART.",
+        also: &[],
+        kernel: &EnterRestarts,
+    },
 ];
 
 /// Submit the same, each operation as `change` has it.
 fn submit_changed(ring: i32, operations: &[Submission], change: impl Fn(&Submission) -> Op) -> Reply<usize> {
     let changed = operations.iter().map(|old| Submission { op: change(old), ..old.clone() });
     raw::uring_submit(ring, &changed.collect::<Vec<_>>())
+}
+
+/// The next completion, with its result as `change` has it.
+fn next_changed(ring: i32, change: impl Fn(Reply<i32>) -> Reply<i32>) -> Reply<Option<Completion>> {
+    let next = raw::uring_next(ring)?;
+    Ok(next.map(|completion| Completion { result: change(completion.result), ..completion }))
 }
 
 fn is_nonblocking(fd: i32) -> bool {
@@ -97,7 +153,7 @@ impl Kernel for MultishotIsLevel {
         if let Some((fd, name)) = polled
             && ITS_TURN.swap(false, SeqCst)
         {
-            let mut entry = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+            let mut entry = pollfd { fd, events: libc::POLLIN, revents: 0 };
             raw::poll(At::from(&mut entry), 0)?;
             if entry.revents != 0 {
                 return Ok(Some(Completion { name, result: Ok(entry.revents.into()), more: true }));
@@ -106,6 +162,38 @@ impl Kernel for MultishotIsLevel {
         let next = raw::uring_next(ring)?;
         ITS_TURN.store(next.is_some(), SeqCst);
         Ok(next)
+    }
+}
+
+struct RemoveFindsAll;
+
+impl Kernel for RemoveFindsAll {
+    fn uring_next(&self, ring: i32) -> Reply<Option<Completion>> {
+        next_changed(ring, |result| if result == no(Errno::ENOENT) { Ok(0) } else { result })
+    }
+}
+
+struct PollRefusesFiles;
+
+/// Whether the next completion is that of a poll of a file.
+static REFUSED: AtomicBool = AtomicBool::new(false);
+
+impl Kernel for PollRefusesFiles {
+    fn uring_submit(&self, ring: i32, operations: &[Submission]) -> Reply<usize> {
+        let epoll = raw::epoll_create1(libc::EPOLL_CLOEXEC)?;
+        for operation in operations {
+            if let Op::PollAdd { fd, .. } = operation.op {
+                let added =
+                    raw::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, fd, Some(epoll_event { events: 0, u64: 0 }));
+                REFUSED.store(added == no(Errno::EPERM), SeqCst);
+            }
+        }
+        raw::close(epoll)?;
+        raw::uring_submit(ring, operations)
+    }
+
+    fn uring_next(&self, ring: i32) -> Reply<Option<Completion>> {
+        next_changed(ring, |result| if REFUSED.swap(false, SeqCst) { no(Errno::EPERM) } else { result })
     }
 }
 
@@ -144,6 +232,17 @@ impl Kernel for HonoursNonblock {
     }
 }
 
+struct AcceptOnce;
+
+impl Kernel for AcceptOnce {
+    fn uring_submit(&self, ring: i32, operations: &[Submission]) -> Reply<usize> {
+        submit_changed(ring, operations, |old| match old.op {
+            Op::Accept { fd, dont_wait, .. } => Op::Accept { fd, multi: false, dont_wait },
+            _ => old.op.clone(),
+        })
+    }
+}
+
 struct ConnectInProgress;
 
 /// Whether the next completion is that of a connect which has only begun.
@@ -161,11 +260,44 @@ impl Kernel for ConnectInProgress {
     }
 
     fn uring_next(&self, ring: i32) -> Reply<Option<Completion>> {
-        let next = raw::uring_next(ring)?;
-        Ok(next.map(|completion| match BEGUN.swap(false, SeqCst) {
-            true => Completion { result: no(Errno::EINPROGRESS), ..completion },
-            false => completion,
-        }))
+        next_changed(ring, |result| if BEGUN.swap(false, SeqCst) { no(Errno::EINPROGRESS) } else { result })
+    }
+}
+
+struct RingNotReadable;
+
+impl Kernel for RingNotReadable {
+    fn uring_setup(&self, entries: u32, completions: u32) -> Reply<i32> {
+        CloseCancels.uring_setup(entries, completions)
+    }
+
+    fn poll(&self, mut fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
+        let ready = raw::poll(fds.again(), timeout)?;
+        if let At::Memory(fds) = fds {
+            for one in fds.iter_mut().filter(|one| one.fd == RING.load(SeqCst)) {
+                one.revents &= !libc::POLLIN;
+            }
+        }
+        Ok(ready)
+    }
+}
+
+struct EpollWaitAtOnce;
+
+impl Kernel for EpollWaitAtOnce {
+    fn uring_submit(&self, ring: i32, operations: &[Submission]) -> Reply<usize> {
+        submit_changed(ring, operations, |old| match old.op {
+            Op::EpollWait { .. } => Op::Nop,
+            _ => old.op.clone(),
+        })
+    }
+}
+
+struct TimeoutSucceeds;
+
+impl Kernel for TimeoutSucceeds {
+    fn uring_next(&self, ring: i32) -> Reply<Option<Completion>> {
+        next_changed(ring, |result| if result == no(Errno::ETIME) { Ok(0) } else { result })
     }
 }
 
@@ -192,5 +324,18 @@ impl Kernel for OverflowDrops {
     fn uring_next(&self, ring: i32) -> Reply<Option<Completion>> {
         TAKEN.store(0, SeqCst);
         raw::uring_next(ring)
+    }
+}
+
+struct EnterRestarts;
+
+impl Kernel for EnterRestarts {
+    fn uring_wait(&self, ring: i32, want: usize, limit: Option<Duration>) -> Reply<()> {
+        loop {
+            let waited = raw::uring_wait(ring, want, limit);
+            if waited != no(Errno::EINTR) {
+                return waited;
+            }
+        }
     }
 }

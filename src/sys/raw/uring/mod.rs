@@ -3,8 +3,7 @@
 //! A ring is named by its descriptor's number, like everything else here; an operation by a word, which its
 //! completion has too. Without the feature `uring` there is no ring to be had.
 
-use super::{Address, Refusal, Reply};
-use crate::sys::Errno;
+use super::{Address, Reply};
 use libc::epoll_event;
 
 #[cfg(feature = "uring")]
@@ -18,6 +17,7 @@ pub(crate) use without::*;
 
 /// An operation. `fd` need not be open.
 #[derive(Debug, Clone)]
+#[cfg_attr(not(feature = "uring"), expect(dead_code, reason = "nothing submits it then"))]
 pub(crate) enum Op {
     Nop,
     /// The events of poll(2); `multi` stays armed.
@@ -86,6 +86,7 @@ impl Op {
 
 /// An operation, its name, and flags.
 #[derive(Debug, Clone)]
+#[cfg_attr(not(feature = "uring"), expect(dead_code, reason = "nothing takes it then"))]
 pub(crate) struct Submission {
     pub(crate) name: &'static str,
     pub(crate) op: Op,
@@ -114,9 +115,4 @@ pub(crate) struct Completion {
     pub(crate) result: Reply<i32>,
     /// IORING_CQE_F_MORE: the operation goes on.
     pub(crate) more: bool,
-}
-
-/// What a completion says, or a failed call of the ring: a negative number is a refusal.
-fn result_of(call: &'static str, result: i32) -> Reply<i32> {
-    if result < 0 { Err(Refusal { call, errno: Errno::from_raw(-result) }) } else { Ok(result) }
 }

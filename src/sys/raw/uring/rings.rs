@@ -1,6 +1,8 @@
 //! The rings of this process.
 
-use super::{Completion, Errno, Op, Refusal, Reply, Submission, result_of};
+use super::super::Refusal;
+use super::{Completion, Op, Reply, Submission};
+use crate::sys::Errno;
 use io_uring::types::{CancelBuilder, Fd, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
 use libc::epoll_event;
@@ -88,9 +90,17 @@ pub(crate) fn uring_next(fd: i32) -> Reply<Option<Completion>> {
     let entry = unsafe { ring.uring.completion_shared() }.next();
     Ok(entry.map(|entry| Completion {
         name: submitted.get(entry.user_data() as usize).map_or("an unknown operation", |(name, _)| name),
-        result: result_of("completion", entry.result()),
+        result: result_of(entry.result()),
         more: cqueue::more(entry.flags()),
     }))
+}
+
+/// What a completion says: a negative number is a refusal.
+fn result_of(number: i32) -> Reply<i32> {
+    if number < 0 {
+        return Err(Refusal { call: "an operation of io_uring", errno: Errno::from_raw(-number) });
+    }
+    Ok(number)
 }
 
 /// Whether the kernel says that it keeps completions for which there is no room: IORING_FEAT_NODROP.

@@ -1,6 +1,8 @@
 //! This program was built without io_uring.
 
-use super::{Completion, Errno, Refusal, Reply, Submission};
+use super::super::Refusal;
+use super::{Completion, Reply, Submission};
+use crate::sys::Errno;
 use libc::epoll_event;
 use std::time::Duration;
 
