@@ -17,8 +17,9 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "POLL_ADD and RECV on one end each of two socket pairs, close of both ends; then the other \
                      ends send.",
         wrong: &[
-            "liburing: https://github.com/axboe/liburing/issues/849",
-            "libuv: https://github.com/libuv/libuv/issues/4323",
+            "liburing: https://github.com/axboe/liburing/issues/568",
+            "liburing: https://github.com/axboe/liburing/issues/932",
+            "Crystal: https://github.com/crystal-lang/crystal/pull/15634",
         ],
         alone: false,
         run: close_does_not_cancel,
@@ -38,6 +39,7 @@ pub(super) const FACTS: &[Fact] = &[
             "liburing: https://github.com/axboe/liburing/issues/274",
             "liburing: https://github.com/axboe/liburing/issues/364",
             "liburing: https://github.com/axboe/liburing/issues/1286",
+            "Seastar: https://github.com/scylladb/seastar/pull/3479",
         ],
         alone: false,
         run: nonblock_flag_ignored,
