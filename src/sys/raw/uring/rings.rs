@@ -108,6 +108,11 @@ pub(crate) fn uring_keeps_overflow(fd: i32) -> Reply<bool> {
     Ok(ring(fd)?.uring.params().is_feature_nodrop())
 }
 
+/// Whether [`uring_wait`] can have a limit: IORING_FEAT_EXT_ARG.
+pub(crate) fn uring_has_limits(fd: i32) -> Reply<bool> {
+    Ok(ring(fd)?.uring.params().is_feature_ext_arg())
+}
+
 /// The first `n` bytes, at most 64, that the operation of that name has received.
 pub(crate) fn uring_received(fd: i32, name: &str, n: usize) -> Reply<Vec<u8>> {
     let ring = ring(fd)?;

@@ -33,6 +33,10 @@ pub(crate) fn uring_keeps_overflow(_ring: i32) -> Reply<bool> {
     none()
 }
 
+pub(crate) fn uring_has_limits(_ring: i32) -> Reply<bool> {
+    none()
+}
+
 pub(crate) fn uring_received(_ring: i32, _name: &str, _n: usize) -> Reply<Vec<u8>> {
     none()
 }
