@@ -4,8 +4,9 @@
 //! overrides one, and may use the others to do it. What experiments only need to set themselves up (fork, a
 //! new namespace, a limit) is not here: nothing would be learned from getting it wrong.
 
-use crate::sys::raw::{self, Action, Address, At, Came, Mask, Message, Reply, Sets};
+use crate::sys::raw::{self, Action, Address, At, Came, Completion, Mask, Message, Reply, Sets, Submission};
 use libc::{epoll_event, pollfd, timespec, timeval};
+use std::time::Duration;
 
 macro_rules! kernel {
     ($(fn $call:ident($($argument:ident: $type:ty),*) -> $reply:ty;)*) => {
@@ -83,6 +84,12 @@ kernel! {
     fn nanosleep(seconds: i64, nanoseconds: i64) -> ();
     fn waitpid(pid: i32, options: i32) -> (i32, i32);
     fn waitid(pid: i32, options: i32) -> ();
+
+    // io_uring: io_uring_setup; io_uring_enter to submit, and to wait; the next completion
+    fn uring_setup(entries: u32, completions: u32) -> i32;
+    fn uring_submit(ring: i32, operations: &[Submission]) -> usize;
+    fn uring_wait(ring: i32, want: usize, limit: Option<Duration>) -> ();
+    fn uring_next(ring: i32) -> Option<Completion>;
 }
 
 /// The kernel that this runs on.

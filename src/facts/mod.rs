@@ -63,6 +63,14 @@ pub struct Fact {
     run: fn(&'static dyn Kernel) -> Held,
 }
 
+impl Fact {
+    /// Whether its experiment has an upper bound on time, and so should not run beside others.
+    #[must_use]
+    pub const fn wants_the_machine_alone(&self) -> bool {
+        self.alone
+    }
+}
+
 /// A version of Linux.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Since(pub u32, pub u32);

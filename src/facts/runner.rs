@@ -154,6 +154,8 @@ impl Runner {
             None => Command::new(&self.program),
         };
         command.args([ONE, fact.id]).args(self.under.map(|mutant| mutant.name));
+        // Of a panic the message is told; a backtrace would push it out.
+        command.env("RUST_BACKTRACE", "0");
         let (output, input) = io::pipe()?;
         command.stdin(Stdio::null()).stdout(input.try_clone()?).stderr(input);
         // A group of its own: what an experiment forked ends with it.

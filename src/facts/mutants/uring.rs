@@ -1,5 +1,341 @@
-//! Kernels that break a fact of `facts/uring.rs`.
+//! Kernels that break a fact of `facts/uring/`.
 
+use super::super::kernel::Kernel;
 use super::Mutant;
+use crate::sys::Errno;
+use crate::sys::raw::{self, At, Completion, Op, Reply, Submission, no};
+use libc::{MSG_DONTWAIT, O_NONBLOCK, epoll_event, pollfd};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
-pub(super) const MUTANTS: &[Mutant] = &[];
+pub(super) const MUTANTS: &[Mutant] = &[
+    Mutant {
+        name: "uring-poll-stays-armed",
+        breaks: "ur-poll-add-oneshot",
+        behaviour: "POLL_ADD stays armed after its first completion, as an entry of epoll does and as people expect.",
+        also: &[],
+        kernel: &PollStaysArmed,
+    },
+    Mutant {
+        name: "uring-multishot-is-level",
+        breaks: "ur-poll-multishot-is-edge",
+        behaviour: "A multishot POLL_ADD completes again and again for as long as something can be read, as people \
+                    expect who come from poll, and as IORING_POLL_ADD_LEVEL asks for.",
+        also: &[],
+        kernel: &MultishotIsLevel,
+    },
+    Mutant {
+        name: "uring-remove-finds-all",
+        breaks: "ur-poll-remove",
+        behaviour: "POLL_REMOVE of a request that does not exist gives 0, as people expect of what is gone anyway.",
+        also: &[],
+        kernel: &RemoveFindsAll,
+    },
+    Mutant {
+        name: "uring-poll-refuses-files",
+        breaks: "ur-poll-regular-file-ok",
+        behaviour: "POLL_ADD on a regular file gives EPERM, as epoll_ctl does.",
+        also: &[],
+        kernel: &PollRefusesFiles,
+    },
+    Mutant {
+        name: "uring-close-cancels",
+        breaks: "ur-close-does-not-cancel",
+        behaviour: "close cancels what io_uring does with the descriptor, as people expect.",
+        also: &[],
+        kernel: &CloseCancels,
+    },
+    Mutant {
+        name: "uring-honours-nonblock",
+        breaks: "ur-nonblock-flag-ignored",
+        behaviour: "RECV and READ on a non-blocking socket give EAGAIN at once, as READ did around Linux 5.9.",
+        also: &[],
+        kernel: &HonoursNonblock,
+    },
+    Mutant {
+        name: "uring-accept-once",
+        breaks: "ur-accept-multishot",
+        behaviour: "A multishot ACCEPT ends with its first connection, as a single one does.",
+        also: &[],
+        kernel: &AcceptOnce,
+    },
+    Mutant {
+        name: "uring-connect-in-progress",
+        breaks: "ur-connect-errno-direct",
+        behaviour: "CONNECT of a non-blocking socket gives EINPROGRESS, as connect does.",
+        also: &[],
+        kernel: &ConnectInProgress,
+    },
+    Mutant {
+        name: "uring-ring-not-readable",
+        breaks: "ur-ring-fd-is-pollable",
+        behaviour: "A ring has OUT only, also with a completion in it: a loop over epoll never hears of it.",
+        also: &[],
+        kernel: &RingNotReadable,
+    },
+    Mutant {
+        name: "uring-epoll-wait-at-once",
+        breaks: "ur-epoll-ops",
+        behaviour: "EPOLL_WAIT completes at once, as epoll_wait with a timeout of 0.",
+        also: &[],
+        kernel: &EpollWaitAtOnce,
+    },
+    Mutant {
+        name: "uring-timeout-succeeds",
+        breaks: "ur-link-timeout",
+        behaviour: "A timeout that has expired gives 0, as people expect of one that has done what it was for.",
+        also: &[],
+        kernel: &TimeoutSucceeds,
+    },
+    Mutant {
+        name: "uring-overflow-drops",
+        breaks: "ur-cq-overflow-keeps-events",
+        behaviour: "A completion for which there is no room is lost, as before Linux 5.5.",
+        also: &[],
+        kernel: &OverflowDrops,
+    },
+    Mutant {
+        name: "uring-enter-restarts",
+        breaks: "ur-enter-eintr",
+        behaviour: "io_uring_enter waits on after a handler has run, as people expect of SA_RESTART.",
+        also: &[],
+        kernel: &EnterRestarts,
+    },
+];
+
+/// Submit the same, each operation as `change` has it.
+fn submit_changed(ring: i32, operations: &[Submission], change: impl Fn(&Submission) -> Op) -> Reply<usize> {
+    let changed = operations.iter().map(|old| Submission { op: change(old), ..old.clone() });
+    raw::uring_submit(ring, &changed.collect::<Vec<_>>())
+}
+
+/// The next completion, with its result as `change` has it.
+fn next_changed(ring: i32, change: impl Fn(Reply<i32>) -> Reply<i32>) -> Reply<Option<Completion>> {
+    let next = raw::uring_next(ring)?;
+    Ok(next.map(|completion| Completion { result: change(completion.result), ..completion }))
+}
+
+fn is_nonblocking(fd: i32) -> bool {
+    raw::fcntl(fd, libc::F_GETFL, 0).is_ok_and(|flags| flags & O_NONBLOCK != 0)
+}
+
+struct PollStaysArmed;
+
+impl Kernel for PollStaysArmed {
+    fn uring_submit(&self, ring: i32, operations: &[Submission]) -> Reply<usize> {
+        submit_changed(ring, operations, |old| match old.op {
+            Op::PollAdd { fd, events, .. } => Op::PollAdd { fd, events, multi: true },
+            _ => old.op.clone(),
+        })
+    }
+}
+
+struct MultishotIsLevel;
+
+/// The descriptor of a multishot poll and the name of the operation.
+static POLLED: Mutex<Option<(i32, &str)>> = Mutex::new(None);
+/// Whether its turn is next.
+static ITS_TURN: AtomicBool = AtomicBool::new(false);
+
+impl Kernel for MultishotIsLevel {
+    fn uring_submit(&self, ring: i32, operations: &[Submission]) -> Reply<usize> {
+        for operation in operations {
+            if let Op::PollAdd { fd, multi: true, .. } = operation.op {
+                *POLLED.lock().unwrap_or_else(PoisonError::into_inner) = Some((fd, operation.name));
+            }
+        }
+        raw::uring_submit(ring, operations)
+    }
+
+    fn uring_next(&self, ring: i32) -> Reply<Option<Completion>> {
+        let polled = *POLLED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((fd, name)) = polled
+            && ITS_TURN.swap(false, SeqCst)
+        {
+            let mut entry = pollfd { fd, events: libc::POLLIN, revents: 0 };
+            raw::poll(At::from(&mut entry), 0)?;
+            if entry.revents != 0 {
+                return Ok(Some(Completion { name, result: Ok(entry.revents.into()), more: true }));
+            }
+        }
+        let next = raw::uring_next(ring)?;
+        ITS_TURN.store(next.is_some(), SeqCst);
+        Ok(next)
+    }
+}
+
+struct RemoveFindsAll;
+
+impl Kernel for RemoveFindsAll {
+    fn uring_next(&self, ring: i32) -> Reply<Option<Completion>> {
+        next_changed(ring, |result| if result == no(Errno::ENOENT) { Ok(0) } else { result })
+    }
+}
+
+struct PollRefusesFiles;
+
+/// Whether the next completion is that of a poll of a file.
+static REFUSED: AtomicBool = AtomicBool::new(false);
+
+impl Kernel for PollRefusesFiles {
+    fn uring_submit(&self, ring: i32, operations: &[Submission]) -> Reply<usize> {
+        let epoll = raw::epoll_create1(libc::EPOLL_CLOEXEC)?;
+        for operation in operations {
+            if let Op::PollAdd { fd, .. } = operation.op {
+                let added =
+                    raw::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, fd, Some(epoll_event { events: 0, u64: 0 }));
+                REFUSED.store(added == no(Errno::EPERM), SeqCst);
+            }
+        }
+        raw::close(epoll)?;
+        raw::uring_submit(ring, operations)
+    }
+
+    fn uring_next(&self, ring: i32) -> Reply<Option<Completion>> {
+        next_changed(ring, |result| if REFUSED.swap(false, SeqCst) { no(Errno::EPERM) } else { result })
+    }
+}
+
+struct CloseCancels;
+
+/// The ring of the process.
+static RING: AtomicI32 = AtomicI32::new(-1);
+
+impl Kernel for CloseCancels {
+    fn uring_setup(&self, entries: u32, completions: u32) -> Reply<i32> {
+        let ring = raw::uring_setup(entries, completions)?;
+        RING.store(ring, SeqCst);
+        Ok(ring)
+    }
+
+    fn close(&self, fd: i32) -> Reply<()> {
+        let ring = RING.load(SeqCst);
+        if ring != -1 {
+            raw::uring_submit(ring, &[Op::CancelFd { fd }.named("close").quiet()])?;
+        }
+        raw::close(fd)
+    }
+}
+
+struct HonoursNonblock;
+
+impl Kernel for HonoursNonblock {
+    fn uring_submit(&self, ring: i32, operations: &[Submission]) -> Reply<usize> {
+        submit_changed(ring, operations, |old| match old.op {
+            Op::Recv { fd, flags } if is_nonblocking(fd) => Op::Recv { fd, flags: flags | MSG_DONTWAIT },
+            Op::Read { fd } if is_nonblocking(fd) && raw::getsockname(fd).is_ok() => {
+                Op::Recv { fd, flags: MSG_DONTWAIT }
+            }
+            _ => old.op.clone(),
+        })
+    }
+}
+
+struct AcceptOnce;
+
+impl Kernel for AcceptOnce {
+    fn uring_submit(&self, ring: i32, operations: &[Submission]) -> Reply<usize> {
+        submit_changed(ring, operations, |old| match old.op {
+            Op::Accept { fd, dont_wait, .. } => Op::Accept { fd, multi: false, dont_wait },
+            _ => old.op.clone(),
+        })
+    }
+}
+
+struct ConnectInProgress;
+
+/// Whether the next completion is that of a connect which has only begun.
+static BEGUN: AtomicBool = AtomicBool::new(false);
+
+impl Kernel for ConnectInProgress {
+    fn uring_submit(&self, ring: i32, operations: &[Submission]) -> Reply<usize> {
+        submit_changed(ring, operations, |old| match old.op {
+            Op::Connect { fd, to } if is_nonblocking(fd) => {
+                BEGUN.store(raw::connect(fd, &to) == no(Errno::EINPROGRESS), SeqCst);
+                Op::Nop
+            }
+            _ => old.op.clone(),
+        })
+    }
+
+    fn uring_next(&self, ring: i32) -> Reply<Option<Completion>> {
+        next_changed(ring, |result| if BEGUN.swap(false, SeqCst) { no(Errno::EINPROGRESS) } else { result })
+    }
+}
+
+struct RingNotReadable;
+
+impl Kernel for RingNotReadable {
+    fn uring_setup(&self, entries: u32, completions: u32) -> Reply<i32> {
+        CloseCancels.uring_setup(entries, completions)
+    }
+
+    fn poll(&self, mut fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
+        let ready = raw::poll(fds.again(), timeout)?;
+        if let At::Memory(fds) = fds {
+            for one in fds.iter_mut().filter(|one| one.fd == RING.load(SeqCst)) {
+                one.revents &= !libc::POLLIN;
+            }
+        }
+        Ok(ready)
+    }
+}
+
+struct EpollWaitAtOnce;
+
+impl Kernel for EpollWaitAtOnce {
+    fn uring_submit(&self, ring: i32, operations: &[Submission]) -> Reply<usize> {
+        submit_changed(ring, operations, |old| match old.op {
+            Op::EpollWait { .. } => Op::Nop,
+            _ => old.op.clone(),
+        })
+    }
+}
+
+struct TimeoutSucceeds;
+
+impl Kernel for TimeoutSucceeds {
+    fn uring_next(&self, ring: i32) -> Reply<Option<Completion>> {
+        next_changed(ring, |result| if result == no(Errno::ETIME) { Ok(0) } else { result })
+    }
+}
+
+struct OverflowDrops;
+
+/// How many completions the ring has room for.
+static ROOM: AtomicUsize = AtomicUsize::new(0);
+/// How much of it is taken by operations that were submitted since somebody looked.
+static TAKEN: AtomicUsize = AtomicUsize::new(0);
+
+impl Kernel for OverflowDrops {
+    fn uring_setup(&self, entries: u32, completions: u32) -> Reply<i32> {
+        ROOM.store(completions as usize, SeqCst);
+        raw::uring_setup(entries, completions)
+    }
+
+    fn uring_submit(&self, ring: i32, operations: &[Submission]) -> Reply<usize> {
+        let taken = TAKEN.fetch_add(operations.len(), SeqCst);
+        let room = ROOM.load(SeqCst).saturating_sub(taken);
+        raw::uring_submit(ring, &operations[..operations.len().min(room)])?;
+        Ok(operations.len())
+    }
+
+    fn uring_next(&self, ring: i32) -> Reply<Option<Completion>> {
+        TAKEN.store(0, SeqCst);
+        raw::uring_next(ring)
+    }
+}
+
+struct EnterRestarts;
+
+impl Kernel for EnterRestarts {
+    fn uring_wait(&self, ring: i32, want: usize, limit: Option<Duration>) -> Reply<()> {
+        loop {
+            let waited = raw::uring_wait(ring, want, limit);
+            if waited != no(Errno::EINTR) {
+                return waited;
+            }
+        }
+    }
+}

@@ -13,12 +13,14 @@ mod files;
 mod network;
 mod process;
 mod signals;
+mod uring;
 mod waits;
 
 pub(crate) use files::*;
 pub(crate) use network::*;
 pub(crate) use process::*;
 pub(crate) use signals::*;
+pub(crate) use uring::*;
 pub(crate) use waits::*;
 
 use super::Errno;

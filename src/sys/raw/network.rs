@@ -51,6 +51,12 @@ impl Address {
     pub(crate) fn port(&self) -> u16 {
         u16::from_be_bytes([self.bytes[2], self.bytes[3]])
     }
+
+    /// As the kernel has it.
+    #[cfg(feature = "uring")]
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
 }
 
 impl fmt::Debug for Address {

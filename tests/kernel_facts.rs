@@ -1,0 +1,41 @@
+//! Each kernel fact as a test: `cargo test --test kernel_facts epoll` runs those of an area, and
+//! `cargo test --test kernel_facts ep-create-args` one.
+//!
+//! What cannot be shown here (an old kernel, a sandbox) is ignored, with the reason. tests/mutants.rs shows
+//! that these tests can fail.
+
+use io_models::facts::{self, Fact, Outcome, Runner};
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use nix::fcntl::{Flock, FlockArg};
+use std::fs::File;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // The process of one fact is this program, started again.
+    facts::run_one_if_asked();
+    let trials = facts::all()
+        .map(|fact| Trial::ignorable_test(fact.id, move || test(fact)).with_kind(fact.area.name()))
+        .collect();
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
+
+fn test(fact: &'static Fact) -> Result<Completion, Failed> {
+    let _turn = turn(fact);
+    match Runner::default().run(fact).outcome {
+        Outcome::Holds => Ok(Completion::Completed),
+        Outcome::Skipped { why } => Ok(Completion::ignored_with(why)),
+        Outcome::Differs { expected, observed } => Err(Failed::from(format!(
+            "{}\n  expected   {expected}\n  observed   {observed}\n  reference  {}\n  matters    {}\n  \
+             experiment {}",
+            fact.claim, fact.reference, fact.matters, fact.experiment
+        ))),
+    }
+}
+
+/// The right to run, shared unless the fact wants the machine alone. A lock on the file of this program: cargo test
+/// runs the tests in threads of one process, cargo-nextest each in a process of its own.
+fn turn(fact: &Fact) -> Option<Flock<File>> {
+    let kind = if fact.wants_the_machine_alone() { FlockArg::LockExclusive } else { FlockArg::LockShared };
+    // On a file system without such locks the bounds, which are wide, must do.
+    Flock::lock(File::open("/proc/self/exe").ok()?, kind).ok()
+}

@@ -1,0 +1,127 @@
+//! Shows that the kernel facts can fail: each wrong kernel ([`Mutant`]) is noticed by the fact that it breaks, through
+//! that fact's own comparison and not by a hang or a crash, and by no fact of another area unless it says so.
+//!
+//! `cargo test --test mutants NAME` runs one; `cargo test --test mutants epoll` those that break a fact of an area.
+
+use io_models::facts::{self, Area, Fact, Mutant, Outcome, Run, Runner};
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use std::process::ExitCode;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+/// A fact that takes longer on the real kernel is only run under the mutants that name it.
+const QUICK: Duration = Duration::from_millis(60);
+
+/// How long a quick fact may take under a wrong kernel that it is not about. Less than the experiments wait for
+/// something that should happen: one that waits in vain has noticed, and need not do so to the end.
+const LONG_ENOUGH: Duration = Duration::from_secs(3);
+
+fn main() -> ExitCode {
+    // The process of one fact is this program, started again.
+    facts::run_one_if_asked();
+    let mut trials: Vec<Trial> = Mutant::all()
+        .map(|mutant| {
+            let area = facts::find(mutant.breaks).map_or("unknown", |fact| fact.area.name());
+            Trial::ignorable_test(mutant.name, move || is_noticed(mutant)).with_kind(area)
+        })
+        .collect();
+    trials.push(Trial::test("each area has a mutant", each_area_has_a_mutant).with_kind("all"));
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
+
+fn each_area_has_a_mutant() -> Result<(), Failed> {
+    let broken = |area: &Area| {
+        Mutant::all().any(|mutant| facts::find(mutant.breaks).is_some_and(|fact| fact.area == *area))
+    };
+    let without: Vec<_> = Area::ALL.iter().filter(|area| !broken(area)).map(|area| area.name()).collect();
+    if without.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("none breaks a fact of {}", without.join(", ")).into())
+    }
+}
+
+fn is_noticed(mutant: &'static Mutant) -> Result<Completion, Failed> {
+    let fact = facts::find(mutant.breaks).ok_or_else(|| format!("there is no fact {}", mutant.breaks))?;
+    match Runner::default().run(fact).outcome {
+        Outcome::Holds => {}
+        Outcome::Skipped { why } => return Ok(Completion::ignored_with(why)),
+        Outcome::Differs { expected, observed } => {
+            return Err(format!(
+                "{} differs on this kernel already: expected {expected}; observed {observed}",
+                fact.id
+            )
+            .into());
+        }
+    }
+    let killed = killed_by(&under(mutant).run(fact))?;
+    let others = noticed_elsewhere(mutant, fact.area);
+    // A test that prints between the harness's own lines prints whole ones.
+    eprintln!("{}: {killed}", mutant.name);
+    others.map_err(|why| format!("{killed}\n{}", why.message().unwrap_or_default()))?;
+    Ok(Completion::Completed)
+}
+
+fn under(mutant: &'static Mutant) -> Runner {
+    let mut runner = Runner::default();
+    runner.under = Some(mutant);
+    runner
+}
+
+/// How the fact noticed the mutant, or why that does not count.
+fn killed_by(Run { fact, outcome, ended, .. }: &Run) -> Result<String, Failed> {
+    match outcome {
+        Outcome::Holds => Err(format!("it survives: {} holds", fact.id).into()),
+        Outcome::Skipped { why } => {
+            Err(format!("it survives: {} is skipped under it: {why}", fact.id).into())
+        }
+        Outcome::Differs { observed, .. } if !ended => {
+            Err(format!("{} broke instead of telling a difference: {observed}", fact.id).into())
+        }
+        Outcome::Differs { expected, observed } => {
+            let killed = format!("killed by {}: expected {expected}; observed {observed}", fact.id);
+            if expected.is_empty() || observed.is_empty() || expected == observed {
+                return Err(format!("{killed}: that explains nothing").into());
+            }
+            Ok(killed)
+        }
+    }
+}
+
+/// That of the facts of other areas those notice the mutant which it names, and no others.
+fn noticed_elsewhere(mutant: &'static Mutant, area: Area) -> Result<(), Failed> {
+    let named: Vec<&Fact> = mutant.also.iter().filter_map(|id| facts::find(id)).collect();
+    let others = quick().iter().copied().filter(|fact| fact.area != area);
+    let others = others.filter(|fact| !mutant.also.contains(&fact.id));
+    let mut runner = under(mutant);
+    let mut wrong = Vec::new();
+    for fact in named {
+        let noticed = match runner.run(fact).outcome {
+            // Not to be seen on this kernel, with or without the mutant.
+            Outcome::Skipped { .. } => true,
+            outcome => matches!(outcome, Outcome::Differs { .. }),
+        };
+        if !noticed {
+            wrong.push(format!("also noticed by {}, it says; but that holds", fact.id));
+        }
+    }
+    runner.deadline = LONG_ENOUGH;
+    for run in others.map(|fact| runner.run(fact)) {
+        if let Outcome::Differs { expected, observed } = run.outcome {
+            let id = run.fact.id;
+            wrong.push(format!("also noticed by \"{id}\": expected {expected}; observed {observed}"));
+        }
+    }
+    if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n").into()) }
+}
+
+/// The facts that hold on the real kernel, and quickly.
+fn quick() -> &'static [&'static Fact] {
+    static QUICK_FACTS: OnceLock<Vec<&'static Fact>> = OnceLock::new();
+    QUICK_FACTS.get_or_init(|| {
+        let candidates: Vec<_> = facts::all().filter(|fact| !fact.wants_the_machine_alone()).collect();
+        let runs = Runner::default().run_all(&candidates, |_| {});
+        let quick = runs.iter().filter(|run| run.outcome == Outcome::Holds && run.took < QUICK);
+        quick.map(|run| run.fact).collect()
+    })
+}
