@@ -201,12 +201,11 @@ fn duplicate_entries(k: K) -> Held {
     k.write(peer, b"1")?;
     let mut entries = [entry(socket, IN), entry(socket, OUT), entry(socket, PRI), entry(socket, IN | OUT)];
     let n = k.poll(At::from(&mut entries), 0);
-    is("revents of one socket, asked for IN, OUT, PRI, IN+OUT", written(&entries), vec![
-        IN,
-        OUT,
-        NONE,
-        IN | OUT,
-    ])?;
+    is(
+        "revents of one socket, asked for IN, OUT, PRI, IN+OUT",
+        written(&entries),
+        vec![IN, OUT, NONE, IN | OUT],
+    )?;
     is("poll of one socket in four entries, three of them ready", n, Ok(3))?;
     let mut twice = [entry(socket, IN); 2];
     is("poll of one socket in two equal entries", k.poll(At::from(&mut twice), 0), Ok(2))?;
@@ -219,9 +218,11 @@ fn revents_overwritten(k: K) -> Held {
     k.write(its_writer, b"1")?;
     let mut entries = [empty, full, empty].map(|fd| stale(fd, ALL));
     is("poll of an empty pipe, one with a byte, an empty one", k.poll(At::from(&mut entries), 0), Ok(1))?;
-    is("revents of the empty pipe, the one with a byte, the empty one", written(&entries), vec![
-        NONE, IN, NONE,
-    ])?;
+    is(
+        "revents of the empty pipe, the one with a byte, the empty one",
+        written(&entries),
+        vec![NONE, IN, NONE],
+    )?;
     let mut alone = [stale(empty, ALL)];
     is("poll of an empty pipe alone", k.poll(At::from(&mut alone), 0), Ok(0))?;
     is("revents of the empty pipe alone", written(&alone), vec![NONE])

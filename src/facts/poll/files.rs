@@ -20,8 +20,6 @@ pub(super) const FACTS: &[Fact] = &[
             "tokio-file-unix: https://github.com/Rufflewind/tokio-file-unix/issues/2",
             "monoio: https://github.com/monoio-rs/monoio/issues/276",
             "async: https://github.com/socketry/async/issues/138",
-            "Asio: https://github.com/chriskohlhoff/asio/issues/1529",
-            "Mystikos: https://github.com/microsoft/mystikos/issues/626",
         ],
         alone: false,
         run: regular_file,

@@ -13,10 +13,7 @@ pub(super) const FACTS: &[Fact] = &[
         matters: "A socket that is added to epoll before connect or listen is called writable and hung up. An \
                   edge-triggered loop then takes this OUT for the connection.",
         experiment: "A TCP socket is made and polled with a timeout of 0, and once more after bind.",
-        wrong: &[
-            "Tokio: https://github.com/tokio-rs/tokio/issues/4549",
-            "epoll-shim: https://github.com/jiixyj/epoll-shim/issues/3",
-        ],
+        wrong: &["Tokio: https://github.com/tokio-rs/tokio/issues/4549"],
         alone: false,
         run: tcp_fresh_out_hup,
     },

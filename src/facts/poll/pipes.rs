@@ -212,7 +212,7 @@ fn pipe_out_needs_free_slot(k: K) -> Held {
             Ok(1) => written += 1,
             other => break is("write of a byte when the pipe is full", other, no(Errno::EAGAIN))?,
         }
-        is(format!("with 15 pages and {written} bytes of 16 pages full"), mask(k, writer)?, NONE)?;
+        is(format!("with 15 of 16 pages full, and {written} B in the last"), mask(k, writer)?, NONE)?;
     }
     is("bytes written one by one after 15 pages", written, page)
 }

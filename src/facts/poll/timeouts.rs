@@ -30,7 +30,11 @@ pub(super) const FACTS: &[Fact] = &[
                   to whole milliseconds, the last one becomes a loop of calls with a timeout of 0.",
         experiment: "50 times poll, and 50 times epoll_wait, of nothing with 1 ms, and once each with 20 ms; the \
                      shortest of each is looked at.",
-        wrong: &[],
+        wrong: &[
+            "mio: https://github.com/tokio-rs/mio/issues/1615",
+            "calloop: https://github.com/Smithay/calloop/issues/142",
+            "Bun: https://github.com/oven-sh/bun/issues/34780",
+        ],
         alone: false,
         run: never_early,
     },
@@ -52,7 +56,8 @@ fn negative_timeout_infinite(k: K) -> Held {
     let mut waiters = Vec::new();
     for timeout in TIMEOUTS {
         waiters.push((format!("poll with {timeout}"), Waiter::started(POLL, move || by_poll(timeout))?));
-        waiters.push((format!("epoll_wait with {timeout}"), Waiter::started(EPOLL, move || by_epoll(timeout))?));
+        waiters
+            .push((format!("epoll_wait with {timeout}"), Waiter::started(EPOLL, move || by_epoll(timeout))?));
     }
     let until = Instant::now() + Duration::from_millis(60);
     for (what, waiter) in &waiters {
