@@ -291,7 +291,7 @@ struct ClosedEbadf;
 impl Kernel for ClosedEbadf {
     fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
         poll_then(fds, timeout, |_, entries, reply| {
-            if entries.iter().any(|entry| entry.revents & POLLNVAL != 0) {
+            if reply.is_ok() && entries.iter().any(|entry| entry.revents & POLLNVAL != 0) {
                 return Err(Refusal { call: "poll", errno: Errno::EBADF });
             }
             reply
