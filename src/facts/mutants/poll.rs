@@ -3,642 +3,536 @@
 use super::super::kernel::Kernel;
 use super::Mutant;
 use crate::sys::Errno;
-use crate::sys::raw::{self, At, Mask, Refusal, Reply, no};
-use libc::{POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, SOL_SOCKET, epoll_event, pollfd, timespec};
-use std::collections::HashSet;
+use crate::sys::limits::Nofile;
+use crate::sys::raw::{self, At, Refusal, Reply, no};
+use libc::{
+    AF_UNIX, F_GETFL, F_GETPIPE_SZ, IPPROTO_TCP, O_ACCMODE, O_PATH, O_RDONLY, POLLERR, POLLHUP, POLLIN,
+    POLLNVAL, POLLOUT, SO_ACCEPTCONN, SO_DOMAIN, SO_TYPE, SOCK_DGRAM, SOL_SOCKET, epoll_event, pollfd,
+};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering::SeqCst};
 use std::sync::{Mutex, PoisonError};
 
 pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
-        name: "poll-negative-nval",
+        name: "poll-negative-is-nval",
         breaks: "poll-negative-fd-ignored",
-        behaviour: "An entry with a negative descriptor gets NVAL and is counted, as a number that is not open.",
+        behaviour: "An entry with a negative descriptor gets NVAL and is counted, as one for a number that \
+                    is not open.",
         also: &[],
-        kernel: &NegativeNval,
+        kernel: &Changed(negative_is_nval),
     },
     Mutant {
-        name: "poll-closed-ebadf",
+        name: "poll-ebadf",
         breaks: "poll-closed-fd-nval",
-        behaviour: "A descriptor that is not open makes the whole call fail with EBADF, as in select.",
+        behaviour: "poll fails with EBADF when one descriptor is not open, as select does.",
         also: &[],
-        kernel: &ClosedEbadf,
+        kernel: &Ebadf,
     },
     Mutant {
-        name: "poll-hup-on-request",
+        name: "poll-nval-by-request",
         breaks: "poll-nval-not-requestable",
-        behaviour: "An entry that asks for HUP is told HUP when there is nothing else, as by an emulation that gives \
-                    back what it cannot test.",
+        behaviour: "NVAL that is asked for is reported: a kernel that takes the flag for one of the \
+                    caller's.",
         also: &[],
-        kernel: &HupOnRequest,
+        kernel: &Changed(nval_by_request),
     },
     Mutant {
-        name: "poll-err-hup-masked",
+        name: "poll-masks-errors",
         breaks: "poll-err-hup-unmaskable",
-        behaviour: "ERR and HUP are reported only to those who ask for them, as people expect who silence a \
-                    descriptor with events 0.",
+        behaviour: "An entry that asks for nothing gets neither ERR nor HUP, as people expect.",
         also: &[],
-        kernel: &ErrHupMasked,
+        kernel: &Changed(masks_errors),
     },
     Mutant {
-        name: "poll-any-nfds",
+        name: "poll-without-limit",
         breaks: "poll-nfds-over-rlimit-einval",
-        behaviour: "The array may be longer than the limit on descriptors.",
+        behaviour: "poll takes an array of any length, whatever RLIMIT_NOFILE is.",
         also: &[],
-        kernel: &AnyNfds,
+        kernel: &WithoutLimit,
     },
     Mutant {
-        name: "poll-counts-descriptors",
+        name: "poll-duplicates-once",
         breaks: "poll-duplicate-entries",
-        behaviour: "poll gives the number of descriptors that are ready, not of entries, as an emulation over sets \
-                    of descriptors does.",
+        behaviour: "A descriptor is reported in its first entry only, as by a kernel that makes a set of the \
+                    array.",
         also: &[],
-        kernel: &CountsDescriptors,
+        kernel: &DuplicatesOnce,
     },
     Mutant {
         name: "poll-writes-ready-only",
         breaks: "poll-revents-overwritten",
-        behaviour: "revents are written for entries that are ready, and left as they are for the others.",
+        behaviour: "revents of an entry that is not ready stay as they were, as those of epoll_wait's array \
+                    do.",
         also: &[],
         kernel: &WritesReadyOnly,
     },
     Mutant {
-        name: "poll-eintr-leaves-revents",
+        name: "poll-eintr-writes-nothing",
         breaks: "poll-revents-written-on-eintr",
-        behaviour: "poll that fails leaves the array as it is, as people expect of a call that fails.",
+        behaviour: "poll that fails leaves revents as they were, as people expect of a call that fails.",
         also: &[],
-        kernel: &EintrLeavesRevents,
+        kernel: &EintrWritesNothing,
     },
     Mutant {
-        name: "poll-clears-events",
+        name: "poll-takes-events",
         breaks: "poll-events-never-written",
-        behaviour: "events keep only what is ready, as the sets of select do.",
+        behaviour: "What is reported is taken out of events, as a one-shot entry of epoll is switched off.",
         also: &[],
-        kernel: &ClearsEvents,
+        kernel: &Changed(takes_events),
     },
     Mutant {
-        name: "poll-minus-5-einval",
+        name: "poll-timeout-einval",
         breaks: "poll-negative-timeout-infinite",
-        behaviour: "A negative timeout other than -1 gives EINVAL, as on macOS.",
+        behaviour: "A timeout below -1 gives EINVAL, as the manual of macOS says.",
         also: &[],
-        kernel: &MinusFiveEinval,
+        kernel: &TimeoutEinval,
     },
     Mutant {
         name: "poll-early",
         breaks: "poll-never-early",
-        behaviour: "The timeout ends a little early, as with timers that round down to their ticks.",
+        behaviour: "The millisecond that has begun counts as one, so that the wait is up to one too short.",
         also: &[],
         kernel: &Early,
     },
     Mutant {
         name: "epoll-wait-early",
         breaks: "poll-never-early",
-        behaviour: "The timeout of epoll_wait ends a little early, as with timers that round down to their ticks.",
+        behaviour: "epoll_wait does so: the millisecond that has begun counts as one.",
         also: &[],
-        kernel: &EpollEarly,
+        kernel: &EpollWaitEarly,
     },
     Mutant {
-        name: "poll-devices-nval",
+        name: "poll-refuses-files",
         breaks: "poll-regular-file",
-        behaviour: "/dev/null and other devices give NVAL: \"poll() does not support devices\", as the manual of \
-                    macOS says.",
+        behaviour: "A file that nobody can wait for gets NVAL, as epoll_ctl refuses it with EPERM.",
         also: &[],
-        kernel: &DevicesNval,
+        kernel: &Changed(refuses_files),
     },
     Mutant {
-        name: "poll-opath-ready",
+        name: "poll-takes-opath",
         breaks: "poll-opath-nval",
-        behaviour: "A descriptor opened with O_PATH is always ready, as other files without a poll operation.",
+        behaviour: "A descriptor that was opened with O_PATH is IN+OUT, as any other of that file.",
         also: &[],
-        kernel: &OpathReady,
+        kernel: &Changed(takes_opath),
     },
     Mutant {
         name: "poll-pipe-both-ways",
         breaks: "poll-wrong-pipe-end-silent",
-        behaviour: "The reading end of a pipe has OUT, as on FreeBSD, whose pipes go both ways.",
+        behaviour: "The reading end of a pipe has OUT too, as on systems whose pipes go both ways (FreeBSD).",
         also: &[],
-        kernel: &PipeBothWays,
+        kernel: &Changed(pipe_both_ways),
     },
     Mutant {
-        name: "poll-eof-in-hup",
+        name: "poll-pipe-eof-has-in",
         breaks: "poll-pipe-eof-is-hup-only",
-        behaviour: "An empty pipe without writers is IN+HUP, as read does not wait.",
+        behaviour: "The reading end of a pipe without writers is IN+HUP, since read does not wait.",
         also: &[],
-        kernel: &EofInHup,
+        kernel: &Changed(pipe_eof_has_in),
     },
     Mutant {
-        name: "poll-hup-after-data",
+        name: "poll-pipe-hup-hides-data",
         breaks: "poll-pipe-data-then-eof",
-        behaviour: "HUP comes only when all has been read, as programs expect that close on HUP.",
+        behaviour: "HUP takes the place of IN when the last writer has gone, although there is something to \
+                    read.",
         also: &[],
-        kernel: &HupAfterData,
+        kernel: &Changed(pipe_hup_hides_data),
     },
     Mutant {
-        name: "poll-broken-pipe-hup",
+        name: "poll-pipe-broken-is-hup",
         breaks: "poll-pipe-broken-writer",
-        behaviour: "The writing end of a pipe without readers has HUP in place of ERR, as on FreeBSD.",
+        behaviour: "The writing end of a pipe without readers has HUP instead of ERR, as the reading end \
+                    has.",
         also: &[],
-        kernel: &BrokenPipeHup,
+        kernel: &Changed(pipe_broken_is_hup),
     },
     Mutant {
-        name: "poll-fifo-born-hup",
+        name: "poll-fifo-hup-before-writer",
         breaks: "poll-fifo-never-opened-for-write",
-        behaviour: "A FIFO without writers has HUP from the start, as read gives 0.",
+        behaviour: "A FIFO without a writer has HUP, also before the first one: whenever read gives 0.",
         also: &[],
-        kernel: &FifoBornHup,
+        kernel: &Changed(fifo_hup_before_writer),
     },
     Mutant {
-        name: "poll-hup-sticky",
+        name: "poll-fifo-hup-stays",
         breaks: "poll-fifo-hup-cleared-by-new-writer",
-        behaviour: "HUP stays, as that of a connection does.",
+        behaviour: "HUP of a pipe stays for good, as that of a socket does.",
         also: &[],
-        kernel: &HupSticky,
+        kernel: &Changed(fifo_hup_stays),
     },
     Mutant {
-        name: "poll-out-for-a-byte",
+        name: "poll-pipe-out-for-a-byte",
         breaks: "poll-pipe-out-needs-free-slot",
-        behaviour: "A pipe has OUT while any byte fits, as people expect who count them.",
+        behaviour: "A pipe has OUT for as long as there are fewer bytes in it than its size, as people \
+                    expect.",
         also: &[],
-        kernel: &OutForAByte,
+        kernel: &Changed(pipe_out_for_a_byte),
     },
     Mutant {
-        name: "poll-out-at-512",
+        name: "poll-pipe-out-after-any-read",
         breaks: "poll-pipe-full-read-under-page-no-out",
-        behaviour: "A pipe has OUT when 512 bytes fit, which is what POSIX asks PIPE_BUF to be at least.",
+        behaviour: "A full pipe has OUT again once a byte has been read from it, as a ring of bytes would.",
         also: &[],
-        kernel: &OutAt512,
+        kernel: &OutAfterAnyRead,
     },
     Mutant {
-        name: "poll-fresh-tcp-silent",
+        name: "poll-tcp-fresh-out",
         breaks: "poll-tcp-fresh-out-hup",
-        behaviour: "A TCP socket that was never connected has nothing to report, as people expect.",
+        behaviour: "A TCP socket that never had a connection is OUT: nobody has hung up.",
         also: &[],
-        kernel: &FreshTcpSilent,
+        kernel: &Changed(tcp_fresh_out),
     },
     Mutant {
-        name: "poll-fresh-unix-no-hup",
+        name: "poll-datagram-without-peer-hup",
         breaks: "poll-unix-fresh-out-hup",
-        behaviour: "An AF_UNIX stream that never had a peer is OUT without HUP: nobody has hung up.",
+        behaviour: "An AF_UNIX datagram socket without a peer is OUT+HUP, as a stream socket is.",
         also: &[],
-        kernel: &FreshUnixNoHup,
+        kernel: &Changed(datagram_without_peer_hup),
     },
     Mutant {
-        name: "poll-listener-writable",
+        name: "poll-listener-stays-hup",
         breaks: "poll-listener-idle-zero",
-        behaviour: "A listener has OUT, as its send buffer is empty.",
+        behaviour: "An AF_UNIX listener stays OUT+HUP, as the socket was before listen.",
         also: &[],
-        kernel: &ListenerWritable,
+        kernel: &Changed(listener_stays_hup),
     },
     Mutant {
         name: "poll-listener-in-once",
         breaks: "poll-listener-pending-in",
-        behaviour: "The first accept takes the IN of a listener away, with other connections in its queue.",
+        behaviour: "A listener from which a connection was accepted is not IN for those that came before \
+                    that; people who accept one at a time under EPOLLET believe the opposite.",
         also: &[],
         kernel: &ListenerInOnce,
     },
     Mutant {
-        name: "poll-connecting-writable",
+        name: "poll-connecting-stays-hup",
         breaks: "poll-tcp-connecting-zero",
-        behaviour: "A socket that connects has OUT, as its send buffer is empty.",
+        behaviour: "A TCP socket that connects is OUT+HUP until it is connected, as a fresh one is.",
         also: &[],
-        kernel: &ConnectingWritable,
+        kernel: &Changed(connecting_stays_hup),
     },
 ];
 
-/// poll, with each entry changed after it; what a change adds is ready at once.
-fn poll_changed(mut fds: At<'_, pollfd>, timeout: i32, change: impl Fn(&mut pollfd)) -> Reply<usize> {
-    let mut n = raw::poll(fds.again(), 0)?;
-    for timeout in [0, timeout] {
-        if timeout != 0 {
-            n = raw::poll(fds.again(), timeout)?;
-        }
-        let At::Memory(entries) = &mut fds else { return Ok(n) };
-        entries.iter_mut().for_each(&change);
-        n = entries.iter().filter(|entry| entry.revents != 0).count();
-        if n != 0 {
-            break;
-        }
-    }
-    Ok(n)
-}
+/// Linux, but each entry of poll is changed after the call; those that are ready are counted again.
+struct Changed(fn(&mut pollfd));
 
-/// poll, with the whole array changed after it; `changed` is given what it was before.
-fn poll_then(
-    mut fds: At<'_, pollfd>,
-    timeout: i32,
-    changed: impl FnOnce(&[pollfd], &mut [pollfd], Reply<usize>) -> Reply<usize>,
-) -> Reply<usize> {
-    let before = match &fds {
-        At::Memory(entries) => entries.to_vec(),
-        At::Nowhere(..) => Vec::new(),
-    };
-    let reply = raw::poll(fds.again(), timeout);
-    match fds {
-        At::Memory(entries) => changed(&before, entries, reply),
-        At::Nowhere(..) => reply,
+impl Kernel for Changed {
+    fn poll(&self, mut fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
+        let n = raw::poll(fds.again(), timeout)?;
+        let At::Memory(entries) = fds else { return Ok(n) };
+        entries.iter_mut().for_each(self.0);
+        Ok(ready(entries))
     }
 }
 
-/// Add events that are asked for.
-fn add(entry: &mut pollfd, events: i16) {
-    entry.revents |= events & entry.events;
+/// How many entries have something to report.
+fn ready(entries: &[pollfd]) -> usize {
+    entries.iter().filter(|entry| entry.revents != 0).count()
 }
 
-/// The size of a pipe, or `None` if it is not one.
-fn pipe_size(fd: i32) -> Option<i32> {
-    raw::fcntl(fd, libc::F_GETPIPE_SZ, 0).ok()
+fn is_pipe(fd: i32) -> bool {
+    raw::fcntl(fd, F_GETPIPE_SZ, 0).is_ok()
 }
 
-/// How many bytes still fit into a pipe of which this is the writing end.
-fn room(fd: i32) -> Option<i32> {
-    let flags = raw::fcntl(fd, libc::F_GETFL, 0).ok()?;
-    let (size, mut filled) = (pipe_size(fd)?, 0);
-    raw::ioctl(fd, libc::FIONREAD, &mut filled).ok()?;
-    (flags & libc::O_ACCMODE == libc::O_WRONLY).then_some(size - filled)
+fn is_reading_end(fd: i32) -> bool {
+    is_pipe(fd) && raw::fcntl(fd, F_GETFL, 0).is_ok_and(|flags| flags & O_ACCMODE == O_RDONLY)
 }
 
-/// An option of a socket, or `None` if it is not one.
-fn option(fd: i32, level: i32, option: i32) -> Option<i32> {
+fn is_writing_end(fd: i32) -> bool {
+    is_pipe(fd) && !is_reading_end(fd)
+}
+
+/// Whether there are fewer bytes in a pipe than its size.
+fn has_room_for_a_byte(fd: i32) -> bool {
+    let mut bytes = 0;
+    raw::ioctl(fd, libc::FIONREAD, &mut bytes).is_ok()
+        && raw::fcntl(fd, F_GETPIPE_SZ, 0).is_ok_and(|size| bytes < size)
+}
+
+/// An option of a socket; of anything else there is none.
+fn option(fd: i32, option: i32) -> Option<i32> {
     let mut value = [0; 4];
-    raw::getsockopt(fd, level, option, &mut value).ok()?;
+    raw::getsockopt(fd, SOL_SOCKET, option, &mut value).ok()?;
     Some(i32::from_ne_bytes(value))
 }
 
-fn is_listener(fd: i32) -> bool {
-    option(fd, SOL_SOCKET, libc::SO_ACCEPTCONN) == Some(1)
+fn is_unix(fd: i32) -> bool {
+    option(fd, SO_DOMAIN) == Some(AF_UNIX)
 }
 
-/// The state of a TCP connection: the first byte of `struct tcp_info`.
+/// The first byte of TCP_INFO; of anything else there is none.
 fn tcp_state(fd: i32) -> Option<u8> {
-    let mut info = [0; 8];
-    raw::getsockopt(fd, libc::IPPROTO_TCP, libc::TCP_INFO, &mut info).ok()?;
-    Some(info[0])
+    let mut state = [0];
+    raw::getsockopt(fd, IPPROTO_TCP, libc::TCP_INFO, &mut state).ok()?;
+    Some(state[0])
 }
 
-struct NegativeNval;
-
-impl Kernel for NegativeNval {
-    fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
-        poll_changed(fds, timeout, |entry| {
-            if entry.fd < 0 {
-                entry.revents = POLLNVAL;
-            }
-        })
+fn negative_is_nval(entry: &mut pollfd) {
+    if entry.fd < 0 {
+        entry.revents = POLLNVAL;
     }
 }
 
-struct ClosedEbadf;
+fn nval_by_request(entry: &mut pollfd) {
+    entry.revents |= entry.events & POLLNVAL;
+}
 
-impl Kernel for ClosedEbadf {
-    fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
-        poll_then(fds, timeout, |_, entries, reply| {
-            if reply.is_ok() && entries.iter().any(|entry| entry.revents & POLLNVAL != 0) {
-                return Err(Refusal { call: "poll", errno: Errno::EBADF });
-            }
-            reply
-        })
+fn masks_errors(entry: &mut pollfd) {
+    if entry.events == 0 {
+        entry.revents &= !(POLLERR | POLLHUP);
     }
 }
 
-struct HupOnRequest;
+fn takes_events(entry: &mut pollfd) {
+    entry.events &= !entry.revents;
+}
 
-impl Kernel for HupOnRequest {
-    fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
-        poll_changed(fds, timeout, |entry| {
-            if entry.revents == 0 {
-                add(entry, POLLHUP);
-            }
-        })
+fn refuses_files(entry: &mut pollfd) {
+    let Ok(epoll) = raw::epoll_create1(libc::EPOLL_CLOEXEC) else { return };
+    let added = raw::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, entry.fd, Some(epoll_event { events: 0, u64: 0 }));
+    raw::close(epoll).ok();
+    if added == no(Errno::EPERM) {
+        entry.revents = POLLNVAL;
     }
 }
 
-struct ErrHupMasked;
-
-impl Kernel for ErrHupMasked {
-    fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
-        poll_changed(fds, timeout, |entry| entry.revents &= entry.events | POLLNVAL)
+fn takes_opath(entry: &mut pollfd) {
+    if raw::fcntl(entry.fd, F_GETFL, 0).is_ok_and(|flags| flags & O_PATH != 0) {
+        entry.revents = entry.events & (POLLIN | POLLOUT);
     }
 }
 
-struct AnyNfds;
+fn pipe_both_ways(entry: &mut pollfd) {
+    if is_reading_end(entry.fd) && entry.revents & POLLHUP == 0 {
+        entry.revents |= entry.events & POLLOUT;
+    }
+}
 
-impl Kernel for AnyNfds {
-    fn poll(&self, mut fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
-        let reply = raw::poll(fds.again(), timeout);
-        match fds {
-            At::Memory(entries) if reply == no(Errno::EINVAL) && timeout == 0 => {
-                entries.chunks_mut(8).map(|chunk| raw::poll(At::from(chunk), 0)).sum()
-            }
-            _ => reply,
+fn pipe_eof_has_in(entry: &mut pollfd) {
+    if is_reading_end(entry.fd) && entry.revents & POLLHUP != 0 {
+        entry.revents |= entry.events & POLLIN;
+    }
+}
+
+fn pipe_hup_hides_data(entry: &mut pollfd) {
+    if is_reading_end(entry.fd) && entry.revents & POLLHUP != 0 {
+        entry.revents &= !POLLIN;
+    }
+}
+
+fn pipe_broken_is_hup(entry: &mut pollfd) {
+    if is_writing_end(entry.fd) && entry.revents & POLLERR != 0 {
+        entry.revents = entry.revents & !POLLERR | POLLHUP;
+    }
+}
+
+fn fifo_hup_before_writer(entry: &mut pollfd) {
+    // Nothing can be read, so that this read takes nothing; it does not wait.
+    let is_nonblocking = raw::fcntl(entry.fd, F_GETFL, 0).is_ok_and(|flags| flags & libc::O_NONBLOCK != 0);
+    let has_nothing = entry.events & POLLIN != 0 && entry.revents == 0;
+    if is_reading_end(entry.fd) && is_nonblocking && has_nothing && raw::read(entry.fd, &mut [0]) == Ok(0) {
+        entry.revents = POLLHUP;
+    }
+}
+
+/// The reading ends that had HUP.
+static HUNG_UP: Mutex<Vec<i32>> = Mutex::new(Vec::new());
+
+fn fifo_hup_stays(entry: &mut pollfd) {
+    if is_reading_end(entry.fd) {
+        let mut hung_up = HUNG_UP.lock().unwrap_or_else(PoisonError::into_inner);
+        if entry.revents & POLLHUP != 0 {
+            hung_up.push(entry.fd);
+        } else if hung_up.contains(&entry.fd) {
+            entry.revents |= POLLHUP;
         }
     }
 }
 
-struct CountsDescriptors;
+fn pipe_out_for_a_byte(entry: &mut pollfd) {
+    if is_writing_end(entry.fd) && has_room_for_a_byte(entry.fd) {
+        entry.revents |= entry.events & POLLOUT;
+    }
+}
 
-impl Kernel for CountsDescriptors {
+fn tcp_fresh_out(entry: &mut pollfd) {
+    // One whose two sides are closed has IN too.
+    if entry.revents == POLLOUT | POLLHUP && tcp_state(entry.fd).is_some() {
+        entry.revents = POLLOUT;
+    }
+}
+
+fn datagram_without_peer_hup(entry: &mut pollfd) {
+    let is_datagram = is_unix(entry.fd) && option(entry.fd, SO_TYPE) == Some(SOCK_DGRAM);
+    if is_datagram && matches!(raw::getpeername(entry.fd), Err(Refusal { errno: Errno::ENOTCONN, .. })) {
+        entry.revents |= POLLHUP;
+    }
+}
+
+fn listener_stays_hup(entry: &mut pollfd) {
+    if entry.revents == 0 && is_unix(entry.fd) && option(entry.fd, SO_ACCEPTCONN) == Some(1) {
+        entry.revents = entry.events & POLLOUT | POLLHUP;
+    }
+}
+
+fn connecting_stays_hup(entry: &mut pollfd) {
+    const SYN_SENT: u8 = 2;
+    if entry.revents == 0 && tcp_state(entry.fd) == Some(SYN_SENT) {
+        entry.revents = entry.events & POLLOUT | POLLHUP;
+    }
+}
+
+struct Ebadf;
+
+impl Kernel for Ebadf {
+    fn poll(&self, mut fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
+        let n = raw::poll(fds.again(), timeout)?;
+        match fds {
+            At::Memory(entries) if entries.iter().any(|entry| entry.revents & POLLNVAL != 0) => {
+                no(Errno::EBADF)
+            }
+            _ => Ok(n),
+        }
+    }
+}
+
+struct WithoutLimit;
+
+impl Kernel for WithoutLimit {
     fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
-        poll_then(fds, timeout, |_, entries, reply| {
-            let ready = entries.iter().filter(|entry| entry.revents != 0);
-            reply.map(|_| ready.map(|entry| entry.fd).collect::<HashSet<_>>().len())
-        })
+        let limit = Nofile::current().map_or(usize::MAX, |nofile| nofile.soft as usize);
+        match fds {
+            At::Memory(entries) if entries.len() > limit => {
+                for part in entries.chunks_mut(limit.max(1)) {
+                    raw::poll(At::from(part), 0)?;
+                }
+                Ok(ready(entries))
+            }
+            fds => raw::poll(fds, timeout),
+        }
+    }
+}
+
+struct DuplicatesOnce;
+
+impl Kernel for DuplicatesOnce {
+    fn poll(&self, mut fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
+        let n = raw::poll(fds.again(), timeout)?;
+        let At::Memory(entries) = fds else { return Ok(n) };
+        for index in 1..entries.len() {
+            let (before, rest) = entries.split_at_mut(index);
+            if before.iter().any(|entry| entry.fd == rest[0].fd) {
+                rest[0].revents = 0;
+            }
+        }
+        Ok(ready(entries))
+    }
+}
+
+/// revents as they are before a call.
+fn revents_of(fds: &At<'_, pollfd>) -> Vec<i16> {
+    match fds {
+        At::Memory(entries) => entries.iter().map(|entry| entry.revents).collect(),
+        At::Nowhere(..) => Vec::new(),
     }
 }
 
 struct WritesReadyOnly;
 
 impl Kernel for WritesReadyOnly {
-    fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
-        poll_then(fds, timeout, |before, entries, reply| {
-            for (before, entry) in before.iter().zip(entries) {
-                if entry.fd >= 0 && entry.revents == 0 {
-                    entry.revents = before.revents;
-                }
+    fn poll(&self, mut fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
+        let before = revents_of(&fds);
+        let n = raw::poll(fds.again(), timeout)?;
+        if let At::Memory(entries) = fds {
+            for (entry, old) in entries.iter_mut().zip(before).filter(|(entry, _)| entry.revents == 0) {
+                entry.revents = old;
             }
-            reply
-        })
-    }
-}
-
-struct EintrLeavesRevents;
-
-impl Kernel for EintrLeavesRevents {
-    fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
-        poll_then(fds, timeout, |before, entries, reply| {
-            if reply.is_err() {
-                entries.copy_from_slice(before);
-            }
-            reply
-        })
-    }
-}
-
-struct ClearsEvents;
-
-impl Kernel for ClearsEvents {
-    fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
-        poll_then(fds, timeout, |_, entries, reply| {
-            entries.iter_mut().for_each(|entry| entry.events &= entry.revents);
-            reply
-        })
-    }
-}
-
-struct MinusFiveEinval;
-
-impl Kernel for MinusFiveEinval {
-    fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
-        if timeout < -1 {
-            return Err(Refusal { call: "poll", errno: Errno::EINVAL });
         }
-        raw::poll(fds, timeout)
+        Ok(n)
     }
 }
 
-/// Nine tenths of a timeout.
-fn early(timeout: i32) -> timespec {
-    let ns = i64::from(timeout) * 900_000;
-    timespec { tv_sec: ns / 1_000_000_000, tv_nsec: ns % 1_000_000_000 }
+struct EintrWritesNothing;
+
+impl Kernel for EintrWritesNothing {
+    fn poll(&self, mut fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
+        let before = revents_of(&fds);
+        let reply = raw::poll(fds.again(), timeout);
+        if let (Err(_), At::Memory(entries)) = (&reply, fds) {
+            for (entry, old) in entries.iter_mut().zip(before) {
+                entry.revents = old;
+            }
+        }
+        reply
+    }
+}
+
+struct TimeoutEinval;
+
+impl Kernel for TimeoutEinval {
+    fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
+        if timeout < -1 { no(Errno::EINVAL) } else { raw::poll(fds, timeout) }
+    }
 }
 
 struct Early;
 
 impl Kernel for Early {
     fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
-        match timeout {
-            1.. => raw::ppoll(fds, Some(&mut early(timeout)), Mask::NONE),
-            _ => raw::poll(fds, timeout),
+        raw::poll(fds, if timeout > 0 { timeout - 1 } else { timeout })
+    }
+}
+
+struct EpollWaitEarly;
+
+impl Kernel for EpollWaitEarly {
+    fn epoll_wait(&self, epoll: i32, events: At<'_, epoll_event>, max: i32, timeout: i32) -> Reply<usize> {
+        raw::epoll_wait(epoll, events, max, if timeout > 0 { timeout - 1 } else { timeout })
+    }
+}
+
+struct OutAfterAnyRead;
+
+/// Whether something was read from a pipe.
+static TAKEN: AtomicBool = AtomicBool::new(false);
+
+impl Kernel for OutAfterAnyRead {
+    fn read(&self, fd: i32, buffer: &mut [u8]) -> Reply<usize> {
+        let n = raw::read(fd, buffer)?;
+        if n > 0 && is_reading_end(fd) {
+            TAKEN.store(true, SeqCst);
         }
+        Ok(n)
     }
-}
 
-struct EpollEarly;
-
-impl Kernel for EpollEarly {
-    fn epoll_wait(
-        &self,
-        epoll: i32,
-        mut events: At<'_, epoll_event>,
-        max_events: i32,
-        timeout: i32,
-    ) -> Reply<usize> {
-        if timeout > 0 {
-            // An epoll instance is readable when it has events; poll of it is the wait.
-            let mut one = pollfd { fd: epoll, events: POLLIN, revents: 0 };
-            raw::ppoll(At::from(&mut one), Some(&mut early(timeout)), Mask::NONE)?;
-            return raw::epoll_wait(epoll, events.again(), max_events, 0);
-        }
-        raw::epoll_wait(epoll, events, max_events, timeout)
-    }
-}
-
-struct DevicesNval;
-
-impl Kernel for DevicesNval {
     fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
-        poll_changed(fds, timeout, |entry| {
-            let name = std::fs::read_link(format!("/proc/self/fd/{}", entry.fd));
-            if name.is_ok_and(|name| name.starts_with("/dev")) {
-                entry.revents = POLLNVAL;
-            }
-        })
-    }
-}
-
-struct OpathReady;
-
-impl Kernel for OpathReady {
-    fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
-        poll_changed(fds, timeout, |entry| {
-            if raw::fcntl(entry.fd, libc::F_GETFL, 0).is_ok_and(|flags| flags & libc::O_PATH != 0) {
-                entry.revents = entry.events & (POLLIN | POLLOUT);
-            }
-        })
-    }
-}
-
-struct PipeBothWays;
-
-impl Kernel for PipeBothWays {
-    fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
-        poll_changed(fds, timeout, |entry| {
-            let flags = raw::fcntl(entry.fd, libc::F_GETFL, 0);
-            if pipe_size(entry.fd).is_some()
-                && flags.is_ok_and(|flags| flags & libc::O_ACCMODE == libc::O_RDONLY)
-            {
-                add(entry, POLLOUT);
-            }
-        })
-    }
-}
-
-struct EofInHup;
-
-impl Kernel for EofInHup {
-    fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
-        poll_changed(fds, timeout, |entry| {
-            if entry.revents & POLLHUP != 0 && pipe_size(entry.fd).is_some() {
-                add(entry, POLLIN);
-            }
-        })
-    }
-}
-
-struct HupAfterData;
-
-impl Kernel for HupAfterData {
-    fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
-        poll_changed(fds, timeout, |entry| {
-            if entry.revents & POLLIN != 0 && pipe_size(entry.fd).is_some() {
-                entry.revents &= !POLLHUP;
-            }
-        })
-    }
-}
-
-struct BrokenPipeHup;
-
-impl Kernel for BrokenPipeHup {
-    fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
-        poll_changed(fds, timeout, |entry| {
-            if entry.revents & POLLERR != 0 && pipe_size(entry.fd).is_some() {
-                entry.revents = entry.revents & !POLLERR | POLLHUP;
-            }
-        })
-    }
-}
-
-struct FifoBornHup;
-
-impl Kernel for FifoBornHup {
-    fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
-        poll_changed(fds, timeout, |entry| {
-            let flags = raw::fcntl(entry.fd, libc::F_GETFL, 0).unwrap_or(0);
-            // With nothing to read, a read that does not wait tells whether there is a writer.
-            if entry.revents == 0
-                && flags & libc::O_NONBLOCK != 0
-                && pipe_size(entry.fd).is_some()
-                && raw::read(entry.fd, &mut [0]) == Ok(0)
-            {
-                entry.revents = POLLHUP;
-            }
-        })
-    }
-}
-
-struct HupSticky;
-
-/// Descriptors that have had HUP.
-static HUNG_UP: Mutex<Vec<i32>> = Mutex::new(Vec::new());
-
-impl Kernel for HupSticky {
-    fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
-        poll_changed(fds, timeout, |entry| {
-            let mut hung_up = HUNG_UP.lock().unwrap_or_else(PoisonError::into_inner);
-            if hung_up.contains(&entry.fd) {
-                entry.revents |= POLLHUP;
-            } else if entry.revents & POLLHUP != 0 && pipe_size(entry.fd).is_some() {
-                hung_up.push(entry.fd);
-            }
-        })
-    }
-
-    fn close(&self, fd: i32) -> Reply<()> {
-        HUNG_UP.lock().unwrap_or_else(PoisonError::into_inner).retain(|&known| known != fd);
-        raw::close(fd)
-    }
-}
-
-struct OutForAByte;
-
-impl Kernel for OutForAByte {
-    fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
-        poll_changed(fds, timeout, |entry| {
-            if room(entry.fd).is_some_and(|bytes| bytes > 0) {
-                add(entry, POLLOUT);
-            }
-        })
-    }
-}
-
-struct OutAt512;
-
-impl Kernel for OutAt512 {
-    fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
-        poll_changed(fds, timeout, |entry| {
-            if room(entry.fd).is_some_and(|bytes| bytes >= 512) {
-                add(entry, POLLOUT);
-            }
-        })
-    }
-}
-
-struct FreshTcpSilent;
-
-impl Kernel for FreshTcpSilent {
-    fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
-        poll_changed(fds, timeout, |entry| {
-            // TCP_CLOSE, and not the OUT+HUP+IN of a connection that has ended.
-            if entry.revents & (POLLIN | POLLERR) == 0 && tcp_state(entry.fd) == Some(7) {
-                entry.revents = 0;
-            }
-        })
-    }
-}
-
-struct FreshUnixNoHup;
-
-impl Kernel for FreshUnixNoHup {
-    fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
-        poll_changed(fds, timeout, |entry| {
-            let unix = option(entry.fd, SOL_SOCKET, libc::SO_DOMAIN) == Some(libc::AF_UNIX);
-            if unix && raw::getpeername(entry.fd).is_err() {
-                entry.revents &= !POLLHUP;
-            }
-        })
-    }
-}
-
-struct ListenerWritable;
-
-impl Kernel for ListenerWritable {
-    fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
-        poll_changed(fds, timeout, |entry| {
-            if is_listener(entry.fd) && entry.revents == 0 {
-                add(entry, POLLOUT);
-            }
-        })
+        let changed = if TAKEN.load(SeqCst) { pipe_out_for_a_byte } else { |_: &mut pollfd| {} };
+        Changed(changed).poll(fds, timeout)
     }
 }
 
 struct ListenerInOnce;
 
-/// Listeners of which a connection has been accepted.
-static SERVED: Mutex<Vec<i32>> = Mutex::new(Vec::new());
+/// The listener from which a connection was accepted last.
+static ACCEPTED: AtomicI32 = AtomicI32::new(-1);
 
 impl Kernel for ListenerInOnce {
     fn accept4(&self, fd: i32, flags: i32) -> Reply<i32> {
-        SERVED.lock().unwrap_or_else(PoisonError::into_inner).push(fd);
-        raw::accept4(fd, flags)
+        let accepted = raw::accept4(fd, flags)?;
+        ACCEPTED.store(fd, SeqCst);
+        Ok(accepted)
+    }
+
+    fn close(&self, fd: i32) -> Reply<()> {
+        ACCEPTED.compare_exchange(fd, -1, SeqCst, SeqCst).ok();
+        raw::close(fd)
     }
 
     fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
-        poll_changed(fds, timeout, |entry| {
-            let served = SERVED.lock().unwrap_or_else(PoisonError::into_inner);
-            if is_listener(entry.fd) && served.contains(&entry.fd) {
+        let in_once = |entry: &mut pollfd| {
+            if entry.fd == ACCEPTED.load(SeqCst) {
                 entry.revents &= !POLLIN;
             }
-        })
-    }
-}
-
-struct ConnectingWritable;
-
-impl Kernel for ConnectingWritable {
-    fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
-        poll_changed(fds, timeout, |entry| {
-            if tcp_state(entry.fd) == Some(2) {
-                add(entry, POLLOUT);
-            }
-        })
+        };
+        Changed(in_once).poll(fds, timeout)
     }
 }

@@ -6,13 +6,14 @@ pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "poll-negative-fd-ignored",
         area: Area::Poll,
-        claim: "An entry with a negative descriptor gets revents 0, whatever was there before, and is not counted.",
+        claim: "An entry with a negative descriptor gets revents 0, whatever was there before, and is not \
+                counted.",
         reference: "poll(2) DESCRIPTION; do_pollfd in fs/select.c",
         since: Since::ALWAYS,
-        matters: "A loop can leave a hole in its array for a client that has gone, or switch an entry off for a \
-                  while by making its number negative.",
-        experiment: "poll with a timeout of 0 of entries for -1, -2 and the lowest number, whose revents have all \
-                     bits set.",
+        matters: "A loop can leave a hole in its array for a client that has gone, or switch an entry off \
+                  for a while by making its number negative.",
+        experiment: "poll with a timeout of 0 of entries for -1, -2 and the lowest number, whose revents \
+                     have all bits set.",
         wrong: &[],
         alone: false,
         run: negative_fd_ignored,
@@ -20,14 +21,14 @@ pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "poll-closed-fd-nval",
         area: Area::Poll,
-        claim: "A descriptor that is not open gives exactly NVAL, however large its number is. The entry is counted, \
-                and the call returns at once, even with no limit on time.",
+        claim: "A descriptor that is not open gives exactly NVAL, however large its number is. The entry is \
+                counted, and the call returns at once, even with no limit on time.",
         reference: "poll(2) POLLNVAL; do_pollfd in fs/select.c",
         since: Since::ALWAYS,
-        matters: "poll does not fail with EBADF as select does. A loop that skips entries with NVAL spins at 100 % \
-                  CPU; one that tests for IN only never learns that it has closed the wrong number.",
-        experiment: "poll without a limit on time of an empty pipe, a number that was closed, number 5000, which a \
-                     small table of descriptors has no room for, and the highest number there is.",
+        matters: "poll does not fail with EBADF as select does. A loop that skips entries with NVAL spins at \
+                  100 % CPU; one that tests for IN only never learns that it has closed the wrong number.",
+        experiment: "poll without a limit on time of an empty pipe, a number that was closed, number 5000 \
+                     and the highest number there is, which is beyond any table of descriptors.",
         wrong: &[],
         alone: false,
         run: closed_fd_nval,
@@ -35,12 +36,14 @@ pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "poll-nval-not-requestable",
         area: Area::Poll,
-        claim: "NVAL, ERR and HUP in events do nothing: a healthy descriptor that is asked for them reports nothing.",
+        claim: "NVAL, ERR and HUP in events do nothing: a healthy descriptor that is asked for them reports \
+                nothing.",
         reference: "poll(2) POLLERR, POLLHUP, POLLNVAL; do_pollfd in fs/select.c",
         since: Since::ALWAYS,
-        matters: "An entry that asks for HUP alone waits for the end of the connection and for nothing else. So \
-                  does one that asks for nothing.",
-        experiment: "poll of both ends of an idle pipe and of a connected socket, asked for NVAL, ERR and HUP.",
+        matters: "An entry that asks for HUP alone waits for the end of the connection and for nothing else. \
+                  So does one that asks for nothing.",
+        experiment: "poll of both ends of an idle pipe and of a connected socket, asked for NVAL, ERR and \
+                     HUP.",
         wrong: &[],
         alone: false,
         run: nval_not_requestable,
@@ -48,14 +51,14 @@ pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "poll-err-hup-unmaskable",
         area: Area::Poll,
-        claim: "An entry whose events are 0 still reports HUP (a pipe without writers) and ERR (a pipe without \
-                readers).",
+        claim: "An entry whose events are 0 still reports HUP (a pipe without writers) and ERR (a pipe \
+                without readers).",
         reference: "poll(2) POLLERR, POLLHUP; do_pollfd in fs/select.c adds both to what is asked for",
         since: Since::ALWAYS,
-        matters: "Events of 0 do not silence a descriptor. A server that stops reading from a client in this way \
-                  spins at 100 % CPU when the client goes.",
-        experiment: "poll with events 0 of the reading end of a pipe without writers, and of the writing end of a \
-                     pipe without readers.",
+        matters: "Events of 0 do not silence a descriptor. A server that stops reading from a client in this \
+                  way spins at 100 % CPU when the client goes.",
+        experiment: "poll with events 0 of the reading end of a pipe without writers, and of the writing end \
+                     of a pipe without readers.",
         wrong: &[
             "h2o: https://github.com/h2o/h2o/issues/603",
             "CUPS: https://github.com/apple/cups/issues/4605",
@@ -70,12 +73,12 @@ pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "poll-nfds-over-rlimit-einval",
         area: Area::Poll,
-        claim: "An array with more entries than the soft RLIMIT_NOFILE gives EINVAL, even if the descriptor of every \
-                entry is -1. One with as many entries as the limit is taken.",
+        claim: "An array with more entries than the soft RLIMIT_NOFILE gives EINVAL, even if the descriptor \
+                of every entry is -1. One with as many entries as the limit is taken.",
         reference: "poll(2) ERRORS; do_sys_poll in fs/select.c",
         since: Since::ALWAYS,
-        matters: "An array that grows with its clients and is never compacted, or that has entries for descriptors \
-                  of more than one process, fails as a whole once it is too long.",
+        matters: "An array that grows with its clients and is never compacted, or that has entries for \
+                  descriptors of more than one process, fails as a whole once it is too long.",
         experiment: "The limit is lowered to 10, and poll called with 10 and with 11 entries for -1.",
         wrong: &[],
         alone: false,
@@ -84,13 +87,14 @@ pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "poll-duplicate-entries",
         area: Area::Poll,
-        claim: "A descriptor that is in the array twice gets revents in both entries, each by the events of its own \
-                entry, and counts as 2.",
+        claim: "A descriptor that is in the array twice gets revents in both entries, each by the events of \
+                its own entry, and counts as 2.",
         reference: "poll(2) RETURN VALUE; do_poll in fs/select.c",
         since: Since::ALWAYS,
-        matters: "The return value counts entries. Two parts of a program can watch one descriptor for different \
-                  events without knowing of each other, which epoll refuses with EEXIST.",
-        experiment: "A socket with a byte to read is in the array three times: asked for IN, for OUT and for PRI.",
+        matters: "The return value counts entries. Two parts of a program can watch one descriptor for \
+                  different events without knowing of each other, which epoll refuses with EEXIST.",
+        experiment: "A socket with a byte to read is in the array three times: asked for IN, for OUT and for \
+                     PRI.",
         wrong: &[],
         alone: false,
         run: duplicate_entries,
@@ -101,9 +105,10 @@ pub(super) const FACTS: &[Fact] = &[
         claim: "When poll succeeds it has written revents of every entry: 0 where nothing is to be said.",
         reference: "poll(2) DESCRIPTION; do_pollfd in fs/select.c",
         since: Since::ALWAYS,
-        matters: "Nobody needs to clear revents between two calls, as the sets of select must be filled again.",
-        experiment: "revents have all bits set before poll of an empty pipe, one with a byte, and an empty one; then \
-                     before poll of an empty pipe alone, which gives 0.",
+        matters: "Nobody needs to clear revents between two calls, as the sets of select must be filled \
+                  again.",
+        experiment: "revents have all bits set before poll of an empty pipe, one with a byte, and an empty \
+                     one; then before poll of an empty pipe alone, which gives 0.",
         wrong: &[],
         alone: false,
         run: revents_overwritten,
@@ -114,10 +119,10 @@ pub(super) const FACTS: &[Fact] = &[
         claim: "poll that fails with EINTR has written revents of every entry too: 0, as nothing was ready.",
         reference: "do_sys_poll in fs/select.c copies revents out whatever do_poll gave",
         since: Since::ALWAYS,
-        matters: "A loop that looks at revents after EINTR by mistake sees nothing, not what the call before left \
-                  there. No man page promises it.",
-        experiment: "revents have all bits set; a thread sleeps in poll of an empty pipe, a socket and -1, and a \
-                     signal with a handler is sent to it.",
+        matters: "A loop that looks at revents after EINTR by mistake sees nothing, not what the call before \
+                  left there. No man page promises it.",
+        experiment: "revents have all bits set; a thread sleeps in poll of an empty pipe, a socket and -1, \
+                     and a signal with a handler is sent to it.",
         wrong: &[],
         alone: false,
         run: revents_written_on_eintr,
@@ -125,14 +130,14 @@ pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "poll-events-never-written",
         area: Area::Poll,
-        claim: "poll never writes events, nor the descriptor: not for an entry that is ready, that has ERR, HUP or \
-                NVAL, nor when it gives 0.",
+        claim: "poll never writes events, nor the descriptor: not for an entry that is ready, that has ERR, \
+                HUP or NVAL, nor when it gives 0.",
         reference: "poll(2) DESCRIPTION; do_sys_poll in fs/select.c writes revents alone",
         since: Since::ALWAYS,
-        matters: "One array serves for the whole life of a loop. It is why poll has two fields where select has one \
-                  set.",
-        experiment: "poll of descriptors with IN, HUP, ERR and NVAL, of -1 and of one that is not ready; then of \
-                     the last alone. events and fd of all entries are compared with those before.",
+        matters: "One array serves for the whole life of a loop. It is why poll has two fields where select \
+                  has one set.",
+        experiment: "poll of descriptors with IN, HUP, ERR and NVAL, of -1 and of one that is not ready; \
+                     then of the last alone. events and fd of all entries are compared with those before.",
         wrong: &[],
         alone: false,
         run: events_never_written,
@@ -151,8 +156,9 @@ fn written(entries: &[pollfd]) -> Vec<Events> {
 
 fn negative_fd_ignored(k: K) -> Held {
     let mut entries = [-1, -2, i32::MIN].map(|fd| stale(fd, ALL));
-    is("poll of negative descriptors", k.poll(At::from(&mut entries), 0), Ok(0))?;
-    is("revents of negative descriptors", written(&entries), vec![NONE; 3])
+    let n = k.poll(At::from(&mut entries), 0);
+    is("revents of negative descriptors", written(&entries), vec![NONE; 3])?;
+    is("poll of negative descriptors", n, Ok(0))
 }
 
 fn closed_fd_nval(k: K) -> Held {
@@ -173,8 +179,9 @@ fn nval_not_requestable(k: K) -> Held {
     let [read_end, write_end] = k.pipe2(libc::O_CLOEXEC)?;
     let (socket, _peer) = unix_pair(k)?;
     let mut entries = [read_end, write_end, socket].map(|fd| stale(fd, NVAL | ERR | HUP));
-    is("poll of healthy descriptors for NVAL, ERR and HUP", k.poll(At::from(&mut entries), 0), Ok(0))?;
-    is("revents of the pipe's ends and the socket", written(&entries), vec![NONE; 3])
+    let n = k.poll(At::from(&mut entries), 0);
+    is("revents of the pipe's ends and the socket, asked for those three", written(&entries), vec![NONE; 3])?;
+    is("poll of healthy descriptors for NVAL, ERR and HUP", n, Ok(0))
 }
 
 fn err_hup_unmaskable(k: K) -> Held {

@@ -6,16 +6,16 @@ pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "poll-regular-file",
         area: Area::Poll,
-        claim: "A regular file, a directory, /dev/null, /dev/zero, a memory file and most files of /proc are exactly \
-                IN+OUT at once, at the end of the file too, and whatever they were opened for. So is every kind of \
-                file that has no poll operation.",
+        claim: "A regular file, a directory, /dev/null, /dev/zero, a memory file and most files of /proc are \
+                exactly IN+OUT at once, at the end of the file too, and whatever they were opened for. So is \
+                every kind of file that has no poll operation.",
         reference: "poll(2) NOTES; vfs_poll and DEFAULT_POLLMASK in include/linux/poll.h",
         since: Since::ALWAYS,
-        matters: "poll does not tell whether a read of a file will wait for the disk; for that there are threads and \
-                  io_uring. epoll refuses these files with EPERM, so a loop over epoll needs a case of its own \
-                  where standard input is a file.",
-        experiment: "poll with a timeout of 0 of each of these, opened for reading only, and of an empty file opened \
-                     for writing only.",
+        matters: "poll does not tell whether a read of a file will wait for the disk; for that there are \
+                  threads and io_uring. epoll refuses these files with EPERM, so a loop over epoll needs a \
+                  case of its own where standard input is a file.",
+        experiment: "poll with a timeout of 0 of each of these, opened for reading only, and of an empty \
+                     file opened for writing only.",
         wrong: &[
             "tokio-file-unix: https://github.com/Rufflewind/tokio-file-unix/issues/2",
             "monoio: https://github.com/monoio-rs/monoio/issues/276",
@@ -28,10 +28,12 @@ pub(super) const FACTS: &[Fact] = &[
         id: "poll-opath-nval",
         area: Area::Poll,
         claim: "A descriptor that was opened with O_PATH is exactly NVAL, as if it were closed.",
-        reference: "open(2) O_PATH; do_pollfd in fs/select.c uses fdget, which does not give files with FMODE_PATH",
+        reference: "open(2) O_PATH; do_pollfd in fs/select.c uses fdget, which does not give files with \
+                    FMODE_PATH",
         since: Since::ALWAYS,
         matters: "NVAL does not prove that a number is free.",
-        experiment: "The root directory is opened with O_PATH and polled; fcntl(F_GETFD) shows that it is open.",
+        experiment: "The root directory is opened with O_PATH and polled; fcntl(F_GETFD) shows that it is \
+                     open.",
         wrong: &[],
         alone: false,
         run: opath_nval,

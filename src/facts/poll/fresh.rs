@@ -10,8 +10,8 @@ pub(super) const FACTS: &[Fact] = &[
         claim: "A TCP socket that is new, or only bound, is exactly OUT+HUP at once.",
         reference: "tcp_poll in net/ipv4/tcp.c: the state is TCP_CLOSE",
         since: Since::ALWAYS,
-        matters: "A socket that is added to epoll before connect or listen is called writable and hung up. An \
-                  edge-triggered loop then takes this OUT for the connection.",
+        matters: "A socket that is added to epoll before connect or listen is called writable and hung up. \
+                  An edge-triggered loop then takes this OUT for the connection.",
         experiment: "A TCP socket is made and polled with a timeout of 0, and once more after bind.",
         wrong: &["Tokio: https://github.com/tokio-rs/tokio/issues/4549"],
         alone: false,
@@ -20,13 +20,15 @@ pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "poll-unix-fresh-out-hup",
         area: Area::Poll,
-        claim: "A new AF_UNIX stream socket is exactly OUT+HUP; new datagram sockets, AF_UNIX or UDP, are exactly OUT.",
-        reference: "unix_poll and unix_dgram_poll in net/unix/af_unix.c, datagram_poll in net/core/datagram.c",
+        claim: "A new AF_UNIX stream socket is exactly OUT+HUP; new datagram sockets, AF_UNIX or UDP, are \
+                exactly OUT.",
+        reference: "unix_poll and unix_dgram_poll in net/unix/af_unix.c, datagram_poll in \
+                    net/core/datagram.c",
         since: Since::ALWAYS,
-        matters: "HUP tells a stream that has no peer from one that has. A datagram socket never needs one, and can \
-                  send at once.",
-        experiment: "A stream and a datagram socket of AF_UNIX and a UDP socket are made and polled with a timeout \
-                     of 0.",
+        matters: "HUP tells a stream that has no peer from one that has. A datagram socket never needs one, \
+                  and can send at once.",
+        experiment: "A stream and a datagram socket of AF_UNIX and a UDP socket are made and polled with a \
+                     timeout of 0.",
         wrong: &[],
         alone: false,
         run: unix_fresh_out_hup,
@@ -34,12 +36,13 @@ pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "poll-listener-idle-zero",
         area: Area::Poll,
-        claim: "A listener without a connection in its queue, TCP or AF_UNIX, has nothing to report: never OUT, never \
-                HUP.",
-        reference: "inet_csk_listen_poll in include/net/inet_connection_sock.h; unix_poll in net/unix/af_unix.c",
+        claim: "A listener without a connection in its queue, TCP or AF_UNIX, has nothing to report: never \
+                OUT, never HUP.",
+        reference: "inet_csk_listen_poll in include/net/inet_connection_sock.h; unix_poll in \
+                    net/unix/af_unix.c",
         since: Since::ALWAYS,
-        matters: "The OUT+HUP of the socket before listen goes away. Readiness that was noted before listen is \
-                  wrong afterwards.",
+        matters: "The OUT+HUP of the socket before listen goes away. Readiness that was noted before listen \
+                  is wrong afterwards.",
         experiment: "A TCP and an AF_UNIX listener are polled with a timeout of 0.",
         wrong: &[
             "Tokio: https://github.com/tokio-rs/tokio/issues/4549",
@@ -51,13 +54,15 @@ pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "poll-listener-pending-in",
         area: Area::Poll,
-        claim: "A listener with a connection in its queue, TCP or AF_UNIX, is exactly IN, until the last one has been \
-                accepted.",
-        reference: "inet_csk_listen_poll in include/net/inet_connection_sock.h; unix_poll in net/unix/af_unix.c",
+        claim: "A listener with a connection in its queue, TCP or AF_UNIX, is exactly IN, until the last one \
+                has been accepted.",
+        reference: "inet_csk_listen_poll in include/net/inet_connection_sock.h; unix_poll in \
+                    net/unix/af_unix.c",
         since: Since::ALWAYS,
-        matters: "IN says that accept will not wait, not how many connections there are: a loop that accepts one at \
-                  a time is told again.",
-        experiment: "Two clients connect to a TCP and to an AF_UNIX listener; poll, and once more after each accept.",
+        matters: "IN says that accept will not wait, not how many connections there are: a loop that accepts \
+                  one at a time is told again.",
+        experiment: "Two clients connect to a TCP and to an AF_UNIX listener; poll, and once more after each \
+                     accept.",
         wrong: &[],
         alone: false,
         run: listener_pending_in,
@@ -68,10 +73,10 @@ pub(super) const FACTS: &[Fact] = &[
         claim: "A TCP socket in SYN_SENT has nothing to report: not OUT, not HUP.",
         reference: "tcp_poll in net/ipv4/tcp.c",
         since: Since::ALWAYS,
-        matters: "It is what makes OUT mean that connect has come to its end, well or not. The OUT+HUP of the fresh \
-                  socket is gone from the moment connect is called.",
-        experiment: "A non-blocking socket connects to a listener whose queue is full, so that it stays in SYN_SENT; \
-                     it is polled with a timeout of 0.",
+        matters: "It is what makes OUT mean that connect has come to its end, well or not. The OUT+HUP of \
+                  the fresh socket is gone from the moment connect is called.",
+        experiment: "A non-blocking socket connects to a listener whose queue is full, so that it stays in \
+                     SYN_SENT; it is polled with a timeout of 0.",
         wrong: &[],
         alone: false,
         run: tcp_connecting_zero,

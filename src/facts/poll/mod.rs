@@ -6,7 +6,7 @@ mod files;
 mod pipes;
 mod fresh;
 
-use super::check::{Held, holds, is};
+use super::check::{Held, Show, holds, is};
 use super::support::*;
 use super::{Area, Fact, Since};
 use crate::sys::Errno;

@@ -6,12 +6,14 @@ pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "poll-wrong-pipe-end-silent",
         area: Area::Poll,
-        claim: "The writing end of a pipe never has IN, and the reading end never has OUT, while both are open.",
+        claim: "The writing end of a pipe never has IN, and the reading end never has OUT, while both are \
+                open.",
         reference: "pipe_poll in fs/pipe.c",
         since: Since::ALWAYS,
-        matters: "Ends that are mixed up are not reported, neither by an error nor by NVAL: the loop waits for ever.",
-        experiment: "poll of the writing end for IN and of the reading end for OUT, with the pipe empty and with a \
-                     byte in it.",
+        matters: "Ends that are mixed up are not reported, neither by an error nor by NVAL: the loop waits \
+                  for ever.",
+        experiment: "poll of the writing end for IN and of the reading end for OUT, with the pipe empty and \
+                     with a byte in it.",
         wrong: &[],
         alone: false,
         run: wrong_pipe_end_silent,
@@ -22,8 +24,8 @@ pub(super) const FACTS: &[Fact] = &[
         claim: "An empty pipe without writers is exactly HUP, without IN, although read gives 0 at once.",
         reference: "poll(2) POLLHUP; pipe_poll in fs/pipe.c",
         since: Since::ALWAYS,
-        matters: "A loop that reads only when it sees IN never reads the end of the file, and spins on HUP at \
-                  100 % CPU. select, whose read set has HUP in it, does not show the difference.",
+        matters: "A loop that reads only when it sees IN never reads the end of the file, and spins on HUP \
+                  at 100 % CPU. select, whose read set has HUP in it, does not show the difference.",
         experiment: "The writing end of a pipe is closed; the reading end is polled, read, and polled again.",
         wrong: &[],
         alone: false,
@@ -32,12 +34,13 @@ pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "poll-pipe-data-then-eof",
         area: Area::Poll,
-        claim: "A pipe without writers in which there is something to read is exactly IN+HUP, and HUP once it has \
-                been read.",
+        claim: "A pipe without writers in which there is something to read is exactly IN+HUP, and HUP once \
+                it has been read.",
         reference: "poll(2) POLLHUP; pipe_poll in fs/pipe.c",
         since: Since::ALWAYS,
         matters: "A loop that closes on HUP before it has read loses the end of what was sent.",
-        experiment: "Two bytes are written and the writing end closed; poll, after each of two reads of one byte.",
+        experiment: "Two bytes are written and the writing end closed; poll, after each of two reads of one \
+                     byte.",
         wrong: &[],
         alone: false,
         run: pipe_data_then_eof,
@@ -45,13 +48,14 @@ pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "poll-pipe-broken-writer",
         area: Area::Poll,
-        claim: "The writing end of a pipe without readers is OUT+ERR if there is room in the pipe, and exactly ERR if \
-                it is full.",
+        claim: "The writing end of a pipe without readers is OUT+ERR if there is room in the pipe, and \
+                exactly ERR if it is full.",
         reference: "poll(2) POLLERR; pipe_poll in fs/pipe.c",
         since: Since::ALWAYS,
-        matters: "A writer that waits for OUT hears of a reader that has gone by ERR alone. HUP does not come at this \
-                  end.",
-        experiment: "The reading ends of an empty and of a full pipe are closed; both writing ends are polled.",
+        matters: "A writer that waits for OUT hears of a reader that has gone by ERR alone. HUP does not \
+                  come at this end.",
+        experiment: "The reading ends of an empty and of a full pipe are closed; both writing ends are \
+                     polled.",
         wrong: &[],
         alone: false,
         run: pipe_broken_writer,
@@ -59,12 +63,13 @@ pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "poll-fifo-never-opened-for-write",
         area: Area::Poll,
-        claim: "A FIFO that was opened for reading with O_NONBLOCK, and that has had no writer since, has nothing to \
-                report, although read gives 0, as at the end of a file.",
-        reference: "pipe_poll in fs/pipe.c: HUP only if the number of writers has changed since the FIFO was opened",
+        claim: "A FIFO that was opened for reading with O_NONBLOCK, and that has had no writer since, has \
+                nothing to report, although read gives 0, as at the end of a file.",
+        reference: "pipe_poll in fs/pipe.c: HUP only if the number of writers has changed since the FIFO was \
+                    opened",
         since: Since::ALWAYS,
-        matters: "A server can wait for its first client on a FIFO. If it reads first, it takes the 0 for a client \
-                  that has gone.",
+        matters: "A server can wait for its first client on a FIFO. If it reads first, it takes the 0 for a \
+                  client that has gone.",
         experiment: "A FIFO is made, opened for reading with O_NONBLOCK, polled, read and polled again.",
         wrong: &[],
         alone: false,
@@ -73,13 +78,14 @@ pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "poll-fifo-hup-cleared-by-new-writer",
         area: Area::Poll,
-        claim: "When the last writer closes a FIFO its reader has HUP; when a new writer opens it HUP is gone.",
+        claim: "When the last writer closes a FIFO its reader has HUP; when a new writer opens it HUP is \
+                gone.",
         reference: "poll(2) POLLHUP; pipe_poll and fifo_open in fs/pipe.c",
         since: Since::ALWAYS,
-        matters: "HUP of a FIFO is a state, not the end. A server on a FIFO keeps a writing end open itself, or it \
-                  spins on HUP between two clients.",
-        experiment: "A FIFO is opened for reading, then a writer opens it, closes it, and opens it again; poll of the \
-                     reader after each step.",
+        matters: "HUP of a FIFO is a state, not the end. A server on a FIFO keeps a writing end open itself, \
+                  or it spins on HUP between two clients.",
+        experiment: "A FIFO is opened for reading, then a writer opens it, closes it, and opens it again; \
+                     poll of the reader after each step.",
         wrong: &[],
         alone: false,
         run: fifo_hup_cleared_by_new_writer,
@@ -87,14 +93,14 @@ pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "poll-pipe-out-needs-free-slot",
         area: Area::Poll,
-        claim: "OUT of a pipe means that a whole page of it is free. With 15 pages and 1 byte in a pipe of 16 pages \
-                there is no OUT, although single bytes can be written until the last page is full.",
+        claim: "OUT of a pipe means that a whole page of it is free. With 15 pages and 1 byte in a pipe of \
+                16 pages there is no OUT, although single bytes can be written until the last page is full.",
         reference: "pipe(7); pipe_poll, pipe_full and pipe_write in fs/pipe.c",
         since: Since(5, 5),
-        matters: "No OUT does not mean that a write would wait, and a program that counts the bytes in a pipe cannot \
-                  foretell OUT.",
-        experiment: "A pipe of 16 pages gets 15 pages and then 1 byte. While poll says that there is no OUT, bytes \
-                     are written one by one until EAGAIN, and counted.",
+        matters: "No OUT does not mean that a write would wait, and a program that counts the bytes in a \
+                  pipe cannot foretell OUT.",
+        experiment: "A pipe of 16 pages gets 15 pages and then 1 byte. While poll says that there is no OUT, \
+                     bytes are written one by one until EAGAIN, and counted.",
         wrong: &[],
         alone: false,
         run: pipe_out_needs_free_slot,
@@ -102,14 +108,14 @@ pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "poll-pipe-full-read-under-page-no-out",
         area: Area::Poll,
-        claim: "When a pipe is full of full pages, reading less than a page brings no OUT back, and no room for a \
-                byte; the last byte of the page does.",
+        claim: "When a pipe is full of full pages, reading less than a page brings no OUT back, and no room \
+                for a byte; the last byte of the page does.",
         reference: "pipe(7); pipe_read in fs/pipe.c frees a page only when it has been read to its end",
         since: Since::ALWAYS,
-        matters: "A writer does not wake for each byte that its reader takes. A reader that takes less than a page \
-                  and waits for an answer waits for ever.",
-        experiment: "A pipe is filled with pages; 1 byte is read, then all but one of the page's rest, then the last \
-                     one. poll and a write of one byte after each.",
+        matters: "A writer does not wake for each byte that its reader takes. A reader that takes less than \
+                  a page and waits for an answer waits for ever.",
+        experiment: "A pipe is filled with pages; 1 byte is read, then all but one of the page's rest, then \
+                     the last one. poll and a write of one byte after each.",
         wrong: &[],
         alone: false,
         run: pipe_full_read_under_page_no_out,
