@@ -30,10 +30,7 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "The reading end of a pipe is added, copied and closed; a byte is written; DEL and MOD of the closed \
                      number; a second wait.",
         wrong: &[
-            "libuv: https://github.com/joyent/libuv/issues/1099",
             "libuv: https://github.com/libuv/libuv/issues/1468",
-            "h2o: https://github.com/h2o/h2o/issues/1100",
-            "OpenSmalltalk: https://github.com/OpenSmalltalk/opensmalltalk-vm/issues/550",
             "illumos, on purpose: https://github.com/rust-lang/miri/issues/5182",
         ],
         alone: false,
@@ -67,6 +64,7 @@ pub(super) const FACTS: &[Fact] = &[
                      its number and is added.",
         wrong: &[
             "Nanos: https://github.com/nanovms/nanos/issues/1178",
+            "Shadow: https://github.com/shadow/shadow/issues/1101",
             "elfuse: https://github.com/sysprog21/elfuse/issues/78",
         ],
         alone: false,
@@ -83,7 +81,11 @@ pub(super) const FACTS: &[Fact] = &[
                   server alive, and their events.",
         experiment: "A child is forked and stays. The parent closes the reading end of a pipe on the list, writes a \
                      byte, and waits for events; then the child exits.",
-        wrong: &["Manticore Search: https://github.com/manticoresoftware/manticoresearch/issues/4056"],
+        wrong: &[
+            "libuv: https://github.com/joyent/libuv/issues/1099",
+            "h2o: https://github.com/h2o/h2o/issues/1100",
+            "Manticore Search: https://github.com/manticoresoftware/manticoresearch/issues/4056",
+        ],
         alone: false,
         run: fork_keeps_registration,
     },
@@ -99,7 +101,7 @@ pub(super) const FACTS: &[Fact] = &[
                   of its own, and close the old one.",
         experiment: "A child adds a pipe, another one deletes it; a third adds an eventfd under the same number and \
                      stays while the parent waits, adds and deletes the pipe.",
-        wrong: &[],
+        wrong: &["OpenSmalltalk: https://github.com/OpenSmalltalk/opensmalltalk-vm/issues/552"],
         alone: false,
         run: fork_shares_interest_list,
     },

@@ -46,8 +46,9 @@ impl Forked {
         let mut words = vec![HELPER.to_owned(), name.to_owned(), write_end.to_string()];
         words.extend(arguments.iter().map(i32::to_string));
         let child = Forked::start(|| {
-            work()?;
-            exec_this_program(words)
+            let failed = work().and_then(|()| exec_this_program(words));
+            // Still here: the report that the helper would have made.
+            Ok(raw::write(write_end, encode(&Outcome::from(failed)).as_bytes()).map(drop)?)
         })?;
         raw::close(write_end)?;
         Ok(Forked { pid: child.into_pid(), report })
