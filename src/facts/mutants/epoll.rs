@@ -77,7 +77,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "epoll-checks-the-array-first",
         breaks: "ep-wait-efault-lazy",
-        behaviour: "epoll_wait tries whether it could write to the array before it looks for events.",
+        behaviour: "epoll_wait tries whether it could write to the array before it looks for events, as QEMU's user mode \
+                    does.",
         also: &[],
         kernel: &ChecksTheArrayFirst,
     },
