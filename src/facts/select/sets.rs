@@ -260,7 +260,11 @@ fn ebadf_leaves_sets(k: K) -> Held {
     for &call in CALLS {
         let asked = Three::<2>::of(&[ready, other, closed, 100], &[other], &[ready, closed, 90]);
         let answer = call.now(k, ready.max(other).max(closed) + 1, asked);
-        is(format!("{call} with a closed descriptor, and the sets after it"), answer, (no(Errno::EBADF), asked))?;
+        is(
+            format!("{call} with a closed descriptor, and the sets after it"),
+            answer,
+            (no(Errno::EBADF), asked),
+        )?;
     }
     Ok(())
 }
@@ -323,7 +327,11 @@ fn raw_bitmap_above_1024(k: K) -> Held {
     for &call in CALLS {
         let asked = Three::<32>::of(&[high], &[high], &[high]);
         let answer = call.now(k, high + 1, asked);
-        is(format!("{call} of descriptor 1500, which is readable"), answer, (Ok(1), Three::of(&[high], &[], &[])))?;
+        is(
+            format!("{call} of descriptor 1500, which is readable"),
+            answer,
+            (Ok(1), Three::of(&[high], &[], &[])),
+        )?;
     }
     Ok(())
 }
@@ -349,6 +357,10 @@ fn bad_pointer_efault(k: K) -> Held {
             is(format!("{call} of 0 descriptors, with the {place} set nowhere"), reply, Ok(0))?;
         }
     }
-    is("poll of 1 descriptor, with the array nowhere", k.poll(At::Nowhere(Nowhere::Low, 1), 0), no(Errno::EFAULT))?;
+    is(
+        "poll of 1 descriptor, with the array nowhere",
+        k.poll(At::Nowhere(Nowhere::Low, 1), 0),
+        no(Errno::EFAULT),
+    )?;
     is("poll of 0 descriptors, with the array nowhere", k.poll(At::Nowhere(Nowhere::Low, 0), 0), Ok(0))
 }

@@ -99,7 +99,7 @@ pub(super) const FACTS: &[Fact] = &[
 
 /// A call that waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wait {
+enum Blocking {
     Select,
     Pselect6,
     Poll,
@@ -109,37 +109,37 @@ enum Wait {
 }
 
 /// Those that take a mask.
-const WITH_MASK: [Wait; 3] = [Wait::Pselect6, Wait::Ppoll, Wait::EpollPwait];
+const WITH_MASK: [Blocking; 3] = [Blocking::Pselect6, Blocking::Ppoll, Blocking::EpollPwait];
 
-impl fmt::Display for Wait {
+impl fmt::Display for Blocking {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Wait::Select => "select",
-            Wait::Pselect6 => "pselect6",
-            Wait::Poll => "poll",
-            Wait::Ppoll => "ppoll",
-            Wait::EpollWait => "epoll_wait",
-            Wait::EpollPwait => "epoll_pwait",
+            Blocking::Select => "select",
+            Blocking::Pselect6 => "pselect6",
+            Blocking::Poll => "poll",
+            Blocking::Ppoll => "ppoll",
+            Blocking::EpollWait => "epoll_wait",
+            Blocking::EpollPwait => "epoll_pwait",
         })
     }
 }
 
-impl Wait {
+impl Blocking {
     /// Whether this architecture has it.
     fn exists(self) -> bool {
-        self != Wait::Select || CALLS.contains(&Call::Select)
+        self != Blocking::Select || CALLS.contains(&Call::Select)
     }
 
     /// Where a thread is asleep that has called it.
     fn asleep(self) -> In {
         match self {
-            Wait::Select | Wait::Pselect6 => SELECT,
-            Wait::Poll | Wait::Ppoll => POLL,
-            Wait::EpollWait | Wait::EpollPwait => EPOLL,
+            Blocking::Select | Blocking::Pselect6 => SELECT,
+            Blocking::Poll | Blocking::Ppoll => POLL,
+            Blocking::EpollWait | Blocking::EpollPwait => EPOLL,
         }
     }
 
-    /// Wait until `fd` is readable: what the call gave, and what it left of its limit. The mask is for those that take
+    /// Blocking until `fd` is readable: what the call gave, and what it left of its limit. The mask is for those that take
     /// one.
     fn until_readable(self, k: K, fd: i32, limit: Duration, mask: Mask) -> (Reply<usize>, Duration) {
         let (mut left, mut time) = (limit, of_duration(limit));
@@ -147,13 +147,13 @@ impl Wait {
         let mut sets = Three::<1>::of(&[fd], &[], &[]);
         let mut one = entry(fd, IN);
         let reply = match self {
-            Wait::Select => Call::Select.call(k, fd + 1, sets.sets(), &mut left),
-            Wait::Pselect6 => k.pselect6(fd + 1, sets.sets(), Some(&mut time), mask),
-            Wait::Poll => k.poll(At::from(&mut one), ms),
-            Wait::Ppoll => k.ppoll(At::from(&mut one), Some(&mut time), mask),
-            Wait::EpollWait | Wait::EpollPwait => self.epoll(k, fd, ms, mask),
+            Blocking::Select => Call::Select.call(k, fd + 1, sets.sets(), &mut left),
+            Blocking::Pselect6 => k.pselect6(fd + 1, sets.sets(), Some(&mut time), mask),
+            Blocking::Poll => k.poll(At::from(&mut one), ms),
+            Blocking::Ppoll => k.ppoll(At::from(&mut one), Some(&mut time), mask),
+            Blocking::EpollWait | Blocking::EpollPwait => self.epoll(k, fd, ms, mask),
         };
-        let left = if self == Wait::Select { left } else { to_duration(time) };
+        let left = if self == Blocking::Select { left } else { to_duration(time) };
         (reply, left)
     }
 
@@ -162,7 +162,7 @@ impl Wait {
         add(k, epoll, fd, IN)?;
         let mut events = [event(0, NONE)];
         match self {
-            Wait::EpollPwait => k.epoll_pwait(epoll, At::from(&mut events), 1, ms, mask),
+            Blocking::EpollPwait => k.epoll_pwait(epoll, At::from(&mut events), 1, ms, mask),
             _ => k.epoll_wait(epoll, At::from(&mut events), 1, ms),
         }
     }
@@ -172,15 +172,19 @@ fn eintr_despite_sa_restart(k: K) -> Held {
     let [read_end, _write_end] = k.pipe2(libc::O_CLOEXEC)?;
     k.sigaction(libc::SIGUSR1, Action::Count, libc::SA_RESTART)?;
     let mut runs = 0;
-    for wait in
-        [Wait::Select, Wait::Pselect6, Wait::Poll, Wait::Ppoll, Wait::EpollWait, Wait::EpollPwait]
-    {
+    for wait in [
+        Blocking::Select,
+        Blocking::Pselect6,
+        Blocking::Poll,
+        Blocking::Ppoll,
+        Blocking::EpollWait,
+        Blocking::EpollPwait,
+    ] {
         if !wait.exists() {
             continue;
         }
-        let waiter = Waiter::asleep(wait.asleep(), move || {
-            wait.until_readable(k, read_end, LONG, Mask::NONE).0
-        })?;
+        let waiter =
+            Waiter::asleep(wait.asleep(), move || wait.until_readable(k, read_end, LONG, Mask::NONE).0)?;
         raw::tgkill(waiter.thread, libc::SIGUSR1)?;
         is(format!("{wait} that a handler with SA_RESTART interrupted"), waiter.join()?, no(Errno::EINTR))?;
         runs += 1;
@@ -190,7 +194,7 @@ fn eintr_despite_sa_restart(k: K) -> Held {
 }
 
 fn stop_cont_restarts_transparently(k: K) -> Held {
-    for wait in [Wait::Select, Wait::Pselect6, Wait::Ppoll] {
+    for wait in [Blocking::Select, Blocking::Pselect6, Blocking::Ppoll] {
         if wait.exists() {
             stopped_time_does_not_count(k, wait)?;
         }
@@ -199,7 +203,7 @@ fn stop_cont_restarts_transparently(k: K) -> Held {
 }
 
 /// For `wait`, which overwrites its timeout.
-fn stopped_time_does_not_count(k: K, wait: Wait) -> Held {
+fn stopped_time_does_not_count(k: K, wait: Blocking) -> Held {
     let [read_end, write_end] = raw::pipe2(libc::O_CLOEXEC)?;
     let child = Forked::start(|| {
         let started = Instant::now();
@@ -238,7 +242,7 @@ fn stopped_time_counts_for_poll(k: K) -> Held {
         let forked = Instant::now();
         let child = Forked::start(|| {
             let started = Instant::now();
-            let (reply, _) = Wait::Poll.until_readable(k, read_end, limit, Mask::NONE);
+            let (reply, _) = Blocking::Poll.until_readable(k, read_end, limit, Mask::NONE);
             let took = started.elapsed();
             is("poll in a process that was stopped and continued", reply, Ok(0))?;
             holds(format!("poll takes at least {}", limit.show()), took >= limit, took)?;
@@ -337,7 +341,7 @@ fn pending_signal_is_atomic(k: K) -> Held {
 
 fn zero_timeout_pending_asymmetry(k: K) -> Held {
     let [read_end, _write_end] = k.pipe2(libc::O_CLOEXEC)?;
-    for (wait, runs) in [Wait::Pselect6, Wait::Ppoll].into_iter().zip(1..) {
+    for (wait, runs) in [Blocking::Pselect6, Blocking::Ppoll].into_iter().zip(1..) {
         pending_signal(k)?;
         let (reply, _) = wait.until_readable(k, read_end, Duration::ZERO, EMPTY);
         is(format!("{wait} with a timeout of 0 and a signal pending"), reply, no(Errno::EINTR))?;
@@ -345,7 +349,7 @@ fn zero_timeout_pending_asymmetry(k: K) -> Held {
         is(format!("pending signals after {wait}, as a set"), k.sigpending()?, 0)?;
     }
     pending_signal(k)?;
-    let (reply, _) = Wait::EpollPwait.until_readable(k, read_end, Duration::ZERO, EMPTY);
+    let (reply, _) = Blocking::EpollPwait.until_readable(k, read_end, Duration::ZERO, EMPTY);
     is("epoll_pwait with a timeout of 0 and a signal pending", reply, Ok(0))?;
     is("runs of the handler after epoll_pwait", raw::handled(libc::SIGUSR1), 2)?;
     is("pending signals after epoll_pwait, as a set", k.sigpending()?, USR1)
