@@ -4,6 +4,7 @@ use super::super::super::kernel::Kernel;
 use crate::sys::Errno;
 use crate::sys::raw::{self, Action, At, Mask, Reply, Sets, no};
 use libc::{epoll_event, pollfd, timespec, timeval};
+use std::time::Instant;
 
 /// select and pselect6, with another timeout on the way out: it is told the reply, and the timeout before and after.
 pub(super) struct Rest(pub(super) fn(&Reply<usize>, Time, Time) -> Time);
@@ -115,6 +116,20 @@ impl Kernel for EintrAfterStop {
         let reply = raw::poll(fds, timeout);
         raw::sigaction(libc::SIGCONT, Action::Default, 0)?;
         reply
+    }
+}
+
+pub(super) struct StoppedTimeCounts;
+
+impl Kernel for StoppedTimeCounts {
+    fn ppoll(&self, fds: At<'_, pollfd>, timeout: Option<&mut timespec>, mask: Mask) -> Reply<usize> {
+        let Some(time) = timeout else { return raw::ppoll(fds, None, mask) };
+        let nanoseconds = |time: &timespec| time.tv_sec * 1_000_000_000 + time.tv_nsec;
+        let (started, before) = (Instant::now(), nanoseconds(time));
+        let reply = raw::ppoll(fds, Some(time), mask)?;
+        let left = (before - started.elapsed().as_nanos() as i64).max(0);
+        *time = timespec { tv_sec: left / 1_000_000_000, tv_nsec: left % 1_000_000_000 };
+        Ok(reply)
     }
 }
 

@@ -8,7 +8,8 @@ use crate::sys::Errno;
 use crate::sys::limits::Nofile;
 use crate::sys::raw::{At, Mask, Nowhere, no};
 use calls::{
-    EintrAfterStop, NsecNormalised, OnMask, Pwait2Rewrites, PwaitRestarts, PwaitZeroEintr, Rest, UsecStrict,
+    EintrAfterStop, NsecNormalised, OnMask, Pwait2Rewrites, PwaitRestarts, PwaitZeroEintr, Rest,
+    StoppedTimeCounts, UsecStrict,
 };
 use calls::{deliver, in_three_steps};
 use sets::{
@@ -284,6 +285,13 @@ pub(super) const MUTANTS: &[Mutant] = &[
         behaviour: "poll fails with EINTR when its process was stopped and continued, as epoll_wait does.",
         also: &[],
         kernel: &EintrAfterStop,
+    },
+    Mutant {
+        name: "ppoll-stopped-time-counts",
+        breaks: "sel-stop-cont-restarts-transparently",
+        behaviour: "ppoll keeps to its deadline when its process was stopped, as poll does and as people expect.",
+        also: &[],
+        kernel: &StoppedTimeCounts,
     },
     Mutant {
         name: "handler-despite-success",
