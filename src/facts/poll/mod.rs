@@ -9,7 +9,7 @@ mod datagrams;
 mod special;
 mod watermarks;
 
-use super::check::{Held, available, holds, is, skip};
+use super::check::{Held, available, differs, holds, is, skip};
 use super::support::*;
 use super::{Area, Fact, Since};
 

@@ -174,7 +174,9 @@ fn pidfd_exit_then_hup(k: K) -> Held {
 /// A pseudoterminal, or skip the experiment.
 fn pty() -> Held<[i32; 2]> {
     match raw::openpty() {
-        Err(refusal) if matches!(refusal.errno, Errno::ENOENT | Errno::ENXIO | Errno::EINVAL | Errno::ENOTTY) => {
+        Err(refusal)
+            if matches!(refusal.errno, Errno::ENOENT | Errno::ENXIO | Errno::EINVAL | Errno::ENOTTY) =>
+        {
             skip(format!("no pseudoterminal can be had here: {refusal:?}"))
         }
         ends => Ok(ends?),

@@ -27,7 +27,7 @@ pub(super) const FACTS: &[Fact] = &[
         id: "poll-notsent-lowat-gates-out",
         area: Area::Poll,
         claim: "With TCP_NOTSENT_LOWAT at 16 KiB, OUT goes off when 8 KiB wait to be sent: half the mark. send takes \
-                bytes until it is the whole mark, and only then gives EAGAIN. Without the option it takes much more.",
+                bytes until there is the whole mark, and only then gives EAGAIN. Without the option it takes much more.",
         reference: "tcp(7) TCP_NOTSENT_LOWAT; tcp_stream_memory_free in net/ipv4/tcp.c; commit a74f0fa082b7",
         since: Since(5, 0),
         matters: "A sender that writes only when there is OUT keeps its backlog, and so its latency, small. One that \
@@ -42,7 +42,7 @@ pub(super) const FACTS: &[Fact] = &[
         id: "poll-tcp-out-hysteresis",
         area: Area::Poll,
         claim: "OUT of a TCP socket goes off when about two thirds of the send buffer are used, while send takes \
-                bytes until it is full. One byte read by the peer brings OUT back no more than it makes room.",
+                bytes until it is full. One byte read by the peer does not bring OUT back.",
         reference: "sk_stream_is_writeable in include/net/sock.h: a third must be free",
         since: Since::ALWAYS,
         matters: "A writer is woken for a good piece, not for each byte. Without OUT a send may well succeed.",
@@ -104,61 +104,73 @@ fn pair_with_small_buffers(k: K) -> Held<(i32, i32)> {
 /// What filling a socket showed, in bytes.
 #[derive(Debug)]
 struct Filled {
-    /// What `measure` said when there was no OUT any more, and it stayed so.
+    /// What `measure` said when there was no OUT any more.
     at_off: i32,
     /// What `measure` said when send gave EAGAIN.
     at_full: i32,
-    /// What send took, until OUT was off for good.
-    taken_at_off: usize,
     /// What send took in all.
     taken: usize,
 }
 
 /// Send `chunk` bytes at a time until EAGAIN, with a look at OUT after each. While acknowledgements are still under
-/// way OUT may come back; so what is off is looked at again once the fence is crossed.
+/// way OUT may come back, and so may room; both are looked at again behind the fence, after they were measured.
 fn fill_and_watch(k: K, fd: i32, chunk: usize, measure: impl Fn() -> Held<i32>) -> Held<Filled> {
     let fence = Fence::new(k)?;
     let bytes = vec![b'x'; chunk];
-    let (mut off, mut taken) = (None, 0);
+    let (mut at_off, mut taken) = (None, 0);
     loop {
         match k.send(fd, &bytes, MSG_DONTWAIT | MSG_NOSIGNAL) {
             Ok(n) => taken += n,
             Err(refusal) if refusal.errno == Errno::EAGAIN => {
                 fence.cross(k)?;
-                if k.send(fd, b"x", MSG_DONTWAIT | MSG_NOSIGNAL).is_ok() {
-                    taken += 1;
-                    continue;
+                let at_full = measure()?;
+                match k.send(fd, b"x", MSG_DONTWAIT | MSG_NOSIGNAL) {
+                    Ok(n) => taken += n,
+                    Err(_) => return Ok(Filled { at_off: at_off.unwrap_or(at_full), at_full, taken }),
                 }
-                let (at_off, taken_at_off) = off.unwrap_or((0, taken));
-                return Ok(Filled { at_off, at_full: measure()?, taken_at_off, taken });
             }
             Err(refusal) => return Err(refusal.into()),
         }
         if mask(k, fd)? == OUT {
-            off = None;
-        } else if off.is_none() {
+            at_off = None;
+        } else if at_off.is_none() {
             fence.cross(k)?;
-            if mask(k, fd)? != OUT {
-                off = Some((measure()?, taken));
-            }
+            let measured = measure()?;
+            at_off = (mask(k, fd)? != OUT).then_some(measured);
         }
     }
 }
 
 fn notsent_lowat_gates_out(k: K) -> Held {
-    let waiting = |fd: i32| {
+    const MARK: i32 = 16 << 10;
+    const CHUNK: i32 = 1 << 10;
+    let not_sent = |fd: i32| {
         let mut bytes = 0;
         k.ioctl(fd, SIOCOUTQNSD, &mut bytes)?;
         Ok(bytes)
     };
     let (ours, _peer) = pair_with_small_buffers(k)?;
-    set_option(k, ours, IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, 16 << 10)?;
-    let with = fill_and_watch(k, ours, 1 << 10, || waiting(ours))?;
-    eprintln!("{with:?}");
+    set_option(k, ours, IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, MARK)?;
+    let with = fill_and_watch(k, ours, CHUNK as usize, || not_sent(ours))?;
+    let half = MARK / 2..MARK / 2 + CHUNK;
+    holds(
+        format!("without OUT the bytes not yet sent are half the mark, {half:?}"),
+        half.contains(&with.at_off),
+        with.at_off,
+    )?;
+    let whole = MARK..MARK + CHUNK;
+    holds(
+        format!("at EAGAIN the bytes not yet sent are the mark, {whole:?}"),
+        whole.contains(&with.at_full),
+        with.at_full,
+    )?;
     let (ours, _peer) = pair_with_small_buffers(k)?;
-    let without = fill_and_watch(k, ours, 1 << 10, || waiting(ours))?;
-    eprintln!("{without:?}");
-    Ok(())
+    let without = fill_and_watch(k, ours, CHUNK as usize, || not_sent(ours))?;
+    holds(
+        "without the option more than twice as many bytes wait at EAGAIN",
+        without.at_full > 2 * with.at_full,
+        without.at_full,
+    )
 }
 
 fn tcp_out_hysteresis(k: K) -> Held {
@@ -169,28 +181,56 @@ fn tcp_out_hysteresis(k: K) -> Held {
         k.ioctl(ours, libc::TIOCOUTQ, &mut bytes)?;
         Ok(bytes)
     };
-    let filled = fill_and_watch(k, ours, 8 << 10, in_buffer)?;
-    eprintln!("{filled:?}");
-    is("the full socket", mask(k, ours)?, NONE)?;
+    let Filled { at_off, at_full, taken } = fill_and_watch(k, ours, 8 << 10, in_buffer)?;
+    let percent = at_off * 100 / at_full.max(1);
+    holds(
+        "OUT goes off when 55 % to 80 % of the bytes are in the buffer that are in it at EAGAIN",
+        (55..=80).contains(&percent),
+        format!("at {percent} %: {at_off} of {at_full} bytes"),
+    )?;
+    is("with a full buffer", mask(k, ours)?, NONE)?;
     is("recv at the peer", k.recv(peer, &mut [0], 0), Ok(1))?;
     fence.cross(k)?;
     is("after the peer has read a byte", mask(k, ours)?, NONE)?;
-    Ok(())
+    let mut left = taken - 1;
+    let mut buffer = vec![0; 64 << 10];
+    while left > 0 {
+        match k.recv(peer, &mut buffer, 0)? {
+            0 => return differs("the peer reads all that was sent", format!("{left} bytes are missing")),
+            n => left -= n,
+        }
+    }
+    is("after the peer has read all", mask_with(k, ours, OUT)?, OUT)
 }
 
 fn unix_out_quarter_rule(k: K) -> Held {
     let (ours, peer) = unix_pair(k)?;
-    let (mut writable, mut taken) = (0, 0);
+    let send = || k.send(ours, &[b'x'; 1024], MSG_DONTWAIT | MSG_NOSIGNAL);
+    let (mut with_out, mut all) = (0, 0);
     loop {
         let out = mask(k, ours)? == OUT;
-        match k.send(ours, &[b'x'; 1024], MSG_DONTWAIT | MSG_NOSIGNAL) {
-            Ok(_) if out && writable == taken => writable += 1,
-            Ok(_) => {}
-            Err(_) => break,
+        match send() {
+            Ok(_) => all += 1,
+            Err(refusal) if refusal.errno == Errno::EAGAIN => break,
+            Err(refusal) => return Err(refusal.into()),
         }
-        taken += 1;
+        with_out += i32::from(out);
     }
-    eprintln!("{writable} {taken}");
-    let _ = (peer, IN);
-    Ok(())
+    let percent = with_out * 100 / all;
+    holds(
+        "20 % to 33 % of the sends that succeed are made while there is OUT",
+        (20..=33).contains(&percent),
+        format!("{percent} %: {with_out} of {all}"),
+    )?;
+    let receive = |pieces: i32| -> Held {
+        for _ in 0..pieces {
+            is("recv at the peer", k.recv(peer, &mut [0; 1024], MSG_DONTWAIT), Ok(1024))?;
+        }
+        Ok(())
+    };
+    receive(all / 2)?;
+    is("with half of it read", mask(k, ours)?, NONE)?;
+    is("send with half of it read", send(), Ok(1024))?;
+    receive(all - all / 2 + 1)?;
+    is("with all of it read", mask(k, ours)?, OUT)
 }
