@@ -20,7 +20,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "unix-close-as-tcp",
         breaks: "poll-unix-peer-close-hup",
-        behaviour: "The close of its peer gives an AF_UNIX stream IN and RDHUP, as over TCP; gVisor once did so.",
+        behaviour: "An AF_UNIX stream whose peer closes has no HUP, as a TCP socket has none, and as in gVisor before 2022.",
         also: &[],
         kernel: &UnixCloseAsTcp,
     },
@@ -76,7 +76,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "unix-close-drops-unread",
         breaks: "poll-unix-peer-close-unread-err",
-        behaviour: "What the peer has not read is lost without a word when it closes.",
+        behaviour: "What the peer has not read is lost without a word when it closes, as in gVisor before 2019.",
         also: &[],
         kernel: &UnixCloseDropsUnread,
     },
@@ -91,7 +91,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "unix-listener-forgets-queue",
         breaks: "poll-unix-listener-close-err",
         behaviour: "A listener that closes ends the connections in its queue as if they had been accepted and closed: \
-                    no ERR, and recv gives 0.",
+                    no ERR, and recv gives 0. gVisor did so until 2026.",
         also: &[],
         kernel: &UnixListenerForgetsQueue,
     },

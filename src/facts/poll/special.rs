@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::sys::Errno;
-use crate::sys::raw::{self, At, no};
+use crate::sys::raw::{self, At, Reply, no};
 use libc::{CLOCK_MONOTONIC, O_NONBLOCK, SIGKILL, SIGUSR1};
 use std::time::Duration;
 
@@ -82,14 +82,14 @@ pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "poll-close-other-thread-nval",
         area: Area::Poll,
-        claim: "A descriptor that another thread closes while poll sleeps on it does not wake poll. The next wake-up, \
-                such as data in the pipe that was polled, reports NVAL for it, and not IN.",
+        claim: "A descriptor that another thread closes while poll sleeps on it does not wake poll. What wakes it next, \
+                be it data in the pipe that was polled or the end of its time, makes it report NVAL, and not IN or 0.",
         reference: "do_poll in fs/select.c looks the number up again after each wake-up; close(2) NOTES",
         since: Since::ALWAYS,
         matters: "close is no way to stop a thread that sleeps in poll. And if the number has been given out again, \
                   poll answers for the new file.",
         experiment: "A thread sleeps in poll on the reading end of a pipe, which is closed; for 60 ms it sleeps on; \
-                     a byte is written.",
+                     a byte is written. The same with a poll of 100 ms, and no byte.",
         wrong: &[],
         alone: false,
         run: close_other_thread_nval,
@@ -196,19 +196,37 @@ fn pty_hup(k: K) -> Held {
     is("read from the slave", k.read(slave, &mut [0]), Ok(0))
 }
 
-fn close_other_thread_nval(k: K) -> Held {
+/// A thread that sleeps in poll on the reading end of a pipe, for that long, while this one closes it; and the
+/// writing end. `None` if the time was over before.
+fn closed_during_poll(k: K, timeout: i32) -> Held<Option<(Waiter<Reply<(usize, Events)>>, i32)>> {
     let [reading, writing] = k.pipe2(libc::O_CLOEXEC)?;
     // What this thread opens in /proc to see the other asleep gets low numbers: it must not be mistaken for
     // the pipe.
     let polled = k.fcntl(reading, libc::F_DUPFD_CLOEXEC, 40)?;
     k.close(reading)?;
-    let waiter = Waiter::asleep(POLL, move || {
+    let waiter = Waiter::started(POLL, move || {
         let mut one = entry(polled, ALL);
-        k.poll(At::from(&mut one), BOUND_MS).map(|n| (n, revents(&one)))
+        k.poll(At::from(&mut one), timeout).map(|n| (n, revents(&one)))
+    })?;
+    bounded("a thread is asleep in poll, or has been", || {
+        Ok((waiter.is_asleep() || waiter.join_within(Duration::ZERO).is_some()).then_some(()))
     })?;
     k.close(polled)?;
+    Ok(waiter.is_asleep().then_some((waiter, writing)))
+}
+
+fn close_other_thread_nval(k: K) -> Held {
+    let Some((waiter, writing)) = closed_during_poll(k, BOUND_MS)? else {
+        return differs("poll sleeps on after the close", "it does not");
+    };
     is("poll within 60 ms after the close", waiter.join_within(Duration::from_millis(60)), None)?;
     holds("the thread is still asleep in poll", waiter.is_asleep(), "it is not")?;
     is("write", k.write(writing, b"x"), Ok(1))?;
-    is("entries of poll after the write, and revents", waiter.join()?, Ok((1, NVAL)))
+    is("entries of poll after the write, and revents", waiter.join()?, Ok((1, NVAL)))?;
+    for timeout in [100, 1000, 4000] {
+        if let Some((waiter, _)) = closed_during_poll(k, timeout)? {
+            return is("entries of poll at the end of its time, and revents", waiter.join()?, Ok((1, NVAL)));
+        }
+    }
+    skip("no thread could be caught asleep in poll")
 }

@@ -20,7 +20,7 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "A non-blocking connect to a port that is bound but not listened at; poll until there are OUT \
                      and RDHUP, then asked for OUT alone.",
         wrong: &[
-            "mio: https://github.com/tokio-rs/mio/issues/1942",
+            "mio: https://github.com/tokio-rs/mio/pull/1565",
             "libp2p: https://github.com/libp2p/rust-libp2p/issues/2725",
         ],
         alone: false,
@@ -39,7 +39,7 @@ pub(super) const FACTS: &[Fact] = &[
                      the peer receives.",
         wrong: &[
             "mio: https://github.com/tokio-rs/mio/issues/939",
-            "Gramine: https://github.com/gramineproject/gramine/issues/1073",
+            "Gramine: https://github.com/gramineproject/gramine/pull/1073",
         ],
         alone: false,
         run: tcp_peer_fin,

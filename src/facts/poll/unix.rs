@@ -30,7 +30,7 @@ pub(super) const FACTS: &[Fact] = &[
                   the second recv for a clean end does not know.",
         experiment: "A byte is sent over a socket pair and not read; that end is closed; poll and recv at the \
                      other, twice.",
-        wrong: &[],
+        wrong: &["gVisor: https://github.com/google/gvisor/issues/735"],
         alone: false,
         run: unix_peer_close_unread_err,
     },
@@ -59,7 +59,7 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "A listener, a client that connects, close of the listener; poll and recv of the client.",
         wrong: &[
             "gVisor: https://github.com/google/gvisor/issues/12576",
-            "gVisor: https://github.com/google/gvisor/issues/12577",
+            "gVisor: https://github.com/google/gvisor/pull/12577",
         ],
         alone: false,
         run: unix_listener_close_err,
