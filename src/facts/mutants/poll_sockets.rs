@@ -20,7 +20,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "unix-close-as-tcp",
         breaks: "poll-unix-peer-close-hup",
-        behaviour: "An AF_UNIX stream whose peer closes has no HUP, as a TCP socket has none, and as in gVisor before 2022.",
+        behaviour: "An AF_UNIX stream whose peer closes has no HUP, as a TCP socket has none, and as in gVisor's issue 7331.",
         also: &[],
         kernel: &UnixCloseAsTcp,
     },
@@ -76,7 +76,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "unix-close-drops-unread",
         breaks: "poll-unix-peer-close-unread-err",
-        behaviour: "What the peer has not read is lost without a word when it closes, as in gVisor before 2019.",
+        behaviour: "What the peer has not read is lost without a word when it closes, as in gVisor's issue 735.",
         also: &[],
         kernel: &UnixCloseDropsUnread,
     },

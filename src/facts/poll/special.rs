@@ -196,9 +196,12 @@ fn pty_hup(k: K) -> Held {
     is("read from the slave", k.read(slave, &mut [0]), Ok(0))
 }
 
+/// A thread in poll, which brings back how many entries have something, and what the first has.
+type InPoll = Waiter<Reply<(usize, Events)>>;
+
 /// A thread that sleeps in poll on the reading end of a pipe, for that long, while this one closes it; and the
 /// writing end. `None` if the time was over before.
-fn closed_during_poll(k: K, timeout: i32) -> Held<Option<(Waiter<Reply<(usize, Events)>>, i32)>> {
+fn closed_during_poll(k: K, timeout: i32) -> Held<Option<(InPoll, i32)>> {
     let [reading, writing] = k.pipe2(libc::O_CLOEXEC)?;
     // What this thread opens in /proc to see the other asleep gets low numbers: it must not be mistaken for
     // the pipe.

@@ -21,7 +21,7 @@ pub(super) const FACTS: &[Fact] = &[
                      and RDHUP, then asked for OUT alone.",
         wrong: &[
             "mio: https://github.com/tokio-rs/mio/pull/1565",
-            "libp2p: https://github.com/libp2p/rust-libp2p/issues/2725",
+            "libp2p: https://github.com/libp2p/rust-libp2p/pull/2458",
         ],
         alone: false,
         run: tcp_refused_mask,
@@ -38,7 +38,7 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "The peer calls shutdown(SHUT_WR); poll until there is RDHUP; TCP_INFO; recv, and a send that \
                      the peer receives.",
         wrong: &[
-            "mio: https://github.com/tokio-rs/mio/issues/939",
+            "mio: https://github.com/tokio-rs/mio/pull/939",
             "Gramine: https://github.com/gramineproject/gramine/pull/1073",
         ],
         alone: false,
