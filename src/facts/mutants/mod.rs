@@ -6,6 +6,7 @@
 
 mod select;
 mod poll;
+mod poll_sockets;
 mod epoll;
 mod edge;
 mod waiters;
@@ -47,6 +48,7 @@ impl fmt::Debug for Mutant {
 const AREAS: &[&[Mutant]] = &[
     select::MUTANTS,
     poll::MUTANTS,
+    poll_sockets::MUTANTS,
     epoll::MUTANTS,
     edge::MUTANTS,
     waiters::MUTANTS,

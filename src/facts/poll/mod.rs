@@ -1,12 +1,20 @@
-//! What poll says of descriptors of all kinds, and what it does with the array that it is given.
+//! poll and ppoll: the array, the time limit, and the exact mask of each kind of descriptor in each of its states.
+//!
+//! Unless a fact says otherwise, poll is asked for IN, PRI, OUT and RDHUP, and the claim is all that it writes, without
+//! the other names of the same bits (RDNORM, WRNORM, RDBAND, WRBAND).
 
 mod arguments;
-mod timeouts;
+mod datagrams;
 mod files;
-mod pipes;
 mod fresh;
+mod pipes;
+mod special;
+mod tcp_masks;
+mod timeouts;
+mod unix;
+mod watermarks;
 
-use super::check::{Held, Show, holds, is};
+use super::check::{Held, Show, available, differs, holds, is, skip};
 use super::support::*;
 use super::{Area, Fact, Since};
 use crate::sys::Errno;
@@ -14,5 +22,15 @@ use crate::sys::raw::{self, Action, Address, At, no};
 use libc::pollfd;
 use std::time::{Duration, Instant};
 
-pub(super) const FACTS: &[&[Fact]] =
-    &[arguments::FACTS, timeouts::FACTS, files::FACTS, pipes::FACTS, fresh::FACTS];
+pub(super) const FACTS: &[&[Fact]] = &[
+    arguments::FACTS,
+    timeouts::FACTS,
+    files::FACTS,
+    pipes::FACTS,
+    fresh::FACTS,
+    tcp_masks::FACTS,
+    unix::FACTS,
+    datagrams::FACTS,
+    special::FACTS,
+    watermarks::FACTS,
+];

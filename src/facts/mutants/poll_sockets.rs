@@ -1,0 +1,582 @@
+//! Kernels that break a fact of `facts/poll/`: of sockets, marks and special descriptors.
+
+use super::super::kernel::Kernel;
+use super::Mutant;
+use crate::sys::Errno;
+use crate::sys::raw::{self, At, Reply, no};
+use libc::{AF_INET, AF_UNIX, SOCK_DGRAM, SOCK_STREAM, SOL_SOCKET, c_short, pollfd};
+use libc::{POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, POLLPRI, POLLRDHUP};
+use std::sync::atomic::{AtomicI32, Ordering::SeqCst};
+use std::sync::{Mutex, PoisonError};
+
+pub(super) const MUTANTS: &[Mutant] = &[
+    Mutant {
+        name: "rdhup-implies-hup",
+        breaks: "poll-tcp-peer-fin",
+        behaviour: "HUP comes with RDHUP, on a half close already, as mio before #939 had it.",
+        also: &[],
+        kernel: &RdhupImpliesHup,
+    },
+    Mutant {
+        name: "unix-close-as-tcp",
+        breaks: "poll-unix-peer-close-hup",
+        behaviour: "An AF_UNIX stream whose peer closes has no HUP, as a TCP socket has none, and as in gVisor's issue 7331.",
+        also: &[],
+        kernel: &UnixCloseAsTcp,
+    },
+    Mutant {
+        name: "so-error-leaves-err",
+        breaks: "poll-soerror-clears-err-only",
+        behaviour: "ERR stays after SO_ERROR was read, as people expect who poll for it later.",
+        also: &[],
+        kernel: &SoErrorLeavesErr,
+    },
+    Mutant {
+        name: "refused-is-err-alone",
+        breaks: "poll-tcp-refused-mask",
+        behaviour: "A refused connection has ERR without HUP, as people expect of one that never was up.",
+        also: &[],
+        kernel: &RefusedIsErrAlone,
+    },
+    Mutant {
+        name: "shut-wr-ends-out",
+        breaks: "poll-tcp-own-shutwr-stays-out",
+        behaviour: "There is no OUT after our own SHUT_WR, since no write can succeed.",
+        also: &[],
+        kernel: &ShutWrEndsOut,
+    },
+    Mutant {
+        name: "two-fins-no-hup",
+        breaks: "poll-tcp-both-fins-hup",
+        behaviour: "HUP comes with an RST only, and not when both sides have sent their FIN.",
+        also: &[],
+        kernel: &TwoFinsNoHup,
+    },
+    Mutant {
+        name: "shut-rd-tells-peer",
+        breaks: "poll-tcp-local-shut-rd",
+        behaviour: "SHUT_RD takes the whole connection down, so that the peer learns of it.",
+        also: &[],
+        kernel: &ShutRdTellsPeer,
+    },
+    Mutant {
+        name: "rst-as-fin",
+        breaks: "poll-tcp-rst-mask",
+        behaviour: "An RST looks like a FIN: IN, OUT and RDHUP, and the error is left to recv.",
+        also: &[],
+        kernel: &RstAsFin,
+    },
+    Mutant {
+        name: "urgent-is-ordinary",
+        breaks: "poll-oob-pri",
+        behaviour: "Urgent data does not give PRI, as on stacks that take it for ordinary data.",
+        also: &[],
+        kernel: &UrgentIsOrdinary,
+    },
+    Mutant {
+        name: "unix-close-drops-unread",
+        breaks: "poll-unix-peer-close-unread-err",
+        behaviour: "What the peer has not read is lost without a word when it closes, as in gVisor's issue 735.",
+        also: &[],
+        kernel: &UnixCloseDropsUnread,
+    },
+    Mutant {
+        name: "unix-shut-wr-is-both",
+        breaks: "poll-unix-peer-shutwr",
+        behaviour: "SHUT_WR of an AF_UNIX stream shuts both directions.",
+        also: &[],
+        kernel: &UnixShutWrIsBoth,
+    },
+    Mutant {
+        name: "unix-listener-forgets-queue",
+        breaks: "poll-unix-listener-close-err",
+        behaviour: "A listener that closes ends the connections in its queue as if they had been accepted and closed: \
+                    no ERR, and recv gives 0. gVisor did so until 2026.",
+        also: &[],
+        kernel: &UnixListenerForgetsQueue,
+    },
+    Mutant {
+        name: "udp-error-stays",
+        breaks: "poll-udp-icmp-error",
+        behaviour: "A connected UDP socket that was refused once stays refused, as people expect of a connection.",
+        also: &[],
+        kernel: &UdpErrorStays,
+    },
+    Mutant {
+        name: "udp-readable-by-bytes",
+        breaks: "poll-udp-zero-length-readable",
+        behaviour: "A socket is readable when it has bytes: an empty datagram is not seen.",
+        also: &[],
+        kernel: &UdpReadableByBytes,
+    },
+    Mutant {
+        name: "eventfd-always-writable",
+        breaks: "poll-eventfd-mask",
+        behaviour: "An eventfd always has OUT, also where every write would give EAGAIN.",
+        also: &[],
+        kernel: &EventfdAlwaysWritable,
+    },
+    Mutant {
+        name: "timerfd-keeps-expiry",
+        breaks: "poll-timerfd-rearm-clears",
+        behaviour: "An expiry stays until it is read, whatever time is set, as people expect of an event.",
+        also: &[],
+        kernel: &TimerfdKeepsExpiry,
+    },
+    Mutant {
+        name: "signalfd-is-makers",
+        breaks: "poll-signalfd-is-callers",
+        behaviour: "poll of a signalfd answers for the process that made it, as for any other descriptor.",
+        also: &[],
+        kernel: &SignalfdIsMakers,
+    },
+    Mutant {
+        name: "pidfd-no-hup",
+        breaks: "poll-pidfd-exit-then-hup",
+        behaviour: "A pidfd has IN and no HUP once its process was waited for, as before Linux 6.9.",
+        also: &[],
+        kernel: &PidfdNoHup,
+    },
+    Mutant {
+        name: "pty-end-is-readable",
+        breaks: "poll-pty-hup",
+        behaviour: "The master of a pseudoterminal has IN with HUP when the slave is closed, as sockets have.",
+        also: &[],
+        kernel: &PtyEndIsReadable,
+    },
+    Mutant {
+        name: "poll-answers-for-the-file",
+        breaks: "poll-close-other-thread-nval",
+        behaviour: "poll that sleeps answers for the file that it began with, not for what its number means now.",
+        also: &[],
+        kernel: &PollAnswersForTheFile,
+    },
+    Mutant {
+        name: "rcvlowat-ignored",
+        breaks: "poll-rcvlowat-gates-in",
+        behaviour: "SO_RCVLOWAT is taken and has no effect on poll, as before Linux 2.6.28.",
+        also: &[],
+        kernel: &RcvlowatIgnored,
+    },
+    Mutant {
+        name: "notsent-lowat-ignored",
+        breaks: "poll-notsent-lowat-gates-out",
+        behaviour: "TCP_NOTSENT_LOWAT is taken and has no effect.",
+        also: &[],
+        kernel: &NotsentLowatIgnored,
+    },
+    Mutant {
+        name: "tcp-out-until-eagain",
+        breaks: "poll-tcp-out-hysteresis",
+        behaviour: "A TCP socket has OUT as long as send would take a byte, as people expect.",
+        also: &[],
+        kernel: &OutUntilEagain(AF_INET),
+    },
+    Mutant {
+        name: "unix-out-until-eagain",
+        breaks: "poll-unix-out-quarter-rule",
+        behaviour: "An AF_UNIX stream has OUT as long as send would take a byte, as people expect.",
+        also: &[],
+        kernel: &OutUntilEagain(AF_UNIX),
+    },
+];
+
+/// What poll says, with `revents` of each entry as `change` has them.
+fn poll_changed(mut fds: At<'_, pollfd>, timeout: i32, change: impl Fn(&pollfd) -> c_short) -> Reply<usize> {
+    let ready = raw::poll(fds.again(), timeout)?;
+    let At::Memory(fds) = fds else { return Ok(ready) };
+    for one in fds.iter_mut() {
+        one.revents = change(one);
+    }
+    Ok(fds.iter().filter(|one| one.revents != 0).count())
+}
+
+/// Without the bits that nobody asked for and that poll does not add by itself.
+fn asked(one: &pollfd, bits: c_short) -> c_short {
+    bits & (one.events | POLLERR | POLLHUP | POLLNVAL)
+}
+
+/// An option whose value is an int.
+fn int_option(fd: i32, option: i32) -> Reply<i32> {
+    let mut value = [0; 4];
+    raw::getsockopt(fd, SOL_SOCKET, option, &mut value)?;
+    Ok(i32::from_ne_bytes(value))
+}
+
+/// Whether `fd` is a socket of this family and kind.
+fn is_socket(fd: i32, domain: i32, kind: i32) -> bool {
+    int_option(fd, libc::SO_DOMAIN) == Ok(domain) && int_option(fd, libc::SO_TYPE) == Ok(kind)
+}
+
+/// Descriptors with something that a mutant wants to know again.
+struct Marked(Mutex<Vec<i32>>);
+
+impl Marked {
+    const fn new() -> Marked {
+        Marked(Mutex::new(Vec::new()))
+    }
+
+    fn has(&self, fd: i32) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&fd)
+    }
+
+    fn add(&self, fd: i32) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(fd);
+    }
+
+    fn remove(&self, fd: i32) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|&other| other != fd);
+    }
+}
+
+struct RdhupImpliesHup;
+
+impl Kernel for RdhupImpliesHup {
+    fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
+        poll_changed(fds, timeout, |one| one.revents | if one.revents & POLLRDHUP == 0 { 0 } else { POLLHUP })
+    }
+}
+
+struct UnixCloseAsTcp;
+
+impl Kernel for UnixCloseAsTcp {
+    fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
+        poll_changed(fds, timeout, |one| {
+            let end = one.revents & POLLHUP != 0 && is_socket(one.fd, AF_UNIX, SOCK_STREAM);
+            one.revents & if end { !POLLHUP } else { !0 }
+        })
+    }
+}
+
+struct SoErrorLeavesErr;
+
+/// Sockets whose error was read.
+static ERROR_READ: Marked = Marked::new();
+
+impl Kernel for SoErrorLeavesErr {
+    fn getsockopt(&self, fd: i32, level: i32, option: i32, value: &mut [u8]) -> Reply<usize> {
+        let n = raw::getsockopt(fd, level, option, value)?;
+        if (level, option) == (SOL_SOCKET, libc::SO_ERROR) && value.iter().any(|byte| *byte != 0) {
+            ERROR_READ.add(fd);
+        }
+        Ok(n)
+    }
+
+    fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
+        poll_changed(fds, timeout, |one| one.revents | if ERROR_READ.has(one.fd) { POLLERR } else { 0 })
+    }
+}
+
+struct RefusedIsErrAlone;
+
+impl Kernel for RefusedIsErrAlone {
+    fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
+        poll_changed(fds, timeout, |one| {
+            let failed = one.revents & POLLERR != 0 && is_socket(one.fd, AF_INET, SOCK_STREAM);
+            one.revents & if failed { !POLLHUP } else { !0 }
+        })
+    }
+}
+
+struct ShutWrEndsOut;
+
+/// Sockets that were shut for writing.
+static SHUT_FOR_WRITING: Marked = Marked::new();
+
+impl Kernel for ShutWrEndsOut {
+    fn shutdown(&self, fd: i32, how: i32) -> Reply<()> {
+        raw::shutdown(fd, how)?;
+        if how != libc::SHUT_RD {
+            SHUT_FOR_WRITING.add(fd);
+        }
+        Ok(())
+    }
+
+    fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
+        poll_changed(fds, timeout, |one| {
+            one.revents & if SHUT_FOR_WRITING.has(one.fd) { !POLLOUT } else { !0 }
+        })
+    }
+}
+
+struct TwoFinsNoHup;
+
+impl Kernel for TwoFinsNoHup {
+    fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
+        poll_changed(fds, timeout, |one| {
+            let clean = one.revents & (POLLERR | POLLRDHUP) == POLLRDHUP;
+            one.revents & if clean && is_socket(one.fd, AF_INET, SOCK_STREAM) { !POLLHUP } else { !0 }
+        })
+    }
+}
+
+struct ShutRdTellsPeer;
+
+impl Kernel for ShutRdTellsPeer {
+    fn shutdown(&self, fd: i32, how: i32) -> Reply<()> {
+        raw::shutdown(fd, how)?;
+        if how != libc::SHUT_RD || !is_socket(fd, AF_INET, SOCK_STREAM) {
+            return Ok(());
+        }
+        raw::shutdown(fd, libc::SHUT_RDWR)
+    }
+
+    fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
+        TwoFinsNoHup.poll(fds, timeout)
+    }
+}
+
+struct RstAsFin;
+
+impl Kernel for RstAsFin {
+    fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
+        poll_changed(fds, timeout, |one| {
+            let reset = one.revents & POLLERR != 0 && is_socket(one.fd, AF_INET, SOCK_STREAM);
+            one.revents & if reset { !(POLLERR | POLLHUP) } else { !0 }
+        })
+    }
+}
+
+struct UrgentIsOrdinary;
+
+impl Kernel for UrgentIsOrdinary {
+    fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
+        poll_changed(fds, timeout, |one| {
+            one.revents & if is_socket(one.fd, AF_INET, SOCK_STREAM) { !POLLPRI } else { !0 }
+        })
+    }
+}
+
+struct UnixCloseDropsUnread;
+
+impl Kernel for UnixCloseDropsUnread {
+    fn close(&self, fd: i32) -> Reply<()> {
+        if is_socket(fd, AF_UNIX, SOCK_STREAM) {
+            while raw::recv(fd, &mut [0; 4096], libc::MSG_DONTWAIT).is_ok_and(|n| n > 0) {}
+        }
+        raw::close(fd)
+    }
+}
+
+struct UnixShutWrIsBoth;
+
+impl Kernel for UnixShutWrIsBoth {
+    fn shutdown(&self, fd: i32, how: i32) -> Reply<()> {
+        let both = how == libc::SHUT_WR && is_socket(fd, AF_UNIX, SOCK_STREAM);
+        raw::shutdown(fd, if both { libc::SHUT_RDWR } else { how })
+    }
+}
+
+struct UnixListenerForgetsQueue;
+
+impl Kernel for UnixListenerForgetsQueue {
+    fn close(&self, fd: i32) -> Reply<()> {
+        if is_socket(fd, AF_UNIX, SOCK_STREAM) && int_option(fd, libc::SO_ACCEPTCONN) == Ok(1) {
+            // It accepts what is there, and closes it.
+            let flags = raw::fcntl(fd, libc::F_GETFL, 0)?;
+            raw::fcntl(fd, libc::F_SETFL, flags | libc::O_NONBLOCK)?;
+            while let Ok(accepted) = raw::accept(fd) {
+                raw::close(accepted)?;
+            }
+        }
+        raw::close(fd)
+    }
+}
+
+struct UdpErrorStays;
+
+/// Sockets that were refused.
+static REFUSED: Marked = Marked::new();
+
+impl Kernel for UdpErrorStays {
+    fn send(&self, fd: i32, bytes: &[u8], flags: i32) -> Reply<usize> {
+        if REFUSED.has(fd) {
+            return no(Errno::ECONNREFUSED);
+        }
+        let sent = raw::send(fd, bytes, flags);
+        if sent == no(Errno::ECONNREFUSED) && is_socket(fd, AF_INET, SOCK_DGRAM) {
+            REFUSED.add(fd);
+        }
+        sent
+    }
+}
+
+struct UdpReadableByBytes;
+
+impl Kernel for UdpReadableByBytes {
+    fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
+        poll_changed(fds, timeout, |one| {
+            let mut bytes = 0;
+            let empty = is_socket(one.fd, AF_INET, SOCK_DGRAM)
+                && raw::ioctl(one.fd, libc::FIONREAD, &mut bytes).is_ok()
+                && bytes == 0;
+            one.revents & if empty { !POLLIN } else { !0 }
+        })
+    }
+}
+
+struct EventfdAlwaysWritable;
+
+static EVENTFD: Marked = Marked::new();
+
+impl Kernel for EventfdAlwaysWritable {
+    fn eventfd(&self, value: u32, flags: i32) -> Reply<i32> {
+        let fd = raw::eventfd(value, flags)?;
+        EVENTFD.add(fd);
+        Ok(fd)
+    }
+
+    fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
+        poll_changed(fds, timeout, |one| {
+            one.revents | if EVENTFD.has(one.fd) { asked(one, POLLOUT) } else { 0 }
+        })
+    }
+}
+
+struct TimerfdKeepsExpiry;
+
+/// Timers that were set again after they had expired.
+static EXPIRED: Marked = Marked::new();
+
+impl Kernel for TimerfdKeepsExpiry {
+    fn timerfd_settime(&self, fd: i32, first_ns: i64, period_ns: i64) -> Reply<()> {
+        let mut one = pollfd { fd, events: POLLIN, revents: 0 };
+        if raw::poll(At::from(&mut one), 0)? == 1 {
+            EXPIRED.add(fd);
+        }
+        raw::timerfd_settime(fd, first_ns, period_ns)
+    }
+
+    fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
+        poll_changed(fds, timeout, |one| {
+            one.revents | if EXPIRED.has(one.fd) { asked(one, POLLIN) } else { 0 }
+        })
+    }
+}
+
+struct SignalfdIsMakers;
+
+static SIGNALFD: AtomicI32 = AtomicI32::new(-1);
+static MAKER: AtomicI32 = AtomicI32::new(0);
+
+impl Kernel for SignalfdIsMakers {
+    fn signalfd(&self, fd: i32, signals: u64, flags: i32) -> Reply<i32> {
+        let fd = raw::signalfd(fd, signals, flags)?;
+        SIGNALFD.store(fd, SeqCst);
+        MAKER.store(std::process::id().cast_signed(), SeqCst);
+        Ok(fd)
+    }
+
+    fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
+        poll_changed(fds, timeout, |one| {
+            // What is pending in the maker is in its status; only that there is something matters.
+            let elsewhere = std::process::id().cast_signed() != MAKER.load(SeqCst);
+            let asks = elsewhere && one.fd == SIGNALFD.load(SeqCst);
+            one.revents | if asks && pending_in(MAKER.load(SeqCst)) { asked(one, POLLIN) } else { 0 }
+        })
+    }
+}
+
+/// Whether a signal is pending in that process: proc_pid_status(5).
+fn pending_in(pid: i32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let pending = status.lines().filter_map(|line| {
+        line.strip_prefix("ShdPnd:").or_else(|| line.strip_prefix("SigPnd:")).map(str::trim)
+    });
+    pending.filter_map(|set| u64::from_str_radix(set, 16).ok()).any(|set| set != 0)
+}
+
+struct PidfdNoHup;
+
+static PIDFD: Marked = Marked::new();
+
+impl Kernel for PidfdNoHup {
+    fn pidfd_open(&self, pid: i32, flags: u32) -> Reply<i32> {
+        let fd = raw::pidfd_open(pid, flags)?;
+        PIDFD.add(fd);
+        Ok(fd)
+    }
+
+    fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
+        poll_changed(fds, timeout, |one| one.revents & if PIDFD.has(one.fd) { !POLLHUP } else { !0 })
+    }
+}
+
+struct PtyEndIsReadable;
+
+impl Kernel for PtyEndIsReadable {
+    fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
+        poll_changed(fds, timeout, |one| {
+            let end = one.revents & POLLHUP != 0 && raw::ioctl(one.fd, libc::TIOCGPTN, &mut 0).is_ok();
+            one.revents | if end { asked(one, POLLIN) } else { 0 }
+        })
+    }
+}
+
+struct PollAnswersForTheFile;
+
+impl Kernel for PollAnswersForTheFile {
+    fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
+        // A file that the numbers cannot lose, for as long as the call takes.
+        let At::Memory(entries) = fds else { return raw::poll(fds, timeout) };
+        let kept: Vec<_> = entries.iter().map(|one| raw::dup(one.fd).unwrap_or(one.fd)).collect();
+        let mut through = entries.to_vec();
+        for (one, fd) in through.iter_mut().zip(&kept) {
+            one.fd = *fd;
+        }
+        let ready = raw::poll(At::from(through.as_mut_slice()), timeout);
+        for (one, other) in entries.iter_mut().zip(&through) {
+            one.revents = other.revents;
+            if one.fd != other.fd {
+                raw::close(other.fd)?;
+            }
+        }
+        ready
+    }
+}
+
+struct RcvlowatIgnored;
+
+impl Kernel for RcvlowatIgnored {
+    fn setsockopt(&self, fd: i32, level: i32, option: i32, value: &[u8]) -> Reply<()> {
+        if (level, option) == (SOL_SOCKET, libc::SO_RCVLOWAT) {
+            return Ok(());
+        }
+        raw::setsockopt(fd, level, option, value)
+    }
+}
+
+struct NotsentLowatIgnored;
+
+impl Kernel for NotsentLowatIgnored {
+    fn setsockopt(&self, fd: i32, level: i32, option: i32, value: &[u8]) -> Reply<()> {
+        if (level, option) == (libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT) {
+            return Ok(());
+        }
+        raw::setsockopt(fd, level, option, value)
+    }
+}
+
+/// Of sockets of this family.
+struct OutUntilEagain(i32);
+
+/// Sockets whose last send gave EAGAIN.
+static FULL: Marked = Marked::new();
+
+impl Kernel for OutUntilEagain {
+    fn send(&self, fd: i32, bytes: &[u8], flags: i32) -> Reply<usize> {
+        let sent = raw::send(fd, bytes, flags);
+        FULL.remove(fd);
+        if sent == no(Errno::EAGAIN) {
+            FULL.add(fd);
+        }
+        sent
+    }
+
+    fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
+        poll_changed(fds, timeout, |one| {
+            let open = is_socket(one.fd, self.0, SOCK_STREAM) && raw::getpeername(one.fd).is_ok();
+            one.revents | if open && !FULL.has(one.fd) { asked(one, POLLOUT) } else { 0 }
+        })
+    }
+}
