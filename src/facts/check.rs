@@ -168,7 +168,8 @@ show_as_displayed!(bool, u8, i16, u16, i32, u32, i64, u64, usize, str, String, f
 
 impl Show for Errno {
     fn show(&self) -> String {
-        format!("{self:?}")
+        // What SO_ERROR is when there is none.
+        if *self == Errno::UnknownErrno { "0".to_owned() } else { format!("{self:?}") }
     }
 }
 

@@ -1,5 +1,431 @@
-//! Kernels that break a fact of `facts/nonblock.rs`.
+//! Kernels that break a fact of `facts/nonblock/`.
 
+use super::super::kernel::Kernel;
 use super::Mutant;
+use crate::sys::Errno;
+use crate::sys::raw::{self, Address, At, Refusal, Reply, no};
+use libc::{
+    AF_UNIX, F_GETFL, F_SETFL, MSG_DONTWAIT, O_NONBLOCK, POLLERR, POLLOUT, SOL_SOCKET, epoll_event, pollfd,
+};
+use std::sync::atomic::{AtomicI32, Ordering::SeqCst};
 
-pub(super) const MUTANTS: &[Mutant] = &[];
+pub(super) const MUTANTS: &[Mutant] = &[
+    Mutant {
+        name: "loopback-connects-at-once",
+        breaks: "nb-connect-einprogress-loopback",
+        behaviour: "A non-blocking connect to a listener on the same machine gives 0, as on the BSDs.",
+        also: &[],
+        kernel: &ConnectsAtOnce,
+    },
+    Mutant {
+        name: "second-connect-is-eisconn",
+        breaks: "nb-connect-poll-sequence",
+        behaviour: "The first connect after the connection is established gives EISCONN, as on the BSDs.",
+        also: &[],
+        kernel: &SecondConnectIsEisconn,
+    },
+    Mutant {
+        name: "syn-sent-is-enotconn",
+        breaks: "nb-connect-ealready",
+        behaviour: "recv and send give ENOTCONN while the connection is being made, as POSIX and the BSDs have it.",
+        also: &[],
+        kernel: &SynSentIsEnotconn,
+    },
+    Mutant {
+        name: "interrupted-connect-gives-up",
+        breaks: "nb-connect-interrupted-continues",
+        behaviour: "A connect that a signal interrupts is undone, as the usual loop around EINTR needs it.",
+        also: &[],
+        kernel: &InterruptedConnectGivesUp,
+    },
+    Mutant {
+        name: "connect-limit-is-etimedout",
+        breaks: "nb-connect-sndtimeo",
+        behaviour: "A connect that has waited for SO_SNDTIMEO gives ETIMEDOUT, as its name suggests.",
+        also: &[],
+        kernel: &ConnectLimitIsEtimedout,
+    },
+    Mutant {
+        name: "unspec-is-eafnosupport",
+        breaks: "nb-connect-unspec-disconnects",
+        behaviour: "connect with AF_UNSPEC is for datagram sockets alone, and gives EAFNOSUPPORT for TCP.",
+        also: &[],
+        kernel: &UnspecIsEafnosupport,
+    },
+    Mutant {
+        name: "fresh-socket-is-silent",
+        breaks: "nb-register-before-connect",
+        behaviour: "epoll has nothing to say of a socket that never connected, as tokio-rs/tokio#4549 expected.",
+        also: &[],
+        kernel: &FreshSocketIsSilent,
+    },
+    Mutant {
+        name: "refusal-from-connect",
+        breaks: "nb-connect-refused-einprogress",
+        behaviour: "A non-blocking connect gives ECONNREFUSED itself, as in WSL 1 (microsoft/WSL#1584).",
+        also: &[],
+        kernel: &RefusalFromConnect,
+    },
+    Mutant {
+        name: "so-error-stays",
+        breaks: "nb-connect-error-once",
+        behaviour: "SO_ERROR is not cleared when it is read, as programmers expect of a question.",
+        also: &[],
+        kernel: &SoErrorStays,
+    },
+    Mutant {
+        name: "retry-is-econnaborted",
+        breaks: "nb-connect-retry-after-refusal",
+        behaviour: "connect after a refusal gives ECONNABORTED whether or not SO_ERROR was read, as in gVisor \
+                    (google/gvisor#3828).",
+        also: &[],
+        kernel: &RetryIsEconnaborted,
+    },
+    Mutant {
+        name: "retry-starts-afresh",
+        breaks: "nb-connect-after-soerror-econnaborted",
+        behaviour: "connect after a refusal that SO_ERROR has told starts afresh at once, as programs that retry expect.",
+        also: &[],
+        kernel: &RetryStartsAfresh,
+    },
+    Mutant {
+        name: "unix-connect-in-progress",
+        breaks: "nb-connect-unix-eagain",
+        behaviour: "A non-blocking AF_UNIX connect to a full queue gives EINPROGRESS, as that of TCP does.",
+        also: &[],
+        kernel: &UnixConnectInProgress,
+    },
+    Mutant {
+        name: "unconnected-send-is-enotconn",
+        breaks: "nb-unconnected-errors",
+        behaviour: "send on a TCP socket that is not connected gives ENOTCONN, as POSIX has it.",
+        also: &[],
+        kernel: &UnconnectedSendIsEnotconn,
+    },
+    Mutant {
+        name: "accept-inherits-nonblock",
+        breaks: "nb-accept-flags-not-inherited",
+        behaviour: "An accepted socket has O_NONBLOCK from the listener, as on the BSDs.",
+        also: &[],
+        kernel: &AcceptInheritsNonblock,
+    },
+    Mutant {
+        name: "accept-resets-options",
+        breaks: "nb-accept-options-inherited",
+        behaviour: "An accepted socket starts with the default of TCP_NODELAY, as many servers suppose.",
+        also: &[],
+        kernel: &AcceptResetsOptions,
+    },
+    Mutant {
+        name: "accept-aborted",
+        breaks: "nb-accept-after-rst",
+        behaviour: "accept gives ECONNABORTED for a connection that was reset in the queue, as POSIX has it.",
+        also: &[],
+        kernel: &AcceptAborted,
+    },
+    Mutant {
+        name: "dontwait-sticks",
+        breaks: "nb-msg-dontwait-one-call",
+        behaviour: "MSG_DONTWAIT sets O_NONBLOCK, and leaves it set, as an emulation by fcntl does.",
+        also: &[],
+        kernel: &DontwaitSticks,
+    },
+    Mutant {
+        name: "recv-of-nothing-is-zero",
+        breaks: "nb-recv-zero-length",
+        behaviour: "recv of 0 bytes gives 0 without a look at the socket, as read of 0 bytes does for files.",
+        also: &[],
+        kernel: &RecvOfNothingIsZero,
+    },
+    Mutant {
+        name: "send-counts-what-it-was-given",
+        breaks: "nb-send-partial-then-eagain",
+        behaviour: "send says that it took all when it took a part: the belief of all who ignore its result.",
+        also: &[],
+        kernel: &SendCountsAll,
+    },
+    Mutant {
+        name: "pipe-splits-short-writes",
+        breaks: "nb-pipe-atomic-write",
+        behaviour: "A pipe takes what there is room for of any write, as a socket does.",
+        also: &[],
+        kernel: &PipeSplitsShortWrites,
+    },
+];
+
+fn refuse<T>(call: &'static str, errno: Errno) -> Reply<T> {
+    Err(Refusal { call, errno })
+}
+
+/// SO_ERROR, which is cleared.
+fn take_error(fd: i32) -> Reply<Errno> {
+    let mut value = [0; 4];
+    raw::getsockopt(fd, SOL_SOCKET, libc::SO_ERROR, &mut value)?;
+    Ok(Errno::from_raw(i32::from_ne_bytes(value)))
+}
+
+/// What poll says of `fd`, asked for OUT, after at most so many milliseconds.
+fn poll_out(fd: i32, limit_ms: i32) -> Reply<i16> {
+    let mut one = pollfd { fd, events: POLLOUT, revents: 0 };
+    raw::poll(At::from(&mut one), limit_ms)?;
+    Ok(one.revents)
+}
+
+fn is_nonblocking(fd: i32) -> Reply<bool> {
+    Ok(raw::fcntl(fd, F_GETFL, 0)? & O_NONBLOCK != 0)
+}
+
+/// The first byte of TCP_INFO; 0 if it is no TCP socket.
+fn state(fd: i32) -> u8 {
+    let mut info = [0; 104];
+    raw::getsockopt(fd, libc::IPPROTO_TCP, libc::TCP_INFO, &mut info).map_or(0, |_| info[0])
+}
+
+const SYN_SENT: u8 = 2;
+
+/// How long the end of a connect is waited for where it should come at once.
+const AT_ONCE_MS: i32 = 1000;
+
+struct ConnectsAtOnce;
+
+impl Kernel for ConnectsAtOnce {
+    fn connect(&self, fd: i32, address: &Address) -> Reply<()> {
+        let connected = raw::connect(fd, address);
+        if connected == no(Errno::EINPROGRESS) && poll_out(fd, AT_ONCE_MS)? == POLLOUT {
+            return raw::connect(fd, address);
+        }
+        connected
+    }
+}
+
+struct SecondConnectIsEisconn;
+
+impl Kernel for SecondConnectIsEisconn {
+    fn connect(&self, fd: i32, address: &Address) -> Reply<()> {
+        raw::connect(fd, address)?;
+        if is_nonblocking(fd)? { refuse("connect", Errno::EISCONN) } else { Ok(()) }
+    }
+}
+
+struct SynSentIsEnotconn;
+
+impl Kernel for SynSentIsEnotconn {
+    fn recv(&self, fd: i32, buffer: &mut [u8], flags: i32) -> Reply<usize> {
+        if state(fd) == SYN_SENT { refuse("recv", Errno::ENOTCONN) } else { raw::recv(fd, buffer, flags) }
+    }
+
+    fn send(&self, fd: i32, bytes: &[u8], flags: i32) -> Reply<usize> {
+        if state(fd) == SYN_SENT { refuse("send", Errno::ENOTCONN) } else { raw::send(fd, bytes, flags) }
+    }
+}
+
+struct InterruptedConnectGivesUp;
+
+impl Kernel for InterruptedConnectGivesUp {
+    fn connect(&self, fd: i32, address: &Address) -> Reply<()> {
+        let connected = raw::connect(fd, address);
+        if connected == no(Errno::EINTR) {
+            raw::connect(fd, &Address::unspecified())?;
+        }
+        connected
+    }
+}
+
+struct ConnectLimitIsEtimedout;
+
+impl Kernel for ConnectLimitIsEtimedout {
+    fn connect(&self, fd: i32, address: &Address) -> Reply<()> {
+        let connected = raw::connect(fd, address);
+        if connected == no(Errno::EINPROGRESS) && !is_nonblocking(fd)? {
+            return refuse("connect", Errno::ETIMEDOUT);
+        }
+        connected
+    }
+}
+
+struct UnspecIsEafnosupport;
+
+impl Kernel for UnspecIsEafnosupport {
+    fn connect(&self, fd: i32, address: &Address) -> Reply<()> {
+        if *address == Address::unspecified() {
+            return refuse("connect", Errno::EAFNOSUPPORT);
+        }
+        raw::connect(fd, address)
+    }
+}
+
+struct FreshSocketIsSilent;
+
+impl Kernel for FreshSocketIsSilent {
+    fn epoll_wait(
+        &self,
+        epoll: i32,
+        mut events: At<'_, epoll_event>,
+        max_events: i32,
+        timeout: i32,
+    ) -> Reply<usize> {
+        const FRESH: u32 = (libc::EPOLLOUT | libc::EPOLLHUP) as u32;
+        let n = raw::epoll_wait(epoll, events.again(), max_events, timeout)?;
+        let At::Memory(events) = events else { return Ok(n) };
+        let mut kept = 0;
+        for at in 0..n {
+            if { events[at].events } != FRESH {
+                events[kept] = events[at];
+                kept += 1;
+            }
+        }
+        Ok(kept)
+    }
+}
+
+struct RefusalFromConnect;
+
+impl Kernel for RefusalFromConnect {
+    fn connect(&self, fd: i32, address: &Address) -> Reply<()> {
+        let connected = raw::connect(fd, address);
+        if connected == no(Errno::EINPROGRESS) && poll_out(fd, AT_ONCE_MS)? & POLLERR != 0 {
+            return refuse("connect", take_error(fd)?);
+        }
+        connected
+    }
+}
+
+/// The error that was read last.
+static LAST_ERROR: AtomicI32 = AtomicI32::new(0);
+
+struct SoErrorStays;
+
+impl Kernel for SoErrorStays {
+    fn getsockopt(&self, fd: i32, level: i32, option: i32, value: &mut [u8]) -> Reply<usize> {
+        let n = raw::getsockopt(fd, level, option, value)?;
+        if (level, option) == (SOL_SOCKET, libc::SO_ERROR) {
+            if value.iter().all(|byte| *byte == 0) {
+                value.copy_from_slice(&LAST_ERROR.load(SeqCst).to_ne_bytes());
+            } else if let Some(&errno) = value.first() {
+                LAST_ERROR.store(errno.into(), SeqCst);
+            }
+        }
+        Ok(n)
+    }
+}
+
+struct RetryIsEconnaborted;
+
+impl Kernel for RetryIsEconnaborted {
+    fn connect(&self, fd: i32, address: &Address) -> Reply<()> {
+        if poll_out(fd, 0)? & POLLERR != 0 {
+            take_error(fd)?;
+        }
+        raw::connect(fd, address)
+    }
+}
+
+struct RetryStartsAfresh;
+
+impl Kernel for RetryStartsAfresh {
+    fn connect(&self, fd: i32, address: &Address) -> Reply<()> {
+        let connected = raw::connect(fd, address);
+        if connected == no(Errno::ECONNABORTED) { raw::connect(fd, address) } else { connected }
+    }
+}
+
+struct UnixConnectInProgress;
+
+impl Kernel for UnixConnectInProgress {
+    fn connect(&self, fd: i32, address: &Address) -> Reply<()> {
+        let connected = raw::connect(fd, address);
+        let mut family = [0; 4];
+        raw::getsockopt(fd, SOL_SOCKET, libc::SO_DOMAIN, &mut family)?;
+        if connected == no(Errno::EAGAIN) && i32::from_ne_bytes(family) == AF_UNIX {
+            return refuse("connect", Errno::EINPROGRESS);
+        }
+        connected
+    }
+}
+
+struct UnconnectedSendIsEnotconn;
+
+impl Kernel for UnconnectedSendIsEnotconn {
+    fn send(&self, fd: i32, bytes: &[u8], flags: i32) -> Reply<usize> {
+        let sent = raw::send(fd, bytes, flags);
+        if sent == no(Errno::EPIPE) && raw::getpeername(fd).is_err() {
+            return refuse("send", Errno::ENOTCONN);
+        }
+        sent
+    }
+}
+
+struct AcceptInheritsNonblock;
+
+impl Kernel for AcceptInheritsNonblock {
+    fn accept(&self, fd: i32) -> Reply<i32> {
+        let accepted = raw::accept(fd)?;
+        let inherited = raw::fcntl(fd, F_GETFL, 0)? & O_NONBLOCK;
+        raw::fcntl(accepted, F_SETFL, raw::fcntl(accepted, F_GETFL, 0)? | inherited)?;
+        Ok(accepted)
+    }
+}
+
+struct AcceptResetsOptions;
+
+impl Kernel for AcceptResetsOptions {
+    fn accept(&self, fd: i32) -> Reply<i32> {
+        let accepted = raw::accept(fd)?;
+        // An AF_UNIX socket has no such option.
+        raw::setsockopt(accepted, libc::IPPROTO_TCP, libc::TCP_NODELAY, &0i32.to_ne_bytes()).ok();
+        Ok(accepted)
+    }
+}
+
+struct AcceptAborted;
+
+impl Kernel for AcceptAborted {
+    fn accept(&self, fd: i32) -> Reply<i32> {
+        let accepted = raw::accept(fd)?;
+        if poll_out(accepted, 0)? & POLLERR == 0 {
+            return Ok(accepted);
+        }
+        raw::close(accepted)?;
+        refuse("accept", Errno::ECONNABORTED)
+    }
+}
+
+struct DontwaitSticks;
+
+impl Kernel for DontwaitSticks {
+    fn recv(&self, fd: i32, buffer: &mut [u8], flags: i32) -> Reply<usize> {
+        if flags & MSG_DONTWAIT != 0 {
+            raw::fcntl(fd, F_SETFL, raw::fcntl(fd, F_GETFL, 0)? | O_NONBLOCK)?;
+        }
+        raw::recv(fd, buffer, flags)
+    }
+}
+
+struct RecvOfNothingIsZero;
+
+impl Kernel for RecvOfNothingIsZero {
+    fn recv(&self, fd: i32, buffer: &mut [u8], flags: i32) -> Reply<usize> {
+        if buffer.is_empty() { Ok(0) } else { raw::recv(fd, buffer, flags) }
+    }
+}
+
+struct SendCountsAll;
+
+impl Kernel for SendCountsAll {
+    fn send(&self, fd: i32, bytes: &[u8], flags: i32) -> Reply<usize> {
+        raw::send(fd, bytes, flags).map(|_| bytes.len())
+    }
+}
+
+struct PipeSplitsShortWrites;
+
+impl Kernel for PipeSplitsShortWrites {
+    fn write(&self, fd: i32, bytes: &[u8]) -> Reply<usize> {
+        let (mut written, mut rest) = (raw::write(fd, bytes), bytes.len());
+        while written == no(Errno::EAGAIN) && rest > 1 {
+            rest /= 2;
+            written = raw::write(fd, &bytes[..rest]);
+        }
+        written
+    }
+}

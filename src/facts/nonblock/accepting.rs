@@ -144,7 +144,11 @@ fn accept_options_inherited(k: K) -> Held {
     for (what, level, name, _) in options {
         let of = |fd| option(k, fd, level, name);
         let wanted = of(listener)?;
-        holds(format!("{what} of the listener differs from that of a new socket"), wanted != of(fresh)?, wanted)?;
+        holds(
+            format!("{what} of the listener differs from that of a new socket"),
+            wanted != of(fresh)?,
+            wanted,
+        )?;
         is(format!("{what} of the accepted socket"), of(accepted)?, wanted)?;
     }
     let mut limit = [0; 16];
@@ -190,7 +194,10 @@ fn accept_queue_fifo(k: K) -> Held {
     for n in 1..=5 {
         let client = connected(k, &address)?;
         clients.push(k.getsockname(client)?.port());
-        bounded("the connection is in the queue", || Ok((tcp_info(k, listener)?.unacked == n).then_some(())))?;
+        bounded(
+            "the connection is in the queue",
+            || Ok((tcp_info(k, listener)?.unacked == n).then_some(())),
+        )?;
     }
     let mut accepted = Vec::new();
     for _ in &clients {

@@ -45,7 +45,7 @@ pub(super) const FACTS: &[Fact] = &[
         matters: "SO_ERROR of 0 does not mean connected: before the socket is writable it only says that nothing has \
                   failed yet.",
         experiment: "A non-blocking socket connects to a listener whose queue is full, and each call is made.",
-        wrong: &["mio: https://github.com/tokio-rs/mio/issues/1942"],
+        wrong: &[],
         alone: false,
         run: connect_ealready,
     },
@@ -189,7 +189,8 @@ fn connect_sndtimeo(k: K) -> Held {
     let (_, address) = full_listener(k)?;
     let client = tcp(k)?;
     set_time_limit(k, client, libc::SO_SNDTIMEO, 50)?;
-    for (what, errno) in [("the first connect", Errno::EINPROGRESS), ("the second connect", Errno::EALREADY)] {
+    for (what, errno) in [("the first connect", Errno::EINPROGRESS), ("the second connect", Errno::EALREADY)]
+    {
         let started = Instant::now();
         is(format!("{what}, after the limit"), k.connect(client, &address), no(errno))?;
         let took = started.elapsed();

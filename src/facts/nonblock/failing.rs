@@ -21,6 +21,7 @@ pub(super) const FACTS: &[Fact] = &[
         wrong: &[
             "WSL 1: https://github.com/microsoft/WSL/issues/1584",
             "WSL 1: https://github.com/microsoft/WSL/issues/3560",
+            "mio, whose manual left SO_ERROR out: https://github.com/tokio-rs/mio/issues/1565",
         ],
         alone: false,
         run: connect_refused_einprogress,
@@ -34,7 +35,7 @@ pub(super) const FACTS: &[Fact] = &[
         matters: "Who asks second, a library after the program or the other way round, takes a refused connection for one \
                   that was made and then closed.",
         experiment: "A non-blocking connect is refused; SO_ERROR is read twice, then recv and send are called.",
-        wrong: &["mio: https://github.com/tokio-rs/mio/issues/1565"],
+        wrong: &[],
         alone: false,
         run: connect_error_once,
     },
@@ -48,7 +49,7 @@ pub(super) const FACTS: &[Fact] = &[
         matters: "connect tells how the last attempt went before it makes a new one: a loop that retries tries only every \
                   second time.",
         experiment: "A non-blocking connect is refused, and connect is called twice more.",
-        wrong: &["gVisor: https://gvisor.dev/issue/3828"],
+        wrong: &["gVisor: https://github.com/google/gvisor/issues/3828"],
         alone: false,
         run: connect_retry_after_refusal,
     },
@@ -62,7 +63,7 @@ pub(super) const FACTS: &[Fact] = &[
         matters: "A socket cannot simply be used again after a refusal that was looked up properly: a retry fails with an \
                   errno that connect(2) does not list.",
         experiment: "A non-blocking connect is refused, SO_ERROR is read, and connect is called twice more.",
-        wrong: &[],
+        wrong: &["gVisor: https://github.com/google/gvisor/issues/3828"],
         alone: false,
         run: connect_after_soerror_econnaborted,
     },

@@ -44,7 +44,7 @@ pub(super) const FACTS: &[Fact] = &[
         matters: "Code that ignores the count loses the rest of what it sent, but only with peers that read slowly.",
         experiment: "4 MiB are sent at once into small buffers, then 50 kB at a time until EAGAIN; the peer reads to the end \
                      and compares each byte.",
-        wrong: &["pistache: https://github.com/pistacheio/pistache/issues/1114"],
+        wrong: &[],
         alone: false,
         run: send_partial_then_eagain,
     },
@@ -130,7 +130,10 @@ fn send_partial_then_eagain(k: K) -> Held {
             break;
         }
         if buffer[..n] != pattern(read, n) {
-            return differs("the bytes arrive as they were sent", format!("not those from {read} to {}", read + n));
+            return differs(
+                "the bytes arrive as they were sent",
+                format!("not those from {read} to {}", read + n),
+            );
         }
         read += n;
     }
