@@ -5,9 +5,11 @@ use super::Mutant;
 use crate::sys::Errno;
 use crate::sys::raw::{self, Address, At, Refusal, Reply, no};
 use libc::{
-    AF_UNIX, F_GETFL, F_SETFL, MSG_DONTWAIT, O_NONBLOCK, POLLERR, POLLOUT, SOL_SOCKET, epoll_event, pollfd,
+    AF_UNIX, F_GETFL, F_SETFL, MSG_DONTWAIT, O_NONBLOCK, POLLERR, POLLIN, POLLOUT, SOL_SOCKET, epoll_event,
+    pollfd,
 };
-use std::sync::atomic::{AtomicI32, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering::SeqCst};
+use std::sync::{Mutex, PoisonError};
 
 pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
@@ -150,6 +152,27 @@ pub(super) const MUTANTS: &[Mutant] = &[
         behaviour: "A pipe takes what there is room for of any write, as a socket does.",
         also: &[],
         kernel: &PipeSplitsShortWrites,
+    },
+    Mutant {
+        name: "room-lets-the-waiting-in",
+        breaks: "nb-connect-completes-on-syn-retransmit",
+        behaviour: "accept completes a connect that waits for room at once, as it does for AF_UNIX.",
+        also: &[],
+        kernel: &RoomLetsTheWaitingIn,
+    },
+    Mutant {
+        name: "fin-overtakes-data",
+        breaks: "nb-accept-after-fin",
+        behaviour: "recv gives 0 as soon as the FIN is there, as in programs that take RDHUP for the end.",
+        also: &[],
+        kernel: &FinOvertakesData,
+    },
+    Mutant {
+        name: "accept-newest-first",
+        breaks: "nb-accept-queue-fifo",
+        behaviour: "accept hands out the newest connection first, as some servers do with their own queues under load.",
+        also: &[],
+        kernel: &AcceptNewestFirst,
     },
 ];
 
@@ -427,5 +450,54 @@ impl Kernel for PipeSplitsShortWrites {
             written = raw::write(fd, &bytes[..rest]);
         }
         written
+    }
+}
+
+/// Whether accept has made room.
+static ROOM: AtomicBool = AtomicBool::new(false);
+
+struct RoomLetsTheWaitingIn;
+
+impl Kernel for RoomLetsTheWaitingIn {
+    fn accept(&self, fd: i32) -> Reply<i32> {
+        let accepted = raw::accept(fd)?;
+        ROOM.store(true, SeqCst);
+        Ok(accepted)
+    }
+
+    fn poll(&self, mut fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
+        if let At::Memory([one]) = &mut fds {
+            if ROOM.load(SeqCst) && one.events & POLLOUT != 0 && state(one.fd) == SYN_SENT {
+                one.revents = POLLOUT;
+                return Ok(1);
+            }
+        }
+        raw::poll(fds, timeout)
+    }
+}
+
+struct FinOvertakesData;
+
+impl Kernel for FinOvertakesData {
+    fn recv(&self, fd: i32, buffer: &mut [u8], flags: i32) -> Reply<usize> {
+        let mut one = pollfd { fd, events: libc::POLLRDHUP, revents: 0 };
+        raw::poll(At::from(&mut one), 0)?;
+        if one.revents & libc::POLLRDHUP != 0 { Ok(0) } else { raw::recv(fd, buffer, flags) }
+    }
+}
+
+/// What was taken from the queue of a listener and not handed out yet.
+static TAKEN: Mutex<Vec<i32>> = Mutex::new(Vec::new());
+
+struct AcceptNewestFirst;
+
+impl Kernel for AcceptNewestFirst {
+    fn accept(&self, fd: i32) -> Reply<i32> {
+        let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut one = pollfd { fd, events: POLLIN, revents: 0 };
+        while taken.is_empty() || raw::poll(At::from(&mut one), 0)? == 1 {
+            taken.push(raw::accept(fd)?);
+        }
+        taken.pop().map_or_else(|| refuse("accept", Errno::EAGAIN), Ok)
     }
 }
