@@ -29,7 +29,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "syn-sent-is-enotconn",
         breaks: "nb-connect-ealready",
-        behaviour: "recv and send give ENOTCONN while the connection is being made, as POSIX and the BSDs have it.",
+        behaviour: "recv and send give ENOTCONN while the connection is being made, as POSIX and the BSDs \
+                    have it.",
         also: &[],
         kernel: &SynSentIsEnotconn,
     },
@@ -57,7 +58,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "fresh-socket-is-silent",
         breaks: "nb-register-before-connect",
-        behaviour: "epoll has nothing to say of a socket that never connected, as tokio-rs/tokio#4549 expected.",
+        behaviour: "epoll has nothing to say of a socket that never connected, as tokio-rs/tokio#4549 \
+                    expected.",
         also: &[],
         kernel: &FreshSocketIsSilent,
     },
@@ -78,15 +80,16 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "retry-is-econnaborted",
         breaks: "nb-connect-retry-after-refusal",
-        behaviour: "connect after a refusal gives ECONNABORTED whether or not SO_ERROR was read, as in gVisor \
-                    (google/gvisor#3828).",
+        behaviour: "connect after a refusal gives ECONNABORTED whether or not SO_ERROR was read, as in \
+                    gVisor (google/gvisor#3828).",
         also: &[],
         kernel: &RetryIsEconnaborted,
     },
     Mutant {
         name: "retry-starts-afresh",
         breaks: "nb-connect-after-soerror-econnaborted",
-        behaviour: "connect after a refusal that SO_ERROR has told starts afresh at once, as programs that retry expect.",
+        behaviour: "connect after a refusal that SO_ERROR has told starts afresh at once, as programs that \
+                    retry expect.",
         also: &[],
         kernel: &RetryStartsAfresh,
     },
@@ -170,7 +173,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "accept-newest-first",
         breaks: "nb-accept-queue-fifo",
-        behaviour: "accept hands out the newest connection first, as some servers do with their own queues under load.",
+        behaviour: "accept hands out the newest connection first, as some servers do with their own queues \
+                    under load.",
         also: &[],
         kernel: &AcceptNewestFirst,
     },
@@ -466,11 +470,13 @@ impl Kernel for RoomLetsTheWaitingIn {
     }
 
     fn poll(&self, mut fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
-        if let At::Memory([one]) = &mut fds {
-            if ROOM.load(SeqCst) && one.events & POLLOUT != 0 && state(one.fd) == SYN_SENT {
-                one.revents = POLLOUT;
-                return Ok(1);
-            }
+        if let At::Memory([one]) = &mut fds
+            && ROOM.load(SeqCst)
+            && one.events & POLLOUT != 0
+            && state(one.fd) == SYN_SENT
+        {
+            one.revents = POLLOUT;
+            return Ok(1);
         }
         raw::poll(fds, timeout)
     }

@@ -17,9 +17,10 @@ pub(super) const FACTS: &[Fact] = &[
         claim: "accept and accept4 on a non-blocking listener with an empty queue give EAGAIN.",
         reference: "accept(2) EAGAIN; inet_csk_accept in net/ipv4/inet_connection_sock.c",
         since: Since::ALWAYS,
-        matters: "It is how a loop that accepts all there is comes to its end, and how one of several that were woken for one \
-                  connection learns that another was quicker.",
-        experiment: "A non-blocking listener without clients accepts; then one client connects, and it accepts twice.",
+        matters: "It is how a loop that accepts all there is comes to its end, and how one of several that \
+                  were woken for one connection learns that another was quicker.",
+        experiment: "A non-blocking listener without clients accepts; then one client connects, and it \
+                     accepts twice.",
         wrong: &[],
         alone: false,
         run: accept_eagain,
@@ -27,12 +28,14 @@ pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "nb-accept-flags-not-inherited",
         area: Area::Nonblock,
-        claim: "An accepted socket has neither O_NONBLOCK nor FD_CLOEXEC from the listener; accept4 sets them; flags of accept4 \
-                that do not exist give EINVAL.",
+        claim: "An accepted socket has neither O_NONBLOCK nor FD_CLOEXEC from the listener; accept4 sets \
+                them; flags of accept4 that do not exist give EINVAL.",
         reference: "accept(2) NOTES; __sys_accept4 in net/socket.c",
         since: Since::ALWAYS,
-        matters: "On the BSDs O_NONBLOCK is inherited: a server from there blocks in its first recv, and so do all its clients.",
-        experiment: "A listener with both flags accepts with accept and with accept4; F_GETFL and F_GETFD tell the flags.",
+        matters: "On the BSDs O_NONBLOCK is inherited: a server from there blocks in its first recv, and so \
+                  do all its clients.",
+        experiment: "A listener with both flags accepts with accept and with accept4; F_GETFL and F_GETFD \
+                     tell the flags.",
         wrong: &[],
         alone: false,
         run: accept_flags_not_inherited,
@@ -40,13 +43,14 @@ pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "nb-accept-options-inherited",
         area: Area::Nonblock,
-        claim: "An accepted socket does have SO_KEEPALIVE, TCP_NODELAY, SO_RCVBUF, SO_RCVTIMEO and SO_REUSEADDR from the \
-                listener.",
+        claim: "An accepted socket does have SO_KEEPALIVE, TCP_NODELAY, SO_RCVBUF, SO_RCVTIMEO and \
+                SO_REUSEADDR from the listener.",
         reference: "sk_clone_lock in net/core/sock.c; socket(7)",
         since: Since::ALWAYS,
-        matters: "Options can be set once, on the listener. SO_RCVBUF must be: the window scale is settled by the handshake.",
-        experiment: "A listener is given each of them, a client connects, and they are read from the accepted socket and \
-                     from a new one.",
+        matters: "Options can be set once, on the listener. SO_RCVBUF must be: the window scale is settled \
+                  by the handshake.",
+        experiment: "A listener is given each of them, a client connects, and they are read from the \
+                     accepted socket and from a new one.",
         wrong: &[],
         alone: false,
         run: accept_options_inherited,
@@ -54,14 +58,14 @@ pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "nb-accept-after-rst",
         area: Area::Nonblock,
-        claim: "A connection that was reset before accept is still handed out by accept, which never gives ECONNABORTED for it; \
-                it polls IN+OUT+ERR+HUP+RDHUP, and recv gives ECONNRESET.",
+        claim: "A connection that was reset before accept is still handed out by accept, which never gives \
+                ECONNABORTED for it; it polls IN+OUT+ERR+HUP+RDHUP, and recv gives ECONNRESET.",
         reference: "accept(2) NOTES; inet_csk_accept in net/ipv4/inet_connection_sock.c",
         since: Since::ALWAYS,
-        matters: "Many systems drop such a connection or give ECONNABORTED; here a dead one is accepted like any other, and \
-                  getpeername of it fails.",
-        experiment: "A client connects and closes with an RST; the listener is polled, accepts, and the new socket is polled \
-                     and read.",
+        matters: "Many systems drop such a connection or give ECONNABORTED; here a dead one is accepted like \
+                  any other, and getpeername of it fails.",
+        experiment: "A client connects and closes with an RST; the listener is polled, accepts, and the new \
+                     socket is polled and read.",
         wrong: &[],
         alone: false,
         run: accept_after_rst,
@@ -69,11 +73,12 @@ pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "nb-accept-after-fin",
         area: Area::Nonblock,
-        claim: "What a client sent before accept is there after it, and so is its FIN: recv gives the data, then 0.",
+        claim: "What a client sent before accept is there after it, and so is its FIN: recv gives the data, \
+                then 0.",
         reference: "tcp(7); accept(2)",
         since: Since::ALWAYS,
-        matters: "A client can connect, ask and half close before the server has looked at it; no server may take the end for \
-                  an error.",
+        matters: "A client can connect, ask and half close before the server has looked at it; no server may \
+                  take the end for an error.",
         experiment: "A client connects, sends and closes; then accept, and recv twice.",
         wrong: &[],
         alone: false,
@@ -85,9 +90,10 @@ pub(super) const FACTS: &[Fact] = &[
         claim: "Connections are accepted in the order in which they were established.",
         reference: "reqsk_queue_remove in include/net/request_sock.h",
         since: Since::ALWAYS,
-        matters: "Who waits longest is served first: a server that falls behind makes all its clients wait alike.",
-        experiment: "Five clients connect, each when the one before is in the queue; the ports of the accepted peers are \
-                     compared with theirs.",
+        matters: "Who waits longest is served first: a server that falls behind makes all its clients wait \
+                  alike.",
+        experiment: "Five clients connect, each when the one before is in the queue; the ports of the \
+                     accepted peers are compared with theirs.",
         wrong: &[],
         alone: false,
         run: accept_queue_fifo,

@@ -12,8 +12,8 @@ pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "nb-connect-einprogress-loopback",
         area: Area::Nonblock,
-        claim: "A non-blocking connect of TCP gives EINPROGRESS even to a listener on the same machine; poll then shows \
-                exactly OUT.",
+        claim: "A non-blocking connect of TCP gives EINPROGRESS even to a listener on the same machine; poll \
+                then shows exactly OUT.",
         reference: "connect(2) EINPROGRESS; __inet_stream_connect in net/ipv4/af_inet.c",
         since: Since::ALWAYS,
         matters: "Code that was only tested where connect succeeds at once has never run its other branch.",
@@ -25,12 +25,14 @@ pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "nb-connect-poll-sequence",
         area: Area::Nonblock,
-        claim: "After EINPROGRESS, once the connection is established, the next connect gives 0, and those after it EISCONN.",
+        claim: "After EINPROGRESS, once the connection is established, the next connect gives 0, and those \
+                after it EISCONN.",
         reference: "__inet_stream_connect in net/ipv4/af_inet.c",
         since: Since::ALWAYS,
-        matters: "connect can be called again to learn how it went, but code that expects EISCONN from the second call, \
-                  as the BSDs give it, takes success for a failure.",
-        experiment: "A non-blocking socket connects, is polled until it is writable, and connects twice more.",
+        matters: "connect can be called again to learn how it went, but code that expects EISCONN from the \
+                  second call, as the BSDs give it, takes success for a failure.",
+        experiment: "A non-blocking socket connects, is polled until it is writable, and connects twice \
+                     more.",
         wrong: &[],
         alone: false,
         run: connect_poll_sequence,
@@ -38,13 +40,14 @@ pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "nb-connect-ealready",
         area: Area::Nonblock,
-        claim: "While the connection is being made (SYN_SENT), poll shows nothing, connect gives EALREADY, recv and send \
-                give EAGAIN, getpeername gives ENOTCONN, and SO_ERROR is 0.",
+        claim: "While the connection is being made (SYN_SENT), poll shows nothing, connect gives EALREADY, \
+                recv and send give EAGAIN, getpeername gives ENOTCONN, and SO_ERROR is 0.",
         reference: "connect(2) EALREADY; tcp(7); tcp_sendmsg and tcp_recvmsg in net/ipv4/tcp.c",
         since: Since::ALWAYS,
-        matters: "SO_ERROR of 0 does not mean connected: before the socket is writable it only says that nothing has \
-                  failed yet.",
-        experiment: "A non-blocking socket connects to a listener whose queue is full, and each call is made.",
+        matters: "SO_ERROR of 0 does not mean connected: before the socket is writable it only says that \
+                  nothing has failed yet.",
+        experiment: "A non-blocking socket connects to a listener whose queue is full, and each call is \
+                     made.",
         wrong: &[],
         alone: false,
         run: connect_ealready,
@@ -52,14 +55,14 @@ pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "nb-connect-completes-on-syn-retransmit",
         area: Area::Nonblock,
-        claim: "A connect to a full queue does not complete when accept makes room, but when the SYN is sent again, about \
-                1 s after the first.",
+        claim: "A connect to a full queue does not complete when accept makes room, but when the SYN is sent \
+                again, about 1 s after the first.",
         reference: "tcp(7) tcp_syn_retries; RFC 6298; TCP_TIMEOUT_INIT in include/net/tcp.h",
         since: Since::ALWAYS,
-        matters: "A queue that overflows for a moment shows as latencies of 1, 3 and 7 s, with idle processors on both \
-                  sides.",
-        experiment: "A non-blocking socket connects to a listener whose queue is full, accept makes room, and the time from \
-                     connect until it is writable is taken.",
+        matters: "A queue that overflows for a moment shows as latencies of 1, 3 and 7 s, with idle \
+                  processors on both sides.",
+        experiment: "A non-blocking socket connects to a listener whose queue is full, accept makes room, \
+                     and the time from connect until it is writable is taken.",
         wrong: &[],
         alone: false,
         run: connect_completes_on_syn_retransmit,
@@ -67,14 +70,14 @@ pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "nb-connect-interrupted-continues",
         area: Area::Nonblock,
-        claim: "A blocking connect that a signal handler interrupts gives EINTR, and the connection goes on being made: a \
-                non-blocking connect gives EALREADY.",
+        claim: "A blocking connect that a signal handler interrupts gives EINTR, and the connection goes on \
+                being made: a non-blocking connect gives EALREADY.",
         reference: "connect(2) EINTR; POSIX connect(); inet_wait_for_connect in net/ipv4/af_inet.c",
         since: Since::ALWAYS,
-        matters: "The usual loop around EINTR is wrong for connect: what is left to do is to wait until the socket is \
-                  writable.",
-        experiment: "A thread is asleep in connect to a full queue, a signal with a handler is sent to it, and connect is \
-                     called again, non-blocking.",
+        matters: "The usual loop around EINTR is wrong for connect: what is left to do is to wait until the \
+                  socket is writable.",
+        experiment: "A thread is asleep in connect to a full queue, a signal with a handler is sent to it, \
+                     and connect is called again, non-blocking.",
         wrong: &[],
         alone: false,
         run: connect_interrupted_continues,
@@ -82,12 +85,13 @@ pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "nb-connect-sndtimeo",
         area: Area::Nonblock,
-        claim: "With SO_SNDTIMEO a blocking connect gives EINPROGRESS after that time, not ETIMEDOUT, and the connection \
-                goes on being made: connect again gives EALREADY.",
+        claim: "With SO_SNDTIMEO a blocking connect gives EINPROGRESS after that time, not ETIMEDOUT, and \
+                the connection goes on being made: connect again gives EALREADY.",
         reference: "socket(7) SO_SNDTIMEO; __inet_stream_connect in net/ipv4/af_inet.c",
         since: Since::ALWAYS,
         matters: "A time limit on connect without poll: but the errno is not the one that its name suggests.",
-        experiment: "A blocking socket with a limit of 50 ms connects to a full queue, twice; the time of each is taken.",
+        experiment: "A blocking socket with a limit of 50 ms connects to a full queue, twice; the time of \
+                     each is taken.",
         wrong: &[],
         alone: false,
         run: connect_sndtimeo,
@@ -95,12 +99,13 @@ pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "nb-connect-unspec-disconnects",
         area: Area::Nonblock,
-        claim: "connect with AF_UNSPEC on a TCP socket that is connected, or in SYN_SENT, gives 0; the state is CLOSE then, \
-                and the socket can connect again.",
+        claim: "connect with AF_UNSPEC on a TCP socket that is connected, or in SYN_SENT, gives 0; the state \
+                is CLOSE then, and the socket can connect again.",
         reference: "connect(2); tcp_disconnect in net/ipv4/tcp.c",
         since: Since::ALWAYS,
         matters: "It takes back a connect without a new descriptor. Few systems have it for TCP.",
-        experiment: "A connected socket and one in SYN_SENT connect to AF_UNSPEC, and then to another listener.",
+        experiment: "A connected socket and one in SYN_SENT connect to AF_UNSPEC, and then to another \
+                     listener.",
         wrong: &[],
         alone: false,
         run: connect_unspec_disconnects,
@@ -108,14 +113,14 @@ pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "nb-register-before-connect",
         area: Area::Nonblock,
-        claim: "A TCP socket that is added to epoll before it connects is reported with OUT+HUP at once; after connect the \
-                next edge is OUT.",
+        claim: "A TCP socket that is added to epoll before it connects is reported with OUT+HUP at once; \
+                after connect the next edge is OUT.",
         reference: "tcp_poll in net/ipv4/tcp.c",
         since: Since::ALWAYS,
-        matters: "A library that registers first takes a socket that was never connected for one that is writable, or \
-                  closed.",
-        experiment: "A new socket is added to epoll with EPOLLET, epoll_wait is called, the socket connects, and epoll_wait \
-                     is called again.",
+        matters: "A library that registers first takes a socket that was never connected for one that is \
+                  writable, or closed.",
+        experiment: "A new socket is added to epoll with EPOLLET, epoll_wait is called, the socket connects, \
+                     and epoll_wait is called again.",
         wrong: &["tokio: https://github.com/tokio-rs/tokio/issues/4549"],
         alone: false,
         run: register_before_connect,

@@ -11,13 +11,15 @@ pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "nb-connect-refused-einprogress",
         area: Area::Nonblock,
-        claim: "A non-blocking connect to a loopback port at which nobody listens gives EINPROGRESS too, never ECONNREFUSED; \
-                the refusal is found by poll, with IN+OUT+ERR+HUP+RDHUP, and in SO_ERROR.",
+        claim: "A non-blocking connect to a loopback port at which nobody listens gives EINPROGRESS too, \
+                never ECONNREFUSED; the refusal is found by poll, with IN+OUT+ERR+HUP+RDHUP, and in \
+                SO_ERROR.",
         reference: "connect(2); __inet_stream_connect in net/ipv4/af_inet.c",
         since: Since::ALWAYS,
-        matters: "Code that looks for a refusal in the result of connect alone never sees one, and goes on with a dead \
-                  socket.",
-        experiment: "A non-blocking socket connects to a port that is bound but not listened at, and is polled.",
+        matters: "Code that looks for a refusal in the result of connect alone never sees one, and goes on \
+                  with a dead socket.",
+        experiment: "A non-blocking socket connects to a port that is bound but not listened at, and is \
+                     polled.",
         wrong: &[
             "WSL 1: https://github.com/microsoft/WSL/issues/1584",
             "WSL 1: https://github.com/microsoft/WSL/issues/3560",
@@ -29,12 +31,14 @@ pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "nb-connect-error-once",
         area: Area::Nonblock,
-        claim: "After a refusal SO_ERROR is ECONNREFUSED once, then 0; after that recv gives 0 and send gives EPIPE.",
+        claim: "After a refusal SO_ERROR is ECONNREFUSED once, then 0; after that recv gives 0 and send \
+                gives EPIPE.",
         reference: "socket(7) SO_ERROR; sock_error in include/net/sock.h",
         since: Since::ALWAYS,
-        matters: "Who asks second, a library after the program or the other way round, takes a refused connection for one \
-                  that was made and then closed.",
-        experiment: "A non-blocking connect is refused; SO_ERROR is read twice, then recv and send are called.",
+        matters: "Who asks second, a library after the program or the other way round, takes a refused \
+                  connection for one that was made and then closed.",
+        experiment: "A non-blocking connect is refused; SO_ERROR is read twice, then recv and send are \
+                     called.",
         wrong: &[],
         alone: false,
         run: connect_error_once,
@@ -42,12 +46,12 @@ pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "nb-connect-retry-after-refusal",
         area: Area::Nonblock,
-        claim: "connect that is called again after a refusal, without SO_ERROR having been read, gives ECONNREFUSED, and the \
-                one after it starts afresh, with EINPROGRESS.",
+        claim: "connect that is called again after a refusal, without SO_ERROR having been read, gives \
+                ECONNREFUSED, and the one after it starts afresh, with EINPROGRESS.",
         reference: "__inet_stream_connect in net/ipv4/af_inet.c, at sock_error",
         since: Since::ALWAYS,
-        matters: "connect tells how the last attempt went before it makes a new one: a loop that retries tries only every \
-                  second time.",
+        matters: "connect tells how the last attempt went before it makes a new one: a loop that retries \
+                  tries only every second time.",
         experiment: "A non-blocking connect is refused, and connect is called twice more.",
         wrong: &["gVisor: https://github.com/google/gvisor/issues/3828"],
         alone: false,
@@ -56,12 +60,12 @@ pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "nb-connect-after-soerror-econnaborted",
         area: Area::Nonblock,
-        claim: "If SO_ERROR was read first, the next connect gives ECONNABORTED, and only the one after it starts afresh, with \
-                EINPROGRESS.",
+        claim: "If SO_ERROR was read first, the next connect gives ECONNABORTED, and only the one after it \
+                starts afresh, with EINPROGRESS.",
         reference: "__inet_stream_connect in net/ipv4/af_inet.c: sock_error(sk) ? : -ECONNABORTED",
         since: Since::ALWAYS,
-        matters: "A socket cannot simply be used again after a refusal that was looked up properly: a retry fails with an \
-                  errno that connect(2) does not list.",
+        matters: "A socket cannot simply be used again after a refusal that was looked up properly: a retry \
+                  fails with an errno that connect(2) does not list.",
         experiment: "A non-blocking connect is refused, SO_ERROR is read, and connect is called twice more.",
         wrong: &["gVisor: https://github.com/google/gvisor/issues/3828"],
         alone: false,
@@ -70,14 +74,15 @@ pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "nb-connect-unix-eagain",
         area: Area::Nonblock,
-        claim: "A non-blocking connect of an AF_UNIX stream to a full queue gives EAGAIN, and nothing is in progress: the socket \
-                polls OUT+HUP, SO_ERROR is 0, and connect must be called again. listen(0) lets 1 connection wait, \
-                listen(1) lets 2.",
+        claim: "A non-blocking connect of an AF_UNIX stream to a full queue gives EAGAIN, and nothing is in \
+                progress: the socket polls OUT+HUP, SO_ERROR is 0, and connect must be called again. \
+                listen(0) lets 1 connection wait, listen(1) lets 2.",
         reference: "connect(2) EAGAIN; unix_stream_connect in net/unix/af_unix.c",
         since: Since::ALWAYS,
-        matters: "EAGAIN is no EINPROGRESS: who waits until the socket is writable finds it so at once, and not connected.",
-        experiment: "Clients connect to listeners in the abstract namespace until one is told EAGAIN; that one is polled, room is \
-                     made, it is polled again, and connects.",
+        matters: "EAGAIN is no EINPROGRESS: who waits until the socket is writable finds it so at once, and \
+                  not connected.",
+        experiment: "Clients connect to listeners in the abstract namespace until one is told EAGAIN; that \
+                     one is polled, room is made, it is polled again, and connects.",
         wrong: &[
             "mio: https://github.com/tokio-rs/mio/issues/1560",
             "tokio: https://github.com/tokio-rs/tokio/issues/3879",
@@ -89,12 +94,13 @@ pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "nb-unconnected-errors",
         area: Area::Nonblock,
-        claim: "On a TCP socket that was never connected recv gives ENOTCONN, send EPIPE and shutdown ENOTCONN; on an AF_UNIX \
-                stream recv gives EINVAL and send ENOTCONN.",
-        reference: "tcp_recvmsg_locked and tcp_sendmsg_locked in net/ipv4/tcp.c; unix_stream_read_generic and \
-                    unix_stream_sendmsg in net/unix/af_unix.c",
+        claim: "On a TCP socket that was never connected recv gives ENOTCONN, send EPIPE and shutdown \
+                ENOTCONN; on an AF_UNIX stream recv gives EINVAL and send ENOTCONN.",
+        reference: "tcp_recvmsg_locked and tcp_sendmsg_locked in net/ipv4/tcp.c; unix_stream_read_generic \
+                    and unix_stream_sendmsg in net/unix/af_unix.c",
         since: Since::ALWAYS,
-        matters: "EPIPE does not prove that there was a connection; and without MSG_NOSIGNAL that send kills the process.",
+        matters: "EPIPE does not prove that there was a connection; and without MSG_NOSIGNAL that send kills \
+                  the process.",
         experiment: "New sockets of both kinds, and one call each.",
         wrong: &[],
         alone: false,

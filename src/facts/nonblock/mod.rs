@@ -1,5 +1,5 @@
-//! Non-blocking calls: a connect that goes on by itself or fails, what accept hands out, and recv and send that
-//! do not wait.
+//! Non-blocking calls: a connect that goes on by itself or fails, what accept hands out, and recv and send
+//! that do not wait.
 
 mod accepting;
 mod connecting;

@@ -11,12 +11,14 @@ pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "nb-msg-dontwait-one-call",
         area: Area::Nonblock,
-        claim: "recv and send with MSG_DONTWAIT give EAGAIN on a blocking socket, and its flags stay as they were.",
+        claim: "recv and send with MSG_DONTWAIT give EAGAIN on a blocking socket, and its flags stay as they \
+                were.",
         reference: "recv(2) MSG_DONTWAIT; send(2) MSG_DONTWAIT",
         since: Since::ALWAYS,
-        matters: "One call can be made non-blocking without changing the description, which other processes may share.",
-        experiment: "A blocking TCP socket receives with the flag, an AF_UNIX stream sends with it until it is full; F_GETFL \
-                     before and after.",
+        matters: "One call can be made non-blocking without changing the description, which other processes \
+                  may share.",
+        experiment: "A blocking TCP socket receives with the flag, an AF_UNIX stream sends with it until it \
+                     is full; F_GETFL before and after.",
         wrong: &[],
         alone: false,
         run: msg_dontwait_one_call,
@@ -24,11 +26,13 @@ pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "nb-recv-zero-length",
         area: Area::Nonblock,
-        claim: "recv of 0 bytes gives 0 when there is data, which stays, and EAGAIN on an empty non-blocking stream, TCP or \
-                AF_UNIX.",
-        reference: "recv(2); tcp_recvmsg_locked in net/ipv4/tcp.c; unix_stream_read_generic in net/unix/af_unix.c",
+        claim: "recv of 0 bytes gives 0 when there is data, which stays, and EAGAIN on an empty non-blocking \
+                stream, TCP or AF_UNIX.",
+        reference: "recv(2); tcp_recvmsg_locked in net/ipv4/tcp.c; unix_stream_read_generic in \
+                    net/unix/af_unix.c",
         since: Since::ALWAYS,
-        matters: "A buffer that happens to have no room left makes recv give 0, which reads as the end of the stream.",
+        matters: "A buffer that happens to have no room left makes recv give 0, which reads as the end of \
+                  the stream.",
         experiment: "Both kinds of stream, empty and with four bytes: recv into no bytes, and FIONREAD.",
         wrong: &[],
         alone: false,
@@ -37,13 +41,14 @@ pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "nb-send-partial-then-eagain",
         area: Area::Nonblock,
-        claim: "A non-blocking send of more than there is room for takes a part; once the buffers are full, send gives EAGAIN; and \
-                the peer reads exactly what was taken.",
+        claim: "A non-blocking send of more than there is room for takes a part; once the buffers are full, \
+                send gives EAGAIN; and the peer reads exactly what was taken.",
         reference: "send(2); tcp_sendmsg_locked in net/ipv4/tcp.c",
         since: Since::ALWAYS,
-        matters: "Code that ignores the count loses the rest of what it sent, but only with peers that read slowly.",
-        experiment: "4 MiB are sent at once into small buffers, then 50 kB at a time until EAGAIN; the peer reads to the end \
-                     and compares each byte.",
+        matters: "Code that ignores the count loses the rest of what it sent, but only with peers that read \
+                  slowly.",
+        experiment: "4 MiB are sent at once into small buffers, then 50 kB at a time until EAGAIN; the peer \
+                     reads to the end and compares each byte.",
         wrong: &[],
         alone: false,
         run: send_partial_then_eagain,
@@ -51,13 +56,14 @@ pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "nb-pipe-atomic-write",
         area: Area::Nonblock,
-        claim: "A non-blocking write of at most PIPE_BUF bytes into a pipe is taken whole or not at all; one byte more than a page, \
-                with one page free, is taken in part: a page.",
+        claim: "A non-blocking write of at most PIPE_BUF bytes into a pipe is taken whole or not at all; one \
+                byte more than a page, with one page free, is taken in part: a page.",
         reference: "pipe(7) PIPE_BUF; pipe_write in fs/pipe.c",
         since: Since::ALWAYS,
-        matters: "Short records of several writers do not mix, and need no lock. Longer ones do, and need code for the rest.",
-        experiment: "A pipe of two pages is filled but for 96 bytes, then 200 are written; it is emptied by a page and a page and a \
-                     byte are written.",
+        matters: "Short records of several writers do not mix, and need no lock. Longer ones do, and need \
+                  code for the rest.",
+        experiment: "A pipe of two pages is filled but for 96 bytes, then 200 are written; it is emptied by \
+                     a page and a page and a byte are written.",
         wrong: &[],
         alone: false,
         run: pipe_atomic_write,
