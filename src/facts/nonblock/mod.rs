@@ -1,11 +1,10 @@
-//! Non-blocking calls: a connect that goes on by itself or fails, what accept hands out, and recv and send
-//! that do not wait.
+//! Calls that would wait and are told not to: connect, accept, recv, send.
 
 mod accepting;
 mod connecting;
 mod failing;
-mod transfers;
+mod transfer;
 
 use super::Fact;
 
-pub(super) const FACTS: &[&[Fact]] = &[connecting::FACTS, failing::FACTS, accepting::FACTS, transfers::FACTS];
+pub(super) const FACTS: &[&[Fact]] = &[connecting::FACTS, failing::FACTS, accepting::FACTS, transfer::FACTS];

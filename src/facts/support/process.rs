@@ -116,7 +116,7 @@ const HELPER: &str = "--help-one-fact";
 
 /// What such a process does: a name, and a function of the numbers that it was given.
 type Helper = (&'static str, fn(&[i32]) -> Held);
-const HELPERS: &[Helper] = &[];
+const HELPERS: &[Helper] = &[("tell-of-signals", crate::facts::signals::tell_of_signals)];
 
 /// Be the helper of an experiment if this process was started to be one; it does not return then.
 pub(in crate::facts) fn help_if_asked() {

@@ -1,0 +1,18 @@
+//! What poll says of descriptors of all kinds, and what it does with the array that it is given.
+
+mod arguments;
+mod timeouts;
+mod files;
+mod pipes;
+mod fresh;
+
+use super::check::{Held, Show, holds, is};
+use super::support::*;
+use super::{Area, Fact, Since};
+use crate::sys::Errno;
+use crate::sys::raw::{self, Action, Address, At, no};
+use libc::pollfd;
+use std::time::{Duration, Instant};
+
+pub(super) const FACTS: &[&[Fact]] =
+    &[arguments::FACTS, timeouts::FACTS, files::FACTS, pipes::FACTS, fresh::FACTS];
