@@ -195,8 +195,8 @@ fn poll_now(fd: i32, events: i16) -> i16 {
     poll_within(fd, events, 0)
 }
 
-/// What poll says of `fd` after at most so many milliseconds: the end of a connect on loopback may come a moment later
-/// on a busy machine.
+/// What poll says of `fd` after at most so many milliseconds: on a busy machine the end of a connect on
+/// loopback may come a moment later.
 fn poll_within(fd: i32, events: i16, limit_ms: i32) -> i16 {
     let mut one = pollfd { fd, events, revents: 0 };
     raw::poll(At::from(&mut one), limit_ms).map_or(0, |_| one.revents)

@@ -6,7 +6,6 @@ use super::super::{Area, Fact, Since};
 use crate::sys::Errno;
 use crate::sys::raw::no;
 use libc::{MSG_NOSIGNAL, SHUT_RD, SHUT_WR};
-use std::time::Duration;
 
 pub(super) const FACTS: &[Fact] = &[
     Fact {
