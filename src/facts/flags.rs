@@ -25,10 +25,10 @@ const FLAGS: &[Fact] = &[
                      by a child. FD_CLOEXEC set on the dup.",
         wrong: &[
             "Node.js: https://github.com/nodejs/node/issues/42826",
-            "Twisted: https://github.com/twisted/twisted/issues/3442",
-            "Bun: https://github.com/oven-sh/bun/issues/33560",
+            "Flux: https://github.com/flux-framework/flux-core/issues/1803",
+            "Bun: https://github.com/oven-sh/bun/pull/33560",
             "MPICH: https://github.com/pmodels/mpich/issues/1782",
-            "Mitogen: https://github.com/mitogen-hq/mitogen/issues/1300",
+            "Mitogen: https://github.com/mitogen-hq/mitogen/pull/1300",
         ],
         alone: false,
         run: nonblock_is_per_description,

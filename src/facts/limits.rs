@@ -36,8 +36,8 @@ const LIMITS: &[Fact] = &[
         experiment: "A client connects, the limit on descriptors is lowered to the next free number, accept \
                      is called, the listener polled, the limit raised, and accept called again.",
         wrong: &[
-            "libuv: https://github.com/joyent/libuv/issues/690",
-            "Node.js: https://github.com/nodejs/node/issues/45242",
+            "libmill: https://github.com/sustrik/libmill/issues/182",
+            "Bun: https://github.com/oven-sh/bun/pull/32705",
         ],
         alone: false,
         run: accept_emfile_keeps_connection,
@@ -52,7 +52,7 @@ const LIMITS: &[Fact] = &[
         matters: "EMFILE does not mean that there is somebody to turn away. The trick of closing a spare \
                   descriptor to accept and drop a client has to end at EAGAIN.",
         experiment: "accept on an idle non-blocking listener at the limit, and with one descriptor free.",
-        wrong: &[],
+        wrong: &["libuv: https://github.com/joyent/libuv/issues/690"],
         alone: false,
         run: accept_emfile_beats_eagain,
     },

@@ -52,9 +52,9 @@ const SHARING: &[Fact] = &[
         experiment: "3 clients steered to the first of two listeners and 12 to the second, which is closed; \
                      what each client sees; one more client.",
         wrong: &[
-            "Pingora: https://github.com/cloudflare/pingora/issues/427",
-            "Envoy: https://github.com/envoyproxy/envoy/issues/3804",
-            "Envoy: https://github.com/envoyproxy/envoy/issues/15818",
+            "Embox: https://github.com/embox/embox/pull/2982",
+            "Envoy: https://github.com/envoyproxy/envoy/pull/18686",
+            "go-reuseport: https://github.com/libp2p/go-reuseport/issues/6",
         ],
         alone: false,
         run: reuseport_close_drops_queue,

@@ -18,8 +18,9 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "A thread asleep in waitpid for a child that then ends, with SIG_IGN; the same with \
                      SA_NOCLDWAIT and a handler.",
         wrong: &[
-            "util-linux: https://github.com/util-linux/util-linux/issues/4014",
-            "gdnsd: https://github.com/gdnsd/gdnsd/issues/243",
+            "Mimiker: https://github.com/cahirwpz/mimiker/pull/695",
+            "util-linux: https://github.com/util-linux/util-linux/pull/4014",
+            "gdnsd: https://github.com/gdnsd/gdnsd/pull/243",
             "Perl: https://github.com/Perl/perl5/issues/6898",
         ],
         alone: false,
@@ -50,7 +51,10 @@ pub(super) const FACTS: &[Fact] = &[
         since: Since::ALWAYS,
         matters: "A handler that waits once for each signal leaves zombies behind under load.",
         experiment: "SIGCHLD blocked, five children, waitid with WNOWAIT for each, then SIGCHLD unblocked.",
-        wrong: &["tcpdump: https://github.com/the-tcpdump-group/tcpdump/issues/972"],
+        wrong: &[
+            "systemd: https://github.com/systemd/systemd/pull/2961",
+            "tcpdump: https://github.com/the-tcpdump-group/tcpdump/pull/972",
+        ],
         alone: false,
         run: sigchld_coalesces,
     },
@@ -79,7 +83,10 @@ pub(super) const FACTS: &[Fact] = &[
         matters: "A program started with SIGPIPE or SIGCHLD ignored behaves differently, and cannot see why.",
         experiment: "A child ignores SIGUSR1, has a handler for SIGUSR2, blocks SIGTERM, and becomes this \
                      program again, which looks at SigIgn, SigCgt and SigBlk in /proc/self/status.",
-        wrong: &["util-linux: https://github.com/util-linux/util-linux/issues/4014"],
+        wrong: &[
+            "bspwm: https://github.com/baskerville/bspwm/pull/1534",
+            "util-linux: https://github.com/util-linux/util-linux/pull/4014",
+        ],
         alone: false,
         run: exec_ignored_stays,
     },
