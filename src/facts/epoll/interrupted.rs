@@ -185,11 +185,7 @@ fn pwait2_nanoseconds(k: K) -> Held {
     let waited = start.elapsed();
     holds("a wait of 500 us lasts 0.5 ms at least", waited >= Duration::from_micros(500), waited)?;
 
-    for (what, time) in [
-        ("-1 s", seconds(-1)),
-        ("-1 ns", after(-1)),
-        ("10^9 ns", after(1_000_000_000)),
-    ] {
+    for (what, time) in [("-1 s", seconds(-1)), ("-1 ns", after(-1)), ("10^9 ns", after(1_000_000_000))] {
         is(format!("a wait of {what}"), wait2(Some(time)), no(Errno::EINVAL))?;
     }
 

@@ -12,8 +12,7 @@ use crate::sys::Errno;
 use crate::sys::raw::{self, At, Mask, Reply, no};
 use libc::epoll_event;
 
-pub(super) const FACTS: &[&[Fact]] =
-    &[order::FACTS, threads::FACTS, interrupted::FACTS, observing::FACTS];
+pub(super) const FACTS: &[&[Fact]] = &[order::FACTS, threads::FACTS, interrupted::FACTS, observing::FACTS];
 
 /// A pipe with nothing in it: the reading end, the writing end.
 fn pipe(k: K) -> Reply<(i32, i32)> {

@@ -132,7 +132,11 @@ fn add_ready_reports(k: K) -> Held {
     for (what, flags) in [("level-triggered", NONE), ("edge-triggered", ET)] {
         let ep = epoll(k)?;
         add(k, ep, r, IN | flags)?;
-        is(format!("{what}, the events of a pipe that was readable when added"), ready(k, ep)?, vec![(r, IN)])?;
+        is(
+            format!("{what}, the events of a pipe that was readable when added"),
+            ready(k, ep)?,
+            vec![(r, IN)],
+        )?;
     }
     Ok(())
 }

@@ -7,6 +7,7 @@
 mod select;
 mod poll;
 mod epoll;
+mod epoll_waits;
 mod edge;
 mod waiters;
 mod nonblock;
@@ -48,6 +49,7 @@ const AREAS: &[&[Mutant]] = &[
     select::MUTANTS,
     poll::MUTANTS,
     epoll::MUTANTS,
+    epoll_waits::MUTANTS,
     edge::MUTANTS,
     waiters::MUTANTS,
     nonblock::MUTANTS,
