@@ -62,38 +62,38 @@ pub(super) const FACTS: &[Fact] = &[
 ];
 
 /// A call that a child waits with, until `r` is readable.
-type Call = fn(K, i32, i32) -> Reply<Vec<(i32, Events)>>;
+type Call = fn(K, i32, i32) -> Found;
 
-fn by_epoll_wait(k: K, ep: i32, _: i32) -> Reply<Vec<(i32, Events)>> {
+fn by_epoll_wait(k: K, ep: i32, _: i32) -> Found {
     wait(k, ep, BOUND_MS)
 }
 
-fn by_epoll_pwait(k: K, ep: i32, _: i32) -> Reply<Vec<(i32, Events)>> {
+fn by_epoll_pwait(k: K, ep: i32, _: i32) -> Found {
     let mut event = epoll_event { events: 0, u64: 0 };
     let n = k.epoll_pwait(ep, At::from(&mut event), 1, BOUND_MS, Mask::of(0))?;
     Ok([(event.u64 as i32, Events(event.events))][..n].to_vec())
 }
 
-fn by_poll(k: K, _: i32, r: i32) -> Reply<Vec<(i32, Events)>> {
+fn by_poll(k: K, _: i32, r: i32) -> Found {
     let mut one = entry(r, IN);
     let n = k.poll(At::from(&mut one), BOUND_MS)?;
     Ok([(r, revents(&one))][..n].to_vec())
 }
 
-fn by_ppoll(k: K, _: i32, r: i32) -> Reply<Vec<(i32, Events)>> {
+fn by_ppoll(k: K, _: i32, r: i32) -> Found {
     let mut one = entry(r, IN);
     let n = k.ppoll(At::from(&mut one), Some(&mut seconds(5)), Mask::of(0))?;
     Ok([(r, revents(&one))][..n].to_vec())
 }
 
-fn by_pselect6(k: K, _: i32, r: i32) -> Reply<Vec<(i32, Events)>> {
+fn by_pselect6(k: K, _: i32, r: i32) -> Found {
     let mut set = set_of::<16>(&[r]);
     let sets = raw::Sets { read: At::from(&mut set), write: no_set(), except: no_set() };
     let n = k.pselect6(r + 1, sets, Some(&mut seconds(5)), Mask::of(0))?;
     Ok([(r, IN)][..n].to_vec())
 }
 
-fn by_select(k: K, ep: i32, r: i32) -> Reply<Vec<(i32, Events)>> {
+fn by_select(k: K, ep: i32, r: i32) -> Found {
     if cfg!(not(target_arch = "x86_64")) {
         // The function is made of this call there.
         return by_pselect6(k, ep, r);
@@ -164,7 +164,7 @@ fn ignored_signal_no_eintr(k: K) -> Held {
 
 fn pwait2_nanoseconds(k: K) -> Held {
     let ep = epoll(k)?;
-    let wait2 = move |timeout: Option<timespec>| -> Reply<Vec<(i32, Events)>> {
+    let wait2 = move |timeout: Option<timespec>| -> Found {
         let mut event = epoll_event { events: 0, u64: 0 };
         let mut timeout = timeout;
         let n = k.epoll_pwait2(ep, At::from(&mut event), 1, timeout.as_mut(), Mask::NONE)?;

@@ -19,3 +19,6 @@ fn pipe(k: K) -> Reply<(i32, i32)> {
     let [r, w] = k.pipe2(libc::O_CLOEXEC)?;
     Ok((r, w))
 }
+
+/// What a wait gave: the descriptor of each event, and its events.
+type Found = Reply<Vec<(i32, Events)>>;

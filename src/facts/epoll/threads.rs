@@ -98,7 +98,7 @@ pub(super) const FACTS: &[Fact] = &[
 
 /// A thread that is asleep in a wait with a time limit.
 struct Sleeper {
-    waiter: Waiter<(Reply<Vec<(i32, Events)>>, Duration)>,
+    waiter: Waiter<(Found, Duration)>,
     limit: Duration,
 }
 
@@ -193,19 +193,22 @@ fn undone_event_not_spurious(k: K) -> Held {
         }
         Ok(None)
     })?;
-    let mut written = 0;
-    let start = Instant::now();
-    bounded("200 wake-ups come to nothing", || {
+    let (start, mut written, mut undone) = (Instant::now(), 0usize, 0);
+    // A busy machine may let the thread run between each write and its read: then fewer must do.
+    while !over.load(SeqCst) && (undone < 200 || start.elapsed() < 3 * limit) {
+        if start.elapsed() > 10 * limit && undone > 0 || start.elapsed() > BOUND {
+            break;
+        }
         k.write(w, b"x")?;
         k.read(r, &mut [0])?;
         written += 1;
-        let undone = written - seen.load(SeqCst).min(written);
-        let enough = undone >= 200 && start.elapsed() > 3 * limit;
-        Ok((enough || over.load(SeqCst)).then_some(()))
-    })?;
+        undone = written.saturating_sub(seen.load(SeqCst));
+        std::thread::yield_now();
+    }
     over.store(true, SeqCst);
     let early: Reply<Option<Duration>> = waiter.join()?;
-    is("a wait of 30 ms that returned 0 earlier, after", early, Ok(None))
+    is("a wait of 30 ms that returned 0 earlier, after", early, Ok(None))?;
+    if undone == 0 { skip("the thread saw each byte before it could be taken away") } else { Ok(()) }
 }
 
 fn close_epfd_other_thread(k: K) -> Held {

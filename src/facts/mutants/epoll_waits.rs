@@ -8,7 +8,7 @@ use libc::{
     EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLET, EPOLLWAKEUP, epoll_event, pollfd, timespec,
 };
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering::SeqCst};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 pub(super) const MUTANTS: &[Mutant] = &[
@@ -328,20 +328,31 @@ impl Kernel for ListCopied {
     }
 }
 
+/// How often something was written.
+static WRITTEN: Mutex<u64> = Mutex::new(0);
+/// Wakes who waits for that.
+static WRITE: Condvar = Condvar::new();
+
 struct UndoneIsZero;
 
 impl Kernel for UndoneIsZero {
-    fn epoll_wait(&self, ep: i32, events: At<'_, epoll_event>, max: i32, timeout: i32) -> Reply<usize> {
-        let start = Instant::now();
-        let limit = u64::try_from(timeout).map_or(Duration::MAX, Duration::from_millis);
-        while start.elapsed() < limit {
-            let mut woken = pollfd { fd: ep, events: libc::POLLIN, revents: 0 };
-            if raw::poll(At::from(&mut woken), 0)? > 0 {
-                // It takes a while to wake up.
-                std::thread::sleep(Duration::from_micros(50));
-                break;
-            }
+    fn write(&self, fd: i32, bytes: &[u8]) -> Reply<usize> {
+        let n = raw::write(fd, bytes)?;
+        *locked(&WRITTEN) += 1;
+        WRITE.notify_all();
+        Ok(n)
+    }
+
+    fn epoll_wait(&self, ep: i32, mut events: At<'_, epoll_event>, max: i32, timeout: i32) -> Reply<usize> {
+        let n = raw::epoll_wait(ep, events.again(), max, 0)?;
+        if n > 0 || timeout == 0 {
+            return Ok(n);
         }
+        let written = locked(&WRITTEN);
+        let before = *written;
+        let limit = Duration::from_millis(u64::try_from(timeout).unwrap_or(5000));
+        drop(WRITE.wait_timeout_while(written, limit, |now| *now == before));
+        // Awake: with what there is now.
         raw::epoll_wait(ep, events, max, 0)
     }
 }
