@@ -52,9 +52,10 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "An empty instance is waited for with each of the times, the shortest again and again; a thread waits for \
                      a pipe without a timeout.",
         wrong: &[
-            "mio: https://github.com/tokio-rs/mio/issues/1541",
             "mio: https://github.com/tokio-rs/mio/issues/1615",
-            "calloop: https://github.com/Smithay/calloop/issues/142",
+            "Bun: https://github.com/oven-sh/bun/issues/34780",
+            "zio: https://github.com/lalinsky/zio/issues/500",
+            "Go: https://github.com/golang/go/issues/79872",
         ],
         alone: false,
         run: pwait2_nanoseconds,

@@ -107,7 +107,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "epoll-pwait2-rounds-down",
         breaks: "ep-pwait2-nanoseconds",
-        behaviour: "epoll_pwait2 counts in whole milliseconds, as an emulation over epoll_pwait does.",
+        behaviour: "epoll_pwait2 counts in whole milliseconds: an emulation over epoll_pwait that rounds down (Bun's did) spins.",
         also: &[],
         kernel: &Pwait2RoundsDown,
     },
