@@ -156,7 +156,7 @@ fn clients(k: K, address: &Address, n: usize) -> Reply<Vec<i32>> {
 /// How many connections wait at each, once all `n` do.
 fn waiting(k: K, listeners: (i32, i32), n: u32) -> Held<(u32, u32)> {
     bounded(&format!("{n} connections are in the queues"), || {
-        let now = (tcp_info(k, listeners.0)?.unacked, tcp_info(k, listeners.1)?.unacked);
+        let now = (tcp_info(k, listeners.0)?.queued()?, tcp_info(k, listeners.1)?.queued()?);
         Ok((now.0 + now.1 >= n).then_some(now))
     })
 }

@@ -8,6 +8,7 @@ mod select;
 mod poll;
 mod poll_sockets;
 mod epoll;
+mod epoll_waits;
 mod edge;
 mod waiters;
 mod nonblock;
@@ -50,6 +51,7 @@ const AREAS: &[&[Mutant]] = &[
     poll::MUTANTS,
     poll_sockets::MUTANTS,
     epoll::MUTANTS,
+    epoll_waits::MUTANTS,
     edge::MUTANTS,
     waiters::MUTANTS,
     nonblock::MUTANTS,

@@ -162,10 +162,9 @@ fn accept_queue_fifo(k: K) -> Held {
     let (mut connected_ports, mut accepted_ports) = (Vec::new(), Vec::new());
     for n in 1..=4 {
         connected_ports.push(k.getsockname(connected(k, &address)?)?.port());
-        bounded(
-            "the connection is in the queue",
-            || Ok((tcp_info(k, listener)?.unacked == n).then_some(())),
-        )?;
+        bounded("the connection is in the queue", || {
+            Ok((tcp_info(k, listener)?.queued()? == n).then_some(()))
+        })?;
     }
     for _ in 0..4 {
         accepted_ports.push(k.getpeername(k.accept(listener)?)?.port());
