@@ -1,9 +1,9 @@
 //! Pairs of descriptors of all kinds, one end written and the other read.
 
-use super::super::check::{Held, differs};
+use super::super::check::Held;
 use super::super::support::*;
 use crate::sys::raw::{self, Reply};
-use libc::{O_CLOEXEC, O_DIRECT, SOCK_CLOEXEC, SOCK_DGRAM, SOCK_SEQPACKET};
+use libc::{O_CLOEXEC, O_DIRECT, SOCK_CLOEXEC, SOCK_DGRAM, SOCK_SEQPACKET, SOCK_STREAM};
 
 /// Two descriptors: what is written to one can be read from the other.
 #[derive(Debug, Clone, Copy)]
@@ -39,38 +39,49 @@ impl Link {
     }
 }
 
-/// A link of each kind. A pty is there only where there are any.
+/// The kinds of links.
+const KINDS: [&str; 9] = [
+    "a pipe",
+    "a pipe with O_DIRECT",
+    "AF_UNIX, stream",
+    "AF_UNIX, datagrams",
+    "AF_UNIX, packets",
+    "TCP",
+    "UDP",
+    "a pty, from the master to the slave",
+    "a pty, from the slave to the master",
+];
+
+/// A link of each kind; without ptys where there are none.
 pub(super) fn links(k: K) -> Held<Vec<Link>> {
-    let local =
-        |name, [reader, writer]: [i32; 2], messages| Link { name, reader, writer, messages, fence: None };
-    let network = |name, (reader, writer), messages| -> Reply<Link> {
-        Ok(Link { name, reader, writer, messages, fence: Some(Fence::new(k)?) })
-    };
-    let (unix_a, unix_b) = unix_pair(k)?;
-    let mut links = vec![
-        local("a pipe", k.pipe2(O_CLOEXEC)?, false),
-        local("a pipe with O_DIRECT", k.pipe2(O_CLOEXEC | O_DIRECT)?, true),
-        local("AF_UNIX, stream", [unix_a, unix_b], false),
-        local("AF_UNIX, datagrams", k.socketpair(SOCK_DGRAM | SOCK_CLOEXEC)?, true),
-        local("AF_UNIX, packets", k.socketpair(SOCK_SEQPACKET | SOCK_CLOEXEC)?, true),
-        network("TCP", tcp_pair(k)?, false)?,
-        network("UDP", udp_pair(k)?, true)?,
-    ];
-    if let Ok([master, slave]) = raw::pty_pair() {
-        links.push(local("a pty, from the master to the slave", [slave, master], false));
-    }
-    if let Ok([master, slave]) = raw::pty_pair() {
-        links.push(local("a pty, from the slave to the master", [master, slave], false));
-    }
-    Ok(links)
+    let has_ptys = raw::pty_pair().is_ok();
+    KINDS
+        .into_iter()
+        .filter(|name| has_ptys || !name.starts_with("a pty"))
+        .map(|name| link(k, name))
+        .collect()
 }
 
-/// The link of that name.
-pub(super) fn link(k: K, name: &str) -> Held<Link> {
-    match links(k)?.into_iter().find(|link| link.name == name) {
-        Some(link) => Ok(link),
-        None => differs(format!("there is {name}"), "there is none"),
-    }
+/// A link of one kind.
+pub(super) fn link(k: K, name: &'static str) -> Held<Link> {
+    let network = name == "TCP" || name == "UDP";
+    let [reader, writer] = match name {
+        "a pipe" => k.pipe2(O_CLOEXEC)?,
+        "a pipe with O_DIRECT" => k.pipe2(O_CLOEXEC | O_DIRECT)?,
+        "AF_UNIX, stream" => k.socketpair(SOCK_STREAM | SOCK_CLOEXEC)?,
+        "AF_UNIX, datagrams" => k.socketpair(SOCK_DGRAM | SOCK_CLOEXEC)?,
+        "AF_UNIX, packets" => k.socketpair(SOCK_SEQPACKET | SOCK_CLOEXEC)?,
+        "TCP" => tcp_pair(k)?.into(),
+        "UDP" => udp_pair(k)?.into(),
+        "a pty, from the slave to the master" => raw::pty_pair()?,
+        _ => {
+            let [master, slave] = raw::pty_pair()?;
+            [slave, master]
+        }
+    };
+    let messages = matches!(name, "a pipe with O_DIRECT" | "AF_UNIX, datagrams" | "AF_UNIX, packets" | "UDP");
+    let fence = if network { Some(Fence::new(k)?) } else { None };
+    Ok(Link { name, reader, writer, messages, fence })
 }
 
 /// What an epoll instance says now, as a list of events alone: of one entry.

@@ -43,7 +43,7 @@ pub(super) const FACTS: &[Fact] = &[
                 though it was never full. So it is on a pty. On TCP, UDP and pipes it is none. A write is an edge for the writer \
                 itself on a pty, and on UDP over loopback.",
         reference: "sock_wfree in net/core/sock.c and unix_write_space in net/unix/af_unix.c, against SOCK_NOSPACE in \
-                    sk_stream_write_space; tty_write_unlock in drivers/tty/tty_io.c; n_tty_read in drivers/tty/n_tty.c",
+                    sk_stream_write_space; tty_write_unlock in drivers/tty/tty_io.c; n_tty_read in drivers/tty/n_tty.c; pipes since commit f467a6a66419",
         since: Since(5, 5),
         matters: "With IN+OUT+EPOLLET on AF_UNIX there is an event for each message that the peer takes. Code that was measured \
                   over TCP wakes far more often over AF_UNIX.",
