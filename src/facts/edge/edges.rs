@@ -10,13 +10,14 @@ pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "et-once-per-edge",
         area: Area::Edge,
-        claim: "An edge-triggered entry reports one write once: the second wait reports nothing, although the data is still \
-                there.",
+        claim: "An edge-triggered entry reports one write once: the second wait reports nothing, although \
+                the data is still there.",
         reference: "epoll(7); ep_send_events in fs/eventpoll.c puts only level-triggered entries back",
         since: Since::ALWAYS,
-        matters: "A server that reads a part and waits again never hears of the rest, and the connection hangs.",
-        experiment: "A byte is written to a pipe, to an AF_UNIX pair, and over TCP. epoll_wait with EPOLLET reports it; the next \
-                     two do not. poll still says IN.",
+        matters: "A server that reads a part and waits again never hears of the rest, and the connection \
+                  hangs.",
+        experiment: "A byte is written to a pipe, to an AF_UNIX pair, and over TCP. epoll_wait with EPOLLET \
+                     reports it; the next two do not. poll still says IN.",
         wrong: &[
             "mio: https://github.com/tokio-rs/mio/issues/45",
             "mtcp: https://github.com/mtcp-stack/mtcp/issues/297",
@@ -29,11 +30,12 @@ pub(super) const FACTS: &[Fact] = &[
         id: "et-writes-coalesce",
         area: Area::Edge,
         claim: "Several writes before one wait give one event, not one for each.",
-        reference: "epoll(7) Q1 to Q9; ep_poll_callback in fs/eventpoll.c queues an entry that is not in the queue yet",
+        reference: "epoll(7) Q1 to Q9; ep_poll_callback in fs/eventpoll.c queues an entry that is not in the \
+                    queue yet",
         since: Since::ALWAYS,
         matters: "Events are no counters. Who reads one message for each event falls behind.",
-        experiment: "Three writes to a pipe, and to an AF_UNIX socket of datagrams; epoll_wait with EPOLLET reports one event, \
-                     and then none.",
+        experiment: "Three writes to a pipe, and to an AF_UNIX socket of datagrams; epoll_wait with EPOLLET \
+                     reports one event, and then none.",
         wrong: &[],
         alone: false,
         run: writes_coalesce,
@@ -42,12 +44,13 @@ pub(super) const FACTS: &[Fact] = &[
         id: "et-drained-before-wait",
         area: Area::Edge,
         claim: "Data that is written and read again before the wait gives no event.",
-        reference: "ep_send_events in fs/eventpoll.c asks each queued entry again, and drops those with nothing to say",
+        reference: "ep_send_events in fs/eventpoll.c asks each queued entry again, and drops those with \
+                    nothing to say",
         since: Since::ALWAYS,
-        matters: "An event means that there is something at the time of the wait. A design that counts on an event for each \
-                  write, to wake a loop, loses wake-ups when somebody else reads.",
-        experiment: "A byte is written to a pipe and read; epoll_wait with EPOLLET, and one without, report nothing. The next \
-                     write is reported.",
+        matters: "An event means that there is something at the time of the wait. A design that counts on an \
+                  event for each write, to wake a loop, loses wake-ups when somebody else reads.",
+        experiment: "A byte is written to a pipe and read; epoll_wait with EPOLLET, and one without, report \
+                     nothing. The next write is reported.",
         wrong: &[],
         alone: false,
         run: drained_before_wait,
@@ -55,14 +58,14 @@ pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "et-mod-rearms",
         area: Area::Edge,
-        claim: "EPOLL_CTL_MOD with the same mask reports a descriptor that is still ready once more, with EPOLLET as with \
-                EPOLLONESHOT. One that is not ready stays silent.",
+        claim: "EPOLL_CTL_MOD with the same mask reports a descriptor that is still ready once more, with \
+                EPOLLET as with EPOLLONESHOT. One that is not ready stays silent.",
         reference: "epoll_ctl(2); ep_modify in fs/eventpoll.c asks the file again, and queues it",
         since: Since::ALWAYS,
-        matters: "This is how a server that stopped reading early gets going again without reading: there is no need to add \
-                  the descriptor anew.",
-        experiment: "A pipe with a byte: wait 1 event, wait 0, MOD, wait 1, wait 0; with EPOLLET, and with EPOLLONESHOT. Then \
-                     the byte is read, and MOD gives no event.",
+        matters: "This is how a server that stopped reading early gets going again without reading: there is \
+                  no need to add the descriptor anew.",
+        experiment: "A pipe with a byte: wait 1 event, wait 0, MOD, wait 1, wait 0; with EPOLLET, and with \
+                     EPOLLONESHOT. Then the byte is read, and MOD gives no event.",
         wrong: &[],
         alone: false,
         run: mod_rearms,
@@ -70,13 +73,15 @@ pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "et-peek-is-not-progress",
         area: Area::Edge,
-        claim: "recv with MSG_PEEK neither takes the readiness of a level-triggered entry away nor makes an edge.",
+        claim: "recv with MSG_PEEK neither takes the readiness of a level-triggered entry away nor makes an \
+                edge.",
         reference: "recv(2)",
         since: Since::ALWAYS,
-        matters: "A server that peeks at the first bytes to choose a protocol, and waits for more, spins without EPOLLET and \
-                  waits for the next packet with it.",
-        experiment: "A byte over TCP and an AF_UNIX pair, watched without EPOLLET in one instance and with it in another. After \
-                     both have reported it, it is peeked at: the first reports it again, the second does not.",
+        matters: "A server that peeks at the first bytes to choose a protocol, and waits for more, spins \
+                  without EPOLLET and waits for the next packet with it.",
+        experiment: "A byte over TCP and an AF_UNIX pair, watched without EPOLLET in one instance and with \
+                     it in another. After both have reported it, it is peeked at: the first reports it \
+                     again, the second does not.",
         wrong: &[],
         alone: false,
         run: peek_is_not_progress,
@@ -84,13 +89,15 @@ pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "et-mask-is-whole-state",
         area: Area::Edge,
-        claim: "An event of an edge-triggered entry carries all that is true now, not the change: an edge of the input gives \
-                IN+OUT if there is room as well, and an edge of the output IN+OUT if there is data.",
+        claim: "An event of an edge-triggered entry carries all that is true now, not the change: an edge of \
+                the input gives IN+OUT if there is room as well, and an edge of the output IN+OUT if there \
+                is data.",
         reference: "ep_send_events in fs/eventpoll.c asks the file for its state",
         since: Since::ALWAYS,
-        matters: "OUT in an event does not mean that the socket was full. Code that counts changes from the bits miscounts.",
-        experiment: "An AF_UNIX pair with IN+OUT+EPOLLET: the first event is OUT. The peer writes: IN+OUT. We write and the peer \
-                     reads, an edge of the output: IN+OUT.",
+        matters: "OUT in an event does not mean that the socket was full. Code that counts changes from the \
+                  bits miscounts.",
+        experiment: "An AF_UNIX pair with IN+OUT+EPOLLET: the first event is OUT. The peer writes: IN+OUT. \
+                     We write and the peer reads, an edge of the output: IN+OUT.",
         wrong: &[],
         alone: false,
         run: mask_is_whole_state,

@@ -11,16 +11,17 @@ pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "et-new-data-without-drain",
         area: Area::Edge,
-        claim: "Every new write is an edge, even if what came before was never read. It holds for pipes, with O_DIRECT too, \
-                AF_UNIX, TCP, UDP, both ends of a pty, eventfd, inotify and listeners. An inotify event that is equal to \
-                the last one is merged into it, and is none.",
-        reference: "epoll(7); commits 1b6b26ae7053 (5.5: pipes only when empty) and 3a34b13a88ca (5.14: pipes always); \
-                    inotify(7)",
+        claim: "Every new write is an edge, even if what came before was never read. It holds for pipes, \
+                with O_DIRECT too, AF_UNIX, TCP, UDP, both ends of a pty, eventfd, inotify and listeners. An \
+                inotify event that is equal to the last one is merged into it, and is none.",
+        reference: "epoll(7); commits 1b6b26ae7053 (5.5: pipes only when empty) and 3a34b13a88ca (5.14: \
+                    pipes always); inotify(7)",
         since: Since::ALWAYS,
-        matters: "Programs that do not drain work by chance as long as data keeps coming, and rely on it: the change of 5.5 broke \
-                  Android programs and was taken back.",
-        experiment: "For each kind of descriptor: something arrives, epoll_wait with EPOLLET reports IN, and then nothing. Nothing \
-                     is read. Something more arrives: IN again, and then nothing; three times.",
+        matters: "Programs that do not drain work by chance as long as data keeps coming, and rely on it: \
+                  the change of 5.5 broke Android programs and was taken back.",
+        experiment: "For each kind of descriptor: something arrives, epoll_wait with EPOLLET reports IN, and \
+                     then nothing. Nothing is read. Something more arrives: IN again, and then nothing; \
+                     three times.",
         wrong: &[
             "Linux 5.5 to 5.13, for pipes: commit 1b6b26ae7053, taken back by 3a34b13a88ca",
             "WSL1, for AF_UNIX: https://github.com/microsoft/WSL/issues/8923",
@@ -36,9 +37,10 @@ pub(super) const FACTS: &[Fact] = &[
         claim: "Reading a part of the data does not report the rest, on any kind of descriptor.",
         reference: "epoll(7) Q9",
         since: Since::ALWAYS,
-        matters: "The rest stays unseen until something new arrives; if the peer waits for an answer first, both wait for ever.",
-        experiment: "For pipes, sockets and ptys: two bytes, or two messages, arrive and are reported once. One is read: nothing \
-                     is reported. The other is still there.",
+        matters: "The rest stays unseen until something new arrives; if the peer waits for an answer first, \
+                  both wait for ever.",
+        experiment: "For pipes, sockets and ptys: two bytes, or two messages, arrive and are reported once. \
+                     One is read: nothing is reported. The other is still there.",
         wrong: &[
             "tgoskits: https://github.com/rcore-os/tgoskits/issues/1034",
             "mtcp: https://github.com/mtcp-stack/mtcp/issues/297",
@@ -53,8 +55,9 @@ pub(super) const FACTS: &[Fact] = &[
         reference: "tcp_fin in net/ipv4/tcp_input.c and unix_shutdown in net/unix/af_unix.c wake the waiters",
         since: Since::ALWAYS,
         matters: "A server that holds data back and waits hears of the end nevertheless, without reading.",
-        experiment: "A byte over TCP, and an AF_UNIX pair, is reported with EPOLLET and not read. The peer shuts its writing side: \
-                     one more event, IN+RDHUP, and then none. The byte is still there.",
+        experiment: "A byte over TCP, and an AF_UNIX pair, is reported with EPOLLET and not read. The peer \
+                     shuts its writing side: one more event, IN+RDHUP, and then none. The byte is still \
+                     there.",
         wrong: &[],
         alone: false,
         run: fin_is_an_edge,
@@ -62,14 +65,15 @@ pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "et-short-read-means-drained",
         area: Area::Edge,
-        claim: "On a stream a read that gives less than was asked for has drained it: what comes later is a new edge, and EAGAIN \
-                need not be seen first. For datagrams it does not hold: a short read leaves the next one, without an edge.",
+        claim: "On a stream a read that gives less than was asked for has drained it: what comes later is a \
+                new edge, and EAGAIN need not be seen first. For datagrams it does not hold: a short read \
+                leaves the next one, without an edge.",
         reference: "epoll(7) Q9",
         since: Since::ALWAYS,
         matters: "The shortcut of tokio and mio: it saves one read in two. With datagrams it loses messages.",
-        experiment: "3 bytes come over a pipe, an AF_UNIX stream, TCP and a pty; a read with a buffer of 64 gives 3; nothing more is \
-                     reported. 2 more come and are reported. Then two datagrams come: one read gives 3 bytes of 64, nothing is \
-                     reported, and the second one is there.",
+        experiment: "3 bytes come over a pipe, an AF_UNIX stream, TCP and a pty; a read with a buffer of 64 \
+                     gives 3; nothing more is reported. 2 more come and are reported. Then two datagrams \
+                     come: one read gives 3 bytes of 64, nothing is reported, and the second one is there.",
         wrong: &[
             "tokio: https://github.com/tokio-rs/tokio/issues/5866",
             "mio: https://github.com/tokio-rs/mio/issues/1131",
@@ -83,9 +87,11 @@ pub(super) const FACTS: &[Fact] = &[
         claim: "Two UDP datagrams and one recv: no further event. A third datagram gives one.",
         reference: "epoll(7); sock_def_readable in net/core/sock.c",
         since: Since::ALWAYS,
-        matters: "A DNS server that reads one query for each event answers late by one for ever, or not at all.",
-        experiment: "Two datagrams arrive: IN, once, with EPOLLET. One is received, and a fence on another connection shows that \
-                     nothing is on its way: nothing. A third datagram: IN. The second is received next.",
+        matters: "A DNS server that reads one query for each event answers late by one for ever, or not at \
+                  all.",
+        experiment: "Two datagrams arrive: IN, once, with EPOLLET. One is received, and a fence on another \
+                     connection shows that nothing is on its way: nothing. A third datagram: IN. The second \
+                     is received next.",
         wrong: &["mio, unsure: https://github.com/tokio-rs/mio/issues/1076"],
         alone: false,
         run: udp_one_of_two,
@@ -93,14 +99,14 @@ pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "et-listener-per-connection",
         area: Area::Edge,
-        claim: "Each new connection is an edge of the listener, even with others in the queue. Accepting one of several gives \
-                none.",
+        claim: "Each new connection is an edge of the listener, even with others in the queue. Accepting one \
+                of several gives none.",
         reference: "epoll(7); sock_def_readable in net/core/sock.c, from tcp_child_process",
         since: Since::ALWAYS,
-        matters: "A server with an edge-triggered listener has to accept until EAGAIN; with one accept for each event, connections that \
-                  came together stay in the queue.",
-        experiment: "Two clients connect, one after the other: an event for each. A third connects, and one accept is made: nothing \
-                     is reported after it. Then two more accepts succeed.",
+        matters: "A server with an edge-triggered listener has to accept until EAGAIN; with one accept for \
+                  each event, connections that came together stay in the queue.",
+        experiment: "Two clients connect, one after the other: an event for each. A third connects, and one \
+                     accept is made: nothing is reported after it. Then two more accepts succeed.",
         wrong: &["mio: https://github.com/tokio-rs/mio/issues/1612"],
         alone: false,
         run: listener_per_connection,

@@ -10,13 +10,15 @@ pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "et-lt-repeats-until-drained",
         area: Area::Edge,
-        claim: "A level-triggered entry reports on every wait until the data is gone, and then not once more.",
-        reference: "epoll(7); ep_send_events in fs/eventpoll.c puts such an entry back, and asks it again at the next wait",
+        claim: "A level-triggered entry reports on every wait until the data is gone, and then not once \
+                more.",
+        reference: "epoll(7); ep_send_events in fs/eventpoll.c puts such an entry back, and asks it again at \
+                    the next wait",
         since: Since::ALWAYS,
-        matters: "A server that reads a part of what there is loses nothing; it is told of the rest. This is why the default \
-                  is the safe one.",
-        experiment: "3 bytes are written to a pipe. epoll_wait reports it, twice; 2 bytes are read, it reports it still; the \
-                     last is read, it reports nothing.",
+        matters: "A server that reads a part of what there is loses nothing; it is told of the rest. This is \
+                  why the default is the safe one.",
+        experiment: "3 bytes are written to a pipe. epoll_wait reports it, twice; 2 bytes are read, it \
+                     reports it still; the last is read, it reports nothing.",
         wrong: &[],
         alone: false,
         run: lt_repeats_until_drained,
@@ -24,13 +26,16 @@ pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "et-lt-eof-sticky",
         area: Area::Edge,
-        claim: "A level-triggered entry reports the end of a stream, as IN, and RDHUP if asked for, on every wait, even \
-                after read has returned 0.",
-        reference: "epoll(7); tcp_poll in net/ipv4/tcp.c and unix_poll in net/unix/af_unix.c look at the state alone",
+        claim: "A level-triggered entry reports the end of a stream, as IN, and RDHUP if asked for, on every \
+                wait, even after read has returned 0.",
+        reference: "epoll(7); tcp_poll in net/ipv4/tcp.c and unix_poll in net/unix/af_unix.c look at the \
+                    state alone",
         since: Since::ALWAYS,
-        matters: "A server that does not close or delete a connection at its end spins: each wait returns at once.",
-        experiment: "The peer of a TCP connection, and of an AF_UNIX pair, shuts its writing side. epoll_wait reports it twice; \
-                     read gives 0; it reports it again. An entry that asks for IN alone has IN alone.",
+        matters: "A server that does not close or delete a connection at its end spins: each wait returns at \
+                  once.",
+        experiment: "The peer of a TCP connection, and of an AF_UNIX pair, shuts its writing side. \
+                     epoll_wait reports it twice; read gives 0; it reports it again. An entry that asks for \
+                     IN alone has IN alone.",
         wrong: &[],
         alone: false,
         run: lt_eof_sticky,
@@ -38,12 +43,14 @@ pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "et-lt-out-spins",
         area: Area::Edge,
-        claim: "A level-triggered entry that asks for OUT on a socket with room makes every wait return at once.",
+        claim: "A level-triggered entry that asks for OUT on a socket with room makes every wait return at \
+                once.",
         reference: "epoll(7)",
         since: Since::ALWAYS,
-        matters: "The classic busy loop: OUT belongs into the mask only while there is something left to send.",
-        experiment: "20 calls of epoll_wait with a limit of 5 s, of a connection to which nothing was sent, each report OUT, \
-                     all together in less than 500 ms.",
+        matters: "The classic busy loop: OUT belongs into the mask only while there is something left to \
+                  send.",
+        experiment: "20 calls of epoll_wait with a limit of 5 s, of a connection to which nothing was sent, \
+                     each report OUT, all together in less than 500 ms.",
         wrong: &[],
         alone: true,
         run: lt_out_spins,

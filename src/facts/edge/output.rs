@@ -10,13 +10,14 @@ pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "et-out-initial",
         area: Area::Edge,
-        claim: "An edge-triggered entry that asks for OUT reports a writable descriptor once, when it is added, and never again \
-                until it was full.",
+        claim: "An edge-triggered entry that asks for OUT reports a writable descriptor once, when it is \
+                added, and never again until it was full.",
         reference: "epoll(7); ep_insert in fs/eventpoll.c",
         since: Since::ALWAYS,
-        matters: "Registering IN+OUT+EPOLLET once and for all is cheap for TCP and pipes: OUT does not keep the loop awake.",
-        experiment: "A pipe, an AF_UNIX stream and a TCP connection are added with OUT+EPOLLET: one event, and then none, also \
-                     after a byte was written.",
+        matters: "Registering IN+OUT+EPOLLET once and for all is cheap for TCP and pipes: OUT does not keep \
+                  the loop awake.",
+        experiment: "A pipe, an AF_UNIX stream and a TCP connection are added with OUT+EPOLLET: one event, \
+                     and then none, also after a byte was written.",
         wrong: &[],
         alone: false,
         run: out_initial,
@@ -24,14 +25,15 @@ pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "et-pipe-out-only-from-full",
         area: Area::Edge,
-        claim: "Reading from a pipe is an edge for its writer only if the pipe was full and the read frees a slot. Reading from a pipe \
-                that is filled in part is none.",
-        reference: "pipe_read in fs/pipe.c wakes writers only if was_full; commit f467a6a66419. Before, every read that freed a slot \
-                    did.",
+        claim: "Reading from a pipe is an edge for its writer only if the pipe was full and the read frees a \
+                slot. Reading from a pipe that is filled in part is none.",
+        reference: "pipe_read in fs/pipe.c wakes writers only if was_full; commit f467a6a66419. Before, \
+                    every read that freed a slot did.",
         since: Since(5, 5),
         matters: "A writer that waits for OUT without having met EAGAIN waits for ever.",
-        experiment: "A pipe of 4 pages, its writer with OUT+EPOLLET: 100 bytes written and read, no event; 2 pages written, 1 read, no \
-                     event; filled, 1 byte read, no event; the rest of that page read, OUT; one more page read, no event.",
+        experiment: "A pipe of 4 pages, its writer with OUT+EPOLLET: 100 bytes written and read, no event; 2 \
+                     pages written, 1 read, no event; filled, 1 byte read, no event; the rest of that page \
+                     read, OUT; one more page read, no event.",
         wrong: &[],
         alone: false,
         run: pipe_out_only_from_full,
@@ -39,18 +41,20 @@ pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "et-unix-out-on-every-peer-read",
         area: Area::Edge,
-        claim: "On AF_UNIX sockets of all types each read of the peer that frees a buffer is an edge of the output for the writer, \
-                though it was never full. So it is on a pty. On TCP, UDP and pipes it is none. A write is an edge for the writer \
-                itself on a pty, and on UDP over loopback.",
-        reference: "sock_wfree in net/core/sock.c and unix_write_space in net/unix/af_unix.c, against SOCK_NOSPACE in \
-                    sk_stream_write_space; tty_write_unlock in drivers/tty/tty_io.c; n_tty_read in drivers/tty/n_tty.c; pipes since commit f467a6a66419",
+        claim: "On AF_UNIX sockets of all types each read of the peer that frees a buffer is an edge of the \
+                output for the writer, though it was never full. So it is on a pty. On TCP, UDP and pipes it \
+                is none. A write is an edge for the writer itself on a pty, and on UDP over loopback.",
+        reference: "sock_wfree in net/core/sock.c and unix_write_space in net/unix/af_unix.c, against \
+                    SOCK_NOSPACE in sk_stream_write_space; tty_write_unlock in drivers/tty/tty_io.c; \
+                    n_tty_read in drivers/tty/n_tty.c; pipes since commit f467a6a66419",
         since: Since(5, 5),
-        matters: "With IN+OUT+EPOLLET on AF_UNIX there is an event for each message that the peer takes. Code that was measured \
-                  over TCP wakes far more often over AF_UNIX.",
-        experiment: "For each kind of link the writer is watched with OUT+EPOLLET; its first event is taken. A byte is written and \
-                     arrives: OUT on ptys and UDP, nothing on the others. The byte is read: OUT on AF_UNIX and ptys, nothing on the others, \
-                     where a fence shows that nothing is on its way. On a stream of AF_UNIX reading half of a write frees nothing, \
-                     and reports nothing.",
+        matters: "With IN+OUT+EPOLLET on AF_UNIX there is an event for each message that the peer takes. \
+                  Code that was measured over TCP wakes far more often over AF_UNIX.",
+        experiment: "For each kind of link the writer is watched with OUT+EPOLLET; its first event is taken. \
+                     A byte is written and arrives: OUT on ptys and UDP, nothing on the others. The byte is \
+                     read: OUT on AF_UNIX and ptys, nothing on the others, where a fence shows that nothing \
+                     is on its way. On a stream of AF_UNIX reading half of a write frees nothing, and \
+                     reports nothing.",
         wrong: &[],
         alone: false,
         run: unix_out_on_every_peer_read,
@@ -58,14 +62,15 @@ pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "et-tcp-out-only-after-eagain",
         area: Area::Edge,
-        claim: "On TCP there is an edge of the output only after a send gave EAGAIN, and then only when enough of what was sent \
-                is acknowledged: a third of the buffer.",
+        claim: "On TCP there is an edge of the output only after a send gave EAGAIN, and then only when \
+                enough of what was sent is acknowledged: a third of the buffer.",
         reference: "sk_stream_write_space in net/core/stream.c, SOCK_NOSPACE; epoll(7) Q9",
         since: Since::ALWAYS,
-        matters: "Waiting for OUT without having met EAGAIN waits for ever. And OUT comes late: not when there is room, but when it \
-                  is worth while.",
-        experiment: "OUT+EPOLLET on a connection with a small buffer at the peer: 100 bytes are sent and read, no event. It is filled \
-                     until EAGAIN, no event; the peer reads 1 byte, no event; it reads all, one event, and then none.",
+        matters: "Waiting for OUT without having met EAGAIN waits for ever. And OUT comes late: not when \
+                  there is room, but when it is worth while.",
+        experiment: "OUT+EPOLLET on a connection with a small buffer at the peer: 100 bytes are sent and \
+                     read, no event. It is filled until EAGAIN, no event; the peer reads 1 byte, no event; \
+                     it reads all, one event, and then none.",
         wrong: &[],
         alone: false,
         run: tcp_out_only_after_eagain,

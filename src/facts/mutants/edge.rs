@@ -68,16 +68,16 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "epoll-event-is-the-change",
         breaks: "et-mask-is-whole-state",
-        behaviour: "An event of an edge-triggered entry has only the bits that it did not have before, as filters of \
-                    kqueue are reported one by one.",
+        behaviour: "An event of an edge-triggered entry has only the bits that it did not have before, as \
+                    filters of kqueue are reported one by one.",
         also: &[],
         kernel: &EventIsTheChange,
     },
     Mutant {
         name: "epoll-edge-only-from-empty",
         breaks: "et-new-data-without-drain",
-        behaviour: "New data is an edge only when all was read before: pipes on Linux 5.5 to 5.13, AF_UNIX on WSL1 \
-                    (microsoft/WSL#8923).",
+        behaviour: "New data is an edge only when all was read before: pipes on Linux 5.5 to 5.13, AF_UNIX \
+                    on WSL1 (microsoft/WSL#8923).",
         also: &[],
         kernel: &EdgeOnlyFromEmpty,
     },
@@ -119,7 +119,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "epoll-write-reports-out",
         breaks: "et-out-initial",
-        behaviour: "A write that leaves room reports OUT again, as an emulation that asks for the state after each call.",
+        behaviour: "A write that leaves room reports OUT again, as an emulation that asks for the state \
+                    after each call.",
         also: &[],
         kernel: &WriteReportsOut,
     },
@@ -147,8 +148,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "eventfd-edge-only-from-zero",
         breaks: "et-eventfd-any-op-is-an-edge",
-        behaviour: "A write to an eventfd is an edge only if the counter was 0, and of 0 it is none, as in nanos before \
-                    nanovms/nanos#1470.",
+        behaviour: "A write to an eventfd is an edge only if the counter was 0, and of 0 it is none, as in \
+                    nanos before nanovms/nanos#1470.",
         also: &[],
         kernel: &EventfdEdgeOnlyFromZero,
     },
@@ -200,11 +201,8 @@ fn ctl(epoll: i32, op: i32, fd: i32, event: Option<epoll_event>) -> Reply<()> {
     raw::epoll_ctl(epoll, op, fd, event)?;
     with(&ENTRIES, |entries| {
         entries.retain(|(its, of, _)| (*its, *of) != (epoll, fd));
-        if let (true, Some(event)) = (op != EPOLL_CTL_DEL, event) {
-            if event.events & ET != 0 {
-                entries.push((epoll, fd, event));
-            }
-        }
+        let kept = event.filter(|event| op != EPOLL_CTL_DEL && event.events & ET != 0);
+        entries.extend(kept.map(|event| (epoll, fd, event)));
     });
     Ok(())
 }
