@@ -18,11 +18,7 @@ pub(super) const FACTS: &[Fact] = &[
                   hangs.",
         experiment: "A byte is written to a pipe, to an AF_UNIX pair, and over TCP. epoll_wait with EPOLLET \
                      reports it; the next two do not. poll still says IN.",
-        wrong: &[
-            "mio: https://github.com/tokio-rs/mio/issues/45",
-            "mtcp: https://github.com/mtcp-stack/mtcp/issues/297",
-            "unikraft: https://github.com/unikraft/unikraft/issues/1297",
-        ],
+        wrong: &["F-Stack, level-triggered all the same: https://github.com/F-Stack/f-stack/issues/115"],
         alone: false,
         run: once_per_edge,
     },

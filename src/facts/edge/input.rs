@@ -25,8 +25,7 @@ pub(super) const FACTS: &[Fact] = &[
         wrong: &[
             "Linux 5.5 to 5.13, for pipes: commit 1b6b26ae7053, taken back by 3a34b13a88ca",
             "WSL1, for AF_UNIX: https://github.com/microsoft/WSL/issues/8923",
-            "mio, unsure for UDP: https://github.com/tokio-rs/mio/issues/1076",
-            "netty, unsure: https://github.com/netty/netty/issues/9348",
+            "netty, which assumed otherwise at first: https://github.com/netty/netty/issues/9348",
         ],
         alone: false,
         run: new_data_without_drain,
@@ -42,8 +41,8 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "For pipes, sockets and ptys: two bytes, or two messages, arrive and are reported once. \
                      One is read: nothing is reported. The other is still there.",
         wrong: &[
-            "tgoskits: https://github.com/rcore-os/tgoskits/issues/1034",
-            "mtcp: https://github.com/mtcp-stack/mtcp/issues/297",
+            "Shadow, for TCP: https://github.com/shadow/shadow/issues/3274",
+            "tgoskits, in review: https://github.com/rcore-os/tgoskits/issues/1034",
         ],
         alone: false,
         run: partial_read_silent,
@@ -66,17 +65,20 @@ pub(super) const FACTS: &[Fact] = &[
         id: "et-short-read-means-drained",
         area: Area::Edge,
         claim: "On a stream a read that gives less than was asked for has drained it: what comes later is a \
-                new edge, and EAGAIN need not be seen first. For datagrams it does not hold: a short read \
-                leaves the next one, without an edge.",
+                new edge; neither EAGAIN nor a wait that finds nothing need be seen first. For datagrams it \
+                does not hold: a short read leaves the next one, without an edge.",
         reference: "epoll(7) Q9",
         since: Since::ALWAYS,
         matters: "The shortcut of tokio and mio: it saves one read in two. With datagrams it loses messages.",
         experiment: "3 bytes come over a pipe, an AF_UNIX stream, TCP and a pty; a read with a buffer of 64 \
-                     gives 3; nothing more is reported. 2 more come and are reported. Then two datagrams \
-                     come: one read gives 3 bytes of 64, nothing is reported, and the second one is there.",
+                     gives 3; nothing more is reported. 2 more come and are reported; they are read, and one \
+                     more byte comes before the next wait: it is reported. Then two datagrams come: one read \
+                     gives 3 bytes of 64, nothing is reported, and the second one is there.",
         wrong: &[
-            "tokio: https://github.com/tokio-rs/tokio/issues/5866",
-            "mio: https://github.com/tokio-rs/mio/issues/1131",
+            "tokio over an emulation with poll: https://github.com/tokio-rs/tokio/issues/5881",
+            "mio on Windows: https://github.com/tokio-rs/mio/issues/1131",
+            "netty, for datagrams: https://github.com/netty/netty/issues/14357",
+            "tgoskits, in review, without a wait between: https://github.com/rcore-os/tgoskits/issues/1034",
         ],
         alone: false,
         run: short_read_means_drained,
@@ -92,7 +94,7 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "Two datagrams arrive: IN, once, with EPOLLET. One is received, and a fence on another \
                      connection shows that nothing is on its way: nothing. A third datagram: IN. The second \
                      is received next.",
-        wrong: &["mio, unsure: https://github.com/tokio-rs/mio/issues/1076"],
+        wrong: &["a program over mio: https://github.com/tokio-rs/mio/issues/1076"],
         alone: false,
         run: udp_one_of_two,
     },
@@ -107,7 +109,7 @@ pub(super) const FACTS: &[Fact] = &[
                   each event, connections that came together stay in the queue.",
         experiment: "Two clients connect, one after the other: an event for each. A third connects, and one \
                      accept is made: nothing is reported after it. Then two more accepts succeed.",
-        wrong: &["mio: https://github.com/tokio-rs/mio/issues/1612"],
+        wrong: &["a program over mio: https://github.com/tokio-rs/mio/issues/845"],
         alone: false,
         run: listener_per_connection,
     },
@@ -230,6 +232,11 @@ fn short_read_means_drained(k: K) -> Held {
             is(format!("{name}, after a write that came later"), events_soon(k, epoll)?, vec![IN])?;
         }
         is(format!("{name}, the second read"), k.read(link.reader, &mut buffer), Ok(2))?;
+        if !link.messages {
+            link.write(k, b"f")?;
+            let what = format!("{name}, after a read and a write without a wait between");
+            is(what, events_soon(k, epoll)?, vec![IN])?;
+        }
     }
     Ok(())
 }

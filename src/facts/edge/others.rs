@@ -21,6 +21,9 @@ pub(super) const FACTS: &[Fact] = &[
                      IN+OUT after each. Read: OUT. Write 0: OUT. A read that gives EAGAIN: nothing.",
         wrong: &[
             "nanos: https://github.com/nanovms/nanos/issues/1470",
+            "WSL1: https://github.com/microsoft/WSL/issues/2462",
+            "Shadow: https://github.com/shadow/shadow/issues/2673",
+            "tgoskits: https://github.com/rcore-os/tgoskits/issues/2235",
             "libuv, unsure whether it is a bug: https://github.com/libuv/libuv/issues/4400",
         ],
         alone: false,

@@ -33,7 +33,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "epollet-ignored",
         breaks: "et-once-per-edge",
-        behaviour: "EPOLLET is ignored, as by emulations over poll.",
+        behaviour: "EPOLLET is ignored, as in F-Stack (F-Stack/f-stack#115).",
         also: &[],
         kernel: &EpolletIgnored,
     },
@@ -84,7 +84,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "epoll-read-rearms",
         breaks: "et-partial-read-silent",
-        behaviour: "A read that leaves data reports the rest, as people expect of edges.",
+        behaviour: "A read that leaves data reports the rest, as in Shadow (shadow/shadow#3274).",
         also: &[],
         kernel: &ReadRearms,
     },
