@@ -13,7 +13,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "epoll-lt-is-et",
         breaks: "et-lt-repeats-until-drained",
         behaviour: "Every entry is edge-triggered, as some texts say of epoll.",
-        also: &[],
+        also: &["poll-negative-timeout-infinite"],
         kernel: &LtIsEt,
     },
     Mutant {
@@ -34,7 +34,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "epollet-ignored",
         breaks: "et-once-per-edge",
         behaviour: "EPOLLET is ignored, as in F-Stack (F-Stack/f-stack#115).",
-        also: &[],
+        also: &["nb-register-before-connect"],
         kernel: &EpolletIgnored,
     },
     Mutant {
@@ -494,9 +494,9 @@ mutant! { OutOnEveryRead:
 mutant! { OutOnlyFromFull:
     fn epoll_wait(&self, epoll: i32, events: At<'_, epoll_event>, max: i32, timeout: i32) -> Reply<usize> {
         wait((epoll, events, max, timeout), |event| {
-            let first = reported(|all| all.insert((epoll, event.u64), event.events)).is_none();
+            let again = reported(|all| all.insert((epoll, event.u64), event.events)) == Some(OUT);
             let full = noted(|fds| fds.remove(&(event.u64 as i32)));
-            first || full || event.events != OUT || !is_edge(epoll, event.u64)
+            !again || full || event.events != OUT || !is_edge(epoll, event.u64)
         })
     }
 
