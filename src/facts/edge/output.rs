@@ -11,7 +11,8 @@ pub(super) const FACTS: &[Fact] = &[
         id: "et-out-initial",
         area: Area::Edge,
         claim: "An edge-triggered entry that asks for OUT reports a writable descriptor once, when it is \
-                added, and never again until it was full.",
+                added, and not again for as long as the peer takes nothing out. What is an edge then depends \
+                on the kind of descriptor: pipes and TCP had to be full.",
         reference: "epoll(7); ep_insert in fs/eventpoll.c",
         since: Since::ALWAYS,
         matters: "Registering IN+OUT+EPOLLET once and for all is cheap for TCP and pipes: OUT does not keep \
