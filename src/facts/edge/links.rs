@@ -1,6 +1,6 @@
 //! Pairs of descriptors of all kinds, one end written and the other read.
 
-use super::super::check::Held;
+use super::super::check::{Held, skip};
 use super::super::support::*;
 use crate::sys::raw::{self, Reply};
 use libc::{O_CLOEXEC, O_DIRECT, SOCK_CLOEXEC, SOCK_DGRAM, SOCK_SEQPACKET, SOCK_STREAM};
@@ -52,7 +52,7 @@ const KINDS: [&str; 9] = [
     "a pty, from the slave to the master",
 ];
 
-/// A link of each kind; without ptys where there are none.
+/// A link of each kind; without ptys where there are none, which [`all_kinds`] tells.
 pub(super) fn links(k: K) -> Held<Vec<Link>> {
     let has_ptys = raw::pty_pair().is_ok();
     KINDS
@@ -60,6 +60,16 @@ pub(super) fn links(k: K) -> Held<Vec<Link>> {
         .filter(|name| has_ptys || !name.starts_with("a pty"))
         .map(|name| link(k, name))
         .collect()
+}
+
+/// The end of an experiment with all kinds of links: it is not made in full where one cannot be had.
+pub(super) fn all_kinds() -> Held {
+    match raw::pty_pair() {
+        Ok(_) => Ok(()),
+        Err(refusal) => {
+            skip(format!("it holds for all other kinds, but no pseudoterminal can be had: {refusal:?}"))
+        }
+    }
 }
 
 /// A link of one kind.

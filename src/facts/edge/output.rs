@@ -147,7 +147,7 @@ fn unix_out_on_every_peer_read(k: K) -> Held {
             is(format!("{name}, the other half read"), events(k, output)?, vec![OUT])?;
         }
     }
-    Ok(())
+    all_kinds()
 }
 
 fn tcp_out_only_after_eagain(k: K) -> Held {

@@ -173,7 +173,7 @@ fn pidfd_exit_then_hup(k: K) -> Held {
 
 /// A pseudoterminal, or skip the experiment.
 fn pty() -> Held<[i32; 2]> {
-    match raw::openpty() {
+    match raw::pty_pair() {
         Err(refusal)
             if matches!(refusal.errno, Errno::ENOENT | Errno::ENXIO | Errno::EINVAL | Errno::ENOTTY) =>
         {

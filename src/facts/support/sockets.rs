@@ -162,9 +162,7 @@ const NO_QUEUE: Refusal = Refusal {
 
 pub(in crate::facts) const ESTABLISHED: u8 = 1;
 pub(in crate::facts) const SYN_SENT: u8 = 2;
-pub(in crate::facts) const FIN_WAIT1: u8 = 4;
 pub(in crate::facts) const FIN_WAIT2: u8 = 5;
-pub(in crate::facts) const TIME_WAIT: u8 = 6;
 pub(in crate::facts) const CLOSE: u8 = 7;
 pub(in crate::facts) const CLOSE_WAIT: u8 = 8;
 pub(in crate::facts) const LISTEN: u8 = 10;

@@ -113,17 +113,6 @@ pub(crate) const SIOCATMARK: libc::Ioctl = 0x8905;
 /// How many bytes TCP has taken and not sent yet; not in libc.
 pub(crate) const SIOCOUTQNSD: libc::Ioctl = 0x894b;
 
-/// A new pseudoterminal, unlocked, both ends without O_NONBLOCK: the master, the slave. Neither becomes the
-/// controlling terminal.
-pub(crate) fn openpty() -> Reply<[i32; 2]> {
-    let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
-    let master = open("/dev/ptmx", flags)?;
-    ioctl(master, libc::TIOCSPTLCK, &mut 0)?;
-    // SAFETY: the argument of this request is a number, the flags to open the slave with.
-    let slave = number("ioctl", unsafe { libc::ioctl(master, libc::TIOCGPTPEER, flags) })?;
-    Ok([master, slave])
-}
-
 /// mkfifo.
 pub(crate) fn mkfifo(path: &str) -> Reply<()> {
     let path = path_of(path, "mkfifo")?;

@@ -27,14 +27,6 @@ impl Address {
         Address { bytes, len: 16 }
     }
 
-    /// A name that is no file: unix(7), abstract sockets. At most 107 bytes.
-    pub(crate) fn abstract_unix(name: &str) -> Address {
-        let mut bytes = [0; 128];
-        bytes[..2].copy_from_slice(&(libc::AF_UNIX as u16).to_ne_bytes());
-        bytes[3..][..name.len()].copy_from_slice(name.as_bytes());
-        Address { bytes, len: 3 + name.len() }
-    }
-
     /// An AF_UNIX address without a name: bind(2) chooses an abstract one.
     pub(crate) fn any_unix() -> Address {
         let mut bytes = [0; 128];

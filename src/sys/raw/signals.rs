@@ -1,18 +1,15 @@
-//! Signals. Handlers count, and note where and why they ran; they do nothing else.
+//! Signals. Handlers count, and note in which thread they ran; they do nothing else.
 
 use super::{Reply, done, number};
 
 use libc::{c_int, c_long, c_void, siginfo_t, timespec};
 use std::ptr::{null, null_mut};
-use std::sync::atomic::{AtomicI32, AtomicI64, AtomicU32, Ordering::SeqCst};
+use std::sync::atomic::{AtomicI32, AtomicU32, Ordering::SeqCst};
 
 const SIGNALS: usize = 65;
 
 static HANDLED: [AtomicU32; SIGNALS] = [const { AtomicU32::new(0) }; SIGNALS];
 static THREAD: [AtomicI32; SIGNALS] = [const { AtomicI32::new(0) }; SIGNALS];
-static CODE: [AtomicI32; SIGNALS] = [const { AtomicI32::new(0) }; SIGNALS];
-static FD: [AtomicI32; SIGNALS] = [const { AtomicI32::new(-1) }; SIGNALS];
-static BAND: [AtomicI64; SIGNALS] = [const { AtomicI64::new(0) }; SIGNALS];
 
 /// What a signal should do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,24 +46,19 @@ pub(crate) fn sigaction(signal: i32, action: Action, flags: i32) -> Reply<()> {
     let handler = match action {
         Action::Default => libc::SIG_DFL,
         Action::Ignore => libc::SIG_IGN,
-        Action::Count => note as extern "C" fn(c_int, *const siginfo_t, *const c_void) as usize,
+        Action::Count => note as extern "C" fn(c_int) as usize,
     };
     // SAFETY: all-zero bytes are a value of `sigaction`: the default action, an empty mask.
     let mut new: libc::sigaction = unsafe { std::mem::zeroed() };
     new.sa_sigaction = handler;
-    new.sa_flags = flags | libc::SA_SIGINFO;
+    new.sa_flags = flags;
     // SAFETY: the only handler is `note`, which may run at any time: it touches atomics alone.
     done("rt_sigaction", unsafe { libc::sigaction(signal, &raw const new, null_mut()) })
 }
 
-extern "C" fn note(signal: c_int, info: *const siginfo_t, _: *const c_void) {
+extern "C" fn note(signal: c_int) {
     let at = signal as usize % SIGNALS;
-    // SAFETY: the kernel gives a handler with SA_SIGINFO a live siginfo.
-    let came = came(unsafe { &*info });
     THREAD[at].store(super::gettid(), SeqCst);
-    CODE[at].store(came.code, SeqCst);
-    FD[at].store(came.fd, SeqCst);
-    BAND[at].store(came.band, SeqCst);
     HANDLED[at].fetch_add(1, SeqCst);
 }
 
@@ -91,12 +83,6 @@ pub(crate) fn handled(signal: i32) -> u32 {
 /// In which thread the handler ran last.
 pub(crate) fn handled_in(signal: i32) -> i32 {
     THREAD[signal as usize].load(SeqCst)
-}
-
-/// What the handler was told last: `si_code`, `si_fd`, `si_band`.
-pub(crate) fn handled_with(signal: i32) -> (i32, i32, i64) {
-    let at = signal as usize;
-    (CODE[at].load(SeqCst), FD[at].load(SeqCst), BAND[at].load(SeqCst))
 }
 
 /// sigprocmask of the calling thread; the old mask.
