@@ -7,6 +7,7 @@
 mod select;
 mod poll;
 mod poll_sockets;
+mod poll_special;
 mod epoll;
 mod edge;
 mod waiters;
@@ -49,6 +50,7 @@ const AREAS: &[&[Mutant]] = &[
     select::MUTANTS,
     poll::MUTANTS,
     poll_sockets::MUTANTS,
+    poll_special::MUTANTS,
     epoll::MUTANTS,
     edge::MUTANTS,
     waiters::MUTANTS,
