@@ -4,6 +4,7 @@
 //! `cargo test --test mutants NAME` runs one; `cargo test --test mutants epoll` those that break a fact of an area.
 
 use io_models::facts::{self, Area, Fact, Mutant, Outcome, Run, Runner};
+use io_models::stop;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use std::process::ExitCode;
 use std::sync::OnceLock;
@@ -120,7 +121,8 @@ fn quick() -> &'static [&'static Fact] {
     static QUICK_FACTS: OnceLock<Vec<&'static Fact>> = OnceLock::new();
     QUICK_FACTS.get_or_init(|| {
         let candidates: Vec<_> = facts::all().filter(|fact| !fact.wants_the_machine_alone()).collect();
-        let runs = Runner::default().run_all(&candidates, |_| {});
+        let (_stopper, stop) = stop::pair().expect("a pipe");
+        let runs = Runner::default().run_all(&candidates, &stop, |_| {});
         let quick = runs.iter().filter(|run| run.outcome == Outcome::Holds && run.took < QUICK);
         quick.map(|run| run.fact).collect()
     })

@@ -168,7 +168,11 @@ show_as_displayed!(bool, u8, i16, u16, i32, u32, i64, u64, usize, str, String, f
 
 impl Show for Errno {
     fn show(&self) -> String {
-        format!("{self:?}")
+        match self {
+            // What 0 is in nix, as SO_ERROR without an error.
+            Errno::UnknownErrno => "no error".to_owned(),
+            errno => format!("{errno:?}"),
+        }
     }
 }
 

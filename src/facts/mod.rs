@@ -5,7 +5,7 @@
 //! read that page, and how to add a fact.
 //!
 //! A fact is one row (a [`Fact`], in the table at the head of its area's file) and one function, which
-//! reaches the kernel through the [`Kernel`](kernel::Kernel) it is given. That is what makes it provable
+//! reaches the kernel through the `Kernel` it is given. That is what makes it provable
 //! that a fact can fail: a [`Mutant`] is a kernel with one call that does the wrong thing, and
 //! tests/mutants.rs shows which fact notices.
 //!

@@ -94,7 +94,7 @@ impl Runner {
                 for _ in 0..jobs {
                     let (next, done) = (&next, done.clone());
                     scope.spawn(move || {
-                        let mut next = || next.lock().ok()?.next();
+                        let next = || next.lock().ok()?.next();
                         while let Some(index) = next() {
                             let Some(run) = self.run_until(facts[index], Some(stop)) else { break };
                             done.send((index, run)).ok();

@@ -1,17 +1,33 @@
-//! What poll says of every kind of descriptor: the exact mask, and what changes it.
-//!
-//! Unless a fact says otherwise, poll is asked for IN, PRI, OUT and RDHUP, and the claim is all that it
-//! writes, without the other names of the same bits (RDNORM, WRNORM, RDBAND, WRBAND).
+//! What poll says of descriptors of all kinds, and what it does with the array that it is given.
 
+mod arguments;
+mod timeouts;
+mod files;
+mod pipes;
+mod fresh;
 mod tcp_masks;
 mod unix;
 mod datagrams;
 mod special;
 mod watermarks;
 
-use super::check::{Held, available, differs, holds, is, skip};
+use super::check::{Held, Show, available, differs, holds, is, skip};
 use super::support::*;
 use super::{Area, Fact, Since};
+use crate::sys::Errno;
+use crate::sys::raw::{self, Action, Address, At, no};
+use libc::pollfd;
+use std::time::{Duration, Instant};
 
-pub(super) const FACTS: &[&[Fact]] =
-    &[tcp_masks::FACTS, unix::FACTS, datagrams::FACTS, special::FACTS, watermarks::FACTS];
+pub(super) const FACTS: &[&[Fact]] = &[
+    arguments::FACTS,
+    timeouts::FACTS,
+    files::FACTS,
+    pipes::FACTS,
+    fresh::FACTS,
+    tcp_masks::FACTS,
+    unix::FACTS,
+    datagrams::FACTS,
+    special::FACTS,
+    watermarks::FACTS,
+];

@@ -153,7 +153,7 @@ pub(in crate::facts) fn event(fd: i32, events: Events) -> epoll_event {
 pub(in crate::facts) fn wait(k: K, epoll: i32, timeout_ms: i32) -> Reply<Vec<(i32, Events)>> {
     let mut events = [epoll_event { events: 0, u64: 0 }; 64];
     let n = k.epoll_wait(epoll, At::from(&mut events), 64, timeout_ms)?;
-    Ok(events[..n].iter().map(|event| (event.u64 as i32, Events({ event.events }))).collect())
+    Ok(events[..n].iter().map(|event| (event.u64 as i32, Events(event.events))).collect())
 }
 
 /// What epoll_wait says now: the descriptor of each event, and its events.

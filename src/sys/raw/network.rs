@@ -221,9 +221,10 @@ pub(crate) fn recv_fds(fd: i32, max: usize) -> Reply<Message> {
     };
     // SAFETY: the header's pointers and lengths are those of live memory that nothing else borrows.
     let got = count("recvmsg", unsafe { libc::recvmsg(fd, &raw mut header, 0) } as i64)?;
+    // The first word of the header is its length with the descriptors; without a message there is no header.
+    let len = if header.msg_controllen == 0 { 0 } else { usize::try_from(control[0]).unwrap_or(0) };
     let control: Vec<u8> = control.iter().flat_map(|word| word.to_ne_bytes()).collect();
-    let end = header.msg_controllen.min(control.len());
-    let fds = control[..end].get(HEADER..).unwrap_or_default();
+    let fds = control.get(HEADER..len).unwrap_or_default();
     let fds = fds.chunks_exact(4).map(|fd| i32::from_ne_bytes([fd[0], fd[1], fd[2], fd[3]])).collect();
     Ok(Message { bytes: got, fds, flags: header.msg_flags })
 }

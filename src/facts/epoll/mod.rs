@@ -1,0 +1,34 @@
+//! epoll itself: the interest list, what may be on it, and what a wait copies to the caller.
+//!
+//! An entry of the list is an open file and the number under which it was added. Most surprises come from that:
+//! the number may be closed, or belong to another file by now, and the entry stays until the file itself is gone.
+
+mod arguments;
+mod copying;
+mod masks;
+mod identity;
+
+pub(super) use identity::help_after_exec;
+
+use super::check::{Held, differs, is, skip};
+use super::kernel::Linux;
+use super::support::*;
+use super::{Area, Fact, Since};
+use crate::sys::Errno;
+use crate::sys::raw::{self, At, Nowhere, Reply, no};
+use libc::epoll_event;
+
+pub(super) const FACTS: &[&[Fact]] = &[arguments::FACTS, copying::FACTS, masks::FACTS, identity::FACTS];
+
+/// A pipe with nothing in it: the reading end, the writing end.
+fn pipe(k: K) -> Reply<(i32, i32)> {
+    let [r, w] = k.pipe2(libc::O_CLOEXEC)?;
+    Ok((r, w))
+}
+
+/// A number at which nothing is open.
+fn closed_number(k: K) -> Reply<i32> {
+    let fd = k.eventfd(0, libc::EFD_CLOEXEC)?;
+    k.close(fd)?;
+    Ok(fd)
+}

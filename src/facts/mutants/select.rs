@@ -1,5 +1,0 @@
-//! Kernels that break a fact of `facts/select.rs`.
-
-use super::Mutant;
-
-pub(super) const MUTANTS: &[Mutant] = &[];

@@ -1,0 +1,104 @@
+//! Wrong kernels that treat the sets of select differently.
+
+use super::super::super::kernel::Kernel;
+use crate::sys::Errno;
+use crate::sys::raw::{self, At, Mask, Reply, Sets, no};
+use libc::{epoll_event, pollfd, timespec, timeval};
+
+/// select and pselect6, with the number and the sets changed on the way in, and the sets and the reply on the way out.
+pub(super) struct OnSets(pub(super) fn(i32, Sets<'_>, Ask<'_>) -> Reply<usize>);
+
+/// The real call.
+pub(super) type Ask<'a> = &'a mut dyn FnMut(i32, Sets<'_>) -> Reply<usize>;
+
+impl Kernel for OnSets {
+    fn select(&self, nfds: i32, sets: Sets<'_>, mut timeout: Option<&mut timeval>) -> Reply<usize> {
+        (self.0)(nfds, sets, &mut |nfds, sets| raw::select(nfds, sets, timeout.as_deref_mut()))
+    }
+
+    fn pselect6(
+        &self,
+        nfds: i32,
+        sets: Sets<'_>,
+        mut timeout: Option<&mut timespec>,
+        mask: Mask,
+    ) -> Reply<usize> {
+        (self.0)(nfds, sets, &mut |nfds, sets| raw::pselect6(nfds, sets, timeout.as_deref_mut(), mask))
+    }
+}
+
+pub(super) fn has(words: &[u64], fd: i32) -> bool {
+    words.get(fd as usize / 64).is_some_and(|word| word >> (fd % 64) & 1 == 1)
+}
+
+pub(super) fn put(words: &mut [u64], fd: i32, set: bool) {
+    if let Some(word) = words.get_mut(fd as usize / 64) {
+        *word = *word & !(1 << (fd % 64)) | u64::from(set) << (fd % 64);
+    }
+}
+
+pub(super) fn change(set: &mut At<'_, u64>, fd: i32, to: bool) {
+    if let At::Memory(words) = set {
+        put(words, fd, to);
+    }
+}
+
+pub(super) fn each(sets: &mut Sets<'_>, mut work: impl FnMut(&mut [u64])) {
+    for set in [&mut sets.read, &mut sets.write, &mut sets.except] {
+        if let At::Memory(words) = set {
+            work(words);
+        }
+    }
+}
+
+pub(super) fn each_with(sets: &mut Sets<'_>, before: &[Vec<u64>; 3], work: impl Fn(&mut [u64], &[u64])) {
+    for (set, before) in [&mut sets.read, &mut sets.write, &mut sets.except].into_iter().zip(before) {
+        if let At::Memory(words) = set {
+            work(words, before);
+        }
+    }
+}
+
+pub(super) fn copy(sets: &Sets<'_>) -> [Vec<u64>; 3] {
+    [&sets.read, &sets.write, &sets.except].map(|set| match set {
+        At::Memory(words) => words.to_vec(),
+        At::Nowhere(..) => Vec::new(),
+    })
+}
+
+/// How many bits are set.
+pub(super) fn bits(sets: &mut Sets<'_>) -> usize {
+    let mut n = 0;
+    each(sets, |words| n += words.iter().map(|word| word.count_ones() as usize).sum::<usize>());
+    n
+}
+
+/// The descriptors below `nfds` that are in any set.
+pub(super) fn asked(sets: &Sets<'_>, nfds: i32) -> Vec<i32> {
+    let words = copy(sets);
+    let longest = words.iter().map(Vec::len).max().unwrap_or(0) as i32 * 64;
+    (0..nfds.min(longest)).filter(|&fd| words.iter().any(|words| has(words, fd))).collect()
+}
+
+pub(super) fn is_closed(fd: i32) -> bool {
+    raw::fcntl(fd, libc::F_GETFD, 0).is_err()
+}
+
+/// What poll says of `fd` now.
+pub(super) fn now(fd: i32) -> i16 {
+    let mut one = pollfd { fd, events: libc::POLLIN, revents: 0 };
+    raw::poll(At::from(&mut one), 0).map_or(0, |_| one.revents)
+}
+
+pub(super) fn is_socket(fd: i32) -> bool {
+    raw::getsockname(fd).is_ok()
+}
+
+/// Whether epoll refuses `fd`, as it does a regular file.
+pub(super) fn is_unpollable(fd: i32) -> bool {
+    let Ok(epoll) = raw::epoll_create1(libc::EPOLL_CLOEXEC) else { return false };
+    let event = epoll_event { events: 0, u64: 0 };
+    let refused = raw::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, fd, Some(event)) == no(Errno::EPERM);
+    raw::close(epoll).ok();
+    refused
+}

@@ -1,0 +1,143 @@
+//! select: the sets, the rest of the time, what makes a descriptor ready, and signals.
+//!
+//! The system calls are made directly: glibc copies the timeout, and hides what the kernel writes there. Where
+//! there is no system call select (arm64 and others have pselect6 alone), pselect6 does for both.
+
+mod ready;
+mod sets;
+mod signals;
+mod timeouts;
+
+use super::check::{Held, Show, available, differs, holds, is};
+use super::support::*;
+use super::{Area, Fact, Since};
+use crate::sys::Errno;
+use crate::sys::raw::{self, Action, At, Mask, Nowhere, Reply, Sets, no};
+use libc::{timespec, timeval};
+use std::fmt;
+use std::time::{Duration, Instant};
+
+pub(super) const FACTS: &[&[Fact]] = &[timeouts::FACTS, sets::FACTS, ready::FACTS, signals::FACTS];
+
+/// A time limit that no experiment reaches.
+const LONG: Duration = Duration::from_secs(60);
+
+/// One of the system calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Call {
+    Select,
+    Pselect6,
+}
+
+/// Those that this architecture has.
+const CALLS: &[Call] =
+    if cfg!(target_arch = "x86_64") { &[Call::Select, Call::Pselect6] } else { &[Call::Pselect6] };
+
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Call::Select => "select",
+            Call::Pselect6 => "pselect6",
+        })
+    }
+}
+
+impl Call {
+    /// The call; `limit` is what it is afterwards. The timeout of select is in microseconds.
+    fn call(self, k: K, nfds: i32, sets: Sets<'_>, limit: &mut Duration) -> Reply<usize> {
+        let seconds = limit.as_secs().cast_signed();
+        match self {
+            Call::Select => {
+                let mut time = timeval { tv_sec: seconds, tv_usec: limit.subsec_micros().into() };
+                let reply = k.select(nfds, sets, Some(&mut time));
+                *limit = Duration::new(time.tv_sec.cast_unsigned(), time.tv_usec as u32 * 1000);
+                reply
+            }
+            Call::Pselect6 => {
+                let mut time = of_duration(*limit);
+                let reply = k.pselect6(nfds, sets, Some(&mut time), Mask::NONE);
+                *limit = to_duration(time);
+                reply
+            }
+        }
+    }
+
+    /// The call without waiting: what it gave, and what it left in the sets.
+    fn now<const N: usize>(self, k: K, nfds: i32, asked: Three<N>) -> (Reply<usize>, Three<N>) {
+        self.within(k, nfds, asked, Duration::ZERO)
+    }
+
+    /// The same with a time limit.
+    fn within<const N: usize>(
+        self,
+        k: K,
+        nfds: i32,
+        mut sets: Three<N>,
+        mut limit: Duration,
+    ) -> (Reply<usize>, Three<N>) {
+        let reply = self.call(k, nfds, sets.sets(), &mut limit);
+        (reply, sets)
+    }
+
+    /// What it says now of `fd`, which is in all three sets.
+    fn all_of(self, k: K, fd: i32) -> (Reply<usize>, Three) {
+        self.now(k, fd + 1, Three::of(&[fd], &[fd], &[fd]))
+    }
+}
+
+/// Three sets, each `N` words of 64 descriptors long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Three<const N: usize = 1> {
+    read: [u64; N],
+    write: [u64; N],
+    except: [u64; N],
+}
+
+impl<const N: usize> Three<N> {
+    fn of(read: &[i32], write: &[i32], except: &[i32]) -> Three<N> {
+        Three { read: set_of(read), write: set_of(write), except: set_of(except) }
+    }
+
+    fn sets(&mut self) -> Sets<'_> {
+        Sets {
+            read: At::from(&mut self.read),
+            write: At::from(&mut self.write),
+            except: At::from(&mut self.except),
+        }
+    }
+}
+
+impl<const N: usize> Show for Three<N> {
+    fn show(&self) -> String {
+        let numbers = |words: &[u64]| {
+            let all = (0..64 * N as i32).filter(|&fd| in_set(words, fd));
+            all.map(|fd| fd.to_string()).collect::<Vec<_>>().join(" ")
+        };
+        let [read, write, except] = [&self.read, &self.write, &self.except].map(|words| numbers(words));
+        format!("read {{{read}}} write {{{write}}} except {{{except}}}")
+    }
+}
+
+fn of_duration(limit: Duration) -> timespec {
+    timespec { tv_sec: limit.as_secs().cast_signed(), tv_nsec: limit.subsec_nanos().into() }
+}
+
+fn to_duration(time: timespec) -> Duration {
+    Duration::new(time.tv_sec.cast_unsigned(), time.tv_nsec as u32)
+}
+
+/// A pipe with a byte in it: the reading end, the writing end.
+fn pipe_with_byte(k: K) -> Reply<[i32; 2]> {
+    let ends = k.pipe2(libc::O_CLOEXEC)?;
+    k.write(ends[1], b"!")?;
+    Ok(ends)
+}
+
+/// `left` is what remains of `limit` after a call that took at most `took`. The rest of select is rounded
+/// down to microseconds.
+fn is_the_rest(what: impl fmt::Display, limit: Duration, left: Duration, took: Duration) -> Held {
+    holds(format!("the timeout after {what} is less than {}", limit.show()), left < limit, left)?;
+    let gone = limit.saturating_sub(left);
+    let most = took + Duration::from_micros(1);
+    holds(format!("the timeout after {what} is less by at most {}", most.show()), gone <= most, gone)
+}

@@ -1,0 +1,12 @@
+//! TCP from listen to TIME_WAIT: the queue of a listener, half closes, resets, and ports that are used again.
+
+mod backlog;
+mod closing;
+mod listeners;
+mod ports;
+mod resets;
+
+use super::Fact;
+
+pub(super) const FACTS: &[&[Fact]] =
+    &[backlog::FACTS, listeners::FACTS, closing::FACTS, resets::FACTS, ports::FACTS];

@@ -1,0 +1,193 @@
+//! Many epolls on one descriptor: the herd, and EPOLLEXCLUSIVE.
+
+use super::super::check::{Held, is};
+use super::super::support::*;
+use super::super::{Area, Fact, Since};
+use crate::sys::Errno;
+use crate::sys::raw::no;
+use libc::O_CLOEXEC;
+use std::time::Duration;
+
+pub(super) const FACTS: &[Fact] = &[
+    Fact {
+        id: "multi-many-epolls-wake-all",
+        area: Area::Waiters,
+        claim: "Of N epolls on one descriptor without EPOLLEXCLUSIVE one event wakes all N, level-triggered and edge-triggered alike.",
+        reference: "epoll_ctl(2) EPOLLEXCLUSIVE, which describes what it avoids",
+        since: Since::ALWAYS,
+        matters: "Workers that each have an epoll with the listener in it all wake for one client, and all but one find nothing.",
+        experiment: "Four threads, each asleep in an epoll of its own on one pipe; one byte is written; all are joined.",
+        wrong: &[
+            "gevent: https://github.com/gevent/gevent/issues/1536",
+            "gunicorn: https://github.com/benoitc/gunicorn/issues/792",
+            "uWSGI: https://github.com/unbit/uwsgi/issues/1224",
+        ],
+        alone: false,
+        run: many_epolls_wake_all,
+    },
+    Fact {
+        id: "multi-exclusive-wakes-one",
+        area: Area::Waiters,
+        claim: "With EPOLLEXCLUSIVE in all N epolls, and a waiter blocked in each, one write wakes exactly one. The manual page promises one or more.",
+        reference: "epoll_ctl(2) EPOLLEXCLUSIVE; ep_poll_callback in fs/eventpoll.c",
+        since: Since(4, 5),
+        matters: "It is what a herd of workers is cured with.",
+        experiment: "Four threads, each asleep with a limit of 150 ms in an epoll of its own on one pipe; one byte is written; those that saw it are counted; \
+                     three rounds.",
+        wrong: &["puma: https://github.com/puma/puma/issues/3934"],
+        alone: false,
+        run: exclusive_wakes_one,
+    },
+    Fact {
+        id: "multi-exclusive-first-registered-wins",
+        area: Area::Waiters,
+        claim: "The one that EPOLLEXCLUSIVE wakes is the first registered epoll that has a blocked waiter. This is an observation; nothing promises it.",
+        reference: "ep_ptable_queue_proc in fs/eventpoll.c: add_wait_queue_exclusive appends",
+        since: Since(4, 5),
+        matters: "Load is not spread: the first worker gets each connection for as long as it is idle.",
+        experiment: "Four threads, each asleep in an epoll of its own on one pipe; one byte is written, and the one that returns is noted; ten rounds.",
+        wrong: &["asio: https://github.com/chriskohlhoff/asio/issues/902"],
+        alone: false,
+        run: exclusive_first_registered_wins,
+    },
+    Fact {
+        id: "multi-exclusive-skips-idle-epoll",
+        area: Area::Waiters,
+        claim: "An exclusive epoll without a blocked waiter is marked ready but does not take the wake-up: the next one is woken too.",
+        reference: "ep_poll_callback in fs/eventpoll.c returns ewake",
+        since: Since(4, 5),
+        matters: "A worker that is busy does not swallow events; but it finds them later, taken by another.",
+        experiment: "The first of two exclusive epolls has no waiter, the second has one; a byte is written: the second's returns, and the first is ready as \
+                     well.",
+        wrong: &[],
+        alone: false,
+        run: exclusive_skips_idle_epoll,
+    },
+    Fact {
+        id: "multi-exclusive-mixed",
+        area: Area::Waiters,
+        claim: "Of two plain and two exclusive epolls on one descriptor both plain ones and exactly one exclusive one return.",
+        reference: "epoll_ctl(2) EPOLLEXCLUSIVE",
+        since: Since(4, 5),
+        matters: "One library in the process that does not use the flag brings a part of the herd back.",
+        experiment: "Four threads, each asleep with a limit of 150 ms in an epoll of its own, two of them exclusive; one byte is written.",
+        wrong: &[],
+        alone: false,
+        run: exclusive_mixed,
+    },
+    Fact {
+        id: "multi-exclusive-restrictions",
+        area: Area::Waiters,
+        claim: "EPOLLEXCLUSIVE: MOD to it or of it gives EINVAL; with EPOLLONESHOT, RDHUP, PRI or RDNORM, and on an epoll, ADD gives EINVAL; with IN, OUT, ERR, HUP, EPOLLET \
+                and EPOLLWAKEUP it is allowed.",
+        reference: "epoll_ctl(2) EPOLLEXCLUSIVE; EPOLLEXCLUSIVE_OK_BITS in fs/eventpoll.c",
+        since: Since(4, 5),
+        matters: "A listener with the flag cannot be paused with MOD at EMFILE; it must be removed and added.",
+        experiment: "A table of calls.",
+        wrong: &["pjproject: https://github.com/pjsip/pjproject/issues/2604"],
+        alone: false,
+        run: exclusive_restrictions,
+    },
+];
+
+/// A pipe, and an epoll for each of `events` with the reading end in it; the writing end.
+fn epolls<const N: usize>(k: K, events: [Events; N]) -> Held<([i32; N], [i32; 2])> {
+    let ends @ [reading, _] = k.pipe2(O_CLOEXEC)?;
+    let mut epolls = [-1; N];
+    for (place, events) in epolls.iter_mut().zip(events) {
+        *place = epoll(k)?;
+        add(k, *place, reading, events)?;
+    }
+    Ok((epolls, ends))
+}
+
+/// Have a thread wait in each of them, write one byte, and return how many events each saw.
+fn seen_by_each<const N: usize>(k: K, events: [Events; N], limit_ms: i32) -> Held<Vec<usize>> {
+    let (epolls, [_, writing]) = epolls(k, events)?;
+    let mut waiters = Vec::new();
+    for epoll in epolls {
+        waiters
+            .push(Waiter::asleep(EPOLL, move || wait(k, epoll, limit_ms).map_or(0, |events| events.len()))?);
+    }
+    k.write(writing, b"x")?;
+    waiters.into_iter().map(Waiter::join).collect()
+}
+
+fn many_epolls_wake_all(k: K) -> Held {
+    for (how, events) in [("level-triggered", IN), ("edge-triggered", IN | ET)] {
+        let seen = seen_by_each(k, [events; 4], BOUND_MS / 2)?;
+        is(format!("events that each of four {how} epolls saw"), seen, vec![1; 4])?;
+    }
+    Ok(())
+}
+
+fn exclusive_wakes_one(k: K) -> Held {
+    for _ in 0..3 {
+        let seen = seen_by_each(k, [IN | EXCLUSIVE; 4], 150)?;
+        is("of four epolls with EPOLLEXCLUSIVE, those woken by one byte", seen.iter().sum(), 1)?;
+    }
+    Ok(())
+}
+
+fn exclusive_first_registered_wins(k: K) -> Held {
+    let (epolls, [reading, writing]) = epolls(k, [IN | EXCLUSIVE; 4])?;
+    let asleep = |n: usize| -> Held<Waiter<usize>> {
+        let epoll = epolls[n];
+        Waiter::asleep(EPOLL, move || wait(k, epoll, -1).map_or(0, |events| events.len()))
+    };
+    // Blocked in another order than registered: it is the registration that counts.
+    let mut waiters = [None, None, None, None];
+    for n in [2, 0, 3, 1] {
+        waiters[n] = Some(asleep(n)?);
+    }
+    for round in 0..10 {
+        k.write(writing, b"x")?;
+        let mut first = None;
+        bounded("one of four threads returns", || {
+            let returned = |waiter: &Option<Waiter<usize>>| waiter.as_ref()?.join_within(Duration::ZERO);
+            first = (0..4).find(|&n| returned(&waiters[n]).is_some());
+            Ok(first.is_some().then_some(()))
+        })?;
+        is(format!("the epoll that is woken, by order of registration, in round {round}"), first, Some(0))?;
+        k.read(reading, &mut [0; 8])?;
+        // Marked by a wake that it did not get, an epoll is emptied before it is slept in again.
+        ready(k, epolls[0])?;
+        waiters[0] = Some(asleep(0)?);
+    }
+    Ok(())
+}
+
+fn exclusive_skips_idle_epoll(k: K) -> Held {
+    let ([idle, waited], [reading, writing]) = epolls(k, [IN | EXCLUSIVE; 2])?;
+    let waiter = Waiter::asleep(EPOLL, move || wait(k, waited, BOUND_MS / 2))?;
+    k.write(writing, b"x")?;
+    is("the epoll with a waiter, registered second", waiter.join()?, Ok(vec![(reading, IN)]))?;
+    is("the epoll without one, registered first", ready(k, idle)?, vec![(reading, IN)])
+}
+
+fn exclusive_mixed(k: K) -> Held {
+    let seen = seen_by_each(k, [IN, IN | EXCLUSIVE, IN, IN | EXCLUSIVE], 150)?;
+    is("events at both plain epolls", seen[0] + seen[2], 2)?;
+    is("events at both exclusive epolls", seen[1] + seen[3], 1)
+}
+
+fn exclusive_restrictions(k: K) -> Held {
+    const RDNORM: Events = Events(libc::EPOLLRDNORM as u32);
+    let epoll = epoll(k)?;
+    for allowed in [IN, OUT, ERR, HUP, ET, WAKEUP, IN | OUT | ERR | HUP | ET | WAKEUP] {
+        let fd = k.eventfd(0, libc::EFD_CLOEXEC)?;
+        is(format!("ADD with EPOLLEXCLUSIVE and {allowed}"), add(k, epoll, fd, allowed | EXCLUSIVE), Ok(()))?;
+    }
+    for refused in [ONESHOT, RDHUP, PRI, RDNORM] {
+        let fd = k.eventfd(0, libc::EFD_CLOEXEC)?;
+        let added = add(k, epoll, fd, IN | refused | EXCLUSIVE);
+        is(format!("ADD with EPOLLEXCLUSIVE and {refused}"), added, no(Errno::EINVAL))?;
+    }
+    let (plain, exclusive) = (k.eventfd(0, libc::EFD_CLOEXEC)?, k.eventfd(0, libc::EFD_CLOEXEC)?);
+    add(k, epoll, plain, IN)?;
+    add(k, epoll, exclusive, IN | EXCLUSIVE)?;
+    is("MOD to EPOLLEXCLUSIVE", modify(k, epoll, plain, IN | EXCLUSIVE), no(Errno::EINVAL))?;
+    is("MOD of an exclusive entry", modify(k, epoll, exclusive, IN), no(Errno::EINVAL))?;
+    let inner = super::super::support::epoll(k)?;
+    is("ADD of an epoll with EPOLLEXCLUSIVE", add(k, epoll, inner, IN | EXCLUSIVE), no(Errno::EINVAL))
+}

@@ -1,0 +1,175 @@
+//! Many threads in epoll_wait or accept: how many are woken, and which.
+
+use super::super::check::{Held, is};
+use super::super::support::*;
+use super::super::{Area, Fact, Since};
+use libc::O_CLOEXEC;
+use std::time::Duration;
+
+pub(super) const FACTS: &[Fact] = &[
+    Fact {
+        id: "multi-same-epfd-lt-wakes-all",
+        area: Area::Waiters,
+        claim: "Of N threads that wait in one epoll all return when one level-triggered descriptor becomes ready and nobody reads: each that returns wakes the \
+                next.",
+        reference: "ep_send_events in fs/eventpoll.c; selftests epoll9 and epoll64",
+        since: Since::ALWAYS,
+        matters: "Sharing a level-triggered epoll among threads is a thundering herd.",
+        experiment: "Four threads are asleep in epoll_wait, one byte is written, and all are joined.",
+        wrong: &["Linux 5.6 to 5.8: https://bugzilla.kernel.org/show_bug.cgi?id=208943"],
+        alone: false,
+        run: same_epfd_lt_wakes_all,
+    },
+    Fact {
+        id: "multi-same-epfd-et-wakes-one",
+        area: Area::Waiters,
+        claim: "With EPOLLET or EPOLLONESHOT exactly one of N threads that wait in one epoll returns for an edge.",
+        reference: "epoll(7) on EPOLLET; selftests epoll10, epoll12 and epoll60",
+        since: Since::ALWAYS,
+        matters: "It is why multi-threaded servers use edge-triggered or oneshot entries.",
+        experiment: "Four threads are asleep in epoll_wait with a limit of 150 ms, one byte is written, and those that saw it are counted.",
+        wrong: &[],
+        alone: false,
+        run: same_epfd_et_wakes_one,
+    },
+    Fact {
+        id: "multi-et-two-edges-two-threads",
+        area: Area::Waiters,
+        claim: "With EPOLLET a second write before the first thread has read wakes a second thread for the same descriptor; EPOLLONESHOT prevents it.",
+        reference: "epoll(7), Level-triggered and edge-triggered, on EPOLLONESHOT",
+        since: Since::ALWAYS,
+        matters: "Two threads in one connection: the answers of one client get mixed. EPOLLET alone is not enough.",
+        experiment: "Two threads are asleep; a byte is written, one returns; another byte is written before anybody read.",
+        wrong: &[],
+        alone: false,
+        run: et_two_edges_two_threads,
+    },
+    Fact {
+        id: "multi-waiters-are-lifo",
+        area: Area::Waiters,
+        claim: "Of threads that are blocked in one epoll the one that was blocked last is woken first. This is an observation; nothing promises it.",
+        reference: "ep_poll in fs/eventpoll.c: __add_wait_queue_exclusive puts a waiter at the head",
+        since: Since::ALWAYS,
+        matters: "Load is not spread: one thread does most of the work until it is saturated.",
+        experiment: "Four threads fall asleep in epoll_wait in turn, one edge comes, and the one that returns is noted; ten rounds.",
+        wrong: &["PowerDNS: https://github.com/PowerDNS/pdns/issues/10446"],
+        alone: false,
+        run: waiters_are_lifo,
+    },
+    Fact {
+        id: "multi-accept-waiters-fifo",
+        area: Area::Waiters,
+        claim: "Threads that are blocked in accept on one listener are served in the order in which they blocked, one connection each.",
+        reference: "inet_csk_wait_for_connect in net/ipv4/inet_connection_sock.c: prepare_to_wait_exclusive",
+        since: Since::ALWAYS,
+        matters: "Prefork servers spread their load in turn and have no herd, unlike those on epoll.",
+        experiment: "Four threads fall asleep in accept in turn, four clients connect one after another, and after each the thread that returned is noted.",
+        wrong: &[],
+        alone: false,
+        run: accept_waiters_fifo,
+    },
+];
+
+/// How long a thread waits that should not be woken.
+const LIMIT_MS: i32 = 150;
+
+/// Threads in `epoll`, asleep, with a time limit: what each saw.
+fn waiters(k: K, epoll: i32, n: usize, limit_ms: i32) -> Held<Vec<Waiter<usize>>> {
+    (0..n)
+        .map(|_| Waiter::asleep(EPOLL, move || wait(k, epoll, limit_ms).map_or(0, |events| events.len())))
+        .collect()
+}
+
+/// How many of the threads saw an event.
+fn woken(waiters: Vec<Waiter<usize>>) -> Held<usize> {
+    waiters.into_iter().map(Waiter::join).sum()
+}
+
+fn same_epfd_lt_wakes_all(k: K) -> Held {
+    let epoll = epoll(k)?;
+    let [reading, writing] = k.pipe2(O_CLOEXEC)?;
+    add(k, epoll, reading, IN)?;
+    let waiters = waiters(k, epoll, 4, BOUND_MS / 2)?;
+    k.write(writing, b"x")?;
+    is("of four threads in one level-triggered epoll, those woken by one byte", woken(waiters)?, 4)
+}
+
+fn same_epfd_et_wakes_one(k: K) -> Held {
+    for (how, events) in [("EPOLLET", IN | ET), ("EPOLLONESHOT", IN | ONESHOT)] {
+        let epoll = epoll(k)?;
+        let [reading, writing] = k.pipe2(O_CLOEXEC)?;
+        add(k, epoll, reading, events)?;
+        let waiters = waiters(k, epoll, 4, LIMIT_MS)?;
+        k.write(writing, b"x")?;
+        is(format!("of four threads in one epoll with {how}, those woken by one byte"), woken(waiters)?, 1)?;
+    }
+    Ok(())
+}
+
+fn et_two_edges_two_threads(k: K) -> Held {
+    for (how, events, expected) in
+        [("EPOLLET", IN | ET, 2), ("EPOLLET and EPOLLONESHOT", IN | ET | ONESHOT, 1)]
+    {
+        let epoll = epoll(k)?;
+        let [reading, writing] = k.pipe2(O_CLOEXEC)?;
+        add(k, epoll, reading, events)?;
+        let mut waiters = waiters(k, epoll, 2, LIMIT_MS)?;
+        k.write(writing, b"x")?;
+        // The first has its event before the second byte comes: two bytes at once would be one edge.
+        let mut first = None;
+        bounded("one of two threads returns", || {
+            first = (0..2).find_map(|n| waiters[n].join_within(Duration::ZERO).map(|seen| (n, seen)));
+            Ok(first.is_some().then_some(()))
+        })?;
+        let Some((n, seen)) = first else { return is("threads that returned", 0, 1) };
+        waiters.remove(n);
+        k.write(writing, b"x")?;
+        is(format!("threads woken by two bytes with {how}"), seen + woken(waiters)?, expected)?;
+    }
+    Ok(())
+}
+
+fn waiters_are_lifo(k: K) -> Held {
+    let epoll = epoll(k)?;
+    let [reading, writing] = k.pipe2(O_CLOEXEC)?;
+    add(k, epoll, reading, IN | ET)?;
+    let mut waiters = waiters(k, epoll, 4, -1)?;
+    for round in 0..10 {
+        k.write(writing, b"x")?;
+        let mut first = None;
+        bounded("one of four threads returns", || {
+            first = (0..4).find(|&n| waiters[n].join_within(Duration::ZERO).is_some());
+            Ok(first.is_some().then_some(()))
+        })?;
+        let what = format!("of threads blocked as 0, 1, 2, 3 the one woken, in round {round}");
+        is(what, first, Some(3))?;
+        waiters.pop();
+        k.read(reading, &mut [0; 8])?;
+        waiters.push(Waiter::asleep(EPOLL, move || wait(k, epoll, -1).map_or(0, |events| events.len()))?);
+    }
+    Ok(())
+}
+
+fn accept_waiters_fifo(k: K) -> Held {
+    let (listener, address) = listener(k, 5)?;
+    let mut waiters = Vec::new();
+    for _ in 0..4 {
+        waiters.push(Waiter::asleep(ACCEPT, move || k.accept(listener).is_ok())?);
+    }
+    for turn in 0..4 {
+        connected(k, &address)?;
+        let mut served = None;
+        bounded("one of the threads in accept returns", || {
+            served = (0..4).find(|&n| waiters[n].join_within(Duration::ZERO).is_some());
+            Ok(served.is_some().then_some(()))
+        })?;
+        is(
+            format!("the thread that has connection {turn}, of those blocked as 0, 1, 2, 3"),
+            served,
+            Some(turn),
+        )?;
+        let still = waiters[turn + 1..].iter().filter(|waiter| waiter.is_asleep()).count();
+        is("threads that are still asleep", still, 3 - turn)?;
+    }
+    Ok(())
+}
