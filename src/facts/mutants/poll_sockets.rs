@@ -3,7 +3,7 @@
 use super::super::kernel::Kernel;
 use super::Mutant;
 use crate::sys::Errno;
-use crate::sys::raw::{self, At, Reply, no};
+use crate::sys::raw::{self, Address, At, Reply, no};
 use libc::{AF_INET, AF_UNIX, SOCK_DGRAM, SOCK_STREAM, SOL_SOCKET, c_short, pollfd};
 use libc::{POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, POLLPRI, POLLRDHUP};
 use std::sync::{Mutex, PoisonError};
@@ -13,14 +13,14 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "rdhup-implies-hup",
         breaks: "poll-tcp-peer-fin",
         behaviour: "HUP comes with RDHUP, on a half close already, as mio before #939 had it.",
-        also: &[],
+        also: &["tcp-fin-needs-last-reference"],
         kernel: &RdhupImpliesHup,
     },
     Mutant {
         name: "unix-close-as-tcp",
         breaks: "poll-unix-peer-close-hup",
         behaviour: "An AF_UNIX stream whose peer closes has no HUP, as a TCP socket has none, and as in gVisor's issue 7331.",
-        also: &[],
+        also: &["nb-connect-unix-eagain"],
         kernel: &UnixCloseAsTcp,
     },
     Mutant {
@@ -34,35 +34,47 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "refused-is-err-alone",
         breaks: "poll-tcp-refused-mask",
         behaviour: "A refused connection has ERR without HUP, as people expect of one that never was up.",
-        also: &[],
+        also: &["nb-connect-unspec-disconnects"],
         kernel: &RefusedIsErrAlone,
     },
     Mutant {
         name: "shut-wr-ends-out",
         breaks: "poll-tcp-own-shutwr-stays-out",
         behaviour: "There is no OUT after our own SHUT_WR, since no write can succeed.",
-        also: &[],
+        also: &["tcp-listener-shut-rd", "tcp-timewait-reads-as-close"],
         kernel: &ShutWrEndsOut,
     },
     Mutant {
         name: "two-fins-no-hup",
         breaks: "poll-tcp-both-fins-hup",
         behaviour: "HUP comes with an RST only, and not when both sides have sent their FIN.",
-        also: &[],
+        also: &["tcp-timewait-reads-as-close"],
         kernel: &TwoFinsNoHup,
     },
     Mutant {
         name: "shut-rd-tells-peer",
         breaks: "poll-tcp-local-shut-rd",
         behaviour: "SHUT_RD takes the whole connection down, so that the peer learns of it.",
-        also: &[],
+        also: &["tcp-listener-shut-rd", "tcp-shut-rd-does-not-block-arrivals", "tcp-timewait-reads-as-close"],
         kernel: &ShutRdTellsPeer,
     },
     Mutant {
         name: "rst-as-fin",
         breaks: "poll-tcp-rst-mask",
         behaviour: "An RST looks like a FIN: IN, OUT and RDHUP, and the error is left to recv.",
-        also: &[],
+        also: &[
+            "nb-connect-unspec-disconnects",
+            "nb-connect-refused-einprogress",
+            "nb-accept-after-rst",
+            "tcp-listener-close-resets-queue",
+            "tcp-listener-shut-rd",
+            "tcp-fin-rst-is-epipe",
+            "tcp-plain-rst-is-econnreset",
+            "tcp-rst-keeps-received-data",
+            "tcp-close-with-unread-sends-rst",
+            "tcp-linger-zero-no-timewait",
+            "mp-reuseport-close-drops-queue",
+        ],
         kernel: &RstAsFin,
     },
     Mutant {
@@ -202,11 +214,22 @@ impl Kernel for SoErrorLeavesErr {
 
 struct RefusedIsErrAlone;
 
+/// Sockets whose connect went on when it returned.
+static CONNECTING: Marked = Marked::new();
+
 impl Kernel for RefusedIsErrAlone {
+    fn connect(&self, fd: i32, address: &Address) -> Reply<()> {
+        let connected = raw::connect(fd, address);
+        if connected == no(Errno::EINPROGRESS) {
+            CONNECTING.add(fd);
+        }
+        connected
+    }
+
     fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
         poll_changed(fds, timeout, |one| {
-            let failed = one.revents & POLLERR != 0 && is_socket(one.fd, AF_INET, SOCK_STREAM);
-            one.revents & if failed { !POLLHUP } else { !0 }
+            let refused = one.revents & POLLERR != 0 && CONNECTING.has(one.fd);
+            one.revents & if refused { !POLLHUP } else { !0 }
         })
     }
 }
