@@ -63,6 +63,11 @@ pub(super) const MUTANTS: &[Mutant] = &[
         breaks: "poll-tcp-rst-mask",
         behaviour: "An RST looks like a FIN: IN, OUT and RDHUP, and the error is left to recv.",
         also: &[
+            "sel-oob-in-except-set",
+            "nb-connect-error-once",
+            "nb-connect-retry-after-refusal",
+            "nb-connect-after-soerror-econnaborted",
+            "sig-no-sigpipe-on-econnreset",
             "nb-connect-unspec-disconnects",
             "nb-connect-refused-einprogress",
             "nb-accept-after-rst",
@@ -81,7 +86,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "urgent-is-ordinary",
         breaks: "poll-oob-pri",
         behaviour: "Urgent data does not give PRI, as on stacks that take it for ordinary data.",
-        also: &[],
+        also: &["sel-oob-in-except-set"],
         kernel: &UrgentIsOrdinary,
     },
     Mutant {
