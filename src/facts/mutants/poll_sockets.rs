@@ -59,17 +59,12 @@ pub(super) const MUTANTS: &[Mutant] = &[
         kernel: &ShutRdTellsPeer,
     },
     Mutant {
-        name: "rst-as-fin",
+        name: "error-has-pri",
         breaks: "poll-tcp-rst-mask",
-        behaviour: "An RST looks like a FIN: IN, OUT and RDHUP, and the error is left to recv.",
+        behaviour: "The ERR of a TCP socket comes with PRI, as people expect who know that select calls its third \
+                    set that of exceptional conditions.",
         also: &[
-            "sel-oob-in-except-set",
-            "nb-connect-error-once",
-            "nb-connect-retry-after-refusal",
-            "nb-connect-after-soerror-econnaborted",
-            "sig-no-sigpipe-on-econnreset",
             "nb-connect-unspec-disconnects",
-            "nb-connect-refused-einprogress",
             "nb-accept-after-rst",
             "tcp-listener-close-resets-queue",
             "tcp-listener-shut-rd",
@@ -78,16 +73,15 @@ pub(super) const MUTANTS: &[Mutant] = &[
             "tcp-rst-keeps-received-data",
             "tcp-close-with-unread-sends-rst",
             "tcp-linger-zero-no-timewait",
-            "mp-reuseport-close-drops-queue",
         ],
-        kernel: &RstAsFin,
+        kernel: &ErrorHasPri,
     },
     Mutant {
-        name: "urgent-is-ordinary",
+        name: "urgent-stays",
         breaks: "poll-oob-pri",
-        behaviour: "Urgent data does not give PRI, as on stacks that take it for ordinary data.",
-        also: &["sel-oob-in-except-set"],
-        kernel: &UrgentIsOrdinary,
+        behaviour: "PRI stays after the urgent byte was read, as people expect of IN that comes with it.",
+        also: &[],
+        kernel: &UrgentStays,
     },
     Mutant {
         name: "unix-close-drops-unread",
@@ -287,23 +281,34 @@ impl Kernel for ShutRdTellsPeer {
     }
 }
 
-struct RstAsFin;
+struct ErrorHasPri;
 
-impl Kernel for RstAsFin {
+impl Kernel for ErrorHasPri {
     fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
         poll_changed(fds, timeout, |one| {
-            let reset = one.revents & POLLERR != 0 && is_socket(one.fd, AF_INET, SOCK_STREAM);
-            one.revents & if reset { !(POLLERR | POLLHUP) } else { !0 }
+            let failed = one.revents & POLLERR != 0 && is_socket(one.fd, AF_INET, SOCK_STREAM);
+            one.revents | if failed { asked(one, POLLPRI) } else { 0 }
         })
     }
 }
 
-struct UrgentIsOrdinary;
+struct UrgentStays;
 
-impl Kernel for UrgentIsOrdinary {
+/// Sockets whose urgent byte was read.
+static URGENT: Marked = Marked::new();
+
+impl Kernel for UrgentStays {
+    fn recv(&self, fd: i32, buffer: &mut [u8], flags: i32) -> Reply<usize> {
+        let received = raw::recv(fd, buffer, flags)?;
+        if flags & libc::MSG_OOB != 0 {
+            URGENT.add(fd);
+        }
+        Ok(received)
+    }
+
     fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
         poll_changed(fds, timeout, |one| {
-            one.revents & if is_socket(one.fd, AF_INET, SOCK_STREAM) { !POLLPRI } else { !0 }
+            one.revents | if URGENT.has(one.fd) { asked(one, POLLPRI) } else { 0 }
         })
     }
 }
