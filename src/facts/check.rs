@@ -37,7 +37,11 @@ impl From<Refusal> for Not {
             Errno::ENOSYS => "this kernel does not have it, or a filter denies it",
             Errno::EPERM | Errno::EACCES => "not permitted here",
             Errno::EMFILE | Errno::ENFILE => "too few descriptors here for the experiment",
-            Errno::EAFNOSUPPORT | Errno::EPROTONOSUPPORT | Errno::ESOCKTNOSUPPORT => "not supported here",
+            Errno::EAFNOSUPPORT
+            | Errno::EPROTONOSUPPORT
+            | Errno::ESOCKTNOSUPPORT
+            | Errno::ENOPROTOOPT
+            | Errno::EOPNOTSUPP => "not supported here",
             Errno::ENETUNREACH | Errno::EADDRNOTAVAIL | Errno::ENETDOWN => {
                 "there is no loopback network here"
             }

@@ -52,6 +52,7 @@ kernel! {
     fn timerfd_settime(fd: i32, first_ns: i64, period_ns: i64) -> ();
     fn signalfd(fd: i32, signals: u64, flags: i32) -> i32;
     fn pidfd_open(pid: i32, flags: u32) -> i32;
+    fn kcmp_epoll_target(fd: i32, epoll: i32, target: i32, offset: u32) -> i32;
 
     // sockets
     fn socket(domain: i32, kind: i32, protocol: i32) -> i32;

@@ -4,19 +4,22 @@ use super::check::{Held, is};
 use super::support::*;
 use super::{Area, Fact, Since};
 use crate::sys::Errno;
-use crate::sys::raw::{self, Reply, no};
-use libc::{F_DUPFD, O_CLOEXEC, O_RDONLY};
+use crate::sys::raw::{self, At, Mask, Reply, Sets, bit, no};
+use libc::{EFD_CLOEXEC, F_DUPFD, O_CLOEXEC, O_RDONLY, SOCK_CLOEXEC, SOCK_STREAM};
 
-pub(super) const FACTS: &[&[Fact]] = &[&[
+const LIMITS: &[Fact] = &[
     Fact {
         id: "fd-emfile-everywhere",
         area: Area::Limits,
-        claim: "At the soft RLIMIT_NOFILE socket, accept, open, pipe, dup, F_DUPFD, epoll_create1, eventfd, timerfd_create and signalfd give EMFILE; dup2 and dup3 to \
-                a number at or above the limit give EBADF, and F_DUPFD with such a minimum EINVAL.",
-        reference: "getrlimit(2) RLIMIT_NOFILE, dup(2), fcntl(2)",
+        claim: "At the soft RLIMIT_NOFILE, socket, accept, open, pipe, dup, F_DUPFD, epoll_create1, eventfd, \
+                timerfd_create and signalfd fail with EMFILE. dup2 and dup3 to a number at the limit fail \
+                with EBADF, and F_DUPFD from there on with EINVAL.",
+        reference: "getrlimit(2), dup(2), fcntl(2); alloc_fd and f_dupfd in fs/file.c",
         since: Since::ALWAYS,
-        matters: "Code that handles EMFILE of accept alone fails at its next open of a log file.",
-        experiment: "The limit is lowered to the next free number, and each call is made.",
+        matters: "Every call that makes a descriptor can fail so, not only accept. A program that looks for \
+                  EMFILE alone misses that of dup2.",
+        experiment: "A client connects, the limit is lowered to the next free number, and each of the calls \
+                     is made.",
         wrong: &[],
         alone: false,
         run: emfile_everywhere,
@@ -24,16 +27,17 @@ pub(super) const FACTS: &[&[Fact]] = &[&[
     Fact {
         id: "fd-accept-emfile-keeps-connection",
         area: Area::Limits,
-        claim: "accept that fails with EMFILE leaves the connection in the queue: the listener stays readable, and \
-                accept succeeds once a descriptor is free.",
+        claim: "accept that fails with EMFILE leaves the connection in the queue: the listener stays \
+                readable, and accept succeeds once a descriptor is free.",
         reference: "accept(2) ERRORS; __sys_accept4_file in net/socket.c reserves the descriptor first",
         since: Since::ALWAYS,
-        matters: "A level-triggered loop that only logs the error spins at 100 % CPU until somebody else leaves.",
-        experiment: "A client connects, the limit on descriptors is lowered to the next free number, accept is called, \
-                     the listener polled, the limit raised, and accept called again.",
+        matters: "A level-triggered loop that only logs the error spins at 100 % CPU until somebody else \
+                  leaves.",
+        experiment: "A client connects, the limit on descriptors is lowered to the next free number, accept \
+                     is called, the listener polled, the limit raised, and accept called again.",
         wrong: &[
-            "libuv: https://github.com/joyent/libuv/issues/690",
-            "Node.js: https://github.com/nodejs/node/issues/45242",
+            "libmill: https://github.com/sustrik/libmill/issues/182",
+            "Bun: https://github.com/oven-sh/bun/pull/32705",
         ],
         alone: false,
         run: accept_emfile_keeps_connection,
@@ -41,24 +45,26 @@ pub(super) const FACTS: &[&[Fact]] = &[&[
     Fact {
         id: "fd-accept-emfile-beats-eagain",
         area: Area::Limits,
-        claim: "With no free descriptor accept gives EMFILE even if the queue of a non-blocking listener is empty.",
-        reference: "__sys_accept4_file in net/socket.c reserves the descriptor before it looks",
+        claim: "With no descriptor free, accept fails with EMFILE even if it is non-blocking and nobody is \
+                in the queue.",
+        reference: "accept(2); __sys_accept4_file in net/socket.c reserves the descriptor before it looks",
         since: Since::ALWAYS,
-        matters: "The trick of closing a spare descriptor to accept and drop one client must go on until EAGAIN, which only comes with a \
-                  descriptor free.",
-        experiment: "A non-blocking listener without clients is accepted from at the limit, and with one descriptor free.",
-        wrong: &["libuv: https://github.com/joyent/libuv/issues/315"],
+        matters: "EMFILE does not mean that there is somebody to turn away. The trick of closing a spare \
+                  descriptor to accept and drop a client has to end at EAGAIN.",
+        experiment: "accept on an idle non-blocking listener at the limit, and with one descriptor free.",
+        wrong: &["libuv: https://github.com/joyent/libuv/issues/690"],
         alone: false,
         run: accept_emfile_beats_eagain,
     },
     Fact {
         id: "fd-pipe-emfile-atomic",
         area: Area::Limits,
-        claim: "pipe with one free descriptor gives EMFILE, leaves its array as it was and takes nothing: the next dup gets that descriptor.",
-        reference: "do_pipe2 in fs/pipe.c",
+        claim: "pipe with room for one descriptor fails with EMFILE, writes nothing to the array and keeps \
+                nothing: the next dup gets the free number.",
+        reference: "pipe(2); do_pipe2 and __do_pipe_flags in fs/pipe.c",
         since: Since::ALWAYS,
-        matters: "Nothing has to be cleaned up after a pipe that failed.",
-        experiment: "The limit is set so that one descriptor is free; pipe2 is called on an array with a pattern; then dup.",
+        matters: "Code that cleans up after a failure must not close what it finds in the array.",
+        experiment: "pipe2 into an array with marks, with one number below the limit free; then dup, twice.",
         wrong: &[],
         alone: false,
         run: pipe_emfile_atomic,
@@ -66,11 +72,14 @@ pub(super) const FACTS: &[&[Fact]] = &[&[
     Fact {
         id: "fd-lowered-limit-keeps-open",
         area: Area::Limits,
-        claim: "Lowering the limit below open numbers leaves those descriptors usable, by read, poll, select, epoll_ctl and epoll_wait.",
-        reference: "setrlimit(2): the limit is one more than the highest number that can be opened",
+        claim: "A limit that is lowered below the numbers of open descriptors leaves them usable: read, \
+                poll, select, epoll_ctl and epoll_wait work as before.",
+        reference: "setrlimit(2): the limit is on new descriptors",
         since: Since::ALWAYS,
-        matters: "The limit is about new descriptors: a parent can hand out high numbers and then lower it.",
-        experiment: "A pipe end becomes number 500, the limit 100; each call is made with it.",
+        matters: "A process can drop its limit after start. That no number is above the limit cannot be \
+                  relied on.",
+        experiment: "A pipe and an epoll instance at 500 and above, the limit at 100, a byte in the pipe, \
+                     and all of those calls.",
         wrong: &[],
         alone: false,
         run: lowered_limit_keeps_open,
@@ -78,11 +87,13 @@ pub(super) const FACTS: &[&[Fact]] = &[&[
     Fact {
         id: "fd-lowest-free",
         area: Area::Limits,
-        claim: "A new descriptor takes the lowest free number; closing a number twice gives EBADF.",
-        reference: "open(2)",
+        claim: "A new descriptor has the lowest number that is free. close of one that is closed fails with \
+                EBADF.",
+        reference: "open(2); alloc_fd in fs/file.c",
         since: Since::ALWAYS,
-        matters: "A stale number is soon somebody else's: a double close closes a stranger's connection.",
-        experiment: "Of three descriptors the lowest and the middle one are closed and two opened; one is closed twice.",
+        matters: "A number that was closed comes back at once, for something else: whoever closes twice, or \
+                  uses a stale number, meets a stranger's descriptor.",
+        experiment: "Four descriptors, two of them closed, the higher first; then open, dup and eventfd.",
         wrong: &[],
         alone: false,
         run: lowest_free,
@@ -90,27 +101,31 @@ pub(super) const FACTS: &[&[Fact]] = &[&[
     Fact {
         id: "fd-scm-rights-truncated",
         area: Area::Limits,
-        claim: "Receiving two descriptors with one number free delivers one and sets MSG_CTRUNC.",
-        reference: "unix(7) SCM_RIGHTS; scm_detach_fds in net/core/scm.c",
+        claim: "recvmsg of two descriptors with room for one gives that one and sets MSG_CTRUNC; the other \
+                is closed.",
+        reference: "unix(7); scm_detach_fds in net/core/scm.c",
         since: Since::ALWAYS,
-        matters: "A process that is at its limit loses descriptors that were passed to it, without an error.",
-        experiment: "Two descriptors are sent over an AF_UNIX socket, the limit is set so that one is free, and recvmsg is called.",
+        matters: "The call succeeds: who does not look at msg_flags loses a descriptor without a trace.",
+        experiment: "The writing ends of two pipes sent over a socket pair and closed here; received with \
+                     one number below the limit free. The pipe whose end was lost reports HUP.",
         wrong: &[],
         alone: false,
         run: scm_rights_truncated,
     },
-]];
+];
+
+pub(super) const FACTS: &[&[Fact]] = &[LIMITS];
 
 /// The number that the next descriptor will have.
-fn next_free(k: K) -> Reply<i32> {
-    let next = k.dup(0)?;
-    k.close(next)?;
+fn next_number() -> Reply<i32> {
+    let next = raw::dup(0)?;
+    raw::close(next)?;
     Ok(next)
 }
 
-/// From now on there is room for `n` descriptors more.
-fn leave_room_for(k: K, n: i32) -> Held<i32> {
-    let next = next_free(k)?;
+/// Leave room for `n` more descriptors; the number of the next one.
+fn room_for(n: i32) -> Reply<i32> {
+    let next = next_number()?;
     raw::limit_descriptors((next + n) as u64)?;
     Ok(next)
 }
@@ -118,24 +133,24 @@ fn leave_room_for(k: K, n: i32) -> Held<i32> {
 fn emfile_everywhere(k: K) -> Held {
     let (listener, address) = listener(k, 1)?;
     connected(k, &address)?;
-    let limit = leave_room_for(k, 0)?;
-    let calls: [(&str, Reply<i32>); 10] = [
-        ("socket", tcp(k)),
-        ("accept", k.accept(listener)),
-        ("open", k.open("/", O_RDONLY | O_CLOEXEC)),
-        ("pipe2", k.pipe2(O_CLOEXEC).map(|[reading, _]| reading)),
-        ("dup", k.dup(0)),
-        ("F_DUPFD", k.fcntl(0, F_DUPFD, 0)),
-        ("epoll_create1", k.epoll_create1(0)),
-        ("eventfd", k.eventfd(0, 0)),
-        ("timerfd_create", k.timerfd_create(libc::CLOCK_MONOTONIC, 0)),
-        ("signalfd", k.signalfd(-1, raw::bit(libc::SIGUSR1), 0)),
-    ];
-    for (call, reply) in calls {
-        is(format!("{call} at the limit"), reply, no(Errno::EMFILE))?;
-    }
+    mask_with(k, listener, IN)?;
+    let limit = room_for(0)?;
+    let full = || no(Errno::EMFILE);
+    is("socket at the limit", tcp(k), full())?;
+    is("socketpair at the limit", k.socketpair(SOCK_STREAM).map(drop), no(Errno::EMFILE))?;
+    is("accept at the limit", k.accept(listener), full())?;
+    is("accept4 at the limit", k.accept4(listener, SOCK_CLOEXEC), full())?;
+    is("open at the limit", k.open("/dev/null", O_RDONLY), full())?;
+    is("pipe at the limit", k.pipe2(0).map(drop), no(Errno::EMFILE))?;
+    is("dup at the limit", k.dup(0), full())?;
+    is("F_DUPFD at the limit", k.fcntl(0, F_DUPFD, 0), full())?;
+    is("epoll_create1 at the limit", k.epoll_create1(0), full())?;
+    is("eventfd at the limit", k.eventfd(0, EFD_CLOEXEC), full())?;
+    is("timerfd_create at the limit", k.timerfd_create(libc::CLOCK_MONOTONIC, 0), full())?;
+    is("signalfd at the limit", k.signalfd(-1, bit(libc::SIGUSR1), 0), full())?;
     is("dup2 to the limit", k.dup2(0, limit), no(Errno::EBADF))?;
-    is("dup3 to above the limit", k.dup3(0, limit + 1, 0), no(Errno::EBADF))?;
+    is("dup3 to the limit", k.dup3(0, limit, O_CLOEXEC), no(Errno::EBADF))?;
+    is("dup2 to the highest number below the limit", k.dup2(0, limit - 1), Ok(limit - 1))?;
     is("F_DUPFD from the limit on", k.fcntl(0, F_DUPFD, limit), no(Errno::EINVAL))
 }
 
@@ -143,68 +158,80 @@ fn accept_emfile_keeps_connection(k: K) -> Held {
     let (listener, address) = listener(k, 1)?;
     connected(k, &address)?;
     is("the listener, with a connection in its queue", mask_with(k, listener, IN)?, IN)?;
-    let next = leave_room_for(k, 0)?;
+    let next = k.dup(0)?;
+    k.close(next)?;
+    raw::limit_descriptors(next as u64)?;
     is("accept at the limit", k.accept(listener), no(Errno::EMFILE))?;
     is("the listener after accept failed", mask(k, listener)?, IN)?;
-    leave_room_for_one(next)?;
+    raw::limit_descriptors(next as u64 + 1)?;
     is("accept with a descriptor free", k.accept(listener), Ok(next))
-}
-
-/// Raise the limit again so that `next` is free.
-fn leave_room_for_one(next: i32) -> Reply<()> {
-    raw::limit_descriptors(next as u64 + 1)
 }
 
 fn accept_emfile_beats_eagain(k: K) -> Held {
     let (listener, _) = listener(k, 1)?;
     set_nonblocking(k, listener)?;
-    let next = leave_room_for(k, 0)?;
-    is("accept at the limit, with an empty queue", k.accept(listener), no(Errno::EMFILE))?;
-    leave_room_for_one(next)?;
-    is("accept with a descriptor free", k.accept(listener), no(Errno::EAGAIN))
+    let next = room_for(0)?;
+    is("accept at the limit, with nobody in the queue", k.accept(listener), no(Errno::EMFILE))?;
+    raw::limit_descriptors(next as u64 + 1)?;
+    is("accept with a descriptor free, and nobody in the queue", k.accept(listener), no(Errno::EAGAIN))
 }
 
 fn pipe_emfile_atomic(k: K) -> Held {
-    let next = leave_room_for(k, 1)?;
+    let next = room_for(1)?;
     let mut ends = [-7, -8];
-    is("pipe2 with one descriptor free", k.pipe2_into(&mut ends, O_CLOEXEC), no(Errno::EMFILE))?;
-    is("its array", ends, [-7, -8])?;
-    is("dup after it", k.dup(0), Ok(next))
+    is("pipe2 with room for one descriptor", k.pipe2_into(&mut ends, 0), no(Errno::EMFILE))?;
+    is("the array after pipe2 failed", ends, [-7, -8])?;
+    is("dup after pipe2 failed", k.dup(0), Ok(next))?;
+    is("dup with no room left", k.dup(0), no(Errno::EMFILE))
 }
 
 fn lowered_limit_keeps_open(k: K) -> Held {
-    room_for_descriptor(500)?;
-    let [reading, writing] = k.pipe2(O_CLOEXEC)?;
-    let high = k.fcntl(reading, F_DUPFD, 500)?;
+    room_for_descriptor(520)?;
+    let [reader, writer] = k.pipe2(O_CLOEXEC)?;
+    let reader = k.fcntl(reader, F_DUPFD, 500)?;
+    let writer = k.fcntl(writer, F_DUPFD, 500)?;
     let epoll = epoll(k)?;
-    k.write(writing, b"xy")?;
+    let epoll = k.fcntl(epoll, F_DUPFD, 500)?;
     raw::limit_descriptors(100)?;
-    is("read", k.read(high, &mut [0; 1]), Ok(1))?;
-    is("poll", mask(k, high)?, IN)?;
-    let mut words = set_of::<8>(&[high]);
-    let sets = raw::Sets { read: (&mut words).into(), write: no_set(), except: no_set() };
-    let mut at_once = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    is("select", k.pselect6(high + 1, sets, Some(&mut at_once), raw::Mask::NONE), Ok(1))?;
-    is("epoll_ctl", add(k, epoll, high, IN), Ok(()))?;
-    is("epoll_wait", ready(k, epoll)?, vec![(high, IN)])
+    is("dup of a descriptor above the limit, to one below", k.dup(reader).map(|fd| fd < 100), Ok(true))?;
+    is("EPOLL_CTL_ADD of a descriptor above the limit", add(k, epoll, reader, IN), Ok(()))?;
+    is("write to a descriptor above the limit", k.write(writer, b"x"), Ok(1))?;
+    is("poll of a descriptor above the limit", mask(k, reader), Ok(IN))?;
+    let mut set = set_of::<9>(&[reader]);
+    let sets = Sets { read: At::from(&mut set), ..no_sets() };
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let ready = k.pselect6(reader + 1, sets, Some(&mut now), Mask::NONE);
+    is("select of a descriptor above the limit", ready, Ok(1))?;
+    is("its bit after select", in_set(&set, reader), true)?;
+    is("epoll_wait of an instance above the limit", self::ready(k, epoll), Ok(vec![(reader, IN)]))?;
+    is("read from a descriptor above the limit", k.read(reader, &mut [0; 4]), Ok(1))
 }
 
 fn lowest_free(k: K) -> Held {
-    let fds = [k.dup(0)?, k.dup(0)?, k.dup(0)?];
-    k.close(fds[1])?;
-    k.close(fds[0])?;
-    is("the first new descriptor", k.dup(0), Ok(fds[0]))?;
-    is("the second new descriptor", k.eventfd(0, 0), Ok(fds[1]))?;
-    is("the first close", k.close(fds[2]), Ok(()))?;
-    is("the second close", k.close(fds[2]), no(Errno::EBADF))
+    let first = next_number()?;
+    for expected in first..first + 4 {
+        is("a new descriptor", k.open("/dev/null", O_RDONLY), Ok(expected))?;
+    }
+    is("close of the third", k.close(first + 2), Ok(()))?;
+    is("close of the second", k.close(first + 1), Ok(()))?;
+    is("close of the second again", k.close(first + 1), no(Errno::EBADF))?;
+    is("open", k.open("/dev/null", O_RDONLY), Ok(first + 1))?;
+    is("dup", k.dup(0), Ok(first + 2))?;
+    is("eventfd", k.eventfd(0, EFD_CLOEXEC), Ok(first + 4))
 }
 
 fn scm_rights_truncated(k: K) -> Held {
-    let (ours, peer) = unix_pair(k)?;
-    let (one, other) = (k.eventfd(0, 0)?, k.eventfd(0, 0)?);
-    is("bytes sent with two descriptors", k.send_fds(peer, &[one, other]), Ok(1))?;
-    let next = leave_room_for(k, 1)?;
-    let message = k.recv_fds(ours, 2)?;
-    is("descriptors received with one number free", message.fds, vec![next])?;
-    is("MSG_CTRUNC", message.flags & libc::MSG_CTRUNC, libc::MSG_CTRUNC)
+    let (a, b) = unix_pair(k)?;
+    let ([kept, kept_writer], [lost, lost_writer]) = (k.pipe2(O_CLOEXEC)?, k.pipe2(O_CLOEXEC)?);
+    is("sendmsg with two descriptors", k.send_fds(a, &[kept_writer, lost_writer]), Ok(1))?;
+    k.close(kept_writer)?;
+    k.close(lost_writer)?;
+    is("poll of both pipes, whose ends are on their way", (mask(k, kept)?, mask(k, lost)?), (NONE, NONE))?;
+    let next = room_for(1)?;
+    let message = k.recv_fds(b, 2)?;
+    is("bytes received", message.bytes, 1)?;
+    is("descriptors received with room for one", message.fds, vec![next])?;
+    is("MSG_CTRUNC in msg_flags", message.flags & libc::MSG_CTRUNC, libc::MSG_CTRUNC)?;
+    is("poll of the pipe whose end was lost", mask(k, lost)?, HUP)?;
+    is("poll of the pipe whose end was received", mask(k, kept)?, NONE)
 }

@@ -1,22 +1,26 @@
-//! Several listeners on one port, and several processes at one listener.
+//! Several listeners, or several processes, on one port.
 
-use super::check::{Held, holds, is};
+use super::check::{Held, is, skip};
 use super::support::*;
 use super::{Area, Fact, Since};
 use crate::sys::Errno;
-use crate::sys::raw::{self, Address, Reply, no};
-use libc::{MSG_NOSIGNAL, SO_REUSEPORT, SOL_SOCKET};
+use crate::sys::raw::{self, Address, At, Reply, no};
+use libc::{MSG_DONTWAIT, O_CLOEXEC, SO_REUSEPORT, SOL_SOCKET};
+use std::os::unix::fs::MetadataExt;
+use std::time::{Duration, Instant};
 
-pub(super) const FACTS: &[&[Fact]] = &[&[
+const SHARING: &[Fact] = &[
     Fact {
         id: "mp-reuseport-all-or-nothing",
         area: Area::Sharing,
-        claim: "Two listeners share a port only if both set SO_REUSEPORT and belong to the same effective user; otherwise bind gives EADDRINUSE.",
+        claim: "Two listeners share a port only if both have SO_REUSEPORT and the same effective user; if \
+                not, the second bind fails with EADDRINUSE.",
         reference: "socket(7) SO_REUSEPORT; inet_csk_bind_conflict in net/ipv4/inet_connection_sock.c",
         since: Since(3, 9),
-        matters: "A stranger on the machine cannot take a share of a service's connections.",
-        experiment: "A second socket binds with and without the option, beside a listener with and without it; then in a child that became \
-                     another user, where that is allowed.",
+        matters: "A new process cannot share the port of an old one that did not ask for it. No other user \
+                  can take a part of the clients.",
+        experiment: "The four combinations of two listeners with and without the option; then both with it, \
+                     the second in a child that is another user.",
         wrong: &[],
         alone: false,
         run: reuseport_all_or_nothing,
@@ -24,11 +28,14 @@ pub(super) const FACTS: &[&[Fact]] = &[&[
     Fact {
         id: "mp-reuseport-one-owner",
         area: Area::Sharing,
-        claim: "Each connection waits at exactly one listener of the group, and each of two gets some of 64.",
-        reference: "inet_lhash2_lookup and reuseport_select_sock in the kernel",
+        claim: "Each connection is in the queue of exactly one of the listeners that share a port, and each \
+                of two gets some of 64.",
+        reference: "socket(7) SO_REUSEPORT; inet_lookup_reuseport in net/ipv4/inet_hashtables.c",
         since: Since(3, 9),
-        matters: "There is no herd; and a process that is slow keeps the connections that the hash gave it.",
-        experiment: "64 clients connect one after another to two listeners; after each, exactly one of the two has one connection more.",
+        matters: "Workers with a listener each wake for their own clients alone. A worker that is stuck \
+                  keeps its share waiting while the others are idle.",
+        experiment: "Two listeners and 64 clients, one after the other; after each both listeners are \
+                     polled.",
         wrong: &[],
         alone: false,
         run: reuseport_one_owner,
@@ -36,16 +43,18 @@ pub(super) const FACTS: &[&[Fact]] = &[&[
     Fact {
         id: "mp-reuseport-close-drops-queue",
         area: Area::Sharing,
-        claim: "Closing one listener of a group resets the connections in its queue; those of the others stay, and later ones go to the \
-                survivor.",
+        claim: "close of one listener of a shared port resets the connections in its queue. The other \
+                listener keeps its own, and gets all that come later.",
         reference: "inet_csk_listen_stop in net/ipv4/inet_connection_sock.c",
-        since: Since(4, 6),
-        matters: "A rolling restart over SO_REUSEPORT loses connections that were established and not yet accepted.",
-        experiment: "A BPF program steers 12 clients to one of two listeners, which is then closed: 12 clients are reset. A thirteenth is \
-                     accepted by the other.",
+        since: Since(3, 9),
+        matters: "A restart in which the old process closes its listener loses clients that were connected \
+                  already.",
+        experiment: "3 clients steered to the first of two listeners and 12 to the second, which is closed; \
+                     what each client sees; one more client.",
         wrong: &[
-            "pingora: https://github.com/cloudflare/pingora/issues/427",
-            "Envoy: https://github.com/envoyproxy/envoy/issues/3804",
+            "Embox: https://github.com/embox/embox/pull/2982",
+            "Envoy: https://github.com/envoyproxy/envoy/pull/18686",
+            "go-reuseport: https://github.com/libp2p/go-reuseport/issues/6",
         ],
         alone: false,
         run: reuseport_close_drops_queue,
@@ -53,11 +62,14 @@ pub(super) const FACTS: &[&[Fact]] = &[&[
     Fact {
         id: "mp-migrate-req-keeps-queue",
         area: Area::Sharing,
-        claim: "With net.ipv4.tcp_migrate_req = 1 the same close loses nothing: the survivor accepts all 12.",
-        reference: "Documentation/networking/ip-sysctl.rst tcp_migrate_req",
+        claim: "With net.ipv4.tcp_migrate_req = 1 the same close loses nothing: all 12 are accepted from the \
+                listener that is left.",
+        reference: "ip-sysctl tcp_migrate_req; reuseport_migrate_sock in net/core/sock_reuseport.c; commit \
+                    54b92e841937",
         since: Since(5, 14),
-        matters: "It is the setting that makes rolling restarts safe, and it is off by default.",
-        experiment: "In a network namespace with the sysctl set, 12 clients are steered to one listener, which is closed; the other accepts.",
+        matters: "One sysctl makes a restart lossless, but it is off by default.",
+        experiment: "In a network namespace of its own with the sysctl set: 12 clients steered to the second \
+                     of two listeners, which is closed; accept on the first.",
         wrong: &[],
         alone: false,
         run: migrate_req_keeps_queue,
@@ -65,12 +77,15 @@ pub(super) const FACTS: &[&[Fact]] = &[&[
     Fact {
         id: "mp-reuseport-cbpf-steers",
         area: Area::Sharing,
-        claim: "SO_ATTACH_REUSEPORT_CBPF with a program that returns k sends every connection to the listener that was bound as the \
-                kth.",
-        reference: "socket(7) SO_ATTACH_REUSEPORT_CBPF",
+        claim: "A program attached with SO_ATTACH_REUSEPORT_CBPF that returns k sends every connection to \
+                the k-th listener, counted from 0 in the order of listen.",
+        reference: "socket(7) SO_ATTACH_REUSEPORT_CBPF; reuseport_add_sock and run_bpf_filter in \
+                    net/core/sock_reuseport.c",
         since: Since(4, 6),
-        matters: "A server can steer connections by processor, or away from a process that drains.",
-        experiment: "With k of 0 and of 1, ten clients connect to two listeners, and the queues are counted.",
+        matters: "The number is that of the listener's place, not of its worker: with another order of \
+                  start, or after a close, it means another one.",
+        experiment: "Two listeners, bound in one order and listening in the other; 10 clients for k = 0, 10 \
+                     for k = 1.",
         wrong: &[],
         alone: false,
         run: reuseport_cbpf_steers,
@@ -78,204 +93,263 @@ pub(super) const FACTS: &[&[Fact]] = &[&[
     Fact {
         id: "mp-reuseport-after-bind",
         area: Area::Sharing,
-        claim: "SO_REUSEPORT that is set on a listener after listen still lets a second listener join and share.",
-        reference: "socket(7) says that it must be set before bind; the kernel is laxer",
-        since: Since::ALWAYS,
-        matters: "A running server may be joined by another if it sets the option late; the manual page says that it cannot.",
-        experiment: "A socket listens, then sets the option; a second one binds and listens with it; each gets some of 64 clients.",
-        wrong: &["the manual page socket(7)"],
+        claim: "SO_REUSEPORT that is set after listen still lets a second listener join and share.",
+        reference: "socket(7), which wants it before bind; inet_csk_bind_conflict in \
+                    net/ipv4/inet_connection_sock.c looks at the option as it is now",
+        since: Since(4, 6),
+        matters: "A listener inherited from a service manager can be shared after all.",
+        experiment: "A listener without the option, and a second one that cannot bind; the option set on the \
+                     first; the second binds, and 60 clients go to both.",
+        wrong: &[],
         alone: false,
         run: reuseport_after_bind,
     },
     Fact {
         id: "mp-prefork-shared-listener",
         area: Area::Sharing,
-        claim: "Processes that are blocked in accept on one inherited listener each get a connection of their own; non-blocking ones that epoll woke see \
-                EAGAIN if another was first.",
-        reference: "accept(2)",
+        claim: "Processes that are blocked in accept on one inherited listener get one connection each. Of \
+                those that wait with epoll, all are told of one connection; one accepts it, and the others \
+                see EAGAIN.",
+        reference: "accept(2); inet_csk_wait_for_connect in net/ipv4/inet_connection_sock.c",
         since: Since::ALWAYS,
-        matters: "It is what prefork servers live by; and with epoll accept must expect to find nothing.",
-        experiment: "Four forked children block in accept; four clients connect and each is answered with the number of another process. Then two \
-                     epolls are told of one connection, and the second accept finds nothing.",
-        wrong: &["puma: https://github.com/puma/puma/issues/3934"],
+        matters: "Prefork servers need no lock around accept. Those with epoll need a non-blocking listener, \
+                  or a worker that comes late blocks in accept.",
+        experiment: "Four children asleep in accept, four clients, each of which is sent the number of the \
+                     process that accepted it. Four children asleep in epoll_wait, one client; when all four \
+                     have been woken, they accept.",
+        wrong: &[],
         alone: false,
         run: prefork_shared_listener,
     },
-]];
+];
 
-/// A TCP socket with SO_REUSEPORT or without.
-fn socket_with(k: K, reuseport: bool) -> Reply<i32> {
+pub(super) const FACTS: &[&[Fact]] = &[SHARING];
+
+/// A socket that is bound to `address`, if it may be; with SO_REUSEPORT or without.
+fn bound(k: K, address: &Address, reuseport: bool) -> Held<(i32, Reply<()>)> {
     let fd = tcp(k)?;
     set_option(k, fd, SOL_SOCKET, SO_REUSEPORT, reuseport.into())?;
+    Ok((fd, k.bind(fd, address)))
+}
+
+/// A non-blocking listener with SO_REUSEPORT.
+fn sharing(k: K, address: &Address) -> Held<i32> {
+    let (fd, reply) = bound(k, address, true)?;
+    reply?;
+    set_nonblocking(k, fd)?;
+    k.listen(fd, 128)?;
     Ok(fd)
 }
 
-/// Two listeners with SO_REUSEPORT on one loopback port.
-fn group(k: K) -> Reply<([i32; 2], Address)> {
-    let first = socket_with(k, true)?;
-    k.bind(first, &Address::loopback(0))?;
+/// Two listeners that share a port.
+fn two_sharing(k: K) -> Held<(i32, i32, Address)> {
+    let first = sharing(k, &Address::loopback(0))?;
     let address = k.getsockname(first)?;
-    k.listen(first, 100)?;
-    let second = socket_with(k, true)?;
-    k.bind(second, &address)?;
-    k.listen(second, 100)?;
-    Ok(([first, second], address))
+    Ok((first, sharing(k, &address)?, address))
 }
 
-fn queued(k: K, listener: i32) -> Reply<u32> {
-    tcp_info(k, listener).map(|info| info.unacked)
+/// `n` connected clients.
+fn clients(k: K, address: &Address, n: usize) -> Reply<Vec<i32>> {
+    (0..n).map(|_| connected(k, address)).collect()
+}
+
+/// How many connections wait at each, once all `n` do.
+fn waiting(k: K, listeners: (i32, i32), n: u32) -> Held<(u32, u32)> {
+    bounded(&format!("{n} connections are in the queues"), || {
+        let now = (tcp_info(k, listeners.0)?.queued()?, tcp_info(k, listeners.1)?.queued()?);
+        Ok((now.0 + now.1 >= n).then_some(now))
+    })
+}
+
+/// How many of `clients` have been reset, once `n` have or a second has passed.
+fn resets(k: K, clients: &[i32], n: usize) -> Held<usize> {
+    let deadline = Instant::now() + Duration::from_secs(1);
+    let (mut clients, mut resets) = (clients.to_vec(), 0);
+    loop {
+        clients.retain(|&fd| {
+            k.recv(fd, &mut [0], MSG_DONTWAIT) != no(Errno::ECONNRESET) || {
+                resets += 1;
+                false
+            }
+        });
+        if resets >= n || Instant::now() > deadline {
+            return Ok(resets);
+        }
+        std::thread::yield_now();
+    }
+}
+
+/// How many connections can be accepted now.
+fn accepted(k: K, listener: i32) -> Held<usize> {
+    let mut n = 0;
+    loop {
+        match k.accept(listener) {
+            Ok(_) => n += 1,
+            Err(refusal) if refusal.errno == Errno::EAGAIN => return Ok(n),
+            Err(refusal) => return Err(refusal.into()),
+        }
+    }
 }
 
 fn reuseport_all_or_nothing(k: K) -> Held {
     for (first, second) in [(true, true), (true, false), (false, true), (false, false)] {
-        let fd = socket_with(k, first)?;
-        k.bind(fd, &Address::loopback(0))?;
-        k.listen(fd, 5)?;
-        let bound = k.bind(socket_with(k, second)?, &k.getsockname(fd)?);
+        let (one, reply) = bound(k, &Address::loopback(0), first)?;
+        reply?;
+        k.listen(one, 1)?;
+        let (other, reply) = bound(k, &k.getsockname(one)?, second)?;
         let expected = if first && second { Ok(()) } else { no(Errno::EADDRINUSE) };
-        is(format!("bind with SO_REUSEPORT of {second}, beside a listener with {first}"), bound, expected)?;
-    }
-    let fd = socket_with(k, true)?;
-    k.bind(fd, &Address::loopback(0))?;
-    k.listen(fd, 5)?;
-    let address = k.getsockname(fd)?;
-    let child = Forked::start(|| {
-        // Without the privilege there is one user only, and nothing more to be seen.
-        if raw::setuid(65_534).is_ok() {
-            let bound = k.bind(socket_with(k, true)?, &address);
-            is("bind by another user", bound, no(Errno::EADDRINUSE))?;
+        is(format!("bind, with SO_REUSEPORT {second}, to a port taken with {first}"), reply, expected)?;
+        if expected.is_ok() {
+            is("listen of the second", k.listen(other, 1), Ok(()))?;
         }
-        Ok(())
-    })?;
-    child.join()
-}
-
-/// Connect `n` clients and return how many each listener has in its queue.
-fn connect_all(k: K, listeners: [i32; 2], address: &Address, n: usize) -> Held<(Vec<i32>, [u32; 2])> {
-    let mut clients = Vec::new();
-    for _ in 0..n {
-        clients.push(connected(k, address)?);
     }
-    let counts = bounded("all connections wait at a listener", || {
-        let counts = [queued(k, listeners[0])?, queued(k, listeners[1])?];
-        Ok((counts[0] + counts[1] >= n as u32).then_some(counts))
-    })?;
-    Ok((clients, counts))
+    let (one, reply) = bound(k, &Address::loopback(0), true)?;
+    reply?;
+    k.listen(one, 1)?;
+    let address = k.getsockname(one)?;
+    Forked::start(|| {
+        let user = std::fs::metadata("/proc/self").map_or(0, |process| process.uid());
+        if raw::setuid(user + 1).is_err() {
+            return skip("only root can be another user; all but the users is as it should be");
+        }
+        let (_, reply) = bound(k, &address, true)?;
+        is("bind, with SO_REUSEPORT, to the port of another user", reply, no(Errno::EADDRINUSE))
+    })?
+    .join()
 }
 
 fn reuseport_one_owner(k: K) -> Held {
-    let (listeners, address) = group(k)?;
-    let mut before = [0, 0];
-    for n in 1..=64 {
+    let (a, b, address) = two_sharing(k)?;
+    let mut of = [0; 2];
+    for _ in 0..64 {
         connected(k, &address)?;
-        let now = bounded("a connection waits at a listener", || {
-            let now = [queued(k, listeners[0])?, queued(k, listeners[1])?];
-            Ok((now != before).then_some(now))
-        })?;
-        is(format!("connections at both listeners after {n} clients"), now[0] + now[1], n)?;
-        before = now;
+        let mut entries = [entry(a, IN), entry(b, IN)];
+        is("listeners that are readable after one connect", k.poll(At::from(&mut entries), BOUND_MS)?, 1)?;
+        let owner = usize::from(revents(&entries[1]) == IN);
+        k.accept([a, b][owner])?;
+        of[owner] += 1;
     }
-    holds("each of two listeners has some of 64 connections", before[0] > 0 && before[1] > 0, before)
+    is("both listeners after 64 were accepted", (mask(k, a)?, mask(k, b)?), (NONE, NONE))?;
+    is("listeners with some of the 64", of.iter().filter(|&&n| n > 0).count(), 2)
 }
 
 fn reuseport_close_drops_queue(k: K) -> Held {
-    let (listeners, address) = group(k)?;
-    k.steer_reuseport(listeners[0], 0)?;
-    let (clients, counts) = connect_all(k, listeners, &address, 12)?;
-    is("connections at each listener, steered to the first", counts, [12, 0])?;
-    k.close(listeners[0])?;
-    // The last one's reset came after all the others'.
-    mask_with(k, clients[11], ERR)?;
-    let mut reset = 0;
-    for &client in &clients {
-        reset += usize::from(mask(k, client)?.has(ERR));
-    }
-    is("clients that were reset", reset, 12)?;
+    let (kept, closed, address) = two_sharing(k)?;
+    k.steer_reuseport(kept, 0)?;
+    let safe = clients(k, &address, 3)?;
+    k.steer_reuseport(kept, 1)?;
+    let lost = clients(k, &address, 12)?;
+    is("connections at the first and the second listener", waiting(k, (kept, closed), 15)?, (3, 12))?;
+    k.close(closed)?;
+    is("resets among the 12 of the closed listener", resets(k, &lost, 12)?, 12)?;
+    is("resets among the 3 of the other", resets(k, &safe, 0)?, 0)?;
     connected(k, &address)?;
-    is("whether the survivor has a later one", has_soon(k, listeners[1], IN)?, true)
+    is("the other, with its 3 and a new one", waiting(k, (kept, kept), 8)?, (4, 4))?;
+    is("accepted from it", accepted(k, kept)?, 4)
 }
 
 fn migrate_req_keeps_queue(k: K) -> Held {
     own_network(k)?;
     set_sysctl("net.ipv4.tcp_migrate_req", "1")?;
-    let (listeners, address) = group(k)?;
-    k.steer_reuseport(listeners[0], 0)?;
-    let (clients, counts) = connect_all(k, listeners, &address, 12)?;
-    is("connections at each listener, steered to the first", counts, [12, 0])?;
-    k.close(listeners[0])?;
-    set_nonblocking(k, listeners[1])?;
-    let mut accepted = Vec::new();
-    while let Ok(fd) = k.accept(listeners[1]) {
-        accepted.push(fd);
-    }
-    is("connections that the survivor accepts", accepted.len(), 12)?;
-    let mut reset = 0;
-    for &client in &clients {
-        reset += usize::from(mask(k, client)?.has(ERR));
-    }
-    is("clients that were reset", reset, 0)?;
-    k.send(clients[0], b"x", MSG_NOSIGNAL)?;
-    is("whether a byte of the first client arrives", has_soon(k, accepted[0], IN)?, true)
+    let (kept, closed, address) = two_sharing(k)?;
+    k.steer_reuseport(kept, 1)?;
+    let clients = clients(k, &address, 12)?;
+    is("connections at the first and the second listener", waiting(k, (kept, closed), 12)?, (0, 12))?;
+    k.close(closed)?;
+    is("accepted from the listener that is left", accepted(k, kept)?, 12)?;
+    is("resets among the 12", resets(k, &clients, 0)?, 0)
 }
 
 fn reuseport_cbpf_steers(k: K) -> Held {
-    for (steered, expected) in [(0, [10, 0]), (1, [0, 10])] {
-        let (listeners, address) = group(k)?;
-        k.steer_reuseport(listeners[0], steered)?;
-        let (_, counts) = connect_all(k, listeners, &address, 10)?;
-        is(format!("connections at each listener with a program that returns {steered}"), counts, expected)?;
-    }
-    Ok(())
+    let (second, reply) = bound(k, &Address::loopback(0), true)?;
+    reply?;
+    let address = k.getsockname(second)?;
+    let (first, reply) = bound(k, &address, true)?;
+    reply?;
+    k.listen(first, 128)?;
+    k.listen(second, 128)?;
+    k.steer_reuseport(second, 0)?;
+    clients(k, &address, 10)?;
+    is(
+        "connections at the first and the second to listen, k = 0",
+        waiting(k, (first, second), 10)?,
+        (10, 0),
+    )?;
+    k.steer_reuseport(second, 1)?;
+    clients(k, &address, 10)?;
+    is("connections at the first and the second to listen, k = 1", waiting(k, (first, second), 20)?, (10, 10))
 }
 
 fn reuseport_after_bind(k: K) -> Held {
-    let (first, address) = listener(k, 100)?;
-    set_option(k, first, SOL_SOCKET, SO_REUSEPORT, 1)?;
-    let second = socket_with(k, true)?;
-    is("bind of the second listener", k.bind(second, &address), Ok(()))?;
-    is("its listen", k.listen(second, 100), Ok(()))?;
-    let (_, counts) = connect_all(k, [first, second], &address, 64)?;
-    holds("each of two listeners has some of 64 connections", counts[0] > 0 && counts[1] > 0, counts)
+    let (first, address) = listener(k, 128)?;
+    let (second, reply) = bound(k, &address, true)?;
+    is("bind to the port of a listener without SO_REUSEPORT", reply, no(Errno::EADDRINUSE))?;
+    is("SO_REUSEPORT set on it after listen", set_option(k, first, SOL_SOCKET, SO_REUSEPORT, 1), Ok(()))?;
+    is("bind to its port now", k.bind(second, &address), Ok(()))?;
+    is("listen", k.listen(second, 128), Ok(()))?;
+    clients(k, &address, 60)?;
+    let (a, b) = waiting(k, (first, second), 60)?;
+    is("connections in both queues", a + b, 60)?;
+    is("whether each listener has some of 60", (a > 0, b > 0), (true, true))
 }
 
 fn prefork_shared_listener(k: K) -> Held {
-    let (listening, address) = listener(k, 5)?;
-    let mut children = Vec::new();
-    for _ in 0..4 {
-        let child = Forked::start(|| {
-            let fd = k.accept(listening)?;
-            k.send(fd, &std::process::id().to_ne_bytes(), MSG_NOSIGNAL)?;
-            // Until the client leaves, so that no child can take two.
-            k.recv(fd, &mut [0; 1], 0)?;
-            Ok(())
-        })?;
+    let (blocking, address) = listener(k, 16)?;
+    let children = (0..4)
+        .map(|_| {
+            Forked::start(|| {
+                let connection = k.accept(blocking)?;
+                k.write(connection, &std::process::id().to_ne_bytes())?;
+                Ok(())
+            })
+        })
+        .collect::<Held<Vec<_>>>()?;
+    for child in &children {
         child.until_asleep(ACCEPT)?;
-        children.push(child);
     }
-    let (mut clients, mut processes) = (Vec::new(), Vec::new());
-    for _ in 0..4 {
-        let client = connected(k, &address)?;
-        let mut answer = [0; 4];
-        set_time_limit(k, client, libc::SO_RCVTIMEO, i64::from(BOUND_MS))?;
-        is("bytes of the answer", k.recv(client, &mut answer, 0), Ok(4))?;
-        clients.push(client);
-        processes.push(u32::from_ne_bytes(answer).cast_signed());
+    let mut served_by = Vec::new();
+    for client in clients(k, &address, 4)? {
+        let mut pid = [0; 4];
+        is("a client that waits to be served", has_soon(k, client, IN)?, true)?;
+        is("bytes from the process that accepted", k.recv(client, &mut pid, 0), Ok(4))?;
+        served_by.push(i32::from_ne_bytes(pid));
     }
-    processes.sort_unstable();
-    let mut expected: Vec<i32> = children.iter().map(|child| child.pid).collect();
-    expected.sort_unstable();
-    is("the processes that answered", processes, expected)?;
-    clients.iter().try_for_each(|&client| k.close(client))?;
-    children.iter().try_for_each(Forked::join)?;
+    served_by.sort_unstable();
+    let mut pids: Vec<i32> = children.iter().map(|child| child.pid).collect();
+    pids.sort_unstable();
+    is("the processes that accepted four connections", served_by, pids)?;
 
-    let (listening, address) = listener(k, 5)?;
-    set_nonblocking(k, listening)?;
-    let (one, other) = (epoll(k)?, epoll(k)?);
-    add(k, one, listening, IN)?;
-    add(k, other, listening, IN)?;
+    let (nonblocking, address) = listener(k, 16)?;
+    set_nonblocking(k, nonblocking)?;
+    let ([woken, tell_woken], [go, tell_go], [got, tell_got]) =
+        (k.pipe2(O_CLOEXEC)?, k.pipe2(O_CLOEXEC)?, k.pipe2(O_CLOEXEC)?);
+    let children = (0..4)
+        .map(|_| {
+            Forked::start(|| {
+                let epoll = epoll(k)?;
+                add(k, epoll, nonblocking, IN)?;
+                is("epoll_wait in one of four processes", wait(k, epoll, -1), Ok(vec![(nonblocking, IN)]))?;
+                k.write(tell_woken, b"w")?;
+                k.read(go, &mut [0])?;
+                let result = k.accept(nonblocking).map(|_| ()).map_err(|refusal| refusal.errno as u8);
+                k.write(tell_got, &[result.err().unwrap_or(0)])?;
+                Ok(())
+            })
+        })
+        .collect::<Held<Vec<_>>>()?;
+    for child in &children {
+        child.until_asleep(EPOLL)?;
+    }
     connected(k, &address)?;
-    is("the first epoll", ready_soon(k, one)?, vec![(listening, IN)])?;
-    is("the second epoll", ready_soon(k, other)?, vec![(listening, IN)])?;
-    is("the first accept", k.accept(listening).map(drop), Ok(()))?;
-    is("the second accept", k.accept(listening), no(Errno::EAGAIN))
+    let all = |pipe| {
+        bounded("all four processes are heard of", || Ok((readable_bytes(k, pipe)? == 4).then_some(())))
+    };
+    all(woken)?;
+    k.write(tell_go, b"gggg")?;
+    all(got)?;
+    let mut errnos = [0; 4];
+    k.read(got, &mut errnos)?;
+    errnos.sort_unstable();
+    let again = Errno::EAGAIN as u8;
+    is("errnos of accept in four processes, 0 for success", errnos, [0, again, again, again])
 }

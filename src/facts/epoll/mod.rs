@@ -1,4 +1,4 @@
-//! epoll itself: the interest list, what may be on it, and what a wait copies to the caller.
+//! epoll itself: the interest list, what a wait gives, and what other threads, processes and signals do to it.
 //!
 //! An entry of the list is an open file and the number under which it was added. Most surprises come from that:
 //! the number may be closed, or belong to another file by now, and the entry stays until the file itself is gone.
@@ -7,18 +7,34 @@ mod arguments;
 mod copying;
 mod masks;
 mod identity;
+mod order;
+mod threads;
+mod interrupted;
+mod observing;
 
 pub(super) use identity::help_after_exec;
 
-use super::check::{Held, differs, is, skip};
+use super::check::{Held, Show, available, differs, holds, is, skip};
 use super::kernel::Linux;
 use super::support::*;
 use super::{Area, Fact, Since};
 use crate::sys::Errno;
-use crate::sys::raw::{self, At, Nowhere, Reply, no};
+use crate::sys::raw::{self, At, Mask, Nowhere, Reply, no};
 use libc::epoll_event;
 
-pub(super) const FACTS: &[&[Fact]] = &[arguments::FACTS, copying::FACTS, masks::FACTS, identity::FACTS];
+pub(super) const FACTS: &[&[Fact]] = &[
+    arguments::FACTS,
+    copying::FACTS,
+    masks::FACTS,
+    identity::FACTS,
+    order::FACTS,
+    threads::FACTS,
+    interrupted::FACTS,
+    observing::FACTS,
+];
+
+/// What a wait gave: the descriptor of each event, and its events.
+type Found = Reply<Vec<(i32, Events)>>;
 
 /// A pipe with nothing in it: the reading end, the writing end.
 fn pipe(k: K) -> Reply<(i32, i32)> {

@@ -3,91 +3,200 @@
 use super::super::kernel::Kernel;
 use super::Mutant;
 use crate::sys::Errno;
-use crate::sys::raw::{self, Refusal, Reply};
-use libc::{F_GETFL, F_SETFL};
-use std::collections::BTreeMap;
-use std::sync::Mutex;
+use crate::sys::raw::{self, F_SETSIG, Reply, no};
+use libc::{F_GETFL, F_SETFL, F_SETOWN, O_ASYNC, O_NONBLOCK};
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicI32, Ordering::SeqCst};
+use std::sync::{Mutex, PoisonError};
 
 pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "nonblock-per-descriptor",
         breaks: "fl-nonblock-is-per-description",
-        behaviour: "O_NONBLOCK belongs to the descriptor, as is often believed.",
+        behaviour: "O_NONBLOCK belongs to the descriptor, as FD_CLOEXEC does and as people expect who set it \
+                    on their standard input.",
         also: &[],
         kernel: &NonblockPerDescriptor,
     },
     Mutant {
         name: "procfd-open-is-dup",
         breaks: "fl-procfd-reopen-is-new-description",
-        behaviour: "Opening /proc/self/fd/N duplicates the descriptor, as /dev/fd/N does on other systems.",
+        behaviour: "open of /proc/self/fd/N is a dup, as that of /dev/fd/N is on the BSDs and on macOS.",
         also: &[],
-        kernel: &ProcfdIsDup,
+        kernel: &ProcfdOpenIsDup,
+    },
+    Mutant {
+        name: "setfl-nonblock-wakes",
+        breaks: "fl-nonblock-does-not-wake",
+        behaviour: "A read that is under way gives EAGAIN as soon as O_NONBLOCK is set, as where a call \
+                    looks at the flag whenever it wakes.",
+        also: &[],
+        kernel: &SetflNonblockWakes,
+    },
+    Mutant {
+        name: "nonblock-file-eagain",
+        breaks: "fl-regular-file-ignores-nonblock",
+        behaviour: "read at the end of a non-blocking file gives EAGAIN, as that of an empty pipe does and \
+                    as people expect of a file that grows.",
+        also: &[],
+        kernel: &NonblockFileEagain,
     },
     Mutant {
         name: "setfl-refuses-access-bits",
         breaks: "fl-setfl-ignores-access-bits",
-        behaviour: "F_SETFL gives EINVAL for an access mode, which the manual page lets one hope for.",
+        behaviour: "F_SETFL with an access mode that is not that of the description gives EINVAL, as people \
+                    expect.",
         also: &[],
-        kernel: &SetflRefuses,
+        kernel: &SetflRefusesAccessBits,
     },
     Mutant {
-        name: "regular-file-eagain",
-        breaks: "fl-regular-file-ignores-nonblock",
-        behaviour: "A read of a file with O_NONBLOCK that has nothing gives EAGAIN.",
+        name: "setsig-ignored",
+        breaks: "fl-async-sigio-and-setsig",
+        behaviour: "F_SETSIG does nothing: it is always SIGIO, as on systems that do not have it.",
         also: &[],
-        kernel: &FileEagain,
+        kernel: &SetsigIgnored,
+    },
+    Mutant {
+        name: "sigurg-wants-async",
+        breaks: "fl-owner-gets-sigurg",
+        behaviour: "An owner without O_ASYNC gets no signal at all, as people expect.",
+        also: &[],
+        kernel: &SigurgWantsAsync,
     },
 ];
 
-/// What F_SETFL was told, by descriptor.
-static FLAGS: Mutex<BTreeMap<i32, i32>> = Mutex::new(BTreeMap::new());
-
 struct NonblockPerDescriptor;
+
+/// The descriptors through which the flag was set.
+static NONBLOCKING: Mutex<Option<HashSet<i32>>> = Mutex::new(None);
 
 impl Kernel for NonblockPerDescriptor {
     fn fcntl(&self, fd: i32, command: i32, argument: i32) -> Reply<i32> {
-        let done = raw::fcntl(fd, command, argument)?;
-        let Ok(mut flags) = FLAGS.lock() else { return Ok(done) };
+        let mut set_through = NONBLOCKING.lock().unwrap_or_else(PoisonError::into_inner);
+        let set_through = set_through.get_or_insert_default();
+        let reply = raw::fcntl(fd, command, argument)?;
         match command {
-            F_SETFL => drop(flags.insert(fd, argument)),
-            F_GETFL => return Ok(flags.get(&fd).copied().unwrap_or(done & !libc::O_NONBLOCK)),
+            F_SETFL if argument & O_NONBLOCK != 0 => drop(set_through.insert(fd)),
+            F_SETFL => drop(set_through.remove(&fd)),
+            F_GETFL if !set_through.contains(&fd) => return Ok(reply & !O_NONBLOCK),
             _ => {}
         }
-        Ok(done)
+        Ok(reply)
     }
 }
 
-struct ProcfdIsDup;
+struct ProcfdOpenIsDup;
 
-impl Kernel for ProcfdIsDup {
+impl Kernel for ProcfdOpenIsDup {
     fn open(&self, path: &str, flags: i32) -> Reply<i32> {
         match path.strip_prefix("/proc/self/fd/").and_then(|number| number.parse().ok()) {
-            Some(fd) => raw::dup(fd).and_then(|fd| raw::fcntl(fd, F_SETFL, flags).map(|_| fd)),
+            Some(fd) => raw::dup(fd),
             None => raw::open(path, flags),
         }
     }
 }
 
-struct SetflRefuses;
+struct SetflNonblockWakes;
 
-impl Kernel for SetflRefuses {
+impl Kernel for SetflNonblockWakes {
+    fn read(&self, fd: i32, buffer: &mut [u8]) -> Reply<usize> {
+        loop {
+            let mut entry = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+            // What sleeps in it must seem to sleep in read: a real one, of an eventfd that a setting wakes.
+            if raw::poll(raw::At::from(&mut entry), 0)? > 0 || is_nonblocking(fd) {
+                return raw::read(fd, buffer);
+            }
+            raw::read(waker(), &mut [0; 8])?;
+        }
+    }
+
+    fn write(&self, fd: i32, bytes: &[u8]) -> Reply<usize> {
+        let written = raw::write(fd, bytes)?;
+        wake();
+        Ok(written)
+    }
+
     fn fcntl(&self, fd: i32, command: i32, argument: i32) -> Reply<i32> {
-        if command == F_SETFL && argument & libc::O_CREAT != 0 {
-            return Err(Refusal { call: "fcntl", errno: Errno::EINVAL });
+        let reply = raw::fcntl(fd, command, argument)?;
+        if command == F_SETFL {
+            wake();
+        }
+        Ok(reply)
+    }
+}
+
+/// An eventfd, -1 until the first read.
+static WAKER: AtomicI32 = AtomicI32::new(-1);
+
+fn waker() -> i32 {
+    if WAKER.load(SeqCst) == -1 {
+        WAKER.store(raw::eventfd(0, 0).unwrap_or(-1), SeqCst);
+    }
+    WAKER.load(SeqCst)
+}
+
+fn wake() {
+    if WAKER.load(SeqCst) != -1 {
+        raw::write(waker(), &1u64.to_ne_bytes()).ok();
+    }
+}
+
+fn is_nonblocking(fd: i32) -> bool {
+    raw::fcntl(fd, F_GETFL, 0).is_ok_and(|flags| flags & O_NONBLOCK != 0)
+}
+
+fn is_file(fd: i32) -> bool {
+    std::fs::metadata(format!("/proc/self/fd/{fd}")).is_ok_and(|metadata| metadata.is_file())
+}
+
+struct NonblockFileEagain;
+
+impl Kernel for NonblockFileEagain {
+    fn read(&self, fd: i32, buffer: &mut [u8]) -> Reply<usize> {
+        match raw::read(fd, buffer)? {
+            0 if is_nonblocking(fd) && is_file(fd) => no(Errno::EAGAIN),
+            n => Ok(n),
+        }
+    }
+}
+
+struct SetflRefusesAccessBits;
+
+impl Kernel for SetflRefusesAccessBits {
+    fn fcntl(&self, fd: i32, command: i32, argument: i32) -> Reply<i32> {
+        if command == F_SETFL {
+            let mode = argument & libc::O_ACCMODE;
+            if mode != 0 && mode != raw::fcntl(fd, F_GETFL, 0)? & libc::O_ACCMODE {
+                return no(Errno::EINVAL);
+            }
         }
         raw::fcntl(fd, command, argument)
     }
 }
 
-struct FileEagain;
+struct SetsigIgnored;
 
-impl Kernel for FileEagain {
-    fn read(&self, fd: i32, buffer: &mut [u8]) -> Reply<usize> {
-        match raw::read(fd, buffer)? {
-            0 if raw::fcntl(fd, F_GETFL, 0)? & libc::O_NONBLOCK != 0 => {
-                Err(Refusal { call: "read", errno: Errno::EAGAIN })
+impl Kernel for SetsigIgnored {
+    fn fcntl(&self, fd: i32, command: i32, argument: i32) -> Reply<i32> {
+        if command == F_SETSIG { Ok(0) } else { raw::fcntl(fd, command, argument) }
+    }
+}
+
+struct SigurgWantsAsync;
+
+/// The owner that was asked for.
+static OWNER: AtomicI32 = AtomicI32::new(0);
+
+impl Kernel for SigurgWantsAsync {
+    fn fcntl(&self, fd: i32, command: i32, argument: i32) -> Reply<i32> {
+        match command {
+            F_SETOWN => {
+                OWNER.store(argument, SeqCst);
+                return Ok(0);
             }
-            n => Ok(n),
+            F_SETFL if argument & O_ASYNC != 0 => drop(raw::fcntl(fd, F_SETOWN, OWNER.load(SeqCst))?),
+            _ => {}
         }
+        raw::fcntl(fd, command, argument)
     }
 }

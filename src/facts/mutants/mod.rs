@@ -9,6 +9,7 @@ mod poll;
 mod poll_sockets;
 mod poll_special;
 mod epoll;
+mod epoll_waits;
 mod edge;
 mod waiters;
 mod nonblock;
@@ -52,6 +53,7 @@ const AREAS: &[&[Mutant]] = &[
     poll_sockets::MUTANTS,
     poll_special::MUTANTS,
     epoll::MUTANTS,
+    epoll_waits::MUTANTS,
     edge::MUTANTS,
     waiters::MUTANTS,
     nonblock::MUTANTS,

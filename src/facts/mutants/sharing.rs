@@ -1,63 +1,154 @@
 //! Kernels that break a fact of `facts/sharing.rs`.
 
-use super::super::kernel::{Kernel, Linux};
-use super::super::support::{own_network, set_sysctl};
+use super::super::kernel::Kernel;
 use super::Mutant;
-use crate::sys::raw::{self, Address, Reply};
-use libc::{SO_REUSEPORT, SOL_SOCKET};
-use std::sync::Once;
+use crate::sys::Errno;
+use crate::sys::raw::{self, At, Reply, no};
+use libc::{SO_ACCEPTCONN, SO_REUSEPORT, SOL_SOCKET};
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 
 pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
-        name: "reuseport-migrates",
-        breaks: "mp-reuseport-close-drops-queue",
-        behaviour: "The queue of a listener that is closed goes to the others of its group: Linux itself with tcp_migrate_req.",
-        also: &[],
-        kernel: &ReuseportMigrates,
-    },
-    Mutant {
-        name: "reuseport-for-everybody",
+        name: "reuseport-always",
         breaks: "mp-reuseport-all-or-nothing",
-        behaviour: "Every socket has SO_REUSEPORT, so that anybody may join.",
+        behaviour: "Every TCP socket has SO_REUSEPORT, so that one which did not ask for it can share a \
+                    port.",
         also: &[],
-        kernel: &ReuseportForEverybody,
+        kernel: &ReuseportAlways,
     },
     Mutant {
-        name: "steering-off-by-one",
-        breaks: "mp-reuseport-cbpf-steers",
-        behaviour: "The listeners of a group are counted from its end.",
+        name: "reuseport-last-wins",
+        breaks: "mp-reuseport-one-owner",
+        behaviour: "All connections go to the listener that came last, as on the BSDs and on macOS.",
         also: &[],
-        kernel: &SteeringOffByOne,
+        kernel: &ReuseportLastWins,
+    },
+    Mutant {
+        name: "close-keeps-queue",
+        breaks: "mp-reuseport-close-drops-queue",
+        behaviour: "close of a listener resets none of the connections in its queue, as with \
+                    net.ipv4.tcp_migrate_req.",
+        also: &[],
+        kernel: &CloseKeepsQueue,
+    },
+    Mutant {
+        name: "migrates-to-nobody",
+        breaks: "mp-migrate-req-keeps-queue",
+        behaviour: "The queue of a listener that is closed is lost to those that are left, as before Linux \
+                    5.14.",
+        also: &[],
+        kernel: &MigratesToNobody,
+    },
+    Mutant {
+        name: "cbpf-ignored",
+        breaks: "mp-reuseport-cbpf-steers",
+        behaviour: "SO_ATTACH_REUSEPORT_CBPF does nothing: connections are spread at random.",
+        also: &[],
+        kernel: &CbpfIgnored,
+    },
+    Mutant {
+        name: "reuseport-before-bind-only",
+        breaks: "mp-reuseport-after-bind",
+        behaviour: "SO_REUSEPORT on a socket that is bound fails with EINVAL, as socket(7) lets one expect.",
+        also: &[],
+        kernel: &ReuseportBeforeBindOnly,
+    },
+    Mutant {
+        name: "accept-aborted",
+        breaks: "mp-prefork-shared-listener",
+        behaviour: "accept of a non-blocking listener whose connection somebody else took gives \
+                    ECONNABORTED, which POSIX has for connections that went away.",
+        also: &[],
+        kernel: &AcceptAborted,
     },
 ];
 
-static NETWORK: Once = Once::new();
+struct ReuseportAlways;
 
-struct ReuseportMigrates;
-
-impl Kernel for ReuseportMigrates {
-    fn socket(&self, domain: i32, kind: i32, protocol: i32) -> Reply<i32> {
-        // A namespace with the setting, before there is a socket. Where there may be none, nothing is wrong either.
-        NETWORK.call_once(|| {
-            drop(own_network(&Linux).and_then(|()| set_sysctl("net.ipv4.tcp_migrate_req", "1")))
-        });
-        raw::socket(domain, kind, protocol)
-    }
-}
-
-struct ReuseportForEverybody;
-
-impl Kernel for ReuseportForEverybody {
-    fn bind(&self, fd: i32, address: &Address) -> Reply<()> {
-        raw::setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &1i32.to_ne_bytes())?;
+impl Kernel for ReuseportAlways {
+    fn bind(&self, fd: i32, address: &raw::Address) -> Reply<()> {
+        // Refused where it makes no sense.
+        raw::setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &1i32.to_ne_bytes()).ok();
         raw::bind(fd, address)
     }
 }
 
-struct SteeringOffByOne;
+struct ReuseportLastWins;
 
-impl Kernel for SteeringOffByOne {
-    fn steer_reuseport(&self, fd: i32, k: u32) -> Reply<()> {
-        raw::steer_reuseport(fd, k ^ 1)
+/// How many listeners there have been.
+static LISTENERS: AtomicU32 = AtomicU32::new(0);
+
+impl Kernel for ReuseportLastWins {
+    fn listen(&self, fd: i32, backlog: i32) -> Reply<()> {
+        raw::listen(fd, backlog)?;
+        // Refused to sockets that do not share.
+        raw::steer_reuseport(fd, LISTENERS.fetch_add(1, SeqCst)).ok();
+        Ok(())
+    }
+}
+
+fn is_listener(fd: i32) -> bool {
+    let mut value = [0; 4];
+    raw::getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &mut value).is_ok() && i32::from_ne_bytes(value) == 1
+}
+
+/// Whether a connection waits.
+fn has_waiting(fd: i32) -> Reply<bool> {
+    let mut entry = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+    Ok(raw::poll(At::from(&mut entry), 0)? == 1)
+}
+
+struct CloseKeepsQueue;
+
+impl Kernel for CloseKeepsQueue {
+    fn close(&self, fd: i32) -> Reply<()> {
+        if is_listener(fd) {
+            // They live on, out of everybody's reach.
+            while has_waiting(fd)? {
+                raw::accept(fd)?;
+            }
+        }
+        raw::close(fd)
+    }
+}
+
+struct MigratesToNobody;
+
+impl Kernel for MigratesToNobody {
+    fn close(&self, fd: i32) -> Reply<()> {
+        if is_listener(fd) {
+            while has_waiting(fd)? {
+                raw::close(raw::accept(fd)?)?;
+            }
+        }
+        raw::close(fd)
+    }
+}
+
+struct CbpfIgnored;
+
+impl Kernel for CbpfIgnored {
+    fn steer_reuseport(&self, _: i32, _: u32) -> Reply<()> {
+        Ok(())
+    }
+}
+
+struct ReuseportBeforeBindOnly;
+
+impl Kernel for ReuseportBeforeBindOnly {
+    fn setsockopt(&self, fd: i32, level: i32, option: i32, value: &[u8]) -> Reply<()> {
+        if (level, option) == (SOL_SOCKET, SO_REUSEPORT) && raw::getsockname(fd)?.port() != 0 {
+            return no(Errno::EINVAL);
+        }
+        raw::setsockopt(fd, level, option, value)
+    }
+}
+
+struct AcceptAborted;
+
+impl Kernel for AcceptAborted {
+    fn accept(&self, fd: i32) -> Reply<i32> {
+        let accepted = raw::accept(fd);
+        if accepted == no(Errno::EAGAIN) { no(Errno::ECONNABORTED) } else { accepted }
     }
 }

@@ -3,81 +3,171 @@
 use super::super::kernel::Kernel;
 use super::Mutant;
 use crate::sys::Errno;
-use crate::sys::raw::{self, At, Refusal, Reply};
-use libc::{EPOLL_CTL_ADD, MSG_NOSIGNAL, POLLIN, SIG_UNBLOCK, SIGCHLD, epoll_event, pollfd};
+use crate::sys::raw::{self, Action, At, Reply, bit, no};
+use libc::{SIG_SETMASK, SIG_UNBLOCK, SIGCHLD, SIGPIPE, epoll_event, pollfd};
 use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering::SeqCst};
 
 pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "eintr-retried",
         breaks: "sig-restart-matrix",
-        behaviour: "nanosleep is called again when a signal interrupts it, as language runtimes do, and ends well.",
+        behaviour: "read never gives EINTR: it is retried inside, as runtimes of languages do it.",
         also: &[],
         kernel: &EintrRetried,
     },
     Mutant {
-        name: "handler-per-child",
-        breaks: "sig-sigchld-coalesces",
-        behaviour: "The handler of SIGCHLD runs once for each child.",
+        name: "ignored-children-are-zombies",
+        breaks: "sig-sigchld-ign-autoreaps",
+        behaviour: "waitpid brings the status of a child though SIGCHLD is ignored, as old BSDs had it and \
+                    as people expect who ignore it because they wait anyway.",
         also: &[],
-        kernel: &HandlerPerChild,
+        kernel: &IgnoredChildrenAreZombies,
+    },
+    Mutant {
+        name: "no-zombies",
+        breaks: "sig-sigchld-default-keeps-zombie",
+        behaviour: "A child that has ended is gone, and kill does not find it, as people expect who ask with \
+                    kill whether a child lives.",
+        also: &[],
+        kernel: &NoZombies,
+    },
+    Mutant {
+        name: "sigchld-for-each",
+        breaks: "sig-sigchld-coalesces",
+        behaviour: "SIGCHLD queues: the handler runs once for each child, as people expect.",
+        also: &[],
+        kernel: &SigchldForEach,
+    },
+    Mutant {
+        name: "fork-copies-pending",
+        breaks: "sig-fork-mask-not-pending",
+        behaviour: "A forked child has its parent's pending signals, as it has its mask.",
+        also: &[],
+        kernel: &ForkCopiesPending,
+    },
+    Mutant {
+        name: "exec-ignores-handled",
+        breaks: "sig-exec-ignored-stays",
+        behaviour: "A signal with a handler is ignored after execve, instead of at its default.",
+        also: &[],
+        kernel: &ExecIgnoresHandled,
+    },
+    Mutant {
+        name: "killed-is-exit-128",
+        breaks: "sig-exit-status-8-bits",
+        behaviour: "A child that was killed is seen as one that exited with 128 and the signal's number, as \
+                    shells tell it.",
+        also: &[],
+        kernel: &KilledIsExit128,
+    },
+    Mutant {
+        name: "real-time-coalesces",
+        breaks: "sig-rt-queue-order",
+        behaviour: "A real-time signal that is pending already is not queued again, as a standard one is \
+                    not.",
+        also: &[],
+        kernel: &RealTimeCoalesces,
+    },
+    Mutant {
+        name: "nosignal-ignored",
+        breaks: "sig-sigpipe-rules",
+        behaviour: "MSG_NOSIGNAL does nothing, as on systems that have SO_NOSIGPIPE instead.",
+        also: &[],
+        kernel: &NosignalIgnored,
+    },
+    Mutant {
+        name: "sigpipe-on-econnreset",
+        breaks: "sig-no-sigpipe-on-econnreset",
+        behaviour: "A send that fails with ECONNRESET raises SIGPIPE too, as people expect of every broken \
+                    connection.",
+        also: &[],
+        kernel: &SigpipeOnEconnreset,
+    },
+    Mutant {
+        name: "kill-means-main-thread",
+        breaks: "sig-process-signal-one-thread",
+        behaviour: "A signal to the process is one to its first thread, blocked there or not, as with \
+                    LinuxThreads, before Linux 2.6.",
+        also: &[],
+        kernel: &KillMeansMainThread,
+    },
+    Mutant {
+        name: "signalfd-keeps-signal",
+        breaks: "sig-signalfd-consumes",
+        behaviour: "read of a signalfd tells of the signal and leaves it pending, so that the handler runs \
+                    all the same: a signalfd of its kind is a view, as kqueue's EVFILT_SIGNAL is.",
+        also: &[],
+        kernel: &SignalfdKeepsSignal,
     },
     Mutant {
         name: "signalfd-follows-reader",
         breaks: "sig-signalfd-epoll-registrar",
-        behaviour: "A signalfd in epoll is ready for whoever asks.",
+        behaviour: "epoll_wait finds the signals of the process that calls it, as read and poll of a \
+                    signalfd do.",
         also: &[],
         kernel: &SignalfdFollowsReader,
     },
     Mutant {
-        name: "sigpipe-never",
-        breaks: "sig-sigpipe-rules",
-        behaviour: "send raises no SIGPIPE, as with SO_NOSIGPIPE of the BSDs.",
+        name: "signalfd-sees-unblocked",
+        breaks: "sig-signalfd-needs-blocking",
+        behaviour: "A signalfd is told of a signal that is not blocked too, besides the handler, as kqueue's \
+                    EVFILT_SIGNAL is.",
         also: &[],
-        kernel: &SigpipeNever,
-    },
-    Mutant {
-        name: "exit-status-16-bits",
-        breaks: "sig-exit-status-8-bits",
-        behaviour: "waitpid tells another exit status than the low 8 bits.",
-        also: &[],
-        kernel: &ExitStatusAbove,
-    },
-    Mutant {
-        name: "short-signalfd-read",
-        breaks: "sig-signalfd-consumes",
-        behaviour: "A signalfd gives as much of its record as fits.",
-        also: &[],
-        kernel: &ShortSignalfdRead,
-    },
-    Mutant {
-        name: "zombie-is-gone",
-        breaks: "sig-sigchld-default-keeps-zombie",
-        behaviour: "kill finds no process that has ended, as its name suggests.",
-        also: &[],
-        kernel: &ZombieIsGone,
+        kernel: &SignalfdSeesUnblocked,
     },
 ];
 
 struct EintrRetried;
 
 impl Kernel for EintrRetried {
-    fn nanosleep(&self, seconds: i64, nanoseconds: i64) -> Reply<()> {
-        match raw::nanosleep(seconds, nanoseconds) {
-            // Not for its whole minute: the experiment should see what became of it.
-            Err(refusal) if refusal.errno == Errno::EINTR => raw::nanosleep(0, 100_000_000),
-            done => done,
+    fn read(&self, fd: i32, buffer: &mut [u8]) -> Reply<usize> {
+        loop {
+            let got = raw::read(fd, buffer);
+            if got != no(Errno::EINTR) {
+                return got;
+            }
         }
     }
 }
 
-struct HandlerPerChild;
+struct IgnoredChildrenAreZombies;
 
-impl Kernel for HandlerPerChild {
+impl Kernel for IgnoredChildrenAreZombies {
+    fn sigaction(&self, signal: i32, action: Action, flags: i32) -> Reply<()> {
+        let ignored_child = signal == SIGCHLD && action == Action::Ignore;
+        raw::sigaction(signal, if ignored_child { Action::Default } else { action }, flags)
+    }
+}
+
+struct NoZombies;
+
+impl Kernel for NoZombies {
+    fn kill(&self, pid: i32, signal: i32) -> Reply<()> {
+        let ended =
+            std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| stat.contains(") Z "));
+        if ended { no(Errno::ESRCH) } else { raw::kill(pid, signal) }
+    }
+}
+
+struct SigchldForEach;
+
+/// How often waitid has seen a child end.
+static ENDED: AtomicU64 = AtomicU64::new(0);
+
+impl Kernel for SigchldForEach {
+    fn waitid(&self, pid: i32, options: i32) -> Reply<()> {
+        raw::waitid(pid, options)?;
+        ENDED.fetch_add(1, SeqCst);
+        Ok(())
+    }
+
     fn sigprocmask(&self, how: i32, signals: u64) -> Reply<u64> {
+        let pending = raw::sigpending()? & bit(SIGCHLD) != 0;
         let old = raw::sigprocmask(how, signals)?;
-        if how == SIG_UNBLOCK && signals == raw::bit(SIGCHLD) {
-            for _ in 0..4 {
+        if pending && how == SIG_UNBLOCK && signals & bit(SIGCHLD) != 0 {
+            for _ in 1..ENDED.load(SeqCst) {
                 raw::kill(std::process::id().cast_signed(), SIGCHLD)?;
             }
         }
@@ -85,15 +175,118 @@ impl Kernel for HandlerPerChild {
     }
 }
 
-/// What was added to any epoll.
-static ADDED: Mutex<Vec<(i32, i32)>> = Mutex::new(Vec::new());
+struct ForkCopiesPending;
+
+/// What was sent; a forked child has a copy of it.
+static SENT: AtomicU64 = AtomicU64::new(0);
+
+impl Kernel for ForkCopiesPending {
+    fn kill(&self, pid: i32, signal: i32) -> Reply<()> {
+        raw::kill(pid, signal)?;
+        SENT.fetch_or(bit(signal), SeqCst);
+        Ok(())
+    }
+
+    fn sigpending(&self) -> Reply<u64> {
+        Ok(raw::sigpending()? | SENT.load(SeqCst) & raw::sigprocmask(libc::SIG_BLOCK, 0)?)
+    }
+}
+
+struct ExecIgnoresHandled;
+
+impl Kernel for ExecIgnoresHandled {
+    fn sigaction(&self, signal: i32, action: Action, flags: i32) -> Reply<()> {
+        raw::sigaction(signal, if action == Action::Count { Action::Ignore } else { action }, flags)
+    }
+}
+
+struct KilledIsExit128;
+
+impl Kernel for KilledIsExit128 {
+    fn waitpid(&self, pid: i32, options: i32) -> Reply<(i32, i32)> {
+        let (pid, status) = raw::waitpid(pid, options)?;
+        let killed = pid != 0 && libc::WIFSIGNALED(status);
+        Ok((pid, if killed { (128 + libc::WTERMSIG(status)) << 8 } else { status }))
+    }
+}
+
+struct RealTimeCoalesces;
+
+impl Kernel for RealTimeCoalesces {
+    fn sigqueue(&self, pid: i32, signal: i32, value: i32) -> Reply<()> {
+        if raw::sigpending()? & bit(signal) != 0 { Ok(()) } else { raw::sigqueue(pid, signal, value) }
+    }
+}
+
+struct NosignalIgnored;
+
+impl Kernel for NosignalIgnored {
+    fn send(&self, fd: i32, bytes: &[u8], flags: i32) -> Reply<usize> {
+        raw::send(fd, bytes, flags & !libc::MSG_NOSIGNAL)
+    }
+}
+
+struct SigpipeOnEconnreset;
+
+impl Kernel for SigpipeOnEconnreset {
+    fn send(&self, fd: i32, bytes: &[u8], flags: i32) -> Reply<usize> {
+        let sent = raw::send(fd, bytes, flags);
+        if sent == no(Errno::ECONNRESET) && flags & libc::MSG_NOSIGNAL == 0 {
+            raw::kill(std::process::id().cast_signed(), SIGPIPE)?;
+        }
+        sent
+    }
+}
+
+struct KillMeansMainThread;
+
+impl Kernel for KillMeansMainThread {
+    fn kill(&self, pid: i32, signal: i32) -> Reply<()> {
+        if pid == std::process::id().cast_signed() {
+            raw::tgkill(pid, signal)
+        } else {
+            raw::kill(pid, signal)
+        }
+    }
+}
+
+struct SignalfdKeepsSignal;
+
+/// The signalfd of the process.
+static SIGNALFD: AtomicI32 = AtomicI32::new(-1);
+
+impl Kernel for SignalfdKeepsSignal {
+    fn signalfd(&self, fd: i32, signals: u64, flags: i32) -> Reply<i32> {
+        let fd = raw::signalfd(fd, signals, flags)?;
+        SIGNALFD.store(fd, SeqCst);
+        Ok(fd)
+    }
+
+    fn read(&self, fd: i32, buffer: &mut [u8]) -> Reply<usize> {
+        let n = raw::read(fd, buffer)?;
+        if fd == SIGNALFD.load(SeqCst) {
+            let signal = i32::from_ne_bytes([buffer[0], buffer[1], buffer[2], buffer[3]]);
+            raw::kill(std::process::id().cast_signed(), signal)?;
+        }
+        Ok(n)
+    }
+}
 
 struct SignalfdFollowsReader;
 
+/// The last entry that was added: the instance, the descriptor, its data.
+static ADDED: Mutex<Option<(i32, i32, u64)>> = Mutex::new(None);
+
 impl Kernel for SignalfdFollowsReader {
+    fn signalfd(&self, fd: i32, signals: u64, flags: i32) -> Reply<i32> {
+        SignalfdKeepsSignal.signalfd(fd, signals, flags)
+    }
+
     fn epoll_ctl(&self, epoll: i32, op: i32, fd: i32, event: Option<epoll_event>) -> Reply<()> {
-        if let (EPOLL_CTL_ADD, Ok(mut added)) = (op, ADDED.lock()) {
-            added.push((epoll, fd));
+        if let Some(event) = event
+            && fd == SIGNALFD.load(SeqCst)
+        {
+            *ADDED.lock().unwrap_or_else(PoisonError::into_inner) = Some((epoll, fd, event.u64));
         }
         raw::epoll_ctl(epoll, op, fd, event)
     }
@@ -102,70 +295,42 @@ impl Kernel for SignalfdFollowsReader {
         &self,
         epoll: i32,
         mut events: At<'_, epoll_event>,
-        max: i32,
+        max_events: i32,
         timeout: i32,
     ) -> Reply<usize> {
-        let n = raw::epoll_wait(epoll, events.again(), max, timeout)?;
-        let (0, At::Memory(events), Ok(added)) = (n, events, ADDED.lock()) else { return Ok(n) };
-        for &(_, fd) in added.iter().filter(|entry| entry.0 == epoll && is_signalfd(entry.1)) {
-            let mut one = pollfd { fd, events: POLLIN, revents: 0 };
-            if raw::poll(At::from(&mut one), 0)? == 1 {
-                events[0] = epoll_event { events: one.revents as u32, u64: fd as u64 };
+        let ready = raw::epoll_wait(epoll, events.again(), max_events, timeout)?;
+        let added = *ADDED.lock().unwrap_or_else(PoisonError::into_inner);
+        if ready == 0
+            && let (Some((instance, fd, data)), At::Memory(events)) = (added, events)
+            && instance == epoll
+        {
+            let mut entry = pollfd { fd, events: libc::POLLIN, revents: 0 };
+            if raw::poll(At::from(&mut entry), 0)? == 1 {
+                events[0] = epoll_event { events: libc::EPOLLIN as u32, u64: data };
                 return Ok(1);
             }
         }
-        Ok(0)
+        Ok(ready)
     }
 }
 
-fn is_signalfd(fd: i32) -> bool {
-    let link = std::fs::read_link(format!("/proc/self/fd/{fd}"));
-    link.is_ok_and(|link| link.as_os_str() == "anon_inode:[signalfd]")
-}
+struct SignalfdSeesUnblocked;
 
-struct SigpipeNever;
-
-impl Kernel for SigpipeNever {
-    fn send(&self, fd: i32, bytes: &[u8], flags: i32) -> Reply<usize> {
-        raw::send(fd, bytes, flags | MSG_NOSIGNAL)
+impl Kernel for SignalfdSeesUnblocked {
+    fn signalfd(&self, fd: i32, signals: u64, flags: i32) -> Reply<i32> {
+        SignalfdKeepsSignal.signalfd(fd, signals, flags)
     }
-}
 
-struct ExitStatusAbove;
-
-impl Kernel for ExitStatusAbove {
-    fn waitpid(&self, pid: i32, options: i32) -> Reply<(i32, i32)> {
-        let (pid, status) = raw::waitpid(pid, options)?;
-        // A code that is not 0 loses another bit.
-        Ok((pid, if libc::WIFEXITED(status) { status & !0x0400 } else { status }))
-    }
-}
-
-struct ShortSignalfdRead;
-
-impl Kernel for ShortSignalfdRead {
-    fn read(&self, fd: i32, buffer: &mut [u8]) -> Reply<usize> {
-        match raw::read(fd, buffer) {
-            Err(Refusal { errno: Errno::EINVAL, .. }) if is_signalfd(fd) => {
-                let mut record = [0; 128];
-                raw::read(fd, &mut record)?;
-                let n = buffer.len().min(record.len());
-                buffer[..n].copy_from_slice(&record[..n]);
-                Ok(n)
-            }
-            done => done,
-        }
-    }
-}
-
-struct ZombieIsGone;
-
-impl Kernel for ZombieIsGone {
     fn kill(&self, pid: i32, signal: i32) -> Reply<()> {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        if stat.contains(") Z ") {
-            return Err(Refusal { call: "kill", errno: Errno::ESRCH });
+        raw::kill(pid, signal)?;
+        if SIGNALFD.load(SeqCst) != -1 {
+            // Once more, for the signalfd: pending, and out of the handler's reach.
+            let old = raw::sigprocmask(libc::SIG_BLOCK, bit(signal))?;
+            if old & bit(signal) != 0 {
+                return raw::sigprocmask(SIG_SETMASK, old).map(drop);
+            }
+            raw::kill(pid, signal)?;
         }
-        raw::kill(pid, signal)
+        Ok(())
     }
 }

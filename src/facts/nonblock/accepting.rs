@@ -146,10 +146,12 @@ fn accept_after_rst(k: K) -> Held {
 }
 
 fn accept_after_fin(k: K) -> Held {
+    let fence = Fence::new(k)?;
     let (listener, address) = listener(k, 5)?;
     let client = connected(k, &address)?;
     k.send(client, b"request", MSG_NOSIGNAL)?;
     k.close(client)?;
+    fence.cross(k)?;
     let accepted = k.accept(listener)?;
     is("the first recv", k.recv(accepted, &mut [0; 32], 0), Ok(7))?;
     is("the second recv", k.recv(accepted, &mut [0; 32], 0), Ok(0))
@@ -158,8 +160,11 @@ fn accept_after_fin(k: K) -> Held {
 fn accept_queue_fifo(k: K) -> Held {
     let (listener, address) = listener(k, 5)?;
     let (mut connected_ports, mut accepted_ports) = (Vec::new(), Vec::new());
-    for _ in 0..4 {
+    for n in 1..=4 {
         connected_ports.push(k.getsockname(connected(k, &address)?)?.port());
+        bounded("the connection is in the queue", || {
+            Ok((tcp_info(k, listener)?.queued()? == n).then_some(()))
+        })?;
     }
     for _ in 0..4 {
         accepted_ports.push(k.getpeername(k.accept(listener)?)?.port());

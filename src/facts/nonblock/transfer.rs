@@ -5,7 +5,7 @@ use super::super::support::*;
 use super::super::{Area, Fact, Since};
 use crate::sys::Errno;
 use crate::sys::raw::no;
-use libc::{MSG_DONTWAIT, MSG_NOSIGNAL, O_CLOEXEC, O_NONBLOCK};
+use libc::{MSG_DONTWAIT, MSG_NOSIGNAL, O_CLOEXEC, O_NONBLOCK, SO_RCVBUF, SO_SNDBUF, SOL_SOCKET};
 
 pub(super) const FACTS: &[Fact] = &[
     Fact {
@@ -35,12 +35,13 @@ pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "nb-send-partial-then-eagain",
         area: Area::Nonblock,
-        claim: "Large non-blocking sends fill the buffer, the last that succeeds may be short, then comes EAGAIN; every byte that was accepted \
-                can be read.",
+        claim: "A non-blocking send of more than there is room for takes a part; when the buffers are full comes \
+                EAGAIN; every byte that was accepted can be read, and no other.",
         reference: "send(2)",
         since: Since::ALWAYS,
         matters: "Who ignores the count of a send loses the middle of a response.",
-        experiment: "50 kB are sent at a time until EAGAIN; the peer reads exactly as many bytes as were accepted, in order.",
+        experiment: "4 MiB are sent at once into small buffers, then 50 kB at a time until EAGAIN; the peer reads to the end and \
+                     compares each byte.",
         wrong: &[],
         alone: false,
         run: send_partial_then_eagain,
@@ -48,11 +49,13 @@ pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "nb-pipe-atomic-write",
         area: Area::Nonblock,
-        claim: "A non-blocking write to a pipe of up to PIPE_BUF bytes is all or nothing; 4097 bytes with one page free writes 4096.",
+        claim: "A non-blocking write to a pipe of up to PIPE_BUF bytes is all or nothing; of a page and a byte, with one \
+                page free, it writes the page.",
         reference: "pipe(7) PIPE_BUF",
         since: Since::ALWAYS,
         matters: "Log lines of several processes stay whole up to 4096 bytes, and no further.",
-        experiment: "A pipe is filled, one page is read, 4097 bytes are written; then 4096 bytes with less than a page free.",
+        experiment: "A pipe of two pages is filled but for 96 bytes and 200 are written; a page is read, and a page and a byte \
+                     are written; then 4096 bytes with less than a page free.",
         wrong: &[],
         alone: false,
         run: pipe_atomic_write,
@@ -79,39 +82,64 @@ fn recv_zero_length(k: K) -> Held {
     Ok(())
 }
 
+/// The byte at each place of a stream; the period is no power of two.
+fn pattern(from: usize, n: usize) -> Vec<u8> {
+    (from..from + n).map(|at| (at % 251) as u8).collect()
+}
+
 fn send_partial_then_eagain(k: K) -> Held {
-    let (ours, peer) = tcp_pair(k)?;
-    let stream: Vec<u8> = (0..50_000u32).map(|i| (i % 251) as u8).collect();
-    let mut accepted = 0;
-    loop {
-        match k.send(ours, &stream, MSG_DONTWAIT | MSG_NOSIGNAL) {
+    const LARGE: usize = 4 << 20;
+    let (listener, address) = listener(k, 1)?;
+    // Far less than is sent, also where the defaults are large.
+    set_option(k, listener, SOL_SOCKET, SO_RCVBUF, 64 << 10)?;
+    let ours = tcp(k)?;
+    set_option(k, ours, SOL_SOCKET, SO_SNDBUF, 64 << 10)?;
+    k.connect(ours, &address)?;
+    let peer = k.accept(listener)?;
+
+    let mut accepted = k.send(ours, &pattern(0, LARGE), MSG_DONTWAIT | MSG_NOSIGNAL)?;
+    holds("a send of 4 MiB takes a part", (1..LARGE).contains(&accepted), accepted)?;
+    let full = loop {
+        match k.send(ours, &pattern(accepted, 50_000), MSG_DONTWAIT | MSG_NOSIGNAL) {
             Ok(n) => accepted += n,
-            refused => {
-                is("the send that was refused", refused, no(Errno::EAGAIN))?;
-                break;
-            }
+            refused => break refused,
         }
-        holds("a send gives EAGAIN before a gigabyte", accepted < 1 << 30, accepted)?;
-    }
+        holds("a send gives EAGAIN before 64 MiB", accepted < 64 << 20, accepted)?;
+    };
+    is("the send that was refused", full, no(Errno::EAGAIN))?;
     k.shutdown(ours, libc::SHUT_WR)?;
     let (mut read, mut buffer) = (0, vec![0; 1 << 16]);
     loop {
-        match k.recv(peer, &mut buffer, 0)? {
-            0 => break,
-            n => read += n,
+        let n = k.recv(peer, &mut buffer, 0)?;
+        if n == 0 {
+            break;
         }
+        holds(
+            "the bytes arrive as they were sent",
+            buffer[..n] == pattern(read, n),
+            format!("not those from {read}"),
+        )?;
+        read += n;
     }
     is("bytes that the peer read, of those accepted", read, accepted)
 }
 
 fn pipe_atomic_write(k: K) -> Held {
-    const PAGE: usize = 4096;
     let [reading, writing] = k.pipe2(O_CLOEXEC | O_NONBLOCK)?;
-    let capacity = k.fcntl(writing, libc::F_GETPIPE_SZ, 0)? as usize;
-    while k.write(writing, &[b'x'; PAGE]).is_ok() {}
-    is("bytes in the full pipe", readable_bytes(k, reading)? as usize, capacity)?;
-    k.read(reading, &mut [0; PAGE])?;
-    is("write of 4097 bytes with a page free", k.write(writing, &[b'x'; PAGE + 1]), Ok(PAGE))?;
-    k.read(reading, &mut [0; PAGE - 1])?;
-    is("write of 4096 bytes with no page free", k.write(writing, &[b'x'; PAGE]), no(Errno::EAGAIN))
+    // The least that a pipe can have is a page, which is 64 KiB on some machines.
+    let page = k.fcntl(writing, libc::F_SETPIPE_SZ, 1)? as usize;
+    k.fcntl(writing, libc::F_SETPIPE_SZ, 2 * page as i32)?;
+    let bytes = vec![b'x'; page + 1];
+
+    k.write(writing, &bytes[..page])?;
+    k.write(writing, &bytes[..page - 96])?;
+    is("write of 200 bytes with room for 96", k.write(writing, &bytes[..200]), no(Errno::EAGAIN))?;
+    is("bytes in the pipe after it", readable_bytes(k, reading)? as usize, 2 * page - 96)?;
+    is("write of 96 bytes with room for 96", k.write(writing, &bytes[..96]), Ok(96))?;
+
+    k.read(reading, &mut vec![0; page])?;
+    is("write of a page and a byte with a page free", k.write(writing, &bytes), Ok(page))?;
+    is("bytes in the pipe after it", readable_bytes(k, reading)? as usize, 2 * page)?;
+    k.read(reading, &mut vec![0; page - 1])?;
+    is("write of 4096 bytes with no page free", k.write(writing, &bytes[..4096]), no(Errno::EAGAIN))
 }

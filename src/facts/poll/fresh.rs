@@ -121,7 +121,7 @@ fn listener_pending_in(k: K) -> Held {
         k.connect(client, &address)?;
     }
     bounded("two connections are in the queue", || {
-        Ok((tcp_info(k, tcp_listener)?.unacked == 2).then_some(()))
+        Ok((tcp_info(k, tcp_listener)?.queued()? == 2).then_some(()))
     })?;
     for (name, fd) in [("TCP", tcp_listener), ("AF_UNIX", listener)] {
         is(format!("the {name} listener with two connections in its queue"), mask_with(k, fd, IN)?, IN)?;

@@ -1,14 +1,17 @@
-//! What poll says of descriptors of all kinds, and what it does with the array that it is given.
+//! poll and ppoll: the array, the time limit, and the exact mask of each kind of descriptor in each of its states.
+//!
+//! Unless a fact says otherwise, poll is asked for IN, PRI, OUT and RDHUP, and the claim is all that it writes, without
+//! the other names of the same bits (RDNORM, WRNORM, RDBAND, WRBAND).
 
 mod arguments;
-mod timeouts;
-mod files;
-mod pipes;
-mod fresh;
-mod tcp_masks;
-mod unix;
 mod datagrams;
+mod files;
+mod fresh;
+mod pipes;
 mod special;
+mod tcp_masks;
+mod timeouts;
+mod unix;
 mod watermarks;
 
 use super::check::{Held, Show, available, differs, holds, is, skip};

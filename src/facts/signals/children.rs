@@ -1,26 +1,27 @@
-//! Children that ended: zombies, SIGCHLD, exit codes.
+//! Children: how they end, and what they inherit.
 
-use super::super::check::{Held, is};
-use super::super::support::*;
-use super::super::{Area, Fact, Since};
-use crate::sys::Errno;
+use super::interrupted::child_to_release;
+use super::*;
 use crate::sys::fork::exit_child;
-use crate::sys::raw::{self, Action, no};
-use libc::{SIGCHLD, WEXITED, WNOHANG, WNOWAIT};
+use crate::sys::raw::no;
+use libc::{SA_NOCLDWAIT, SA_RESTART, SIGKILL, SIGTERM, WEXITED, WNOHANG, WNOWAIT};
 
 pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "sig-sigchld-ign-autoreaps",
         area: Area::Signals,
-        claim: "With SIGCHLD ignored waitpid blocks until the child has ended and then gives ECHILD; SA_NOCLDWAIT with a handler does the same, but \
-                the handler runs once.",
-        reference: "wait(2) NOTES; sigaction(2) SA_NOCLDWAIT",
+        claim: "While SIGCHLD is ignored, waitpid blocks until the child ends, and then fails with ECHILD. \
+                SA_NOCLDWAIT with a handler does the same, but the handler runs, once.",
+        reference: "wait(2) NOTES, sigaction(2) SA_NOCLDWAIT; do_notify_parent in kernel/signal.c",
         since: Since::ALWAYS,
-        matters: "A program that was started with SIGCHLD ignored, as some service managers do, gets ECHILD from its own children.",
-        experiment: "A child ends while SIGCHLD is ignored, and while it has a handler with SA_NOCLDWAIT; waitpid is called for each.",
+        matters: "A process that inherits an ignored SIGCHLD loses the status of every child that it starts.",
+        experiment: "A thread asleep in waitpid for a child that then ends, with SIG_IGN; the same with \
+                     SA_NOCLDWAIT and a handler.",
         wrong: &[
-            "util-linux: https://github.com/util-linux/util-linux/issues/4014",
-            "gdnsd: https://github.com/gdnsd/gdnsd/issues/243",
+            "Mimiker: https://github.com/cahirwpz/mimiker/pull/695",
+            "util-linux: https://github.com/util-linux/util-linux/pull/4014",
+            "gdnsd: https://github.com/gdnsd/gdnsd/pull/243",
+            "Perl: https://github.com/Perl/perl5/issues/6898",
         ],
         alone: false,
         run: sigchld_ign_autoreaps,
@@ -28,12 +29,15 @@ pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "sig-sigchld-default-keeps-zombie",
         area: Area::Signals,
-        claim: "With SIGCHLD at its default a child stays a zombie, which kill(pid, 0) finds, until it is waited for; then kill gives ESRCH and waitpid \
+        claim: "With SIGCHLD at its default a child that has ended stays a zombie, to which kill with signal \
+                0 succeeds, until it is waited for. From then on kill fails with ESRCH and waitpid with \
                 ECHILD.",
-        reference: "wait(2) NOTES",
+        reference: "wait(2) NOTES, kill(2)",
         since: Since::ALWAYS,
-        matters: "kill(pid, 0) does not tell whether a child is alive; and the number of a zombie is not given to another process.",
-        experiment: "A child ends, waitid with WNOWAIT sees it, kill is called, waitpid, kill and waitpid again.",
+        matters: "kill with 0 does not tell whether a child is alive. A server that never waits fills the \
+                  table of processes.",
+        experiment: "A child that ends; waitid with WNOWAIT until it has; kill with 0, waitpid, and both \
+                     again.",
         wrong: &[],
         alone: false,
         run: sigchld_default_keeps_zombie,
@@ -41,91 +45,196 @@ pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "sig-sigchld-coalesces",
         area: Area::Signals,
-        claim: "Five children that end while SIGCHLD is blocked give one run of the handler; only a loop of waitpid with WNOHANG takes all five, and it ends with \
-                ECHILD.",
-        reference: "signal(7), Queueing and delivery semantics; wait(2)",
+        claim: "Five children that end while SIGCHLD is blocked give one run of the handler. A loop over \
+                waitpid with WNOHANG gets all five, and then ECHILD.",
+        reference: "signal(7), queueing and delivery semantics for standard signals; wait(2)",
         since: Since::ALWAYS,
-        matters: "A handler that calls waitpid once leaves zombies.",
-        experiment: "SIGCHLD is blocked, five children end, which waitid with WNOWAIT sees; it is unblocked, the runs of the handler are counted, and \
-                     waitpid is called until it fails.",
-        wrong: &["tcpdump: https://github.com/the-tcpdump-group/tcpdump/issues/972"],
+        matters: "A handler that waits once for each signal leaves zombies behind under load.",
+        experiment: "SIGCHLD blocked, five children, waitid with WNOWAIT for each, then SIGCHLD unblocked.",
+        wrong: &[
+            "systemd: https://github.com/systemd/systemd/pull/2961",
+            "tcpdump: https://github.com/the-tcpdump-group/tcpdump/pull/972",
+        ],
         alone: false,
         run: sigchld_coalesces,
     },
     Fact {
+        id: "sig-fork-mask-not-pending",
+        area: Area::Signals,
+        claim: "A forked child inherits the mask of blocked signals, but no pending signal and no interval \
+                timer.",
+        reference: "fork(2)",
+        since: Since::ALWAYS,
+        matters: "A child started while signals are blocked goes through life with them blocked, deaf to \
+                  SIGTERM.",
+        experiment: "SIGUSR1 blocked and pending, an alarm set, fork; mask, pending signals and alarm in the \
+                     child and in the parent.",
+        wrong: &[],
+        alone: false,
+        run: fork_mask_not_pending,
+    },
+    Fact {
+        id: "sig-exec-ignored-stays",
+        area: Area::Signals,
+        claim: "Across execve ignored signals stay ignored and the mask stays as it is; handlers become the \
+                default.",
+        reference: "execve(2), signal(7); flush_signal_handlers in kernel/signal.c",
+        since: Since::ALWAYS,
+        matters: "A program started with SIGPIPE or SIGCHLD ignored behaves differently, and cannot see why.",
+        experiment: "A child ignores SIGUSR1, has a handler for SIGUSR2, blocks SIGTERM, and becomes this \
+                     program again, which looks at SigIgn, SigCgt and SigBlk in /proc/self/status.",
+        wrong: &[
+            "bspwm: https://github.com/baskerville/bspwm/pull/1534",
+            "util-linux: https://github.com/util-linux/util-linux/pull/4014",
+        ],
+        alone: false,
+        run: exec_ignored_stays,
+    },
+    Fact {
+        id: "sig-pipe-eof-needs-all-writers",
+        area: Area::Signals,
+        claim: "A pipe does not end for its reader while a forked process has a copy of the writing end; it \
+                does when that process dies.",
+        reference: "pipe(7), fork(2)",
+        since: Since::ALWAYS,
+        matters: "A program that reads the output of a child until its end waits for every grandchild that \
+                  inherited it.",
+        experiment: "A child that has the writing end too; the end closed here; poll and read; the child \
+                     killed; poll and read again.",
+        wrong: &[],
+        alone: false,
+        run: pipe_eof_needs_all_writers,
+    },
+    Fact {
         id: "sig-exit-status-8-bits",
         area: Area::Signals,
-        claim: "exit(263) is seen as 7 by wait; a death by signal is WIFSIGNALED.",
-        reference: "wait(2), _exit(2)",
+        claim: "exit with 263 is seen as 7 by wait. A child that a signal killed has WIFSIGNALED and the \
+                signal's number.",
+        reference: "_exit(2), wait(2)",
         since: Since::ALWAYS,
-        matters: "An exit code of 256 looks like success.",
-        experiment: "A child ends with 263, another one is killed, and waitpid tells.",
+        matters: "256 errors, returned as they are, mean success.",
+        experiment: "A child that exits with 263, one that exits with 256, and one that is killed.",
         wrong: &[],
         alone: false,
         run: exit_status_8_bits,
     },
 ];
 
-fn ended(code: i32) -> Held<Forked> {
-    Forked::start(move || exit_child(code))
-}
-
 fn sigchld_ign_autoreaps(k: K) -> Held {
-    k.sigaction(SIGCHLD, Action::Ignore, 0)?;
-    let child = ended(0)?;
-    is("waitpid with SIGCHLD ignored", k.waitpid(child.pid, 0), no(Errno::ECHILD))?;
-    is("kill(pid, 0) of that child", k.kill(child.pid, 0), no(Errno::ESRCH))?;
-    k.sigaction(SIGCHLD, Action::Count, libc::SA_NOCLDWAIT | libc::SA_RESTART)?;
-    let child = ended(0)?;
-    is("waitpid with SA_NOCLDWAIT", k.waitpid(child.pid, 0), no(Errno::ECHILD))?;
-    bounded("the handler has run", || Ok((raw::handled(SIGCHLD) > 0).then_some(())))?;
-    is("runs of the handler", raw::handled(SIGCHLD), 1)
+    let children = [child_to_release()?, child_to_release()?];
+    let cases =
+        [("SIG_IGN", Action::Ignore, SA_RESTART), ("SA_NOCLDWAIT", Action::Count, SA_RESTART | SA_NOCLDWAIT)];
+    for ((child, release), (name, action, flags)) in children.iter().zip(cases) {
+        k.sigaction(SIGCHLD, action, flags)?;
+        let pid = child.pid;
+        let waiter = Waiter::asleep(WAIT4, move || {
+            // The handler runs elsewhere, and does not interrupt this.
+            raw::sigprocmask(SIG_BLOCK, bit(SIGCHLD))?;
+            k.waitpid(pid, 0)
+        })?;
+        raw::write(*release, b"x")?;
+        is(format!("waitpid, with {name}, of a child that ends"), waiter.join()?, no(Errno::ECHILD))?;
+        // waitpid can be a little faster than the end of the child.
+        bounded(&format!("with {name}, the child is gone"), || {
+            Ok((k.kill(pid, 0) == no(Errno::ESRCH)).then_some(()))
+        })?;
+    }
+    until_handled(SIGCHLD, 1)?;
+    is("runs of the handler with SA_NOCLDWAIT", handled(SIGCHLD), 1)
 }
 
 fn sigchld_default_keeps_zombie(k: K) -> Held {
-    let child = ended(0)?;
-    k.waitid(child.pid, WEXITED | WNOWAIT)?;
-    is("kill(pid, 0) of a zombie", k.kill(child.pid, 0), Ok(()))?;
+    let child = Forked::start(|| Ok(()))?;
+    is("waitid with WEXITED and WNOWAIT", k.waitid(child.pid, WEXITED | WNOWAIT), Ok(()))?;
+    is("kill with 0 of a child that has ended", k.kill(child.pid, 0), Ok(()))?;
     is("waitpid", k.waitpid(child.pid, 0), Ok((child.pid, 0)))?;
-    is("kill(pid, 0) after it", k.kill(child.pid, 0), no(Errno::ESRCH))?;
-    is("waitpid after it", k.waitpid(child.pid, 0), no(Errno::ECHILD))
+    is("kill with 0 after waitpid", k.kill(child.pid, 0), no(Errno::ESRCH))?;
+    is("waitpid again", k.waitpid(child.pid, 0), no(Errno::ECHILD))
 }
 
 fn sigchld_coalesces(k: K) -> Held {
     k.sigaction(SIGCHLD, Action::Count, 0)?;
-    k.sigprocmask(libc::SIG_BLOCK, raw::bit(SIGCHLD))?;
-    let mut children = Vec::new();
-    for _ in 0..5 {
-        children.push(ended(0)?);
-    }
+    k.sigprocmask(SIG_BLOCK, bit(SIGCHLD))?;
+    let children = (0..5).map(|_| Forked::start(|| Ok(()))).collect::<Held<Vec<_>>>()?;
     for child in &children {
         k.waitid(child.pid, WEXITED | WNOWAIT)?;
     }
-    is("runs of the handler while SIGCHLD is blocked", raw::handled(SIGCHLD), 0)?;
-    k.sigprocmask(libc::SIG_UNBLOCK, raw::bit(SIGCHLD))?;
-    is("runs of the handler for five children", raw::handled(SIGCHLD), 1)?;
-    let mut taken = 0;
-    let refused = loop {
-        match k.waitpid(-1, WNOHANG) {
-            Ok((0, _)) => break Ok(()),
-            Ok(_) => taken += 1,
-            Err(refusal) => break Err(refusal),
-        }
+    k.sigprocmask(SIG_UNBLOCK, bit(SIGCHLD))?;
+    is("runs of the handler for five children", handled(SIGCHLD), 1)?;
+    let mut reaped = Vec::new();
+    for _ in &children {
+        let (pid, status) = k.waitpid(-1, WNOHANG)?;
+        is("status of a child", status, 0)?;
+        reaped.push(pid);
+    }
+    reaped.sort_unstable();
+    let mut pids: Vec<i32> = children.iter().map(|child| child.pid).collect();
+    pids.sort_unstable();
+    is("children waited for in a loop", reaped, pids)?;
+    is("waitpid after all five", k.waitpid(-1, WNOHANG), no(Errno::ECHILD))
+}
+
+fn fork_mask_not_pending(k: K) -> Held {
+    k.sigprocmask(SIG_BLOCK, bit(SIGUSR1))?;
+    k.kill(me(), SIGUSR1)?;
+    raw::set_alarm(100_000)?;
+    Forked::start(|| {
+        is("blocked signals in the child", k.sigprocmask(SIG_BLOCK, 0), Ok(bit(SIGUSR1)))?;
+        is("pending signals in the child", k.sigpending(), Ok(0))?;
+        is("whether an alarm is set in the child", raw::alarm_is_set(), Ok(false))
+    })?
+    .join()?;
+    is("pending signals in the parent", k.sigpending()? & bit(SIGUSR1), bit(SIGUSR1))?;
+    is("whether an alarm is set in the parent", raw::alarm_is_set(), Ok(true))
+}
+
+fn exec_ignored_stays(k: K) -> Held {
+    Forked::exec("what-exec-keeps", &[], || {
+        k.sigaction(SIGUSR1, Action::Ignore, 0)?;
+        k.sigaction(SIGUSR2, Action::Count, 0)?;
+        k.sigprocmask(SIG_BLOCK, bit(SIGTERM))?;
+        Ok(())
+    })?
+    .join()
+}
+
+/// The helper of [`exec_ignored_stays`].
+pub(in crate::facts) fn what_exec_keeps(_: &[i32]) -> Held {
+    let signals = |name| -> Held<u64> {
+        let hexadecimal = line_of("/proc/self/status", name)?;
+        Ok(u64::from_str_radix(&hexadecimal, 16).unwrap_or(0))
     };
-    is("children that waitpid took", taken, 5)?;
-    is("the end of the loop", refused, no(Errno::ECHILD))
+    let (ignored, caught, blocked) = (signals("SigIgn:")?, signals("SigCgt:")?, signals("SigBlk:")?);
+    is("SIGUSR1, which was ignored, in SigIgn after execve", ignored & bit(SIGUSR1), bit(SIGUSR1))?;
+    is("SIGUSR2, which had a handler, in SigCgt after execve", caught & bit(SIGUSR2), 0)?;
+    is("SIGUSR2, which had a handler, in SigIgn after execve", ignored & bit(SIGUSR2), 0)?;
+    is("SIGTERM, which was blocked, in SigBlk after execve", blocked & bit(SIGTERM), bit(SIGTERM))
+}
+
+fn pipe_eof_needs_all_writers(k: K) -> Held {
+    let [reader, writer] = k.pipe2(O_CLOEXEC)?;
+    set_nonblocking(k, reader)?;
+    let child = Forked::start(|| Ok(raw::pause()?))?;
+    k.close(writer)?;
+    is("poll, while a child has the writing end", mask(k, reader)?, NONE)?;
+    is("read, while a child has the writing end", k.read(reader, &mut [0]), no(Errno::EAGAIN))?;
+    k.kill(child.pid, SIGKILL)?;
+    k.waitpid(child.pid, 0)?;
+    is("poll, after the child died", mask(k, reader)?, HUP)?;
+    is("read, after the child died", k.read(reader, &mut [0]), Ok(0))
 }
 
 fn exit_status_8_bits(k: K) -> Held {
-    let (_, status) = k.waitpid(ended(263)?.pid, 0)?;
-    is(
-        "(WIFEXITED, WEXITSTATUS) of exit(263)",
-        (libc::WIFEXITED(status), libc::WEXITSTATUS(status)),
-        (true, 7),
-    )?;
+    for (exit, expected) in [(263, 7), (256, 0)] {
+        let child = Forked::start(|| exit_child(exit))?;
+        let (_, status) = k.waitpid(child.pid, 0)?;
+        is(format!("WIFEXITED after exit({exit})"), libc::WIFEXITED(status), true)?;
+        is(format!("WEXITSTATUS after exit({exit})"), libc::WEXITSTATUS(status), expected)?;
+    }
     let child = Forked::start(|| Ok(raw::pause()?))?;
-    k.kill(child.pid, libc::SIGTERM)?;
+    k.kill(child.pid, SIGKILL)?;
     let (_, status) = k.waitpid(child.pid, 0)?;
-    let signalled = (libc::WIFEXITED(status), libc::WIFSIGNALED(status), libc::WTERMSIG(status));
-    is("(WIFEXITED, WIFSIGNALED, WTERMSIG) of a killed child", signalled, (false, true, libc::SIGTERM))
+    is("WIFEXITED of a child that was killed", libc::WIFEXITED(status), false)?;
+    is("WIFSIGNALED of a child that was killed", libc::WIFSIGNALED(status), true)?;
+    is("WTERMSIG of a child that was killed", libc::WTERMSIG(status), SIGKILL)
 }

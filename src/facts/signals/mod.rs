@@ -1,14 +1,28 @@
-//! Signals and the calls that they interrupt; fork and what a child has; children and how they are waited for.
+//! Signals, interrupted calls, and children.
 
 mod children;
 mod delivery;
-mod forking;
-mod restart;
-mod signalfd;
+mod interrupted;
+mod signalfds;
 
-use super::Fact;
+pub(in crate::facts) use children::what_exec_keeps;
 
-pub(in crate::facts) use forking::tell_of_signals;
+use super::check::{Held, holds, is};
+use super::support::*;
+use super::{Area, Fact, Since};
+use crate::sys::Errno;
+use crate::sys::raw::{self, Action, Reply, bit, handled};
+use libc::{O_CLOEXEC, SIG_BLOCK, SIG_UNBLOCK, SIGCHLD, SIGPIPE, SIGUSR1, SIGUSR2};
 
 pub(super) const FACTS: &[&[Fact]] =
-    &[restart::FACTS, children::FACTS, delivery::FACTS, signalfd::FACTS, forking::FACTS];
+    &[interrupted::FACTS, children::FACTS, delivery::FACTS, signalfds::FACTS];
+
+/// This process.
+fn me() -> i32 {
+    std::process::id().cast_signed()
+}
+
+/// Wait until the handler of `signal` has run `n` times.
+fn until_handled(signal: i32, n: u32) -> Held {
+    bounded(&format!("the handler has run {n} times"), || Ok((handled(signal) >= n).then_some(())))
+}

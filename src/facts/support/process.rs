@@ -118,7 +118,7 @@ const HELPER: &str = "--help-one-fact";
 /// What such a process does: a name, and a function of the numbers that it was given.
 type Helper = (&'static str, fn(&[i32]) -> Held);
 const HELPERS: &[Helper] = &[
-    ("tell-of-signals", crate::facts::signals::tell_of_signals),
+    ("what-exec-keeps", crate::facts::signals::what_exec_keeps),
     ("epoll-after-exec", crate::facts::epoll::help_after_exec),
 ];
 

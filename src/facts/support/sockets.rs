@@ -2,7 +2,7 @@
 
 use super::super::check::Held;
 use super::{BOUND_MS, Events, IN, K, bounded, entry};
-use crate::sys::raw::{self, Address, At, Reply};
+use crate::sys::raw::{self, Address, At, Refusal, Reply};
 use libc::{
     AF_INET, IPPROTO_TCP, MSG_DONTWAIT, SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET,
 };
@@ -72,7 +72,7 @@ pub(in crate::facts) fn full_listener(k: K) -> Held<(i32, Address)> {
     let (listener, address) = listener(k, 0)?;
     connected(k, &address)?;
     bounded("the first connection is in the queue", || {
-        Ok((tcp_info(k, listener)?.unacked == 1).then_some(()))
+        Ok((tcp_info(k, listener)?.queued()? == 1).then_some(()))
     })?;
     Ok((listener, address))
 }
@@ -138,11 +138,27 @@ pub(in crate::facts) fn reset_connection(k: K, fd: i32) -> Reply<()> {
 pub(in crate::facts) struct TcpInfo {
     /// The state: [`ESTABLISHED`] and so on.
     pub(in crate::facts) state: u8,
-    /// Of a listener: how many connections wait to be accepted.
-    pub(in crate::facts) unacked: u32,
-    /// Of a listener: the limit of its queue.
-    pub(in crate::facts) sacked: u32,
+    /// Of a listener, where the kernel tells: how many connections wait to be accepted, and how many may.
+    queue: Option<(u32, u32)>,
 }
+
+impl TcpInfo {
+    /// How many connections wait to be accepted.
+    pub(in crate::facts) fn queued(self) -> Reply<u32> {
+        self.queue.map(|queue| queue.0).ok_or(NO_QUEUE)
+    }
+
+    /// How many connections may wait to be accepted.
+    pub(in crate::facts) fn limit(self) -> Reply<u32> {
+        self.queue.map(|queue| queue.1).ok_or(NO_QUEUE)
+    }
+}
+
+/// TCP_INFO is cut off here: emulators take its value for an int.
+const NO_QUEUE: Refusal = Refusal {
+    call: "getsockopt(TCP_INFO), asked for the queue of a listener,",
+    errno: crate::sys::Errno::ENOSYS,
+};
 
 pub(in crate::facts) const ESTABLISHED: u8 = 1;
 pub(in crate::facts) const SYN_SENT: u8 = 2;
@@ -157,9 +173,10 @@ pub(in crate::facts) const LISTEN: u8 = 10;
 pub(in crate::facts) fn tcp_info(k: K, fd: i32) -> Reply<TcpInfo> {
     // The first fields of `struct tcp_info`, whose offsets the kernel promises.
     let mut info = [0; 104];
-    k.getsockopt(fd, IPPROTO_TCP, libc::TCP_INFO, &mut info)?;
+    let n = k.getsockopt(fd, IPPROTO_TCP, libc::TCP_INFO, &mut info)?;
     let word = |at: usize| u32::from_ne_bytes([info[at], info[at + 1], info[at + 2], info[at + 3]]);
-    Ok(TcpInfo { state: info[0], unacked: word(24), sacked: word(28) })
+    // Of a listener tcpi_unacked and tcpi_sacked are about its queue.
+    Ok(TcpInfo { state: info[0], queue: (n >= 32).then(|| (word(24), word(28))) })
 }
 
 /// Wait until the connection of `fd` is in `state`.

@@ -107,13 +107,13 @@ fn backlog_capped(k: K) -> Held {
         return skip(format!("net.core.somaxconn is {text:?} here"));
     };
     let (listener, _) = listener(k, 5)?;
-    is("the limit with listen(5)", tcp_info(k, listener)?.sacked, 5.min(most))?;
+    is("the limit with listen(5)", tcp_info(k, listener)?.limit()?, 5.min(most))?;
     k.listen(listener, -1)?;
-    is("the limit with listen(-1), which is somaxconn", tcp_info(k, listener)?.sacked, most)?;
+    is("the limit with listen(-1), which is somaxconn", tcp_info(k, listener)?.limit()?, most)?;
     k.listen(listener, i32::MAX)?;
-    is("the limit with a backlog above somaxconn", tcp_info(k, listener)?.sacked, most)?;
+    is("the limit with a backlog above somaxconn", tcp_info(k, listener)?.limit()?, most)?;
     k.listen(listener, 3)?;
-    is("the limit with listen(3), called again", tcp_info(k, listener)?.sacked, 3.min(most))
+    is("the limit with listen(3), called again", tcp_info(k, listener)?.limit()?, 3.min(most))
 }
 
 fn overflow_drops_syn(k: K) -> Held {

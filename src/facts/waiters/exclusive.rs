@@ -83,7 +83,7 @@ pub(super) const FACTS: &[Fact] = &[
         reference: "epoll_ctl(2) EPOLLEXCLUSIVE; EPOLLEXCLUSIVE_OK_BITS in fs/eventpoll.c",
         since: Since(4, 5),
         matters: "A listener with the flag cannot be paused with MOD at EMFILE; it must be removed and added.",
-        experiment: "A table of calls.",
+        experiment: "Entries are added with each of those events, and modified, and the answers compared with a table.",
         wrong: &["pjproject: https://github.com/pjsip/pjproject/issues/2604"],
         alone: false,
         run: exclusive_restrictions,

@@ -12,6 +12,7 @@
 mod files;
 mod network;
 mod process;
+mod pty_pair;
 mod signals;
 mod uring;
 mod waits;
@@ -19,6 +20,7 @@ mod waits;
 pub(crate) use files::*;
 pub(crate) use network::*;
 pub(crate) use process::*;
+pub(crate) use pty_pair::*;
 pub(crate) use signals::*;
 pub(crate) use uring::*;
 pub(crate) use waits::*;

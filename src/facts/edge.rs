@@ -1,5 +1,0 @@
-//! TODO
-
-use super::Fact;
-
-pub(super) const FACTS: &[&[Fact]] = &[];
