@@ -34,7 +34,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "refused-is-err-alone",
         breaks: "poll-tcp-refused-mask",
         behaviour: "A refused connection has ERR without HUP, as people expect of one that never was up.",
-        also: &["nb-connect-unspec-disconnects"],
+        also: &["nb-connect-unspec-disconnects", "nb-connect-refused-einprogress"],
         kernel: &RefusedIsErrAlone,
     },
     Mutant {
@@ -73,6 +73,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
             "tcp-rst-keeps-received-data",
             "tcp-close-with-unread-sends-rst",
             "tcp-linger-zero-no-timewait",
+            "nb-connect-refused-einprogress",
         ],
         kernel: &ErrorHasPri,
     },
@@ -94,7 +95,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "unix-shut-wr-is-both",
         breaks: "poll-unix-peer-shutwr",
         behaviour: "SHUT_WR of an AF_UNIX stream shuts both directions.",
-        also: &[],
+        also: &["et-lt-eof-sticky", "et-fin-is-an-edge"],
         kernel: &UnixShutWrIsBoth,
     },
     Mutant {
