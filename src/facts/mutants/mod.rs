@@ -7,6 +7,7 @@
 mod select;
 mod poll;
 mod poll_sockets;
+mod poll_special;
 mod epoll;
 mod epoll_waits;
 mod edge;
@@ -50,6 +51,7 @@ const AREAS: &[&[Mutant]] = &[
     select::MUTANTS,
     poll::MUTANTS,
     poll_sockets::MUTANTS,
+    poll_special::MUTANTS,
     epoll::MUTANTS,
     epoll_waits::MUTANTS,
     edge::MUTANTS,

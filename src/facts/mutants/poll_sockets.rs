@@ -1,12 +1,11 @@
-//! Kernels that break a fact of `facts/poll/`: of sockets, marks and special descriptors.
+//! Kernels that break a fact of `facts/poll/` about sockets.
 
 use super::super::kernel::Kernel;
 use super::Mutant;
 use crate::sys::Errno;
-use crate::sys::raw::{self, At, Reply, no};
+use crate::sys::raw::{self, Address, At, Reply, no};
 use libc::{AF_INET, AF_UNIX, SOCK_DGRAM, SOCK_STREAM, SOL_SOCKET, c_short, pollfd};
 use libc::{POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, POLLPRI, POLLRDHUP};
-use std::sync::atomic::{AtomicI32, Ordering::SeqCst};
 use std::sync::{Mutex, PoisonError};
 
 pub(super) const MUTANTS: &[Mutant] = &[
@@ -14,14 +13,14 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "rdhup-implies-hup",
         breaks: "poll-tcp-peer-fin",
         behaviour: "HUP comes with RDHUP, on a half close already, as mio before #939 had it.",
-        also: &[],
+        also: &["tcp-fin-needs-last-reference"],
         kernel: &RdhupImpliesHup,
     },
     Mutant {
         name: "unix-close-as-tcp",
         breaks: "poll-unix-peer-close-hup",
         behaviour: "An AF_UNIX stream whose peer closes has no HUP, as a TCP socket has none, and as in gVisor's issue 7331.",
-        also: &[],
+        also: &["nb-connect-unix-eagain"],
         kernel: &UnixCloseAsTcp,
     },
     Mutant {
@@ -35,43 +34,55 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "refused-is-err-alone",
         breaks: "poll-tcp-refused-mask",
         behaviour: "A refused connection has ERR without HUP, as people expect of one that never was up.",
-        also: &[],
+        also: &["nb-connect-unspec-disconnects", "nb-connect-refused-einprogress"],
         kernel: &RefusedIsErrAlone,
     },
     Mutant {
         name: "shut-wr-ends-out",
         breaks: "poll-tcp-own-shutwr-stays-out",
         behaviour: "There is no OUT after our own SHUT_WR, since no write can succeed.",
-        also: &[],
+        also: &["tcp-listener-shut-rd", "tcp-timewait-reads-as-close"],
         kernel: &ShutWrEndsOut,
     },
     Mutant {
         name: "two-fins-no-hup",
         breaks: "poll-tcp-both-fins-hup",
         behaviour: "HUP comes with an RST only, and not when both sides have sent their FIN.",
-        also: &[],
+        also: &["tcp-timewait-reads-as-close"],
         kernel: &TwoFinsNoHup,
     },
     Mutant {
         name: "shut-rd-tells-peer",
         breaks: "poll-tcp-local-shut-rd",
         behaviour: "SHUT_RD takes the whole connection down, so that the peer learns of it.",
-        also: &[],
+        also: &["tcp-listener-shut-rd", "tcp-shut-rd-does-not-block-arrivals", "tcp-timewait-reads-as-close"],
         kernel: &ShutRdTellsPeer,
     },
     Mutant {
-        name: "rst-as-fin",
+        name: "error-has-pri",
         breaks: "poll-tcp-rst-mask",
-        behaviour: "An RST looks like a FIN: IN, OUT and RDHUP, and the error is left to recv.",
-        also: &[],
-        kernel: &RstAsFin,
+        behaviour: "The ERR of a TCP socket comes with PRI, as people expect who know that select calls its third \
+                    set that of exceptional conditions.",
+        also: &[
+            "nb-connect-unspec-disconnects",
+            "nb-accept-after-rst",
+            "tcp-listener-close-resets-queue",
+            "tcp-listener-shut-rd",
+            "tcp-fin-rst-is-epipe",
+            "tcp-plain-rst-is-econnreset",
+            "tcp-rst-keeps-received-data",
+            "tcp-close-with-unread-sends-rst",
+            "tcp-linger-zero-no-timewait",
+            "nb-connect-refused-einprogress",
+        ],
+        kernel: &ErrorHasPri,
     },
     Mutant {
-        name: "urgent-is-ordinary",
+        name: "urgent-stays",
         breaks: "poll-oob-pri",
-        behaviour: "Urgent data does not give PRI, as on stacks that take it for ordinary data.",
+        behaviour: "PRI stays after the urgent byte was read, as people expect of IN that comes with it.",
         also: &[],
-        kernel: &UrgentIsOrdinary,
+        kernel: &UrgentStays,
     },
     Mutant {
         name: "unix-close-drops-unread",
@@ -84,7 +95,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "unix-shut-wr-is-both",
         breaks: "poll-unix-peer-shutwr",
         behaviour: "SHUT_WR of an AF_UNIX stream shuts both directions.",
-        also: &[],
+        also: &["et-lt-eof-sticky", "et-fin-is-an-edge"],
         kernel: &UnixShutWrIsBoth,
     },
     Mutant {
@@ -109,80 +120,14 @@ pub(super) const MUTANTS: &[Mutant] = &[
         also: &[],
         kernel: &UdpReadableByBytes,
     },
-    Mutant {
-        name: "eventfd-always-writable",
-        breaks: "poll-eventfd-mask",
-        behaviour: "An eventfd always has OUT, also where every write would give EAGAIN.",
-        also: &[],
-        kernel: &EventfdAlwaysWritable,
-    },
-    Mutant {
-        name: "timerfd-keeps-expiry",
-        breaks: "poll-timerfd-rearm-clears",
-        behaviour: "An expiry stays until it is read, whatever time is set, as people expect of an event.",
-        also: &[],
-        kernel: &TimerfdKeepsExpiry,
-    },
-    Mutant {
-        name: "signalfd-is-makers",
-        breaks: "poll-signalfd-is-callers",
-        behaviour: "poll of a signalfd answers for the process that made it, as for any other descriptor.",
-        also: &[],
-        kernel: &SignalfdIsMakers,
-    },
-    Mutant {
-        name: "pidfd-no-hup",
-        breaks: "poll-pidfd-exit-then-hup",
-        behaviour: "A pidfd has IN and no HUP once its process was waited for, as before Linux 6.9.",
-        also: &[],
-        kernel: &PidfdNoHup,
-    },
-    Mutant {
-        name: "pty-end-is-readable",
-        breaks: "poll-pty-hup",
-        behaviour: "The master of a pseudoterminal has IN with HUP when the slave is closed, as sockets have.",
-        also: &[],
-        kernel: &PtyEndIsReadable,
-    },
-    Mutant {
-        name: "poll-answers-for-the-file",
-        breaks: "poll-close-other-thread-nval",
-        behaviour: "poll that sleeps answers for the file that it began with, not for what its number means now.",
-        also: &[],
-        kernel: &PollAnswersForTheFile,
-    },
-    Mutant {
-        name: "rcvlowat-ignored",
-        breaks: "poll-rcvlowat-gates-in",
-        behaviour: "SO_RCVLOWAT is taken and has no effect on poll, as before Linux 2.6.28.",
-        also: &[],
-        kernel: &RcvlowatIgnored,
-    },
-    Mutant {
-        name: "notsent-lowat-ignored",
-        breaks: "poll-notsent-lowat-gates-out",
-        behaviour: "TCP_NOTSENT_LOWAT is taken and has no effect.",
-        also: &[],
-        kernel: &NotsentLowatIgnored,
-    },
-    Mutant {
-        name: "tcp-out-until-eagain",
-        breaks: "poll-tcp-out-hysteresis",
-        behaviour: "A TCP socket has OUT as long as send would take a byte, as people expect.",
-        also: &[],
-        kernel: &OutUntilEagain(AF_INET),
-    },
-    Mutant {
-        name: "unix-out-until-eagain",
-        breaks: "poll-unix-out-quarter-rule",
-        behaviour: "An AF_UNIX stream has OUT as long as send would take a byte, as people expect.",
-        also: &[],
-        kernel: &OutUntilEagain(AF_UNIX),
-    },
 ];
 
 /// What poll says, with `revents` of each entry as `change` has them.
-fn poll_changed(mut fds: At<'_, pollfd>, timeout: i32, change: impl Fn(&pollfd) -> c_short) -> Reply<usize> {
+pub(super) fn poll_changed(
+    mut fds: At<'_, pollfd>,
+    timeout: i32,
+    change: impl Fn(&pollfd) -> c_short,
+) -> Reply<usize> {
     let ready = raw::poll(fds.again(), timeout)?;
     let At::Memory(fds) = fds else { return Ok(ready) };
     for one in fds.iter_mut() {
@@ -192,7 +137,7 @@ fn poll_changed(mut fds: At<'_, pollfd>, timeout: i32, change: impl Fn(&pollfd) 
 }
 
 /// Without the bits that nobody asked for and that poll does not add by itself.
-fn asked(one: &pollfd, bits: c_short) -> c_short {
+pub(super) fn asked(one: &pollfd, bits: c_short) -> c_short {
     bits & (one.events | POLLERR | POLLHUP | POLLNVAL)
 }
 
@@ -204,27 +149,27 @@ fn int_option(fd: i32, option: i32) -> Reply<i32> {
 }
 
 /// Whether `fd` is a socket of this family and kind.
-fn is_socket(fd: i32, domain: i32, kind: i32) -> bool {
+pub(super) fn is_socket(fd: i32, domain: i32, kind: i32) -> bool {
     int_option(fd, libc::SO_DOMAIN) == Ok(domain) && int_option(fd, libc::SO_TYPE) == Ok(kind)
 }
 
 /// Descriptors with something that a mutant wants to know again.
-struct Marked(Mutex<Vec<i32>>);
+pub(super) struct Marked(Mutex<Vec<i32>>);
 
 impl Marked {
-    const fn new() -> Marked {
+    pub(super) const fn new() -> Marked {
         Marked(Mutex::new(Vec::new()))
     }
 
-    fn has(&self, fd: i32) -> bool {
+    pub(super) fn has(&self, fd: i32) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&fd)
     }
 
-    fn add(&self, fd: i32) {
+    pub(super) fn add(&self, fd: i32) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(fd);
     }
 
-    fn remove(&self, fd: i32) {
+    pub(super) fn remove(&self, fd: i32) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|&other| other != fd);
     }
 }
@@ -269,11 +214,22 @@ impl Kernel for SoErrorLeavesErr {
 
 struct RefusedIsErrAlone;
 
+/// Sockets whose connect went on when it returned.
+static CONNECTING: Marked = Marked::new();
+
 impl Kernel for RefusedIsErrAlone {
+    fn connect(&self, fd: i32, address: &Address) -> Reply<()> {
+        let connected = raw::connect(fd, address);
+        if connected == no(Errno::EINPROGRESS) {
+            CONNECTING.add(fd);
+        }
+        connected
+    }
+
     fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
         poll_changed(fds, timeout, |one| {
-            let failed = one.revents & POLLERR != 0 && is_socket(one.fd, AF_INET, SOCK_STREAM);
-            one.revents & if failed { !POLLHUP } else { !0 }
+            let refused = one.revents & POLLERR != 0 && CONNECTING.has(one.fd);
+            one.revents & if refused { !POLLHUP } else { !0 }
         })
     }
 }
@@ -326,23 +282,34 @@ impl Kernel for ShutRdTellsPeer {
     }
 }
 
-struct RstAsFin;
+struct ErrorHasPri;
 
-impl Kernel for RstAsFin {
+impl Kernel for ErrorHasPri {
     fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
         poll_changed(fds, timeout, |one| {
-            let reset = one.revents & POLLERR != 0 && is_socket(one.fd, AF_INET, SOCK_STREAM);
-            one.revents & if reset { !(POLLERR | POLLHUP) } else { !0 }
+            let failed = one.revents & POLLERR != 0 && is_socket(one.fd, AF_INET, SOCK_STREAM);
+            one.revents | if failed { asked(one, POLLPRI) } else { 0 }
         })
     }
 }
 
-struct UrgentIsOrdinary;
+struct UrgentStays;
 
-impl Kernel for UrgentIsOrdinary {
+/// Sockets whose urgent byte was read.
+static URGENT: Marked = Marked::new();
+
+impl Kernel for UrgentStays {
+    fn recv(&self, fd: i32, buffer: &mut [u8], flags: i32) -> Reply<usize> {
+        let received = raw::recv(fd, buffer, flags)?;
+        if flags & libc::MSG_OOB != 0 {
+            URGENT.add(fd);
+        }
+        Ok(received)
+    }
+
     fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
         poll_changed(fds, timeout, |one| {
-            one.revents & if is_socket(one.fd, AF_INET, SOCK_STREAM) { !POLLPRI } else { !0 }
+            one.revents | if URGENT.has(one.fd) { asked(one, POLLPRI) } else { 0 }
         })
     }
 }
@@ -411,172 +378,6 @@ impl Kernel for UdpReadableByBytes {
                 && raw::ioctl(one.fd, libc::FIONREAD, &mut bytes).is_ok()
                 && bytes == 0;
             one.revents & if empty { !POLLIN } else { !0 }
-        })
-    }
-}
-
-struct EventfdAlwaysWritable;
-
-static EVENTFD: Marked = Marked::new();
-
-impl Kernel for EventfdAlwaysWritable {
-    fn eventfd(&self, value: u32, flags: i32) -> Reply<i32> {
-        let fd = raw::eventfd(value, flags)?;
-        EVENTFD.add(fd);
-        Ok(fd)
-    }
-
-    fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
-        poll_changed(fds, timeout, |one| {
-            one.revents | if EVENTFD.has(one.fd) { asked(one, POLLOUT) } else { 0 }
-        })
-    }
-}
-
-struct TimerfdKeepsExpiry;
-
-/// Timers that were set again after they had expired.
-static EXPIRED: Marked = Marked::new();
-
-impl Kernel for TimerfdKeepsExpiry {
-    fn timerfd_settime(&self, fd: i32, first_ns: i64, period_ns: i64) -> Reply<()> {
-        let mut one = pollfd { fd, events: POLLIN, revents: 0 };
-        if raw::poll(At::from(&mut one), 0)? == 1 {
-            EXPIRED.add(fd);
-        }
-        raw::timerfd_settime(fd, first_ns, period_ns)
-    }
-
-    fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
-        poll_changed(fds, timeout, |one| {
-            one.revents | if EXPIRED.has(one.fd) { asked(one, POLLIN) } else { 0 }
-        })
-    }
-}
-
-struct SignalfdIsMakers;
-
-static SIGNALFD: AtomicI32 = AtomicI32::new(-1);
-static MAKER: AtomicI32 = AtomicI32::new(0);
-
-impl Kernel for SignalfdIsMakers {
-    fn signalfd(&self, fd: i32, signals: u64, flags: i32) -> Reply<i32> {
-        let fd = raw::signalfd(fd, signals, flags)?;
-        SIGNALFD.store(fd, SeqCst);
-        MAKER.store(std::process::id().cast_signed(), SeqCst);
-        Ok(fd)
-    }
-
-    fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
-        poll_changed(fds, timeout, |one| {
-            // What is pending in the maker is in its status; only that there is something matters.
-            let elsewhere = std::process::id().cast_signed() != MAKER.load(SeqCst);
-            let asks = elsewhere && one.fd == SIGNALFD.load(SeqCst);
-            one.revents | if asks && pending_in(MAKER.load(SeqCst)) { asked(one, POLLIN) } else { 0 }
-        })
-    }
-}
-
-/// Whether a signal is pending in that process: proc_pid_status(5).
-fn pending_in(pid: i32) -> bool {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let pending = status.lines().filter_map(|line| {
-        line.strip_prefix("ShdPnd:").or_else(|| line.strip_prefix("SigPnd:")).map(str::trim)
-    });
-    pending.filter_map(|set| u64::from_str_radix(set, 16).ok()).any(|set| set != 0)
-}
-
-struct PidfdNoHup;
-
-static PIDFD: Marked = Marked::new();
-
-impl Kernel for PidfdNoHup {
-    fn pidfd_open(&self, pid: i32, flags: u32) -> Reply<i32> {
-        let fd = raw::pidfd_open(pid, flags)?;
-        PIDFD.add(fd);
-        Ok(fd)
-    }
-
-    fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
-        poll_changed(fds, timeout, |one| one.revents & if PIDFD.has(one.fd) { !POLLHUP } else { !0 })
-    }
-}
-
-struct PtyEndIsReadable;
-
-impl Kernel for PtyEndIsReadable {
-    fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
-        poll_changed(fds, timeout, |one| {
-            let end = one.revents & POLLHUP != 0 && raw::ioctl(one.fd, libc::TIOCGPTN, &mut 0).is_ok();
-            one.revents | if end { asked(one, POLLIN) } else { 0 }
-        })
-    }
-}
-
-struct PollAnswersForTheFile;
-
-impl Kernel for PollAnswersForTheFile {
-    fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
-        // A file that the numbers cannot lose, for as long as the call takes.
-        let At::Memory(entries) = fds else { return raw::poll(fds, timeout) };
-        let kept: Vec<_> = entries.iter().map(|one| raw::dup(one.fd).unwrap_or(one.fd)).collect();
-        let mut through = entries.to_vec();
-        for (one, fd) in through.iter_mut().zip(&kept) {
-            one.fd = *fd;
-        }
-        let ready = raw::poll(At::from(through.as_mut_slice()), timeout);
-        for (one, other) in entries.iter_mut().zip(&through) {
-            one.revents = other.revents;
-            if one.fd != other.fd {
-                raw::close(other.fd)?;
-            }
-        }
-        ready
-    }
-}
-
-struct RcvlowatIgnored;
-
-impl Kernel for RcvlowatIgnored {
-    fn setsockopt(&self, fd: i32, level: i32, option: i32, value: &[u8]) -> Reply<()> {
-        if (level, option) == (SOL_SOCKET, libc::SO_RCVLOWAT) {
-            return Ok(());
-        }
-        raw::setsockopt(fd, level, option, value)
-    }
-}
-
-struct NotsentLowatIgnored;
-
-impl Kernel for NotsentLowatIgnored {
-    fn setsockopt(&self, fd: i32, level: i32, option: i32, value: &[u8]) -> Reply<()> {
-        if (level, option) == (libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT) {
-            return Ok(());
-        }
-        raw::setsockopt(fd, level, option, value)
-    }
-}
-
-/// Of sockets of this family.
-struct OutUntilEagain(i32);
-
-/// Sockets whose last send gave EAGAIN.
-static FULL: Marked = Marked::new();
-
-impl Kernel for OutUntilEagain {
-    fn send(&self, fd: i32, bytes: &[u8], flags: i32) -> Reply<usize> {
-        let sent = raw::send(fd, bytes, flags);
-        FULL.remove(fd);
-        if sent == no(Errno::EAGAIN) {
-            FULL.add(fd);
-        }
-        sent
-    }
-
-    fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
-        poll_changed(fds, timeout, |one| {
-            let open = is_socket(one.fd, self.0, SOCK_STREAM) && raw::getpeername(one.fd).is_ok();
-            one.revents | if open && !FULL.has(one.fd) { asked(one, POLLOUT) } else { 0 }
         })
     }
 }

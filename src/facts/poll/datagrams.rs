@@ -1,8 +1,6 @@
 //! UDP as poll sees it.
 
 use super::*;
-use crate::sys::Errno;
-use crate::sys::raw::{Address, no};
 use libc::{AF_INET, MSG_DONTWAIT, SOCK_CLOEXEC, SOCK_DGRAM};
 
 pub(super) const FACTS: &[Fact] = &[

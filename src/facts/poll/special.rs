@@ -2,10 +2,8 @@
 //! closed while poll sleeps on it.
 
 use super::*;
-use crate::sys::Errno;
-use crate::sys::raw::{self, At, Reply, no};
+use crate::sys::raw::Reply;
 use libc::{CLOCK_MONOTONIC, O_NONBLOCK, SIGKILL, SIGUSR1};
-use std::time::Duration;
 
 pub(super) const FACTS: &[Fact] = &[
     Fact {

@@ -3,8 +3,6 @@
 //! HUP needs both directions to be shut. One FIN, from whichever side, never gives it.
 
 use super::*;
-use crate::sys::Errno;
-use crate::sys::raw::no;
 use libc::{MSG_DONTWAIT, MSG_NOSIGNAL, MSG_OOB, SHUT_RD, SHUT_WR};
 
 pub(super) const FACTS: &[Fact] = &[

@@ -1,8 +1,6 @@
 //! AF_UNIX streams as poll sees them: what happens at one end shows at the other at once.
 
 use super::*;
-use crate::sys::Errno;
-use crate::sys::raw::{Address, no};
 use libc::{AF_UNIX, MSG_DONTWAIT, MSG_NOSIGNAL, SHUT_WR, SOCK_CLOEXEC, SOCK_STREAM};
 
 pub(super) const FACTS: &[Fact] = &[

@@ -3,7 +3,6 @@
 //! OUT goes off long before send fails. What poll says is advice about when to write, not whether one can.
 
 use super::*;
-use crate::sys::Errno;
 use crate::sys::raw::SIOCOUTQNSD;
 use libc::{IPPROTO_TCP, MSG_DONTWAIT, MSG_NOSIGNAL, SHUT_WR, SO_RCVBUF, SO_RCVLOWAT, SO_SNDBUF, SOL_SOCKET};
 
