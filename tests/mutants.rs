@@ -95,6 +95,7 @@ fn noticed_elsewhere(mutant: &'static Mutant, area: Area) -> Result<(), Failed> 
     let others = quick().iter().copied().filter(|fact| fact.area != area);
     let others = others.filter(|fact| !mutant.also.contains(&fact.id));
     let mut runner = under(mutant);
+    runner.deadline = LONG_ENOUGH;
     let mut wrong = Vec::new();
     for fact in named {
         let noticed = match runner.run(fact).outcome {
@@ -106,7 +107,6 @@ fn noticed_elsewhere(mutant: &'static Mutant, area: Area) -> Result<(), Failed> 
             wrong.push(format!("also noticed by {}, it says; but that holds", fact.id));
         }
     }
-    runner.deadline = LONG_ENOUGH;
     for run in others.map(|fact| runner.run(fact)) {
         if let Outcome::Differs { expected, observed } = run.outcome {
             let id = run.fact.id;

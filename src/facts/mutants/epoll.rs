@@ -22,7 +22,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "epoll-add-twice-modifies",
         breaks: "ep-ctl-errnos",
         behaviour: "ADD of what is there already changes it, as EV_ADD of kqueue does.",
-        also: &[],
+        also: &["multi-oneshot-still-registered"],
         kernel: &AddTwiceModifies,
     },
     Mutant {
@@ -43,7 +43,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "epoll-takes-files",
         breaks: "ep-eperm-unpollable",
         behaviour: "ADD of a regular file or of /dev/null succeeds, as in kqueue, and as people expect who come from poll.",
-        also: &[],
+        also: &["ur-poll-regular-file-ok"],
         kernel: &TakesFiles,
     },
     Mutant {
@@ -114,7 +114,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "epoll-hup-and-err-on-request",
         breaks: "ep-err-hup-implicit",
         behaviour: "EPOLLERR and EPOLLHUP come only to those who ask for them, as many programs expect.",
-        also: &[],
+        also: &["multi-oneshot-disables", "multi-oneshot-rearm-reports", "nb-register-before-connect"],
         kernel: &HupAndErrOnRequest,
     },
     Mutant {
@@ -128,14 +128,19 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "epoll-rdhup-unasked",
         breaks: "ep-rdhup-opt-in",
         behaviour: "EPOLLRDHUP is reported to everybody, as EPOLLHUP is.",
-        also: &[],
+        also: &[
+            "et-lt-eof-sticky",
+            "multi-exclusive-first-registered-wins",
+            "multi-exclusive-restrictions",
+            "multi-exclusive-skips-idle-epoll",
+        ],
         kernel: &RdhupUnasked,
     },
     Mutant {
         name: "epoll-rdhup-never",
         breaks: "ep-rdhup-opt-in",
         behaviour: "EPOLLRDHUP is not reported, as on OSv and on Unikraft with lwIP once.",
-        also: &[],
+        also: &["et-fin-is-an-edge", "et-lt-eof-sticky", "multi-exclusive-restrictions"],
         kernel: &RdhupNever,
     },
     Mutant {
@@ -149,7 +154,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "epoll-one-entry-for-a-file",
         breaks: "ep-key-is-file-and-fd",
         behaviour: "ADD of a copy of what is there gives EEXIST: a file has one entry.",
-        also: &[],
+        also: &["et-two-epolls-two-edges"],
         kernel: &OneEntryForAFile,
     },
     Mutant {
@@ -170,7 +175,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "epoll-holds-its-files",
         breaks: "ep-last-close-removes",
         behaviour: "An entry keeps its file open, so that close alone never removes it, as in Shadow once.",
-        also: &[],
+        also: &["fd-lowered-limit-keeps-open", "multi-nested-inner-close"],
         kernel: &HoldsItsFiles,
     },
     Mutant {

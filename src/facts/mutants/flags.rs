@@ -15,7 +15,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         breaks: "fl-nonblock-is-per-description",
         behaviour: "O_NONBLOCK belongs to the descriptor, as FD_CLOEXEC does and as people expect who set it \
                     on their standard input.",
-        also: &[],
+        also: &["nb-accept-flags-not-inherited"],
         kernel: &NonblockPerDescriptor,
     },
     Mutant {
@@ -30,7 +30,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         breaks: "fl-nonblock-does-not-wake",
         behaviour: "A read that is under way gives EAGAIN as soon as O_NONBLOCK is set, as where a call \
                     looks at the flag whenever it wakes.",
-        also: &[],
+        also: &["ep-fd-is-pollable", "mp-prefork-shared-listener", "sig-restart-matrix"],
         kernel: &SetflNonblockWakes,
     },
     Mutant {

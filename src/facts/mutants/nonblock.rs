@@ -15,7 +15,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "refused-at-once",
         breaks: "nb-connect-refused-einprogress",
         behaviour: "A non-blocking connect to a closed port gives ECONNREFUSED itself, as WSL 1 did (microsoft/WSL#1584).",
-        also: &[],
+        also: &["poll-tcp-refused-mask", "sel-refused-connect-both-sets", "tcp-backlog-plus-one"],
         kernel: &RefusedAtOnce,
     },
     Mutant {
@@ -43,7 +43,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "connect-done-on-loopback",
         breaks: "nb-connect-einprogress-loopback",
         behaviour: "A non-blocking connect on loopback returns 0, as the BSDs may do.",
-        also: &[],
+        also: &["tcp-backlog-plus-one", "tcp-self-connect"],
         kernel: &ConnectDoneOnLoopback,
     },
     Mutant {
@@ -57,7 +57,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "so-error-stays",
         breaks: "nb-connect-error-once",
         behaviour: "SO_ERROR does not clear the error it tells.",
-        also: &[],
+        also: &["poll-soerror-clears-err-only"],
         kernel: &SoErrorStays,
     },
     Mutant {
@@ -116,7 +116,12 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "unconnected-send-is-enotconn",
         breaks: "nb-unconnected-errors",
         behaviour: "send on a TCP socket that is not connected gives ENOTCONN, as POSIX has it.",
-        also: &[],
+        also: &[
+            "poll-soerror-clears-err-only",
+            "sig-no-sigpipe-on-econnreset",
+            "tcp-fin-rst-is-epipe",
+            "tcp-plain-rst-is-econnreset",
+        ],
         kernel: &UnconnectedSendIsEnotconn,
     },
     Mutant {
@@ -151,21 +156,32 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "pipe-splits-short-writes",
         breaks: "nb-pipe-atomic-write",
         behaviour: "A pipe takes what there is room for of any write, as a socket does.",
-        also: &[],
+        also: &["poll-eventfd-mask"],
         kernel: &PipeSplitsShortWrites,
     },
     Mutant {
         name: "room-lets-the-waiting-in",
         breaks: "nb-connect-completes-on-syn-retransmit",
         behaviour: "accept completes a connect that waits for room at once, as it does for AF_UNIX.",
-        also: &[],
+        also: &["tcp-backlog-plus-one"],
         kernel: &RoomLetsTheWaitingIn,
     },
     Mutant {
         name: "fin-overtakes-data",
         breaks: "nb-accept-after-fin",
         behaviour: "recv gives 0 as soon as the FIN is there, as in programs that take RDHUP for the end.",
-        also: &[],
+        also: &[
+            "mp-prefork-shared-listener",
+            "mp-reuseport-close-drops-queue",
+            "poll-soerror-clears-err-only",
+            "poll-unix-listener-close-err",
+            "poll-unix-peer-close-unread-err",
+            "tcp-close-with-unread-sends-rst",
+            "tcp-listener-close-resets-queue",
+            "tcp-plain-rst-is-econnreset",
+            "tcp-rst-keeps-received-data",
+            "tcp-shut-rd-does-not-block-arrivals",
+        ],
         kernel: &FinOvertakesData,
     },
     Mutant {
@@ -173,7 +189,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         breaks: "nb-accept-queue-fifo",
         behaviour: "accept hands out the newest connection first, as some servers do with their own queues \
                     under load.",
-        also: &[],
+        also: &["multi-accept-waiters-fifo", "tcp-listener-shut-rd"],
         kernel: &AcceptNewestFirst,
     },
 ];

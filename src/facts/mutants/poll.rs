@@ -47,7 +47,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "poll-without-limit",
         breaks: "poll-nfds-over-rlimit-einval",
         behaviour: "poll takes an array of any length, whatever RLIMIT_NOFILE is.",
-        also: &[],
+        also: &["sel-huge-nfds-accepted"],
         kernel: &WithoutLimit,
     },
     Mutant {
@@ -105,7 +105,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "poll-refuses-files",
         breaks: "poll-regular-file",
         behaviour: "A file that nobody can wait for gets NVAL, as epoll_ctl refuses it with EPERM.",
-        also: &[],
+        also: &["ep-eperm-unpollable"],
         kernel: &Changed(refuses_files),
     },
     Mutant {
@@ -119,14 +119,14 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "poll-pipe-both-ways",
         breaks: "poll-wrong-pipe-end-silent",
         behaviour: "The reading end of a pipe has OUT too, as on systems whose pipes go both ways (FreeBSD).",
-        also: &[],
+        also: &["fd-lowered-limit-keeps-open", "fd-scm-rights-truncated", "sig-pipe-eof-needs-all-writers"],
         kernel: &Changed(pipe_both_ways),
     },
     Mutant {
         name: "poll-pipe-eof-has-in",
         breaks: "poll-pipe-eof-is-hup-only",
         behaviour: "The reading end of a pipe without writers is IN+HUP, since read does not wait.",
-        also: &[],
+        also: &["fd-scm-rights-truncated", "sig-pipe-eof-needs-all-writers"],
         kernel: &Changed(pipe_eof_has_in),
     },
     Mutant {
@@ -134,7 +134,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         breaks: "poll-pipe-data-then-eof",
         behaviour: "HUP takes the place of IN when the last writer has gone, although there is something to \
                     read.",
-        also: &[],
+        also: &["multi-oneshot-disables"],
         kernel: &Changed(pipe_hup_hides_data),
     },
     Mutant {
@@ -178,7 +178,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "poll-tcp-fresh-out",
         breaks: "poll-tcp-fresh-out-hup",
         behaviour: "A TCP socket that never had a connection is OUT: nobody has hung up.",
-        also: &[],
+        also: &["tcp-listener-shut-rd"],
         kernel: &Changed(tcp_fresh_out),
     },
     Mutant {
@@ -207,7 +207,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "poll-connecting-stays-hup",
         breaks: "poll-tcp-connecting-zero",
         behaviour: "A TCP socket that connects is OUT+HUP until it is connected, as a fresh one is.",
-        also: &[],
+        also: &["tcp-backlog-plus-one"],
         kernel: &Changed(connecting_stays_hup),
     },
 ];

@@ -34,7 +34,18 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "refused-is-err-alone",
         breaks: "poll-tcp-refused-mask",
         behaviour: "A refused connection has ERR without HUP, as people expect of one that never was up.",
-        also: &["nb-connect-unspec-disconnects", "nb-connect-refused-einprogress"],
+        also: &[
+            "nb-accept-after-rst",
+            "nb-connect-refused-einprogress",
+            "nb-connect-unspec-disconnects",
+            "tcp-close-with-unread-sends-rst",
+            "tcp-fin-rst-is-epipe",
+            "tcp-linger-zero-no-timewait",
+            "tcp-listener-close-resets-queue",
+            "tcp-listener-shut-rd",
+            "tcp-plain-rst-is-econnreset",
+            "tcp-rst-keeps-received-data",
+        ],
         kernel: &RefusedIsErrAlone,
     },
     Mutant {
@@ -95,7 +106,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "unix-shut-wr-is-both",
         breaks: "poll-unix-peer-shutwr",
         behaviour: "SHUT_WR of an AF_UNIX stream shuts both directions.",
-        also: &["et-lt-eof-sticky", "et-fin-is-an-edge"],
+        also: &["et-fin-is-an-edge", "et-lt-eof-sticky"],
         kernel: &UnixShutWrIsBoth,
     },
     Mutant {

@@ -13,7 +13,11 @@ pub(super) const MUTANTS: &[Mutant] = &[
         breaks: "mp-reuseport-all-or-nothing",
         behaviour: "Every TCP socket has SO_REUSEPORT, so that one which did not ask for it can share a \
                     port.",
-        also: &[],
+        also: &[
+            "tcp-reuseaddr-needed-on-old-socket",
+            "tcp-reuseaddr-no-two-listeners",
+            "tcp-timewait-blocks-bind",
+        ],
         kernel: &ReuseportAlways,
     },
     Mutant {
@@ -28,7 +32,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         breaks: "mp-reuseport-close-drops-queue",
         behaviour: "close of a listener resets none of the connections in its queue, as with \
                     net.ipv4.tcp_migrate_req.",
-        also: &[],
+        also: &["poll-unix-listener-close-err", "tcp-listener-close-resets-queue"],
         kernel: &CloseKeepsQueue,
     },
     Mutant {
@@ -36,7 +40,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         breaks: "mp-migrate-req-keeps-queue",
         behaviour: "The queue of a listener that is closed is lost to those that are left, as before Linux \
                     5.14.",
-        also: &[],
+        also: &["poll-unix-listener-close-err", "tcp-listener-close-resets-queue"],
         kernel: &MigratesToNobody,
     },
     Mutant {
@@ -58,7 +62,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         breaks: "mp-prefork-shared-listener",
         behaviour: "accept of a non-blocking listener whose connection somebody else took gives \
                     ECONNABORTED, which POSIX has for connections that went away.",
-        also: &[],
+        also: &["et-listener-per-connection", "fd-accept-emfile-beats-eagain", "nb-accept-eagain"],
         kernel: &AcceptAborted,
     },
 ];

@@ -51,7 +51,16 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "exec-ignores-handled",
         breaks: "sig-exec-ignored-stays",
         behaviour: "A signal with a handler is ignored after execve, instead of at its default.",
-        also: &[],
+        also: &[
+            "nb-connect-interrupted-continues",
+            "poll-revents-written-on-eintr",
+            "sel-eintr-despite-sa-restart",
+            "sel-pending-signal-is-atomic",
+            "sel-timeout-rewritten-on-eintr",
+            "sel-zero-timeout-pending-asymmetry",
+            "tcp-plain-rst-is-econnreset",
+            "ur-enter-eintr",
+        ],
         kernel: &ExecIgnoresHandled,
     },
     Mutant {
@@ -74,7 +83,15 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "nosignal-ignored",
         breaks: "sig-sigpipe-rules",
         behaviour: "MSG_NOSIGNAL does nothing, as on systems that have SO_NOSIGPIPE instead.",
-        also: &[],
+        also: &[
+            "nb-connect-error-once",
+            "nb-unconnected-errors",
+            "poll-soerror-clears-err-only",
+            "poll-tcp-own-shutwr-stays-out",
+            "poll-unix-peer-close-hup",
+            "tcp-fin-rst-is-epipe",
+            "tcp-shut-rd-does-not-block-arrivals",
+        ],
         kernel: &NosignalIgnored,
     },
     Mutant {
@@ -82,7 +99,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         breaks: "sig-no-sigpipe-on-econnreset",
         behaviour: "A send that fails with ECONNRESET raises SIGPIPE too, as people expect of every broken \
                     connection.",
-        also: &[],
+        also: &["tcp-plain-rst-is-econnreset"],
         kernel: &SigpipeOnEconnreset,
     },
     Mutant {
@@ -98,7 +115,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         breaks: "sig-signalfd-consumes",
         behaviour: "read of a signalfd tells of the signal and leaves it pending, so that the handler runs \
                     all the same: a signalfd of its kind is a view, as kqueue's EVFILT_SIGNAL is.",
-        also: &[],
+        also: &["poll-signalfd-is-callers"],
         kernel: &SignalfdKeepsSignal,
     },
     Mutant {

@@ -12,7 +12,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "backlog-exact",
         breaks: "tcp-backlog-plus-one",
         behaviour: "listen(n) lets n connections wait, not n + 1, as its manual page can be read.",
-        also: &[],
+        also: &["nb-connect-unix-eagain"],
         kernel: &BacklogExact,
     },
     Mutant {
@@ -26,7 +26,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "overflow-refuses",
         breaks: "tcp-overflow-drops-syn",
         behaviour: "connect to a full queue is refused with an RST, which asterinas tried and took back.",
-        also: &[],
+        also: &["poll-tcp-connecting-zero"],
         kernel: &OverflowRefuses,
     },
     Mutant {
@@ -47,7 +47,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "close-with-unread-sends-fin",
         breaks: "tcp-close-with-unread-sends-rst",
         behaviour: "close with unread data sends a FIN, as gVisor did (google/gvisor#1449) and turmoil (tokio-rs/turmoil#269).",
-        also: &[],
+        also: &["poll-unix-peer-close-unread-err"],
         kernel: &CloseDrainsFirst,
     },
     Mutant {
@@ -61,7 +61,12 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "close-sends-fin-at-once",
         breaks: "tcp-fin-needs-last-reference",
         behaviour: "close shuts the connection down though another reference is left.",
-        also: &[],
+        also: &[
+            "nb-accept-after-rst",
+            "poll-soerror-clears-err-only",
+            "sig-no-sigpipe-on-econnreset",
+            "ur-close-does-not-cancel",
+        ],
         kernel: &CloseShutsDown,
     },
     Mutant {

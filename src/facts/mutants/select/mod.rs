@@ -80,7 +80,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "select-checks-limit",
         breaks: "sel-huge-nfds-accepted",
         behaviour: "A number of descriptors above RLIMIT_NOFILE is EINVAL, as select(2) says and as poll does.",
-        also: &[],
+        also: &["fd-lowered-limit-keeps-open"],
         kernel: &OnSets(|nfds, sets, ask| {
             let soft = Nofile::current().map_or(u64::MAX, |nofile| nofile.soft);
             if u64::try_from(nfds).is_ok_and(|nfds| nfds > soft) {
@@ -283,7 +283,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "poll-eintr-after-stop",
         breaks: "sel-stop-cont-restarts-transparently",
         behaviour: "poll fails with EINTR when its process was stopped and continued, as epoll_wait does.",
-        also: &[],
+        also: &["ep-stop-cont-eintr"],
         kernel: &EintrAfterStop,
     },
     Mutant {
