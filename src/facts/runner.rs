@@ -9,12 +9,13 @@ use super::support::help_if_asked;
 use super::{Fact, Mutant, Outcome, Since, find};
 use crate::stop::Stop;
 use crate::sys::fork::exit_child;
+use crate::sys::limits::Nofile;
 use crate::sys::poll::{PollFlags, PollSet};
 use crate::sys::raw;
 use std::ffi::OsString;
 use std::io::{self, ErrorKind, PipeReader, Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
 use std::thread::available_parallelism;
@@ -34,6 +35,8 @@ const FIELD: char = '\u{1f}';
 
 /// How much of what an experiment says is kept.
 const MOST_SAID: usize = 64 * 1024;
+/// How many characters of that are told when there is no report.
+const MOST_TOLD: usize = 400;
 
 /// What became of one fact.
 #[derive(Debug, Clone)]
@@ -68,13 +71,16 @@ pub struct Runner {
 
 impl Default for Runner {
     fn default() -> Self {
+        // Each experiment is two descriptors here, and two more while it is started.
+        let room =
+            Nofile::current().map_or(1, |nofile| usize::try_from(nofile.soft / 8).unwrap_or(usize::MAX));
         Runner {
             // The link, not what it points to: it is this program even after another was installed in its place.
             program: "/proc/self/exe".into(),
             launcher: Vec::new(),
             under: None,
             deadline: Duration::from_secs(15),
-            jobs: available_parallelism().map_or(1, usize::from),
+            jobs: available_parallelism().map_or(1, usize::from).min(room).max(1),
         }
     }
 }
@@ -91,15 +97,18 @@ impl Runner {
             let next = Mutex::new(indices.into_iter());
             let (done, results) = channel();
             std::thread::scope(|scope| {
+                let (next, done_by_all) = (&next, &done);
                 for _ in 0..jobs {
-                    let (next, done) = (&next, done.clone());
-                    scope.spawn(move || {
+                    let done = done_by_all.clone();
+                    let work = move || {
                         let next = || next.lock().ok()?.next();
                         while let Some(index) = next() {
                             let Some(run) = self.run_until(facts[index], Some(stop)) else { break };
                             done.send((index, run)).ok();
                         }
-                    });
+                    };
+                    // With fewer threads than asked for, those that there are do it all; with none, nobody does.
+                    std::thread::Builder::new().spawn_scoped(scope, work).ok();
                 }
                 drop(done);
                 for (index, run) in results {
@@ -160,7 +169,7 @@ impl Runner {
         command.stdin(Stdio::null()).stdout(input.try_clone()?).stderr(input);
         // A group of its own: what an experiment forked ends with it.
         command.process_group(0);
-        Ok(Experiment { process: command.spawn()?, output })
+        Ok(Experiment { process: command.spawn()?, output, collected: false })
     }
 }
 
@@ -179,19 +188,29 @@ struct Experiment {
     process: Child,
     /// What it says, errors included.
     output: PipeReader,
+    /// Whether it has been waited for: its number may be another's then.
+    collected: bool,
 }
 
 impl Drop for Experiment {
     fn drop(&mut self) {
-        if let Ok(group) = i32::try_from(self.process.id()) {
-            // Our own child leads this group, and has not been waited for: the number is still its.
-            raw::kill(-group, libc::SIGKILL).ok();
-        }
-        self.process.wait().ok();
+        self.end().ok();
     }
 }
 
 impl Experiment {
+    /// End it and what it forked, if it has not ended, and collect it.
+    fn end(&mut self) -> io::Result<ExitStatus> {
+        if !self.collected {
+            self.collected = true;
+            if let Ok(group) = i32::try_from(self.process.id()) {
+                // Our own child leads this group, and has not been waited for: the number is still its.
+                raw::kill(-group, libc::SIGKILL).ok();
+            }
+        }
+        self.process.wait()
+    }
+
     /// Read its report, or find out why there is none.
     fn watch(&mut self, limit: Duration, stop: Option<&Stop>) -> End {
         let deadline = Instant::now() + limit;
@@ -199,11 +218,14 @@ impl Experiment {
         set.push(&self.output, PollFlags::POLLIN);
         let stop = stop.map(|stop| set.push(stop, PollFlags::POLLIN));
         let (mut said, mut chunk) = (Vec::new(), [0; 4096]);
-        let over = loop {
-            if said.last() == Some(&END) {
-                return decode(&said).map_or_else(|| End::Broke(last_words(&said)), End::Report);
+        let in_time = loop {
+            if let Some(outcome) = decode(&said) {
+                return End::Report(outcome);
             }
-            match set.wait(Some(deadline.saturating_duration_since(Instant::now()))) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match set.wait(Some(left)) {
+                // Somebody who talks without end is out of time as well.
+                Ok(_) if left.is_zero() => break false,
                 Ok(0) => break false,
                 Ok(_) if stop.is_some_and(|slot| !set.revents(slot).is_empty()) => return End::Stopped,
                 Ok(_) => {}
@@ -215,16 +237,15 @@ impl Experiment {
                 Err(why) if why.kind() == ErrorKind::Interrupted => {}
                 Err(why) => return End::Broke(why.to_string()),
             }
-            // Somebody who talks without end does not get our memory too.
             said.drain(..said.len().saturating_sub(MOST_SAID));
         };
-        // A child that it forked can hold the pipe open for longer than it lives itself.
-        let status = if over { self.process.wait().map(Some) } else { self.process.try_wait() };
-        let how = match status {
-            Ok(None) => format!("it did not end within {} s", limit.as_secs_f64()),
-            Ok(Some(status)) => match status.signal() {
-                Some(signal) => format!("it was killed by signal {signal}"),
-                None => format!("it ended without a report, {status}"),
+        // One that ended by itself keeps the status that it had: SIGKILL finds nobody.
+        let how = match self.end() {
+            Ok(status) => match (status.signal(), in_time) {
+                (Some(libc::SIGKILL), false) => format!("it did not end within {} s", limit.as_secs_f64()),
+                (Some(libc::SIGKILL), true) => "it closed its output without a report".to_owned(),
+                (Some(signal), _) => format!("it was killed by signal {signal}"),
+                (None, _) => format!("it ended without a report, {status}"),
             },
             Err(why) => why.to_string(),
         };
@@ -237,8 +258,10 @@ fn last_words(said: &[u8]) -> String {
     let text = String::from_utf8_lossy(said);
     let mut lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     lines.retain(|line| !line.starts_with("note: run with `RUST_BACKTRACE"));
-    let lines = &lines[lines.len().saturating_sub(4)..];
-    if lines.is_empty() { String::new() } else { format!("; it said: {}", lines.join(" ")) }
+    let words = lines[lines.len().saturating_sub(4)..].join(" ").replace(|c: char| c.is_control(), " ");
+    let skipped = words.chars().count().saturating_sub(MOST_TOLD);
+    let words: String = words.chars().skip(skipped).collect();
+    if words.is_empty() { words } else { format!("; it said: {words}") }
 }
 
 /// Be the process of an experiment if this process was started to be one; it does not return then.
@@ -299,7 +322,8 @@ pub(super) fn encode(outcome: &Outcome) -> String {
 
 pub(super) fn decode(said: &[u8]) -> Option<Outcome> {
     let text = String::from_utf8_lossy(said);
-    let report = text.strip_suffix(char::from(END))?.rsplit(char::from(START)).next()?;
+    let (_, rest) = text.rsplit_once(char::from(START))?;
+    let (report, _) = rest.split_once(char::from(END))?;
     let mut fields = report.split(FIELD).map(str::to_owned);
     let (name, first, second) = (fields.next()?, fields.next()?, fields.next()?);
     match name.as_str() {
@@ -331,5 +355,11 @@ mod tests {
         let whole = encode(&Outcome::Skipped { why: "no network".to_owned() });
         assert!((0..whole.len()).all(|n| decode(&whole.as_bytes()[..n]).is_none()));
         assert_eq!(decode(b""), None);
+    }
+
+    #[test]
+    fn what_a_launcher_says_around_a_report_is_none_of_it() {
+        let said = format!("\u{3}hello\n{}bye\n", encode(&Outcome::Holds));
+        assert_eq!(decode(said.as_bytes()), Some(Outcome::Holds));
     }
 }

@@ -30,7 +30,12 @@ pub(super) const MUTANTS: &[Mutant] = &[
         breaks: "fl-nonblock-does-not-wake",
         behaviour: "A read that is under way gives EAGAIN as soon as O_NONBLOCK is set, as where a call \
                     looks at the flag whenever it wakes.",
-        also: &["ep-fd-is-pollable", "mp-prefork-shared-listener", "sig-restart-matrix"],
+        also: &[
+            "ep-fd-is-pollable",
+            "mp-prefork-shared-listener",
+            "sig-process-signal-one-thread",
+            "sig-restart-matrix",
+        ],
         kernel: &SetflNonblockWakes,
     },
     Mutant {

@@ -12,8 +12,11 @@ mod epoll;
 mod epoll_waits;
 mod edge;
 mod waiters;
+mod woken;
+mod nested;
 mod nonblock;
 mod tcp;
+mod tcp_ends;
 mod flags;
 mod signals;
 mod limits;
@@ -33,7 +36,7 @@ pub struct Mutant {
     pub breaks: &'static str,
     /// What it does instead, and which system does so.
     pub behaviour: &'static str,
-    /// Facts of other areas that notice it too.
+    /// Facts of other areas that may notice it too.
     pub also: &'static [&'static str],
     pub(super) kernel: &'static dyn Kernel,
 }
@@ -56,8 +59,11 @@ const AREAS: &[&[Mutant]] = &[
     epoll_waits::MUTANTS,
     edge::MUTANTS,
     waiters::MUTANTS,
+    woken::MUTANTS,
+    nested::MUTANTS,
     nonblock::MUTANTS,
     tcp::MUTANTS,
+    tcp_ends::MUTANTS,
     flags::MUTANTS,
     signals::MUTANTS,
     limits::MUTANTS,

@@ -189,8 +189,15 @@ pub(super) const MUTANTS: &[Mutant] = &[
         breaks: "nb-accept-queue-fifo",
         behaviour: "accept hands out the newest connection first, as some servers do with their own queues \
                     under load.",
-        also: &["multi-accept-waiters-fifo", "tcp-listener-shut-rd"],
+        also: &["mp-prefork-shared-listener", "multi-accept-waiters-fifo", "tcp-listener-shut-rd"],
         kernel: &AcceptNewestFirst,
+    },
+    Mutant {
+        name: "accept-eagain-is-eproto",
+        breaks: "nb-accept-eagain",
+        behaviour: "accept gives EPROTO when there is nothing in the queue, as SVR4 did for a connection that went.",
+        also: &[],
+        kernel: &AcceptEproto,
     },
 ];
 
@@ -523,5 +530,16 @@ impl Kernel for AcceptNewestFirst {
             taken.push(raw::accept(fd)?);
         }
         taken.pop().map_or_else(|| Err(refused("accept", Errno::EAGAIN)), Ok)
+    }
+}
+
+struct AcceptEproto;
+
+impl Kernel for AcceptEproto {
+    fn accept(&self, fd: i32) -> Reply<i32> {
+        raw::accept(fd).map_err(|refusal| match refusal.errno {
+            Errno::EAGAIN => Refusal { errno: Errno::EPROTO, ..refusal },
+            _ => refusal,
+        })
     }
 }

@@ -3,8 +3,9 @@
 use super::super::kernel::Kernel;
 use super::Mutant;
 use crate::sys::Errno;
-use crate::sys::raw::{self, Action, At, Reply, bit, no};
-use libc::{SIG_SETMASK, SIG_UNBLOCK, SIGCHLD, SIGPIPE, epoll_event, pollfd};
+use crate::sys::raw::{self, Action, At, Refusal, Reply, bit, no};
+use libc::{SIG_BLOCK, SIG_SETMASK, SIG_UNBLOCK, SIGCHLD, SIGPIPE, SIGUSR1, epoll_event, pollfd};
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering::SeqCst};
@@ -133,6 +134,20 @@ pub(super) const MUTANTS: &[Mutant] = &[
                     EVFILT_SIGNAL is.",
         also: &[],
         kernel: &SignalfdSeesUnblocked,
+    },
+    Mutant {
+        name: "eintr-before-handler",
+        breaks: "sig-handler-before-eintr",
+        behaviour: "poll gives EINTR while the handler has yet to run.",
+        also: &[],
+        kernel: &EintrBeforeHandler,
+    },
+    Mutant {
+        name: "pipe-eof-by-process",
+        breaks: "sig-pipe-eof-needs-all-writers",
+        behaviour: "A pipe is at its end when this process has closed its writing end, as one is led to believe.",
+        also: &[],
+        kernel: &PipeEofByProcess,
     },
 ];
 
@@ -349,5 +364,56 @@ impl Kernel for SignalfdSeesUnblocked {
             raw::kill(pid, signal)?;
         }
         Ok(())
+    }
+}
+
+struct EintrBeforeHandler;
+
+impl Kernel for EintrBeforeHandler {
+    fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
+        let fds: &mut [pollfd] = match fds {
+            At::Memory(fds) => fds,
+            At::Nowhere(_, 0) => &mut [],
+            nowhere => return raw::poll(nowhere, timeout),
+        };
+        // A signal that is blocked and waited for has come, and has not been handled.
+        raw::sigprocmask(SIG_BLOCK, bit(SIGUSR1))?;
+        let signals = raw::signalfd(-1, bit(SIGUSR1), libc::SFD_CLOEXEC)?;
+        let mut all = fds.to_vec();
+        all.push(pollfd { fd: signals, events: libc::POLLIN, revents: 0 });
+        let ready = raw::poll(At::from(all.as_mut_slice()), timeout)?;
+        if all[fds.len()].revents != 0 {
+            return Err(Refusal { call: "poll", errno: Errno::EINTR });
+        }
+        fds.copy_from_slice(&all[..fds.len()]);
+        Ok(ready)
+    }
+}
+
+/// Of the pipes of which an end was closed.
+static CLOSED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+fn pipe_of(fd: i32) -> Option<PathBuf> {
+    let link = std::fs::read_link(format!("/proc/self/fd/{fd}")).ok()?;
+    link.to_string_lossy().starts_with("pipe:").then_some(link)
+}
+
+struct PipeEofByProcess;
+
+impl Kernel for PipeEofByProcess {
+    fn close(&self, fd: i32) -> Reply<()> {
+        if let (Some(pipe), Ok(mut closed)) = (pipe_of(fd), CLOSED.lock()) {
+            closed.push(pipe);
+        }
+        raw::close(fd)
+    }
+
+    fn poll(&self, mut fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
+        let ready = raw::poll(fds.again(), timeout)?;
+        let (At::Memory(fds), Ok(closed)) = (fds, CLOSED.lock()) else { return Ok(ready) };
+        let over = |one: &&mut pollfd| {
+            one.revents == 0 && pipe_of(one.fd).is_some_and(|pipe| closed.contains(&pipe))
+        };
+        Ok(ready + fds.iter_mut().filter(over).map(|one| one.revents = libc::POLLHUP).count())
     }
 }

@@ -18,7 +18,7 @@ use super::check::{Held, differs, skip};
 use super::kernel::Kernel;
 use crate::sys::limits::Nofile;
 use crate::sys::raw::{self, Reply};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// The kernel of an experiment. Its threads and children have the same one.
 pub(super) type K = &'static dyn Kernel;
@@ -69,7 +69,9 @@ pub(super) struct Scratch(String);
 
 impl Scratch {
     pub(super) fn new() -> Scratch {
-        let name = format!("io-models-fact-{}", std::process::id());
+        // The time as well: in a namespace of its own every experiment is process 1.
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_nanos());
+        let name = format!("io-models-fact-{}-{now}", std::process::id());
         Scratch(std::env::temp_dir().join(name).to_string_lossy().into_owned())
     }
 

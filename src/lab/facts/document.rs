@@ -10,8 +10,8 @@ pub const SCHEMA: &str = "io-models/facts";
 /// Which version of it.
 pub const SCHEMA_VERSION: u32 = 1;
 
-/// All of a report but the times: two documents of one kernel are equal, so that a recorded profile changes when
-/// the kernel does.
+/// All of a report but the times: the `facts` of two runs on one kernel are equal where they hold, so that a recorded
+/// profile changes when the kernel does.
 #[derive(Debug, Serialize)]
 pub struct Document<'a> {
     schema: &'static str,

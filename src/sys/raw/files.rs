@@ -200,6 +200,11 @@ pub(crate) fn fresh_pages<T: AllZero>(n: usize) -> Option<&'static mut [T]> {
 }
 
 /// A type of which all-zero bytes are a value, and that a page is aligned for.
-pub(crate) trait AllZero: Copy {}
-impl AllZero for u8 {}
-impl AllZero for libc::epoll_event {}
+///
+/// # Safety
+///
+/// Both must be true: [`fresh_pages`] makes references of it.
+pub(crate) unsafe trait AllZero: Copy {}
+
+// SAFETY: an event consists of numbers.
+unsafe impl AllZero for libc::epoll_event {}

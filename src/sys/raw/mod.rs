@@ -5,7 +5,7 @@
 //! the kernel is only ever shown memory of ours that is as long as it is told, or an [address](At::Nowhere)
 //! at which nothing of ours can be. Nothing is retried, and no failure is turned into an answer.
 //!
-//! Over libc throughout, and libc::syscall(2) where glibc does something of its own on the way: it copies
+//! Over libc, and libc::syscall(2) where glibc does something of its own on the way: it copies
 //! the timeouts of select and ppoll, for one. A descriptor that an experiment closes is a number that it
 //! got here itself; no owner of the rest of the crate lives in its process.
 

@@ -115,7 +115,7 @@ pub(crate) fn getsockname(fd: i32) -> Reply<Address> {
     let mut len = bytes.len() as socklen_t;
     // SAFETY: a live array, and a length that says how long it is.
     done("getsockname", unsafe { libc::getsockname(fd, bytes.as_mut_ptr().cast(), &raw mut len) })?;
-    Ok(Address { bytes, len: len as usize })
+    Ok(Address { bytes, len: (len as usize).min(bytes.len()) })
 }
 
 /// getpeername.
@@ -124,24 +124,54 @@ pub(crate) fn getpeername(fd: i32) -> Reply<Address> {
     let mut len = bytes.len() as socklen_t;
     // SAFETY: as `getsockname`.
     done("getpeername", unsafe { libc::getpeername(fd, bytes.as_mut_ptr().cast(), &raw mut len) })?;
-    Ok(Address { bytes, len: len as usize })
+    Ok(Address { bytes, len: (len as usize).min(bytes.len()) })
+}
+
+/// The options that experiments use, all of which are plain bytes: others have pointers in their value, and the
+/// kernel would follow them.
+const PLAIN: &[(i32, i32)] = &[
+    (libc::SOL_SOCKET, libc::SO_ACCEPTCONN),
+    (libc::SOL_SOCKET, libc::SO_DOMAIN),
+    (libc::SOL_SOCKET, libc::SO_ERROR),
+    (libc::SOL_SOCKET, libc::SO_KEEPALIVE),
+    (libc::SOL_SOCKET, libc::SO_LINGER),
+    (libc::SOL_SOCKET, libc::SO_PROTOCOL),
+    (libc::SOL_SOCKET, libc::SO_RCVBUF),
+    (libc::SOL_SOCKET, libc::SO_RCVLOWAT),
+    (libc::SOL_SOCKET, libc::SO_RCVTIMEO),
+    (libc::SOL_SOCKET, libc::SO_REUSEADDR),
+    (libc::SOL_SOCKET, libc::SO_REUSEPORT),
+    (libc::SOL_SOCKET, libc::SO_SNDBUF),
+    (libc::SOL_SOCKET, libc::SO_SNDTIMEO),
+    (libc::SOL_SOCKET, libc::SO_TYPE),
+    (libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT),
+    (libc::IPPROTO_TCP, libc::TCP_INFO),
+    (libc::IPPROTO_TCP, libc::TCP_NODELAY),
+    (libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT),
+];
+
+fn assert_plain(level: i32, option: i32) {
+    assert!(
+        PLAIN.contains(&(level, option)),
+        "option {option} of level {level} is not known to be plain bytes"
+    );
 }
 
 /// getsockopt into bytes; how many the kernel wrote.
 pub(crate) fn getsockopt(fd: i32, level: i32, option: i32, value: &mut [u8]) -> Reply<usize> {
+    assert_plain(level, option);
     let mut len = value.len() as socklen_t;
-    // SAFETY: a live slice, and a length that says how long it is.
+    // SAFETY: a live slice, and a length that says how long it is; the value has no pointers to follow.
     let got = unsafe { libc::getsockopt(fd, level, option, value.as_mut_ptr().cast(), &raw mut len) };
     done("getsockopt", got)?;
-    Ok(len as usize)
+    Ok((len as usize).min(value.len()))
 }
 
-/// setsockopt from bytes. The options that take a pointer in their value have functions of their own.
+/// setsockopt from bytes.
 pub(crate) fn setsockopt(fd: i32, level: i32, option: i32, value: &[u8]) -> Reply<()> {
-    let filter = [libc::SO_ATTACH_FILTER, libc::SO_ATTACH_REUSEPORT_CBPF];
-    assert!(level != libc::SOL_SOCKET || !filter.contains(&option), "this option's value has a pointer");
+    assert_plain(level, option);
     let len = value.len() as socklen_t;
-    // SAFETY: the pointer and the length are those of one live slice.
+    // SAFETY: the pointer and the length are those of one live slice, which has no pointers to follow.
     done("setsockopt", unsafe { libc::setsockopt(fd, level, option, value.as_ptr().cast(), len) })
 }
 

@@ -30,6 +30,7 @@ pub(crate) fn kill(pid: i32, signal: i32) -> Reply<()> {
 
 /// tgkill: to a thread of this process.
 pub(crate) fn tgkill(thread: i32, signal: i32) -> Reply<()> {
+    assert!(![32, 33].contains(&signal), "signal {signal} is libc's own, whose handler trusts its sender");
     let me = c_long::from(std::process::id().cast_signed());
     // SAFETY: numbers.
     let sent = unsafe { libc::syscall(libc::SYS_tgkill, me, c_long::from(thread), c_long::from(signal)) };
@@ -72,13 +73,13 @@ pub(crate) fn setuid(uid: u32) -> Reply<()> {
     done("setuid", unsafe { libc::setuid(uid) })
 }
 
-/// Give the loopback interface of this network namespace its address: ioctl with SIOCSIFFLAGS,
-/// netdevice(7).
+/// Bring the loopback interface of this network namespace up, which has its address then: ioctl with
+/// SIOCSIFFLAGS, netdevice(7).
 pub(crate) fn loopback_up(socket: i32) -> Reply<()> {
     // SAFETY: all-zero bytes are a value of `ifreq`, which consists of numbers.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
-        *to = from.cast_signed();
+        *to = libc::c_char::from_ne_bytes([*from]);
     }
     request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as i16;
     // SAFETY: the request is live, and its name ends with a zero.

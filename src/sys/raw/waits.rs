@@ -71,6 +71,10 @@ pub(crate) fn select(_: i32, _: Sets<'_>, _: Option<&mut timeval>) -> Reply<usiz
     Err(super::Refusal { call: "select", errno: super::Errno::ENOSYS })
 }
 
+/// What the last argument of pselect6 points to.
+#[repr(C)]
+struct PackedMask(*const u64, usize);
+
 /// The system call pselect6: it writes the rest of the time back.
 pub(crate) fn pselect6(
     nfds: i32,
@@ -80,10 +84,10 @@ pub(crate) fn pselect6(
 ) -> Reply<usize> {
     let [read, write, except] = sets.pointers(nfds);
     let timeout = timeout.map_or(null_mut(), std::ptr::from_mut);
-    let packed = [mask.pointer().addr(), mask.size];
-    let packed = packed.as_ptr();
-    // SAFETY: the sets and the timeout are as in `select`; the last argument is a live pair of an address and a
-    // size, and at that address is null or a live mask of at least that size.
+    let packed = PackedMask(mask.pointer(), mask.size);
+    let packed = &raw const packed;
+    // SAFETY: the sets and the timeout are as in `select`; the last argument is a live pair of a pointer and a
+    // size, and the pointer is null or that of a live mask of at least that size.
     let ready = unsafe {
         libc::syscall(libc::SYS_pselect6, c_long::from(nfds), read, write, except, timeout, packed)
     };
