@@ -46,6 +46,7 @@ impl From<Refusal> for Not {
                 "there is no loopback network here"
             }
             Errno::ENOMEM | Errno::ENOSPC => "too little memory or room here",
+            Errno::EROFS => "nothing can be written to here",
             _ => {
                 return Not::Differs {
                     expected: format!("{call} succeeds"),

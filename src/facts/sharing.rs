@@ -308,12 +308,21 @@ fn prefork_shared_listener(k: K) -> Held {
         child.until_asleep(ACCEPT)?;
     }
     let mut served_by = Vec::new();
-    for client in clients(k, &address, 4)? {
+    for n in 1..=4 {
+        let client = connected(k, &address)?;
         let mut pid = [0; 4];
         is("a client that waits to be served", has_soon(k, client, IN)?, true)?;
         is("bytes from the process that accepted", k.recv(client, &mut pid, 0), Ok(4))?;
         served_by.push(i32::from_ne_bytes(pid));
+        // The others were not woken for nothing: they have been asleep all the time, or would not be yet.
+        let asleep = |child: &&Forked| asleep_in(&format!("/proc/{}", child.pid), ACCEPT);
+        is(
+            format!("processes asleep in accept after {n} clients"),
+            children.iter().filter(asleep).count(),
+            4 - n,
+        )?;
     }
+    children.iter().try_for_each(Forked::join)?;
     served_by.sort_unstable();
     let mut pids: Vec<i32> = children.iter().map(|child| child.pid).collect();
     pids.sort_unstable();

@@ -75,8 +75,10 @@ pub(super) const MUTANTS: &[Mutant] = &[
         behaviour: "A wait that was woken for something that is gone returns 0 at once.",
         also: &[
             "et-new-data-without-drain",
+            "et-partial-read-silent",
             "et-short-read-means-drained",
             "et-timerfd-one-edge-until-read",
+            "et-unix-out-on-every-peer-read",
             "mp-prefork-shared-listener",
             "multi-exclusive-first-registered-wins",
             "multi-exclusive-skips-idle-epoll",

@@ -196,7 +196,13 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "accept-eagain-is-eproto",
         breaks: "nb-accept-eagain",
         behaviour: "accept gives EPROTO when there is nothing in the queue, as SVR4 did for a connection that went.",
-        also: &[],
+        also: &[
+            "et-listener-per-connection",
+            "fd-accept-emfile-beats-eagain",
+            "mp-migrate-req-keeps-queue",
+            "mp-prefork-shared-listener",
+            "mp-reuseport-close-drops-queue",
+        ],
         kernel: &AcceptEproto,
     },
 ];

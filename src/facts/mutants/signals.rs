@@ -139,14 +139,20 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "eintr-before-handler",
         breaks: "sig-handler-before-eintr",
         behaviour: "poll gives EINTR while the handler has yet to run.",
-        also: &[],
+        also: &[
+            "poll-closed-fd-nval",
+            "poll-nfds-over-rlimit-einval",
+            "poll-revents-written-on-eintr",
+            "poll-signalfd-is-callers",
+            "sel-eintr-despite-sa-restart",
+        ],
         kernel: &EintrBeforeHandler,
     },
     Mutant {
         name: "pipe-eof-by-process",
         breaks: "sig-pipe-eof-needs-all-writers",
         behaviour: "A pipe is at its end when this process has closed its writing end, as one is led to believe.",
-        also: &[],
+        also: &["fd-scm-rights-truncated"],
         kernel: &PipeEofByProcess,
     },
 ];

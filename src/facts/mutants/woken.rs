@@ -12,21 +12,59 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "oneshot-rearm-silent",
         breaks: "multi-oneshot-rearm-reports",
         behaviour: "EPOLL_CTL_MOD of an EPOLLONESHOT entry does not look whether it is ready.",
-        also: &[],
+        also: &["et-mod-rearms"],
         kernel: &RearmSilent,
     },
     Mutant {
         name: "edge-wakes-all",
         breaks: "multi-same-epfd-et-wakes-one",
         behaviour: "An edge wakes all threads that wait in an epoll: EPOLLET and EPOLLONESHOT are ignored.",
-        also: &[],
+        also: &[
+            "ep-efault-loses-nothing",
+            "ep-fdinfo-lists-entries",
+            "ep-untouched-tail",
+            "et-eventfd-any-op-is-an-edge",
+            "et-fin-is-an-edge",
+            "et-listener-per-connection",
+            "et-mask-is-whole-state",
+            "et-mod-rearms",
+            "et-new-data-without-drain",
+            "et-once-per-edge",
+            "et-out-initial",
+            "et-partial-read-silent",
+            "et-peek-is-not-progress",
+            "et-pipe-out-only-from-full",
+            "et-short-read-means-drained",
+            "et-tcp-out-only-after-eagain",
+            "et-timerfd-one-edge-until-read",
+            "et-two-epolls-two-edges",
+            "et-udp-one-of-two",
+            "et-unix-out-on-every-peer-read",
+            "et-writes-coalesce",
+            "nb-register-before-connect",
+        ],
         kernel: &EdgeWakesAll,
     },
     Mutant {
         name: "edge-is-oneshot",
         breaks: "multi-et-two-edges-two-threads",
         behaviour: "EPOLLET keeps a second thread away until the first has come back, as programmers hope.",
-        also: &[],
+        also: &[
+            "ep-fdinfo-lists-entries",
+            "et-eventfd-any-op-is-an-edge",
+            "et-fin-is-an-edge",
+            "et-listener-per-connection",
+            "et-mask-is-whole-state",
+            "et-new-data-without-drain",
+            "et-pipe-out-only-from-full",
+            "et-short-read-means-drained",
+            "et-tcp-out-only-after-eagain",
+            "et-timerfd-one-edge-until-read",
+            "et-two-epolls-two-edges",
+            "et-udp-one-of-two",
+            "et-unix-out-on-every-peer-read",
+            "nb-register-before-connect",
+        ],
         kernel: &EdgeIsOneshot,
     },
     Mutant {
@@ -47,14 +85,42 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "one-epoll-is-woken",
         breaks: "multi-many-epolls-wake-all",
         behaviour: "Of epolls on one descriptor one is woken, as if all had EPOLLEXCLUSIVE.",
-        also: &[],
+        also: &[
+            "ep-ctl-wakes-waiter",
+            "ep-data-opaque",
+            "ep-events-zero-registers",
+            "ep-fdinfo-lists-entries",
+            "ep-rdhup-opt-in",
+            "ep-unknown-bits-accepted",
+            "ep-untouched-tail",
+            "ep-wakeup-flag-dropped",
+            "et-fin-is-an-edge",
+            "et-lt-eof-sticky",
+            "et-mod-rearms",
+            "mp-prefork-shared-listener",
+            "nb-register-before-connect",
+        ],
         kernel: &AllExclusive,
     },
     Mutant {
         name: "exclusive-for-all",
         breaks: "multi-exclusive-mixed",
         behaviour: "One exclusive epoll makes all others on the descriptor exclusive.",
-        also: &[],
+        also: &[
+            "ep-ctl-wakes-waiter",
+            "ep-data-opaque",
+            "ep-events-zero-registers",
+            "ep-fdinfo-lists-entries",
+            "ep-rdhup-opt-in",
+            "ep-unknown-bits-accepted",
+            "ep-untouched-tail",
+            "ep-wakeup-flag-dropped",
+            "et-fin-is-an-edge",
+            "et-lt-eof-sticky",
+            "et-mod-rearms",
+            "mp-prefork-shared-listener",
+            "nb-register-before-connect",
+        ],
         kernel: &AllExclusive,
     },
     Mutant {
@@ -126,7 +192,10 @@ struct AcceptTakesTwo;
 
 impl Kernel for AcceptTakesTwo {
     fn accept(&self, fd: i32) -> Reply<i32> {
-        raw::accept(fd)?;
+        // Of threads beside the first one only, so that little else goes wrong.
+        if raw::gettid() != std::process::id().cast_signed() {
+            raw::accept(fd)?;
+        }
         raw::accept(fd)
     }
 }
@@ -149,7 +218,9 @@ struct LastRegisteredWins;
 impl Kernel for LastRegisteredWins {
     fn epoll_ctl(&self, epoll: i32, op: i32, fd: i32, event: Option<epoll_event>) -> Reply<()> {
         raw::epoll_ctl(epoll, op, fd, event)?;
-        let (EPOLL_CTL_ADD, Some(event), Ok(mut added)) = (op, event, ADDED.lock()) else { return Ok(()) };
+        let (true, Some(event), Ok(mut added)) = (has(event, EPOLLEXCLUSIVE), event, ADDED.lock()) else {
+            return Ok(());
+        };
         added.push((epoll, fd, event.events));
         // All of them anew, the last one first.
         for &(epoll, fd, _) in added.iter() {
@@ -165,9 +236,17 @@ impl Kernel for LastRegisteredWins {
 struct IdleNotMarked;
 
 impl Kernel for IdleNotMarked {
+    fn epoll_ctl(&self, epoll: i32, op: i32, fd: i32, event: Option<epoll_event>) -> Reply<()> {
+        if let (true, Ok(mut added)) = (has(event, EPOLLEXCLUSIVE), ADDED.lock()) {
+            added.push((epoll, fd, 0));
+        }
+        raw::epoll_ctl(epoll, op, fd, event)
+    }
+
     fn epoll_wait(&self, epoll: i32, events: At<'_, epoll_event>, max: i32, timeout: i32) -> Reply<usize> {
         let n = raw::epoll_wait(epoll, events, max, timeout)?;
         // Whoever asks without waiting was idle until then.
-        Ok(if timeout == 0 { 0 } else { n })
+        let exclusive = ADDED.lock().is_ok_and(|added| added.iter().any(|entry| entry.0 == epoll));
+        Ok(if timeout == 0 && exclusive { 0 } else { n })
     }
 }

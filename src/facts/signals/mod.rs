@@ -7,7 +7,7 @@ mod signalfds;
 
 pub(in crate::facts) use children::what_exec_keeps;
 
-use super::check::{Held, holds, is};
+use super::check::{Held, holds, is, skip};
 use super::support::*;
 use super::{Area, Fact, Since};
 use crate::sys::Errno;

@@ -20,6 +20,9 @@ pub(in crate::facts) const ERR: Events = Events(libc::EPOLLERR as u32);
 pub(in crate::facts) const HUP: Events = Events(libc::EPOLLHUP as u32);
 pub(in crate::facts) const NVAL: Events = Events(libc::POLLNVAL as u32);
 pub(in crate::facts) const RDHUP: Events = Events(libc::EPOLLRDHUP as u32);
+/// What a connection says that was reset. To be waited for as a whole: a processor that handles the RST sets one bit
+/// after another.
+pub(in crate::facts) const RESET: Events = Events(IN.0 | OUT.0 | ERR.0 | HUP.0 | RDHUP.0);
 /// Flags of an entry of epoll.
 pub(in crate::facts) const ET: Events = Events(libc::EPOLLET as u32);
 pub(in crate::facts) const ONESHOT: Events = Events(libc::EPOLLONESHOT as u32);

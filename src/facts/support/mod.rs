@@ -72,7 +72,13 @@ impl Scratch {
         // The time as well: in a namespace of its own every experiment is process 1.
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_nanos());
         let name = format!("io-models-fact-{}-{now}", std::process::id());
-        Scratch(std::env::temp_dir().join(name).to_string_lossy().into_owned())
+        // Containers may have nothing else that can be written to.
+        let folders = [std::env::temp_dir(), "/dev/shm".into()];
+        let writable = folders.iter().map(|folder| folder.join(&name)).find(|file| {
+            let made = std::fs::File::create_new(file).is_ok();
+            made && std::fs::remove_file(file).is_ok()
+        });
+        Scratch(writable.unwrap_or_else(|| folders[0].join(&name)).to_string_lossy().into_owned())
     }
 
     pub(super) fn path(&self) -> &str {

@@ -17,8 +17,18 @@ pub(in crate::facts) fn tcp_nonblocking(k: K) -> Reply<i32> {
     k.socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)
 }
 
+/// Fails where the loopback interface is down: bind and listen would still succeed there, and connect fail.
+pub(in crate::facts) fn loopback_is_up() -> Reply<()> {
+    let fd = raw::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)?;
+    // UDP: nothing is sent, but a route is looked up.
+    let up = raw::connect(fd, &Address::loopback(9));
+    raw::close(fd)?;
+    up
+}
+
 /// A TCP listener on a free loopback port, blocking; and its address.
 pub(in crate::facts) fn listener(k: K, backlog: i32) -> Reply<(i32, Address)> {
+    loopback_is_up()?;
     let fd = tcp(k)?;
     k.bind(fd, &Address::loopback(0))?;
     k.listen(fd, backlog)?;
@@ -62,6 +72,7 @@ pub(in crate::facts) fn udp_pair(k: K) -> Reply<(i32, i32)> {
 
 /// A loopback port at which nobody listens: it is bound by a socket of ours, so that nobody can take it.
 pub(in crate::facts) fn refused_address(k: K) -> Reply<Address> {
+    loopback_is_up()?;
     let fd = tcp(k)?;
     k.bind(fd, &Address::loopback(0))?;
     k.getsockname(fd)
