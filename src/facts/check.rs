@@ -82,16 +82,6 @@ pub(super) fn holds(what: impl fmt::Display, condition: bool, observed: impl Sho
     if condition { Ok(()) } else { differs(what.to_string(), observed.show()) }
 }
 
-/// A call that may be missing or denied here: the experiment is about it, and is skipped without it.
-pub(super) fn available<T>(reply: Reply<T>) -> Held<T> {
-    match reply {
-        Err(refusal) if matches!(refusal.errno, Errno::ENOSYS | Errno::EPERM | Errno::EACCES) => {
-            Err(Not::from(refusal))
-        }
-        reply => Ok(reply?),
-    }
-}
-
 /// In words, for the report.
 pub(super) trait Show {
     fn show(&self) -> String;

@@ -14,7 +14,7 @@ mod observing;
 
 pub(super) use identity::help_after_exec;
 
-use super::check::{Held, Show, available, differs, holds, is, skip};
+use super::check::{Held, Show, differs, holds, is, skip};
 use super::kernel::Linux;
 use super::support::*;
 use super::{Area, Fact, Since};

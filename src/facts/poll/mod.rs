@@ -14,7 +14,7 @@ mod timeouts;
 mod unix;
 mod watermarks;
 
-use super::check::{Held, Show, available, differs, holds, is, skip};
+use super::check::{Held, Show, differs, holds, is, skip};
 use super::support::*;
 use super::{Area, Fact, Since};
 use crate::sys::Errno;

@@ -160,7 +160,7 @@ fn pidfd_exit_then_hup(k: K) -> Held {
         raw::pause()?;
         Ok(())
     })?;
-    let fd = available(k.pidfd_open(child.pid, 0))?;
+    let fd = k.pidfd_open(child.pid, 0)?;
     is("of a process that runs", mask(k, fd)?, NONE)?;
     raw::kill(child.pid, SIGKILL)?;
     is("of a process that has ended", mask_with(k, fd, IN)?, IN)?;

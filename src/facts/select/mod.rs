@@ -8,7 +8,7 @@ mod sets;
 mod signals;
 mod timeouts;
 
-use super::check::{Held, Show, available, differs, holds, is};
+use super::check::{Held, Show, differs, holds, is};
 use super::support::*;
 use super::{Area, Fact, Since};
 use crate::sys::Errno;

@@ -8,7 +8,7 @@ mod polls;
 mod rings;
 mod sockets;
 
-use super::check::{Held, Show, available, holds, is, skip};
+use super::check::{Held, Show, holds, is, skip};
 use super::support::*;
 use super::{Area, Fact, Since};
 use crate::sys::Errno;
@@ -27,7 +27,7 @@ fn ring_of(k: K, entries: u32, completions: u32) -> Held<i32> {
     if !raw::HAS_URING {
         return skip("this program was built without io_uring");
     }
-    let ring = available(k.uring_setup(entries, completions))?;
+    let ring = k.uring_setup(entries, completions)?;
     if !raw::uring_has_limits(ring)? {
         return skip("the experiments wait with a limit, which io_uring_enter has since Linux 5.11");
     }

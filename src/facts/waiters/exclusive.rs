@@ -151,6 +151,9 @@ fn exclusive_first_registered_wins(k: K) -> Held {
         let asleep = |waiter: &Option<Waiter<Seen>>| waiter.as_ref().is_some_and(Waiter::is_asleep);
         let woken: Vec<usize> = (0..4).filter(|&n| !asleep(&waiters[n])).collect();
         is(format!("the epolls that are woken, by order of registration, in round {round}"), woken, vec![0])?;
+        // It has its event before the byte goes: an event that is undone would send it back to sleep.
+        let seen = waiters[0].take().map(Waiter::join).transpose()?;
+        is("events that it saw", seen, Some(Ok(1)))?;
         k.read(reading, &mut [0; 8])?;
         // Marked by a wake that it did not get, an epoll is emptied before it is slept in again.
         ready(k, epolls[0])?;
