@@ -11,11 +11,12 @@ qemu=qemu-$(uname -m)
 command -v "$qemu" >/dev/null || { echo "$qemu is missing: apt-get install qemu-user" >&2; exit 2; }
 "$qemu" --version | head -n 1
 cargo build --release --quiet --bin io-models
-program=${CARGO_TARGET_DIR:-target}/release/io-models
+# By its name alone: the profile records the command.
+PATH=$(realpath "${CARGO_TARGET_DIR:-target}/release"):$PATH
 here=$(mktemp)
 trap 'rm -f "$here"' EXIT
-"$program" facts --quiet --json --output "$here" || [ $? -eq 3 ]
+io-models facts --quiet --json --output "$here" || [ $? -eq 3 ]
 code=0
-"$program" facts --launcher "$qemu" --deadline 30s --json --output "$file" || code=$?
+io-models facts --launcher "$qemu" --deadline 30s --json --output "$file" || code=$?
 [ "$code" -eq 0 ] || [ "$code" -eq 3 ] || exit "$code"
-"$program" facts --launcher "$qemu" --deadline 30s --baseline "$here" || [ $? -eq 3 ]
+io-models facts --launcher "$qemu" --deadline 30s --baseline "$here" || [ $? -eq 3 ]
