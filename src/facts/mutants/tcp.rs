@@ -2,8 +2,9 @@
 
 use super::super::kernel::Kernel;
 use super::Mutant;
+use super::tcp_ends::{BindSets, ShutThenClose};
 use crate::sys::Errno;
-use crate::sys::raw::{self, Address, At, Refusal, Reply};
+use crate::sys::raw::{self, At, Refusal, Reply};
 use libc::{POLLERR, SOL_SOCKET, pollfd};
 use std::sync::atomic::{AtomicI32, Ordering::SeqCst};
 
@@ -55,7 +56,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         breaks: "tcp-reuseaddr-needed-on-old-socket",
         behaviour: "Every socket has SO_REUSEADDR, so that the option of the old one does not matter: the common belief.",
         also: &[],
-        kernel: &ReuseaddrEverywhere,
+        kernel: &BindSets(libc::SO_REUSEADDR),
     },
     Mutant {
         name: "close-sends-fin-at-once",
@@ -67,7 +68,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
             "sig-no-sigpipe-on-econnreset",
             "ur-close-does-not-cancel",
         ],
-        kernel: &CloseShutsDown,
+        kernel: &ShutThenClose(libc::SHUT_WR),
     },
     Mutant {
         name: "shut-rd-blocks-arrivals",
@@ -150,25 +151,6 @@ struct CloseDrainsFirst;
 impl Kernel for CloseDrainsFirst {
     fn close(&self, fd: i32) -> Reply<()> {
         while raw::recv(fd, &mut [0; 4096], libc::MSG_DONTWAIT).is_ok_and(|n| n > 0) {}
-        raw::close(fd)
-    }
-}
-
-struct ReuseaddrEverywhere;
-
-impl Kernel for ReuseaddrEverywhere {
-    fn bind(&self, fd: i32, address: &Address) -> Reply<()> {
-        raw::setsockopt(fd, SOL_SOCKET, libc::SO_REUSEADDR, &1i32.to_ne_bytes())?;
-        raw::bind(fd, address)
-    }
-}
-
-struct CloseShutsDown;
-
-impl Kernel for CloseShutsDown {
-    fn close(&self, fd: i32) -> Reply<()> {
-        // A refusal is that of a descriptor which is no connection.
-        raw::shutdown(fd, libc::SHUT_WR).ok();
         raw::close(fd)
     }
 }

@@ -16,7 +16,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         breaks: "tcp-close-vs-shutdown-wake-recv",
         behaviour: "close wakes a recv in another thread, as on Solaris and with Java's sockets.",
         also: &["ur-close-does-not-cancel"],
-        kernel: &CloseWakes(SHUT_RD),
+        kernel: &ShutThenClose(SHUT_RD),
     },
     Mutant {
         name: "close-wakes-accept",
@@ -28,7 +28,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
             "sig-no-sigpipe-on-econnreset",
             "ur-close-does-not-cancel",
         ],
-        kernel: &CloseWakes(SHUT_RDWR),
+        kernel: &ShutThenClose(SHUT_RDWR),
     },
     Mutant {
         name: "half-close-is-whole",
@@ -118,9 +118,9 @@ fn is_listener(fd: i32) -> bool {
 }
 
 /// Shuts down so before it closes.
-struct CloseWakes(i32);
+pub(super) struct ShutThenClose(pub(super) i32);
 
-impl Kernel for CloseWakes {
+impl Kernel for ShutThenClose {
     fn close(&self, fd: i32) -> Reply<()> {
         // A refusal is that of a descriptor which is no connection, and needs no waking.
         raw::shutdown(fd, self.0).ok();
@@ -202,7 +202,7 @@ impl Kernel for RstIsEpipe {
 }
 
 /// Sets this option on every socket that is bound.
-struct BindSets(i32);
+pub(super) struct BindSets(pub(super) i32);
 
 impl Kernel for BindSets {
     fn bind(&self, fd: i32, address: &Address) -> Reply<()> {
