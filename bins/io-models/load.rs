@@ -14,7 +14,7 @@ use io_models::lab::load::limits::{self, Ports};
 use io_models::lab::load::plan::EngineKind;
 use io_models::lab::load::report::{Report, addresses};
 use io_models::lab::load::shape::Shape;
-use io_models::lab::load::{self, LatencyUs, slices};
+use io_models::lab::load::{self, LatencyUs, slices, with_unit};
 use io_models::{lab, stop};
 use std::io;
 use std::os::fd::AsFd;
@@ -123,8 +123,10 @@ fn live(interval: &Interval) -> String {
     };
     let LatencyUs { p50, p99, .. } = LatencyUs::of(histogram);
     format!(
-        "{:.0} s: {rate:.0} requests/s{offered}, p50 {p50:.0} µs, p99 {p99:.0} µs, {} late, {lost} lost",
+        "{:.0} s: {rate:.0} requests/s{offered}, p50 {}, p99 {}, {} late, {lost} lost",
         to.as_secs_f64(),
+        with_unit(p50),
+        with_unit(p99),
         record.counts.late
     )
 }

@@ -81,45 +81,54 @@ pub fn run<'a>(
 /// A generator that works less than this share of the time is not what limits the rate.
 pub const BUSY_LIMIT: f64 = 0.95;
 
-/// What is worth knowing of a distribution of latencies, in microseconds.
+/// Percentiles of latencies, in microseconds. Each is `None` (`null` in JSON) when nothing was measured.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct LatencyUs {
     /// One of a hundred took at most that long.
-    pub p1: f64,
+    pub p1: Option<f64>,
     /// Half of the requests took at most that long.
-    pub p50: f64,
+    pub p50: Option<f64>,
     /// Nine of ten.
-    pub p90: f64,
+    pub p90: Option<f64>,
     /// 99 of 100.
-    pub p99: f64,
+    pub p99: Option<f64>,
     /// 999 of 1000.
-    pub p99_9: f64,
+    pub p99_9: Option<f64>,
     /// All.
-    pub max: f64,
+    pub max: Option<f64>,
 }
 
 impl LatencyUs {
     /// Of a histogram in nanoseconds.
     #[must_use]
     pub fn of(histogram: &hdrhistogram::Histogram<u64>) -> LatencyUs {
-        let at = |quantile| histogram.value_at_quantile(quantile) as f64 / 1e3;
-        LatencyUs {
-            p1: at(0.01),
-            p50: at(0.5),
-            p90: at(0.9),
-            p99: at(0.99),
-            p99_9: at(0.999),
-            max: histogram.max() as f64 / 1e3,
+        if histogram.is_empty() {
+            return LatencyUs::default();
         }
+        let at = |quantile| Some(histogram.value_at_quantile(quantile) as f64 / 1e3);
+        LatencyUs { p1: at(0.01), p50: at(0.5), p90: at(0.9), p99: at(0.99), p99_9: at(0.999), max: at(1.0) }
     }
 }
 
 /// For people.
 impl fmt::Display for LatencyUs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let LatencyUs { p50, p90, p99, p99_9, max, .. } = self;
-        write!(f, "p50 {p50:.1} µs, p90 {p90:.1} µs, p99 {p99:.1} µs, p99.9 {p99_9:.1} µs, max {max:.1} µs")
+        let LatencyUs { p50, p90, p99, p99_9, max, .. } = *self;
+        let [p50, p90, p99, p99_9, max] = [p50, p90, p99, p99_9, max].map(with_unit);
+        write!(f, "p50 {p50}, p90 {p90}, p99 {p99}, p99.9 {p99_9}, max {max}")
     }
+}
+
+/// A latency with its unit; `–` when nothing was measured.
+#[must_use]
+pub fn with_unit(us: Option<f64>) -> String {
+    us.map_or_else(|| "–".to_owned(), |us| format!("{us:.1} µs"))
+}
+
+/// A latency without its unit, for the column of a table; `–` when nothing was measured.
+#[must_use]
+pub fn in_column(us: Option<f64>) -> String {
+    us.map_or_else(|| "–".to_owned(), |us| format!("{us:.1}"))
 }
 
 /// A connection that could not be used to the end.

@@ -11,7 +11,7 @@ use super::plan::{EngineKind, Plan, Sizes, Wait};
 use super::report::Found;
 use super::schedule::Arrivals;
 use super::shape::Shape;
-use super::{LatencyUs, run};
+use super::{LatencyUs, run, with_unit};
 use crate::lab::compare::pair::Process;
 use crate::stop::Stop;
 use crate::sys::signal::Signal;
@@ -213,13 +213,13 @@ fn stopped(setup: Setup, stop: &Stop) -> anyhow::Result<(bool, String)> {
         && 5 * closed.0 * of <= waited * closed.1;
     let figures = format!(
         "stopped for {:.3} s: {waited} of {of} requests waited for more than {} ms (expected: some {expected:.0}), the \
-         longest {:.3} s; by service time {in_service}. The closed loop beside it: {} of {}, p99 {:.0} µs",
+         longest {:.3} s; by service time {in_service}. The closed loop beside it: {} of {}, p99 {}",
         stood_still.as_secs_f64(),
         STALLED_NS / 1_000_000,
         max as f64 / 1e9,
         closed.0,
         closed.1,
-        closed.2
+        with_unit(closed.2)
     );
     Ok((seen, figures))
 }
@@ -246,12 +246,15 @@ fn ten_ms(setup: Setup, stop: &Stop) -> anyhow::Result<(bool, String)> {
     })?;
     // A bucket of the histogram is 0.1 % wide. Above 10 ms a busy machine may do anything, but not to all of them.
     let ten_ms = |(latency, least): (LatencyUs, u64)| {
-        (9_990_000..15_000_000).contains(&least) && latency.p1 >= 10_000.0 && latency.p50 >= latency.p1
+        (9_990_000..15_000_000).contains(&least) && latency.p1 >= Some(10_000.0) && latency.p50 >= latency.p1
     };
     let seen = ten_ms(open) && ten_ms(closed);
     let figures = format!(
-        "open loop p1 {:.0} µs, p50 {:.0} µs; closed loop p1 {:.0} µs, p50 {:.0} µs",
-        open.0.p1, open.0.p50, closed.0.p1, closed.0.p50
+        "open loop p1 {}, p50 {}; closed loop p1 {}, p50 {}",
+        with_unit(open.0.p1),
+        with_unit(open.0.p50),
+        with_unit(closed.0.p1),
+        with_unit(closed.0.p50)
     );
     Ok((seen, figures))
 }
@@ -262,13 +265,14 @@ fn limited(setup: Setup, stop: &Stop) -> anyhow::Result<(bool, String)> {
         let row = &found.result.rows[0];
         let (response, service) = (row.response.unwrap_or_default(), row.service);
         // Half of 3 s worth of requests are not sent; the others wait for up to half of the time.
-        let seen = row.missed && row.achieved_per_s < 600.0 && row.unsent > 1000 && response.p50 > 500_000.0;
+        let seen =
+            row.missed && row.achieved_per_s < 600.0 && row.unsent > 1000 && response.p50 > Some(500_000.0);
         let figures = format!(
-            "achieved {:.0} of 1000 requests/s, {} unsent; response time p50 {:.0} ms, service time p50 {:.0} ms",
+            "achieved {:.0} of 1000 requests/s, {} unsent; response time p50 {}, service time p50 {}",
             row.achieved_per_s,
             row.unsent,
-            response.p50 / 1e3,
-            service.p50 / 1e3
+            with_unit(response.p50),
+            with_unit(service.p50)
         );
         (seen, figures)
     })
@@ -302,9 +306,9 @@ fn delays(setup: Setup, stop: &Stop) -> anyhow::Result<(bool, String)> {
         let seen = lost == 0 && (stalled >= 1 || service.max() as u128 >= delay.as_nanos());
         let figures = format!(
             "{stalled} of 8 connections without an answer for half a second or longer ({slices} slices), max {:.0} ms, p99 \
-             {:.1} ms, {lost} lost",
+             {}, {lost} lost",
             service.max() as f64 / 1e6,
-            LatencyUs::of(service).p99 / 1e3
+            with_unit(LatencyUs::of(service).p99)
         );
         (seen, figures)
     })
@@ -321,9 +325,9 @@ fn forgets(setup: Setup, stop: &Stop) -> anyhow::Result<(bool, String)> {
         // Of 8 connections 7 are answered.
         let seen = named && stalled >= 1 && ratio < 0.95;
         let figures = format!(
-            "{stalled} of 8 connections without an answer for {slices} half seconds, silent: {named}; p99 is {:.2} ms \
+            "{stalled} of 8 connections without an answer for {slices} half seconds, silent: {named}; p99 is {} \
              all the same; the answers account for {:.0} % of the requests under way",
-            LatencyUs::of(&found.result.total.service).p99 / 1e3,
+            with_unit(LatencyUs::of(&found.result.total.service).p99),
             ratio * 100.0
         );
         (seen, figures)

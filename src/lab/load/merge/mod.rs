@@ -81,8 +81,8 @@ pub struct Part {
     pub achieved_per_s: f64,
     /// Answers while the clock ran; of a log, all answers.
     pub answered: u64,
-    /// 99 of 100 answers took at most that long: response time in an open loop.
-    pub p99_us: f64,
+    /// 99 of 100 answers took at most that long: response time in an open loop. `None` when nothing was measured.
+    pub p99_us: Option<f64>,
     /// Connections lost; a log does not tell.
     pub lost_connections: Option<u64>,
     /// What became of the first of them.

@@ -1,7 +1,7 @@
 //! A merged result for people.
 
 use super::{Counts, Histograms, Merged, Rates, Timing};
-use crate::lab::load::LatencyUs;
+use crate::lab::load::{LatencyUs, in_column};
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
 use std::fmt;
@@ -141,7 +141,7 @@ impl Merged {
                 part.file.clone(),
                 number(part.connections),
                 format!("{:.0}", part.achieved_per_s),
-                format!("{:.1}", part.p99_us),
+                in_column(part.p99_us),
                 number(part.lost_connections),
             ]);
         }

@@ -1,8 +1,8 @@
 //! The report for people.
 
 use super::{ByClock, Knee, LittlesLaw, Report};
-use crate::lab::load::LatencyUs;
 use crate::lab::load::limits::Ports;
+use crate::lab::load::{LatencyUs, in_column};
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
 use std::fmt;
@@ -111,7 +111,7 @@ impl Report {
                 row.unsent.to_string(),
             ];
             let LatencyUs { p50, p90, p99, p99_9, max, .. } = latency;
-            cells.extend([p50, p90, p99, p99_9, max].map(|us| format!("{us:.1}")));
+            cells.extend([p50, p90, p99, p99_9, max].map(in_column));
             cells.push(note.to_owned());
             table.add_row(cells);
         }
