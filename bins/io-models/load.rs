@@ -32,17 +32,16 @@ pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
     let shape = args.shape()?;
-    let company = args.company()?;
-    let hostile = company.connections();
+    let hostile = args.hostile_clients()?;
     let mut order = Order {
-        plan: args.plan(target, args.connections - hostile, args.idle),
+        plan: args.plan(target, args.connections - hostile.connections(), args.idle),
         engine: args.engine(),
         threads: args.threads,
         pin: args.pin,
         arrivals: args.arrivals(),
     };
     let times = args.times();
-    let ports = check(&mut order, &shape, hostile, times)?;
+    let ports = check(&mut order, &shape, hostile.connections(), times)?;
     if let Some(words) = ports.in_words().filter(|_| !quiet) {
         crate::output::note(&format!("{words}, from {}", addresses(&order.plan.sources)));
     }
@@ -53,7 +52,7 @@ pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
 
     let line = Progress::new(quiet);
     line.show(&format!("opening {} connections to {target}", order.plan.connections()));
-    let found = load::run(&order, &shape, times, (ports, company), stop.as_fd(), |interval| {
+    let found = load::run(&order, &shape, times, (ports, hostile), stop.as_fd(), |interval| {
         line.show(&live(interval));
         files.interval(interval);
     });

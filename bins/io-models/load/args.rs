@@ -3,7 +3,7 @@
 use crate::failure::Failure;
 use crate::serve::address;
 use crate::units::{self, count, count_or_none, duration, duration_or_none};
-use io_models::lab::load::company::Company;
+use io_models::lab::load::hostile::HostileClients;
 use io_models::lab::load::plan::{EngineKind, Plan, Sizes, Wait};
 use io_models::lab::load::schedule::Arrivals;
 use io_models::lab::load::shape::{Limit, Shape};
@@ -85,15 +85,15 @@ pub(crate) struct Args {
     pub(crate) idle: usize,
 
     /// This share of the connections sends without waiting, and reads slowly: 10%, 0.1
-    #[arg(long, value_name = "SHARE", default_value = "0", value_parser = units::share, help_heading = "Hostile company, checked apart")]
+    #[arg(long, value_name = "SHARE", default_value = "0", value_parser = units::share, help_heading = "Badly behaved clients, reported separately")]
     slow_reader: f64,
 
     /// This share ends its side after a request, and wants the answer nevertheless
-    #[arg(long, value_name = "SHARE", default_value = "0", value_parser = units::share, help_heading = "Hostile company, checked apart")]
+    #[arg(long, value_name = "SHARE", default_value = "0", value_parser = units::share, help_heading = "Badly behaved clients, reported separately")]
     half_close: f64,
 
     /// This share resets its connections in the middle of an answer
-    #[arg(long, value_name = "SHARE", default_value = "0", value_parser = units::share, help_heading = "Hostile company, checked apart")]
+    #[arg(long, value_name = "SHARE", default_value = "0", value_parser = units::share, help_heading = "Badly behaved clients, reported separately")]
     reset: f64,
 
     /// How to talk to the kernel; uring costs less a request, so that the server stays the bottleneck
@@ -244,14 +244,14 @@ impl Args {
     }
 
     /// How many of the connections are hostile. At least one of each kind that is asked for.
-    pub(crate) fn company(&self) -> Result<Company, Failure> {
+    pub(crate) fn hostile_clients(&self) -> Result<HostileClients, Failure> {
         let of = |share: f64| (share * self.connections as f64).ceil() as usize;
-        let company = Company {
+        let clients = HostileClients {
             slow_readers: of(self.slow_reader),
             half_closers: of(self.half_close),
             resetters: of(self.reset),
         };
-        let hostile = company.connections();
+        let hostile = clients.connections();
         if hostile + self.threads > self.connections {
             return Err(Failure::usage(format_args!(
                 "{hostile} of {} connections would be hostile: leave at least one to measure for each of {} threads, or \
@@ -259,7 +259,7 @@ impl Args {
                 self.connections, self.threads
             )));
         }
-        Ok(company)
+        Ok(clients)
     }
 }
 

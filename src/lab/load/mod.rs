@@ -12,7 +12,7 @@
 //! io_uring; a [`crew`] is several of them, on a thread each; a [`shape`] is how the load goes over time. [`slices`]
 //! lets another process order short stretches of load, for the comparison.
 
-pub mod company;
+pub mod hostile;
 mod connection;
 pub mod crew;
 pub mod engine;
@@ -32,8 +32,8 @@ pub mod stream;
 mod wire;
 
 use crate::stop;
-use company::Company;
 use crew::{Crew, Interval, Order};
+use hostile::HostileClients;
 use limits::Ports;
 use report::Found;
 use serde::{Deserialize, Serialize};
@@ -43,7 +43,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::thread;
 use std::time::Duration;
 
-/// Open the connections, put the load on them, with this company, and hand over each second of it. `times` are the
+/// Open the connections, put the load on them, with these hostile clients beside it, and hand over each second of it. `times` are the
 /// warm-up and the time of each rate. A readable `stop` ends it early.
 ///
 /// # Errors
@@ -52,29 +52,29 @@ use std::time::Duration;
 ///
 /// # Panics
 ///
-/// When the thread of the company does, which would be a mistake in it.
+/// When the thread of the hostile clients panics, which would be a mistake in it.
 pub fn run<'a>(
     order: &'a Order,
     shape: &'a Shape,
     times: (Duration, Duration),
-    (ports, company): (Ports, Company),
+    (ports, hostile): (Ports, HostileClients),
     stop: BorrowedFd<'_>,
     watch: impl FnMut(&Interval),
 ) -> anyhow::Result<Found<'a>> {
-    let (end_company, company_ends) = stop::pair()?;
+    let (end_hostile, hostile_ends) = stop::pair()?;
     let plan = &order.plan;
     thread::scope(|scope| {
         let mut crew = Crew::open(order, stop, scope)?;
-        let company = (company.connections() > 0).then(|| {
-            let ends = company_ends.as_fd();
+        let clients = (hostile.connections() > 0).then(|| {
+            let ends = hostile_ends.as_fd();
             scope.spawn(move || {
-                company::keep(plan.target, &plan.sources, company, plan.sizes.largest(), plan.seed, ends)
+                hostile::run(plan.target, &plan.sources, hostile, plan.sizes.largest(), plan.seed, ends)
             })
         });
         let result = shape.run(&mut crew, times, limits::most_requests(order.threads), watch);
-        end_company.stop()?;
-        let company = company.map(|thread| thread.join().expect("it does not panic")).transpose()?;
-        Ok(Found { order, shape, times, open_time: crew.open_time, ports, result: result?, company })
+        end_hostile.stop()?;
+        let hostile = clients.map(|thread| thread.join().expect("it does not panic")).transpose()?;
+        Ok(Found { order, shape, times, open_time: crew.open_time, ports, result: result?, hostile })
     })
 }
 

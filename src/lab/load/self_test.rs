@@ -3,8 +3,8 @@
 //! Each experiment states what must be seen, and shows the figures. What is compared with a limit is a count, or a time
 //! that cannot be shorter; no time has to be short, so that a busy machine fails nothing.
 
-use super::company::Company;
 use super::crew::Order;
+use super::hostile::HostileClients;
 use super::liars::{Liar, Lie};
 use super::limits;
 use super::plan::{EngineKind, Plan, Sizes, Wait};
@@ -153,7 +153,7 @@ fn measure<T>(
     let order = Order { plan, engine: setup.engine, threads: 1, pin: false, arrivals: Arrivals::Constant };
     let shape = rate.map_or(Shape::Closed, Shape::Rate);
     let times = (Duration::from_millis(100), time);
-    let found = run(&order, &shape, times, (ports, Company::default()), stop.as_fd(), |_| {})?;
+    let found = run(&order, &shape, times, (ports, HostileClients::default()), stop.as_fd(), |_| {})?;
     Ok(look(&found))
 }
 

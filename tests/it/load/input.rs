@@ -164,7 +164,7 @@ fn shares_that_are_none_are_refused() {
 }
 
 #[test]
-fn company_that_leaves_nobody_to_measure_is_refused() {
+fn hostile_clients_that_leave_nobody_to_measure_is_refused() {
     refused("load 127.0.0.1:9 -c 1 --reset 1%", &["1 of 1 connections would be hostile", "-c"]);
     let line = "load 127.0.0.1:9 -c 10 --reset 50% --half-close 50%";
     refused(line, &["10 of 10 connections would be hostile", "-c"]);

@@ -1,4 +1,4 @@
-//! Rates over time: ramps, sweeps, and the search for the highest rate that holds a limit; and hostile company.
+//! Rates over time: ramps, sweeps, and the search for the highest rate that holds a limit; and hostile clients.
 
 use super::servers::{Answer, Server};
 use super::{agrees_with_itself, figure, load, report, report_of, whole};
@@ -145,7 +145,7 @@ fn a_limit_that_no_rate_holds_fails_in_one_line() {
 }
 
 #[test]
-fn hostile_company_is_counted_apart() {
+fn hostile_clients_are_counted_apart() {
     let server = Server::echo();
     let args = "-c 10 --slow-reader 20% --half-close 0.2 --reset 20% -d 250ms --warmup 20ms --quiet";
     let ended = load(server.addr, &format!("{args} --json"));
@@ -182,14 +182,14 @@ fn a_share_however_small_is_one_connection() {
 }
 
 #[test]
-fn without_hostile_shares_there_is_no_company() {
+fn without_hostile_shares_there_are_no_hostile_clients() {
     let server = Server::echo();
     let ended = load(server.addr, "-c 2 -d 20ms --warmup 10ms --json --quiet");
     assert_eq!(report(ended.exits(0))["company"], Value::Null);
 }
 
 #[test]
-fn what_becomes_of_the_company_fails_no_run() {
+fn what_becomes_of_hostile_clients_fails_no_run() {
     // The measured connections are opened before. Of the others one after the other is cut off, or lied to.
     let server = Server::start(|connection, mut client, _| {
         let mut buffer = [0; 4096];

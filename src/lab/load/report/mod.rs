@@ -83,7 +83,8 @@ pub struct Report {
     /// One for each rate, where there are several.
     rows: Vec<Row>,
     knee: Option<Knee>,
-    company: Option<super::company::Fates>,
+    #[serde(rename = "company")]
+    hostile: Option<super::hostile::Fates>,
     /// Base64 of the compressed V2 encoding, as in interval logs; nanoseconds.
     histograms: Histograms,
     environment: crate::lab::env::Environment,
@@ -162,8 +163,8 @@ pub struct Found<'a> {
     pub ports: Ports,
     /// What it gave.
     pub result: shape::Result,
-    /// What became of the hostile company.
-    pub company: Option<super::company::Fates>,
+    /// What became of the hostile clients.
+    pub hostile: Option<super::hostile::Fates>,
 }
 
 impl PlanReport {
@@ -196,7 +197,7 @@ impl Report {
     /// The report of a run.
     #[must_use]
     pub fn of(found: Found<'_>) -> Report {
-        let Found { order, shape, times, open_time, ports, result, company } = found;
+        let Found { order, shape, times, open_time, ports, result, hostile } = found;
         let shape::Result { rows, total, last, started, knee } = result;
         let plan = &order.plan;
         let counts = total.counts;
@@ -271,7 +272,7 @@ impl Report {
                 Shape::Knee(limit, _) => Some(Knee { limit: *limit, rate_per_s: knee }),
                 _ => None,
             },
-            company,
+            hostile,
             histograms: Histograms {
                 response: is_open.then(|| encoded(&total.response)),
                 service: encoded(&total.service),

@@ -58,7 +58,7 @@ impl fmt::Display for Report {
             self.requests_per_generator_cpu_s
         )?;
         self.checked(f)?;
-        self.company.iter().try_for_each(|company| write!(f, "{company}"))
+        self.hostile.iter().try_for_each(|clients| write!(f, "{clients}"))
     }
 }
 

@@ -19,12 +19,12 @@ const DEADLINE: Duration = Duration::from_secs(30);
 
 const SIZE: u32 = 1000;
 
-fn of(slow_readers: usize, half_closers: usize, resetters: usize) -> Company {
-    Company { slow_readers, half_closers, resetters }
+fn of(slow_readers: usize, half_closers: usize, resetters: usize) -> HostileClients {
+    HostileClients { slow_readers, half_closers, resetters }
 }
 
-fn host(target: SocketAddr, company: Company, size: u32) -> Host<'static> {
-    Host::new(target, &[], company, size, 7).unwrap()
+fn host(target: SocketAddr, clients: HostileClients, size: u32) -> Host<'static> {
+    Host::new(target, &[], clients, size, 7).unwrap()
 }
 
 /// Keep company until `enough`.
@@ -261,7 +261,7 @@ fn a_server_that_hangs_does_not_keep_the_company_from_leaving() {
     let addr = listener.local_addr().unwrap();
     let (stopper, stop) = stop::pair().unwrap();
     let (sender, left) = mpsc::channel();
-    thread::spawn(move || sender.send(keep(addr, &[], of(2, 2, 2), 1 << 20, 7, stop.as_fd())).ok());
+    thread::spawn(move || sender.send(run(addr, &[], of(2, 2, 2), 1 << 20, 7, stop.as_fd())).ok());
     let end = Instant::now() + DEADLINE;
     while count(addr, |state| *state != TcpState::SynSent) < 6 {
         assert!(Instant::now() < end, "not within {DEADLINE:?}: six connections stand");
@@ -280,7 +280,7 @@ fn nobody_is_company_too_and_waits_for_the_end_only() {
     let (stopper, stop) = stop::pair().unwrap();
     stopper.stop().unwrap();
     let nowhere = "127.0.0.1:1".parse().unwrap();
-    let fates = keep(nowhere, &[], Company::default(), SIZE, 7, stop.as_fd()).unwrap();
+    let fates = run(nowhere, &[], HostileClients::default(), SIZE, 7, stop.as_fd()).unwrap();
     assert_eq!(Fates { cpu_s: 0.0, ..fates.clone() }, Fates::default());
     assert_eq!(fates.to_string(), "", "there is nothing to say");
 }

@@ -6,7 +6,7 @@
 //! show it. What happens to the company itself is checked to the byte as well, and reported apart: it is
 //! never a failure of the run.
 //!
-//! Company should cost the server something and the measurement nothing. So it has one thread, which
+//! HostileClients should cost the server something and the measurement nothing. So it has one thread, which
 //! sleeps, unlike the engine: it wakes for events, each of which is armed once (`EPOLLONESHOT`), and
 //! every 10 ms for what is to be done by the clock; and each kind has a ration of openings and reads, so that
 //! a thousand of them do no more in a tick than a few.
@@ -55,7 +55,7 @@ const STOP: u64 = u64::MAX;
 
 /// How many connections of each kind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Company {
+pub struct HostileClients {
     /// They ask and ask, and read at most 4096 bytes in 10 ms.
     pub slow_readers: usize,
     /// They ask once, end their direction (FIN), and read to the end; again and again.
@@ -64,7 +64,7 @@ pub struct Company {
     pub resetters: usize,
 }
 
-impl Company {
+impl HostileClients {
     /// How many there are in all, each with a descriptor.
     #[must_use]
     pub fn connections(&self) -> usize {
@@ -124,16 +124,16 @@ pub struct Fates {
 /// # Errors
 ///
 /// `EMFILE` and the like when there is no epoll to be had. What happens to the connections is in the fates.
-pub fn keep(
+pub fn run(
     target: SocketAddr,
     sources: &[IpAddr],
-    company: Company,
+    clients: HostileClients,
     size: u32,
     seed: u64,
     stop: BorrowedFd<'_>,
 ) -> anyhow::Result<Fates> {
     let cpu_before = thread_cpu();
-    let mut host = Host::new(target, sources, company, size, seed)?;
+    let mut host = Host::new(target, sources, clients, size, seed)?;
     host.epoll.add(stop, STOP, EpollFlags::EPOLLIN)?;
     while host.turn()? {}
     let [slow_reader, half_close, reset] = host.farewell();
@@ -282,7 +282,7 @@ impl<'a> Host<'a> {
     fn new(
         target: SocketAddr,
         sources: &'a [IpAddr],
-        company: Company,
+        clients: HostileClients,
         size: u32,
         seed: u64,
     ) -> crate::Result<Host<'a>> {
@@ -290,14 +290,14 @@ impl<'a> Host<'a> {
         // and bytes that the server swaps between the two would be right.
         let seed = !seed;
         let size = size.max(1);
-        let (block, starts) = Block::new(seed, &Sizes::Fixed(size), company.connections());
+        let (block, starts) = Block::new(seed, &Sizes::Fixed(size), clients.connections());
         let mut starts = starts.into_iter();
         let now = Instant::now();
-        let mut members = Vec::with_capacity(company.connections());
+        let mut members = Vec::with_capacity(clients.connections());
         let kinds = [
-            (Kind::SlowReader, company.slow_readers),
-            (Kind::HalfCloser, company.half_closers),
-            (Kind::Resetter, company.resetters),
+            (Kind::SlowReader, clients.slow_readers),
+            (Kind::HalfCloser, clients.half_closers),
+            (Kind::Resetter, clients.resetters),
         ];
         let groups = kinds.map(|(kind, connections)| {
             let first = members.len();
