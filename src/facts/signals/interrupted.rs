@@ -74,7 +74,10 @@ fn restart_matrix(k: K) -> Held {
     let mut runs = handled(SIGUSR1);
     for (flags, (child, release)) in [0, SA_RESTART].into_iter().zip(children) {
         k.sigaction(SIGUSR1, Action::Count, flags)?;
-        let mut cells = cells_of_files(k)?;
+        // It stays until all calls of this round have returned: an open that goes on looks its path up again.
+        let fifo = Scratch::new();
+        raw::mkfifo(fifo.path())?;
+        let mut cells = cells_of_files(k, fifo.path())?;
         cells.extend(cells_of_sockets(k)?);
         cells.extend(cells_of_waits(k)?);
         let pid = child.pid;
@@ -110,7 +113,7 @@ pub(super) fn child_to_release() -> Held<(Forked, i32)> {
     Ok((child, release))
 }
 
-fn cells_of_files(k: K) -> Held<Vec<Cell>> {
+fn cells_of_files(k: K, fifo: &str) -> Held<Vec<Cell>> {
     let read = move |fd| move || k.read(fd, &mut [0; 128]).map(drop);
     let [reader, writer] = k.pipe2(O_CLOEXEC)?;
     let [full_reader, full_writer] = k.pipe2(O_CLOEXEC)?;
@@ -120,9 +123,7 @@ fn cells_of_files(k: K) -> Held<Vec<Cell>> {
     let timer = k.timerfd_create(libc::CLOCK_MONOTONIC, 0)?;
     k.timerfd_settime(timer, 1_000_000_000_000, 0)?;
     let signal = k.signalfd(-1, bit(SIGUSR2), 0)?;
-    let scratch = Scratch::new();
-    raw::mkfifo(scratch.path())?;
-    let path = scratch.path().to_owned();
+    let [path, same_path] = [fifo.to_owned(), fifo.to_owned()];
     Ok(vec![
         cell(("read of a pipe", READ, true), read(reader), move || Ok(k.write(writer, b"x").map(drop)?)),
         cell(("read of an eventfd", READ, true), read(event), move || {
@@ -139,7 +140,7 @@ fn cells_of_files(k: K) -> Held<Vec<Cell>> {
         cell(
             ("open of a FIFO", OPEN, true),
             move || k.open(&path, libc::O_RDONLY).map(drop),
-            move || Ok(raw::open(scratch.path(), libc::O_RDWR).map(drop)?),
+            move || Ok(raw::open(&same_path, libc::O_RDWR).map(drop)?),
         ),
     ])
 }
