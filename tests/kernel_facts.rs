@@ -6,8 +6,6 @@
 
 use io_models::facts::{self, Fact, Outcome, Runner};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
-use nix::fcntl::{Flock, FlockArg};
-use std::fs::File;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -20,7 +18,6 @@ fn main() -> ExitCode {
 }
 
 fn test(fact: &'static Fact) -> Result<Completion, Failed> {
-    let _turn = turn(fact);
     match Runner::default().run(fact).outcome {
         Outcome::Holds => Ok(Completion::Completed),
         Outcome::Skipped { why } => Ok(Completion::ignored_with(why)),
@@ -30,12 +27,4 @@ fn test(fact: &'static Fact) -> Result<Completion, Failed> {
             fact.claim, fact.reference, fact.matters, fact.experiment
         ))),
     }
-}
-
-/// The right to run, shared unless the fact wants the machine alone. A lock on the file of this program: cargo test
-/// runs the tests in threads of one process, cargo-nextest each in a process of its own.
-fn turn(fact: &Fact) -> Option<Flock<File>> {
-    let kind = if fact.wants_the_machine_alone() { FlockArg::LockExclusive } else { FlockArg::LockShared };
-    // On a file system without such locks the bounds, which are wide, must do.
-    Flock::lock(File::open("/proc/self/exe").ok()?, kind).ok()
 }

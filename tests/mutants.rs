@@ -2,6 +2,8 @@
 //! that fact's own comparison and not by a hang or a crash, and by no fact of another area unless it says so.
 //!
 //! `cargo test --test mutants NAME` runs one; `cargo test --test mutants epoll` those that break a fact of an area.
+//! Every mutant under the facts of the other areas takes minutes, and is ignored unless it is asked for:
+//! `cargo test --test mutants -- --include-ignored`.
 
 use io_models::facts::{self, Area, Fact, Mutant, Outcome, Run, Runner};
 use io_models::stop;
@@ -35,12 +37,26 @@ fn main() -> ExitCode {
     facts::run_one_if_asked();
     let mut trials: Vec<Trial> = Mutant::all()
         .map(|mutant| {
-            let area = facts::find(mutant.breaks).map_or("unknown", |fact| fact.area.name());
+            let area = area(mutant).map_or("unknown", Area::name);
             Trial::ignorable_test(mutant.name, move || is_noticed(mutant)).with_kind(area)
         })
         .collect();
     trials.push(Trial::test("each fact has a mutant", each_fact_has_a_mutant).with_kind("all"));
-    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+    trials.extend(Area::ALL.iter().map(|&area| {
+        let name = format!("no other area notices a mutant of {}", area.name());
+        Trial::test(name, move || no_other_area_notices(area))
+            .with_kind("takes minutes")
+            .with_ignored_flag(true)
+    }));
+    let mut arguments = Arguments::from_args();
+    // Most of them sleep until a fact's time for something to happen is over.
+    arguments.test_threads.get_or_insert(8);
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// The area of the fact that it breaks.
+fn area(mutant: &Mutant) -> Option<Area> {
+    facts::find(mutant.breaks).map(|fact| fact.area)
 }
 
 fn each_fact_has_a_mutant() -> Result<(), Failed> {
@@ -62,11 +78,7 @@ fn is_noticed(mutant: &'static Mutant) -> Result<Completion, Failed> {
             .into());
         }
     }
-    let killed = killed_by(&under(mutant).run(fact))?;
-    let others = noticed_elsewhere(mutant, fact.area);
-    // A test that prints between the harness's own lines prints whole ones.
-    eprintln!("{}: {killed}", mutant.name);
-    others.map_err(|why| format!("{killed}\n{}", why.message().unwrap_or_default()))?;
+    killed_by(&under(mutant).run(fact))?;
     Ok(Completion::Completed)
 }
 
@@ -76,8 +88,8 @@ fn under(mutant: &'static Mutant) -> Runner {
     runner
 }
 
-/// How the fact noticed the mutant, or why that does not count.
-fn killed_by(Run { fact, outcome, ended, .. }: &Run) -> Result<String, Failed> {
+/// That the fact noticed the mutant through its own comparison; if not, why that does not count.
+fn killed_by(Run { fact, outcome, ended, .. }: &Run) -> Result<(), Failed> {
     match outcome {
         Outcome::Holds => Err(format!("it survives: {} holds", fact.id).into()),
         Outcome::Skipped { why } => {
@@ -87,29 +99,31 @@ fn killed_by(Run { fact, outcome, ended, .. }: &Run) -> Result<String, Failed> {
             Err(format!("{} broke instead of telling a difference: {observed}", fact.id).into())
         }
         Outcome::Differs { expected, observed } => {
-            let killed = format!("killed by {}: expected {expected}; observed {observed}", fact.id);
             if expected.is_empty() || observed.is_empty() || expected == observed {
-                return Err(format!("{killed}: that explains nothing").into());
+                let found = format!("killed by {}: expected {expected:?}; observed {observed:?}", fact.id);
+                return Err(format!("{found}: that explains nothing").into());
             }
-            Ok(killed)
+            Ok(())
         }
     }
 }
 
-/// That no fact of another area notices the mutant but those that it names.
+/// That each mutant of the area is noticed only by facts of that area and by those that it names.
 ///
 /// Those that it names may notice it or not: a wrong kernel can depend on which of two threads was faster. One that
 /// waits in vain for something to happen has not found a difference, and does not count.
-fn noticed_elsewhere(mutant: &'static Mutant, area: Area) -> Result<(), Failed> {
-    let named = |id| mutant.also.contains(&id) || WHO_IS_WOKEN.contains(&id);
-    let others = quick().iter().copied().filter(|fact| fact.area != area && !named(fact.id));
-    let mut runner = under(mutant);
-    runner.deadline = LONG_ENOUGH;
+fn no_other_area_notices(mutants_of: Area) -> Result<(), Failed> {
     let mut wrong = Vec::new();
-    for run in others.map(|fact| runner.run(fact)).filter(|run| run.ended) {
-        if let Outcome::Differs { expected, observed } = run.outcome {
-            let id = run.fact.id;
-            wrong.push(format!("also noticed by \"{id}\": expected {expected}; observed {observed}"));
+    for mutant in Mutant::all().filter(|mutant| area(mutant) == Some(mutants_of)) {
+        let named = |id| mutant.also.contains(&id) || WHO_IS_WOKEN.contains(&id);
+        let others = quick().iter().copied().filter(|fact| fact.area != mutants_of && !named(fact.id));
+        let mut runner = under(mutant);
+        runner.deadline = LONG_ENOUGH;
+        for run in others.map(|fact| runner.run(fact)).filter(|run| run.ended) {
+            if let Outcome::Differs { expected, observed } = run.outcome {
+                let (name, id) = (mutant.name, run.fact.id);
+                wrong.push(format!("{name} is noticed by {id}: expected {expected}; observed {observed}"));
+            }
         }
     }
     if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n").into()) }
@@ -119,7 +133,7 @@ fn noticed_elsewhere(mutant: &'static Mutant, area: Area) -> Result<(), Failed> 
 fn quick() -> &'static [&'static Fact] {
     static QUICK_FACTS: OnceLock<Vec<&'static Fact>> = OnceLock::new();
     QUICK_FACTS.get_or_init(|| {
-        let candidates: Vec<_> = facts::all().filter(|fact| !fact.wants_the_machine_alone()).collect();
+        let candidates: Vec<_> = facts::all().collect();
         let (_stopper, stop) = stop::pair().expect("a pipe");
         let runs = Runner::default().run_all(&candidates, &stop, |_| {});
         let quick = runs.iter().filter(|run| run.outcome == Outcome::Holds && run.took < QUICK);

@@ -30,7 +30,6 @@ const FLAGS: &[Fact] = &[
             "MPICH: https://github.com/pmodels/mpich/issues/1782",
             "Mitogen: https://github.com/mitogen-hq/mitogen/pull/1300",
         ],
-        alone: false,
         run: nonblock_is_per_description,
     },
     Fact {
@@ -46,7 +45,6 @@ const FLAGS: &[Fact] = &[
         experiment: "The reading end of a pipe opened again with O_NONBLOCK; the flags of both, a read \
                      through the new one before and after a write. Then a socket.",
         wrong: &[],
-        alone: false,
         run: procfd_reopen_is_new_description,
     },
     Fact {
@@ -60,7 +58,6 @@ const FLAGS: &[Fact] = &[
         experiment: "A thread asleep in read on a pipe and one in recv on a socket; the flag is set on both; \
                      nothing for 80 ms; then a byte for each. The next read and recv give EAGAIN.",
         wrong: &[],
-        alone: false,
         run: nonblock_does_not_wake,
     },
     Fact {
@@ -74,7 +71,6 @@ const FLAGS: &[Fact] = &[
                   wait for it with poll or epoll either.",
         experiment: "A file opened with O_NONBLOCK: read at its end, write, and read of what was written.",
         wrong: &[],
-        alone: false,
         run: regular_file_ignores_nonblock,
     },
     Fact {
@@ -88,7 +84,6 @@ const FLAGS: &[Fact] = &[
         experiment: "F_SETFL with O_WRONLY, O_CREAT, O_EXCL, O_TRUNC, O_NOCTTY, O_CLOEXEC and O_NONBLOCK on \
                      a memfd and on a pipe, FIONBIO on a pipe, SOCK_NONBLOCK; F_GETFL after each.",
         wrong: &[],
-        alone: false,
         run: setfl_ignores_access_bits,
     },
     Fact {
@@ -104,7 +99,6 @@ const FLAGS: &[Fact] = &[
         experiment: "SIGIO and signal 40 blocked; O_ASYNC on a socket; the peer sends; sigtimedwait. The \
                      same after F_SETSIG. O_ASYNC on a memfd.",
         wrong: &[],
-        alone: false,
         run: async_sigio_and_setsig,
     },
     Fact {
@@ -119,7 +113,6 @@ const FLAGS: &[Fact] = &[
         experiment: "SIGURG blocked; MSG_OOB to a socket without an owner, which gets PRI; then to one with \
                      an owner, and sigtimedwait.",
         wrong: &[],
-        alone: false,
         run: owner_gets_sigurg,
     },
 ];

@@ -21,7 +21,6 @@ const LIMITS: &[Fact] = &[
         experiment: "A client connects, the limit is lowered to the next free number, and each of the calls \
                      is made.",
         wrong: &[],
-        alone: false,
         run: emfile_everywhere,
     },
     Fact {
@@ -39,7 +38,6 @@ const LIMITS: &[Fact] = &[
             "libmill: https://github.com/sustrik/libmill/issues/182",
             "Bun: https://github.com/oven-sh/bun/pull/32705",
         ],
-        alone: false,
         run: accept_emfile_keeps_connection,
     },
     Fact {
@@ -53,7 +51,6 @@ const LIMITS: &[Fact] = &[
                   descriptor to accept and drop a client has to end at EAGAIN.",
         experiment: "accept on an idle non-blocking listener at the limit, and with one descriptor free.",
         wrong: &["libuv: https://github.com/joyent/libuv/issues/690"],
-        alone: false,
         run: accept_emfile_beats_eagain,
     },
     Fact {
@@ -66,7 +63,6 @@ const LIMITS: &[Fact] = &[
         matters: "Code that cleans up after a failure must not close what it finds in the array.",
         experiment: "pipe2 into an array with marks, with one number below the limit free; then dup, twice.",
         wrong: &[],
-        alone: false,
         run: pipe_emfile_atomic,
     },
     Fact {
@@ -81,7 +77,6 @@ const LIMITS: &[Fact] = &[
         experiment: "A pipe and an epoll instance at 500 and above, the limit at 100, a byte in the pipe, \
                      and all of those calls.",
         wrong: &[],
-        alone: false,
         run: lowered_limit_keeps_open,
     },
     Fact {
@@ -95,7 +90,6 @@ const LIMITS: &[Fact] = &[
                   uses a stale number, meets a stranger's descriptor.",
         experiment: "Four descriptors, two of them closed, the higher first; then open, dup and eventfd.",
         wrong: &[],
-        alone: false,
         run: lowest_free,
     },
     Fact {
@@ -109,7 +103,6 @@ const LIMITS: &[Fact] = &[
         experiment: "The writing ends of two pipes sent over a socket pair and closed here; received with \
                      one number below the limit free. The pipe whose end was lost reports HUP.",
         wrong: &[],
-        alone: false,
         run: scm_rights_truncated,
     },
 ];

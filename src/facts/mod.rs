@@ -58,17 +58,7 @@ pub struct Fact {
     pub experiment: &'static str,
     /// Who got it wrong, each with a link or the name of a commit.
     pub wrong: &'static [&'static str],
-    /// Whether the experiment has an upper bound on time, and so wants the machine to itself.
-    alone: bool,
     run: fn(&'static dyn Kernel) -> Held,
-}
-
-impl Fact {
-    /// Whether its experiment has an upper bound on time, and so should not run beside others.
-    #[must_use]
-    pub const fn wants_the_machine_alone(&self) -> bool {
-        self.alone
-    }
 }
 
 /// A version of Linux.

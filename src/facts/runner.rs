@@ -86,37 +86,30 @@ impl Default for Runner {
 }
 
 impl Runner {
-    /// Run `facts`, several at once, those with an upper bound on time alone at the end; `each` hears of
-    /// them as they come. They are returned in the order in which they were given, without those that
-    /// were not done when `stop` said so.
+    /// Run `facts`, several at once. `each` is called with each result as it comes. The results are returned in the
+    /// order in which the facts were given, without those that had not ended when `stop` told to stop.
     pub fn run_all(&self, facts: &[&'static Fact], stop: &Stop, mut each: impl FnMut(&Run)) -> Vec<Run> {
-        let (alone, together): (Vec<usize>, Vec<usize>) =
-            (0..facts.len()).partition(|&index| facts[index].alone);
         let mut runs: Vec<Option<Run>> = facts.iter().map(|_| None).collect();
-        for (indices, jobs) in [(together, self.jobs.max(1)), (alone, 1)] {
-            let next = Mutex::new(indices.into_iter());
-            let (done, results) = channel();
-            std::thread::scope(|scope| {
-                let (next, done_by_all) = (&next, &done);
-                for _ in 0..jobs {
-                    let done = done_by_all.clone();
-                    let work = move || {
-                        let next = || next.lock().ok()?.next();
-                        while let Some(index) = next() {
-                            let Some(run) = self.run_until(facts[index], Some(stop)) else { break };
-                            done.send((index, run)).ok();
-                        }
-                    };
-                    // With fewer threads than asked for, those that there are do it all; with none, nobody does.
-                    std::thread::Builder::new().spawn_scoped(scope, work).ok();
-                }
-                drop(done);
-                for (index, run) in results {
-                    each(&run);
-                    runs[index] = Some(run);
-                }
-            });
-        }
+        let next = Mutex::new(0..facts.len());
+        let run_next = || {
+            let index = next.lock().ok()?.next()?;
+            Some((index, self.run_until(facts[index], Some(stop))?))
+        };
+        let (done, results) = channel();
+        std::thread::scope(|scope| {
+            for _ in 0..self.jobs.max(1) {
+                let (done, run_next) = (done.clone(), &run_next);
+                let work = move || std::iter::from_fn(run_next).for_each(|run| drop(done.send(run)));
+                // With fewer threads than asked for, those that there are run them all.
+                std::thread::Builder::new().spawn_scoped(scope, work).ok();
+            }
+            drop(done);
+            // This thread runs what is left where no thread can be started.
+            for (index, run) in results.into_iter().chain(std::iter::from_fn(run_next)) {
+                each(&run);
+                runs[index] = Some(run);
+            }
+        });
         runs.into_iter().flatten().collect()
     }
 

@@ -7,7 +7,7 @@ use crate::sys::Errno;
 use crate::sys::raw::{self, Address, At, Reply, no};
 use libc::{MSG_DONTWAIT, O_CLOEXEC, SO_REUSEPORT, SOL_SOCKET};
 use std::os::unix::fs::MetadataExt;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 const SHARING: &[Fact] = &[
     Fact {
@@ -22,7 +22,6 @@ const SHARING: &[Fact] = &[
         experiment: "The four combinations of two listeners with and without the option; then both with it, \
                      the second in a child that is another user.",
         wrong: &[],
-        alone: false,
         run: reuseport_all_or_nothing,
     },
     Fact {
@@ -37,7 +36,6 @@ const SHARING: &[Fact] = &[
         experiment: "Two listeners and 64 clients, one after the other; after each both listeners are \
                      polled.",
         wrong: &[],
-        alone: false,
         run: reuseport_one_owner,
     },
     Fact {
@@ -56,7 +54,6 @@ const SHARING: &[Fact] = &[
             "Envoy: https://github.com/envoyproxy/envoy/pull/18686",
             "go-reuseport: https://github.com/libp2p/go-reuseport/issues/6",
         ],
-        alone: false,
         run: reuseport_close_drops_queue,
     },
     Fact {
@@ -71,7 +68,6 @@ const SHARING: &[Fact] = &[
         experiment: "In a network namespace of its own with the sysctl set: 12 clients steered to the second \
                      of two listeners, which is closed; accept on the first.",
         wrong: &[],
-        alone: false,
         run: migrate_req_keeps_queue,
     },
     Fact {
@@ -87,7 +83,6 @@ const SHARING: &[Fact] = &[
         experiment: "Two listeners, bound in one order and listening in the other; 10 clients for k = 0, 10 \
                      for k = 1.",
         wrong: &[],
-        alone: false,
         run: reuseport_cbpf_steers,
     },
     Fact {
@@ -101,7 +96,6 @@ const SHARING: &[Fact] = &[
         experiment: "A listener without the option, and a second one that cannot bind; the option set on the \
                      first; the second binds, and 60 clients go to both.",
         wrong: &[],
-        alone: false,
         run: reuseport_after_bind,
     },
     Fact {
@@ -118,7 +112,6 @@ const SHARING: &[Fact] = &[
                      process that accepted it. Four children asleep in epoll_wait, one client; when all four \
                      have been woken, they accept.",
         wrong: &[],
-        alone: false,
         run: prefork_shared_listener,
     },
 ];
@@ -161,9 +154,9 @@ fn waiting(k: K, listeners: (i32, i32), n: u32) -> Held<(u32, u32)> {
     })
 }
 
-/// How many of `clients` have been reset, once `n` have or a second has passed.
+/// How many of `clients` have been reset, once `n` have or after [`BOUND`].
 fn resets(k: K, clients: &[i32], n: usize) -> Held<usize> {
-    let deadline = Instant::now() + Duration::from_secs(1);
+    let deadline = Instant::now() + BOUND;
     let (mut clients, mut resets) = (clients.to_vec(), 0);
     loop {
         clients.retain(|&fd| {
@@ -175,7 +168,7 @@ fn resets(k: K, clients: &[i32], n: usize) -> Held<usize> {
         if resets >= n || Instant::now() > deadline {
             return Ok(resets);
         }
-        std::thread::yield_now();
+        between_looks();
     }
 }
 

@@ -19,7 +19,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "A byte is written to a pipe, to an AF_UNIX pair, and over TCP. epoll_wait with EPOLLET \
                      reports it; the next two do not. poll still says IN.",
         wrong: &["F-Stack, level-triggered all the same: https://github.com/F-Stack/f-stack/issues/115"],
-        alone: false,
         run: once_per_edge,
     },
     Fact {
@@ -33,7 +32,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "Three writes to a pipe, and to an AF_UNIX socket of datagrams; epoll_wait with EPOLLET \
                      reports one event, and then none.",
         wrong: &[],
-        alone: false,
         run: writes_coalesce,
     },
     Fact {
@@ -48,7 +46,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "A byte is written to a pipe and read; epoll_wait with EPOLLET, and one without, report \
                      nothing. The next write is reported.",
         wrong: &[],
-        alone: false,
         run: drained_before_wait,
     },
     Fact {
@@ -63,7 +60,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "A pipe with a byte: wait 1 event, wait 0, MOD, wait 1, wait 0; with EPOLLET, and with \
                      EPOLLONESHOT. Then the byte is read, and MOD gives no event.",
         wrong: &[],
-        alone: false,
         run: mod_rearms,
     },
     Fact {
@@ -79,7 +75,6 @@ pub(super) const FACTS: &[Fact] = &[
                      it in another. After both have reported it, it is peeked at: the first reports it \
                      again, the second does not.",
         wrong: &[],
-        alone: false,
         run: peek_is_not_progress,
     },
     Fact {
@@ -95,7 +90,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "An AF_UNIX pair with IN+OUT+EPOLLET: the first event is OUT. The peer writes: IN+OUT. \
                      We write and the peer reads, an edge of the output: IN+OUT.",
         wrong: &[],
-        alone: false,
         run: mask_is_whole_state,
     },
 ];

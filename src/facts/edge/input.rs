@@ -27,7 +27,6 @@ pub(super) const FACTS: &[Fact] = &[
             "WSL1, for AF_UNIX: https://github.com/microsoft/WSL/issues/8923",
             "netty, which assumed otherwise at first: https://github.com/netty/netty/issues/9348",
         ],
-        alone: false,
         run: new_data_without_drain,
     },
     Fact {
@@ -44,7 +43,6 @@ pub(super) const FACTS: &[Fact] = &[
             "Shadow, for TCP: https://github.com/shadow/shadow/issues/3274",
             "tgoskits, in review: https://github.com/rcore-os/tgoskits/issues/1034",
         ],
-        alone: false,
         run: partial_read_silent,
     },
     Fact {
@@ -58,7 +56,6 @@ pub(super) const FACTS: &[Fact] = &[
                      shuts its writing side: one more event, IN+RDHUP, and then none. The byte is still \
                      there.",
         wrong: &[],
-        alone: false,
         run: fin_is_an_edge,
     },
     Fact {
@@ -80,7 +77,6 @@ pub(super) const FACTS: &[Fact] = &[
             "netty, for datagrams: https://github.com/netty/netty/issues/14357",
             "tgoskits, in review, without a wait between: https://github.com/rcore-os/tgoskits/issues/1034",
         ],
-        alone: false,
         run: short_read_means_drained,
     },
     Fact {
@@ -95,7 +91,6 @@ pub(super) const FACTS: &[Fact] = &[
                      connection shows that nothing is on its way: nothing. A third datagram: IN. The second \
                      is received next.",
         wrong: &["a program over mio: https://github.com/tokio-rs/mio/issues/1076"],
-        alone: false,
         run: udp_one_of_two,
     },
     Fact {
@@ -110,7 +105,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "Two clients connect, one after the other: an event for each. A third connects, and one \
                      accept is made: nothing is reported after it. Then two more accepts succeed.",
         wrong: &["a program over mio: https://github.com/tokio-rs/mio/issues/845"],
-        alone: false,
         run: listener_per_connection,
     },
 ];

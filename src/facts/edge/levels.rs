@@ -20,7 +20,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "3 bytes are written to a pipe. epoll_wait reports it, twice; 2 bytes are read, it \
                      reports it still; the last is read, it reports nothing.",
         wrong: &[],
-        alone: false,
         run: lt_repeats_until_drained,
     },
     Fact {
@@ -37,7 +36,6 @@ pub(super) const FACTS: &[Fact] = &[
                      epoll_wait reports it twice; read gives 0; it reports it again. An entry that asks for \
                      IN alone has IN alone.",
         wrong: &[],
-        alone: false,
         run: lt_eof_sticky,
     },
     Fact {
@@ -50,9 +48,8 @@ pub(super) const FACTS: &[Fact] = &[
         matters: "The classic busy loop: OUT belongs into the mask only while there is something left to \
                   send.",
         experiment: "20 calls of epoll_wait with a limit of 5 s, of a connection to which nothing was sent, \
-                     each report OUT, all together in less than 500 ms.",
+                     each report OUT; five times, the fastest in less than 500 ms.",
         wrong: &["mTCP, OUT only once: https://github.com/mtcp-stack/mtcp/issues/297"],
-        alone: true,
         run: lt_out_spins,
     },
 ];
@@ -92,10 +89,18 @@ fn lt_eof_sticky(k: K) -> Held {
 fn lt_out_spins(k: K) -> Held {
     let (ours, _peer) = tcp_pair(k)?;
     let epoll = watching(k, ours, OUT)?;
-    let start = Instant::now();
-    for n in 1..=20 {
-        is(format!("wait {n} of a socket with room"), events_soon(k, epoll)?, vec![OUT])?;
+    let mut shortest = Duration::MAX;
+    // Another program can make any try last longer. No try is short where the waits themselves take time.
+    for _ in 0..5 {
+        let start = Instant::now();
+        for n in 1..=20 {
+            is(format!("wait {n} of a socket with room"), events_soon(k, epoll)?, vec![OUT])?;
+        }
+        shortest = shortest.min(start.elapsed());
     }
-    let took = start.elapsed();
-    holds("20 waits together take less than 500 ms", took < Duration::from_millis(500), took)
+    holds(
+        "the fastest 20 waits together take less than 500 ms",
+        shortest < Duration::from_millis(500),
+        shortest,
+    )
 }

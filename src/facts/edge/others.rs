@@ -26,7 +26,6 @@ pub(super) const FACTS: &[Fact] = &[
             "tgoskits: https://github.com/rcore-os/tgoskits/issues/2235",
             "libuv, unsure whether it is a bug: https://github.com/libuv/libuv/issues/4400",
         ],
-        alone: false,
         run: eventfd_any_op_is_an_edge,
     },
     Fact {
@@ -41,7 +40,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "A period of 3 ms: one event comes. 18 ms go by in epoll_wait without another. read \
                      gives at least 6 expiries. Then one more event comes, and again none in 9 ms.",
         wrong: &[],
-        alone: false,
         run: timerfd_one_edge_until_read,
     },
     Fact {
@@ -56,7 +54,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "The reader of a pipe is in two instances, and a dup of it in the second. A byte is \
                      written: one event of the first, two of the second; then none.",
         wrong: &[],
-        alone: false,
         run: two_epolls_two_edges,
     },
 ];

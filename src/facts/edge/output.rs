@@ -20,7 +20,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "A pipe, an AF_UNIX stream and a TCP connection are added with OUT+EPOLLET: one event, \
                      and then none, also after a byte was written.",
         wrong: &[],
-        alone: false,
         run: out_initial,
     },
     Fact {
@@ -36,7 +35,6 @@ pub(super) const FACTS: &[Fact] = &[
                      pages written, 1 read, no event; filled, 1 byte read, no event; the rest of that page \
                      read, OUT; one more page read, no event.",
         wrong: &["tgoskits, edges between two waits: https://github.com/rcore-os/tgoskits/issues/2235"],
-        alone: false,
         run: pipe_out_only_from_full,
     },
     Fact {
@@ -57,7 +55,6 @@ pub(super) const FACTS: &[Fact] = &[
                      is on its way. On a stream of AF_UNIX reading half of a write frees nothing, and \
                      reports nothing.",
         wrong: &[],
-        alone: false,
         run: unix_out_on_every_peer_read,
     },
     Fact {
@@ -73,7 +70,6 @@ pub(super) const FACTS: &[Fact] = &[
                      read, no event. It is filled until EAGAIN, no event; the peer reads 1 byte, no event; \
                      it reads all, one event, and then none.",
         wrong: &[],
-        alone: false,
         run: tcp_out_only_after_eagain,
     },
 ];

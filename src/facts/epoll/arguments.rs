@@ -14,7 +14,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "epoll_create with 1, i32::MAX, 0 and -1; epoll_create1 with 0, EPOLL_CLOEXEC, 1 and O_NONBLOCK, \
                      and FD_CLOEXEC of what they made.",
         wrong: &[],
-        alone: false,
         run: create_args,
     },
     Fact {
@@ -28,7 +27,6 @@ pub(super) const FACTS: &[Fact] = &[
         matters: "A loop that keeps no record of what it added tells ADD from MOD by these errors.",
         experiment: "Each operation with each wrong argument, on a pipe.",
         wrong: &["Occlum: https://github.com/occlum/occlum/issues/1490"],
-        alone: false,
         run: ctl_errnos,
     },
     Fact {
@@ -41,7 +39,6 @@ pub(super) const FACTS: &[Fact] = &[
         matters: "Before 2.6.9 DEL wanted an event that it did not look at. Code that must run there passes one.",
         experiment: "ADD, MOD, an unknown operation and DEL with a null pointer, on a pipe.",
         wrong: &[],
-        alone: false,
         run: ctl_event_pointer,
     },
     Fact {
@@ -62,7 +59,6 @@ pub(super) const FACTS: &[Fact] = &[
             "Occlum: https://github.com/occlum/occlum/issues/1490",
             "Mystikos: https://github.com/microsoft/mystikos/issues/626",
         ],
-        alone: false,
         run: eperm_unpollable,
     },
     Fact {
@@ -75,7 +71,6 @@ pub(super) const FACTS: &[Fact] = &[
         matters: "Clean-up code that ignores ENOENT alone fails on the descriptor that could never be added.",
         experiment: "MOD and DEL of /dev/null.",
         wrong: &["elfuse: https://github.com/sysprog21/elfuse/issues/332"],
-        alone: false,
         run: eperm_before_enoent,
     },
     Fact {
@@ -91,7 +86,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "Waits that do not block, with room for 0, -1, i32::MIN, the most and one more, in memory that \
                      is large enough.",
         wrong: &[],
-        alone: false,
         run: wait_args,
     },
     Fact {
@@ -105,7 +99,6 @@ pub(super) const FACTS: &[Fact] = &[
                   number now. Neither goes away when the call is repeated.",
         experiment: "A wait on a number that was closed, and one on a pipe.",
         wrong: &[],
-        alone: false,
         run: wait_bad_epfd,
     },
 ];

@@ -17,7 +17,6 @@ pub(super) const FACTS: &[Fact] = &[
         wrong: &[
             "QEMU in user mode (seen with 7.2): do_syscall1 in linux-user/syscall.c locks the array before it waits",
         ],
-        alone: false,
         run: wait_efault_lazy,
     },
     Fact {
@@ -30,7 +29,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "Two pipes with EPOLLET get a byte; a wait into address 8 fails; a wait into memory follows, \
                      and one more.",
         wrong: &[],
-        alone: false,
         run: efault_loses_nothing,
     },
     Fact {
@@ -45,7 +43,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "An array full of a pattern; waits with nothing ready, with one pipe of three ready, and with \
                      all three ready and room for two.",
         wrong: &[],
-        alone: false,
         run: untouched_tail,
     },
     Fact {
@@ -60,7 +57,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "Entries with several values, all with a byte to read; then MOD to another value before the \
                      event is taken, with and without EPOLLET.",
         wrong: &[],
-        alone: false,
         run: data_opaque,
     },
 ];

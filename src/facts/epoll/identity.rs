@@ -14,7 +14,6 @@ pub(super) const FACTS: &[Fact] = &[
                   by mistake handles each event twice.",
         experiment: "The reading end of a pipe and a copy are added; a byte is written; one is deleted.",
         wrong: &[],
-        alone: false,
         run: key_is_file_and_fd,
     },
     Fact {
@@ -33,7 +32,6 @@ pub(super) const FACTS: &[Fact] = &[
             "libuv: https://github.com/libuv/libuv/issues/1468",
             "illumos, on purpose: https://github.com/rust-lang/miri/issues/5182",
         ],
-        alone: false,
         run: closed_dup_still_reports,
     },
     Fact {
@@ -49,7 +47,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "As in ep-closed-dup-still-reports; then an eventfd gets the number with dup2, is added, and both \
                      have something to report; then the copy is put back to the number and deleted.",
         wrong: &["io-event: https://github.com/socketry/io-event/issues/71"],
-        alone: false,
         run: reused_number_is_new_key,
     },
     Fact {
@@ -67,7 +64,6 @@ pub(super) const FACTS: &[Fact] = &[
             "Shadow: https://github.com/shadow/shadow/issues/1101",
             "elfuse: https://github.com/sysprog21/elfuse/issues/78",
         ],
-        alone: false,
         run: last_close_removes,
     },
     Fact {
@@ -86,7 +82,6 @@ pub(super) const FACTS: &[Fact] = &[
             "h2o: https://github.com/h2o/h2o/issues/1100",
             "Manticore Search: https://github.com/manticoresoftware/manticoresearch/issues/4056",
         ],
-        alone: false,
         run: fork_keeps_registration,
     },
     Fact {
@@ -102,7 +97,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "A child adds a pipe, another one deletes it; a third adds an eventfd under the same number and \
                      stays while the parent waits, adds and deletes the pipe.",
         wrong: &["OpenSmalltalk: https://github.com/OpenSmalltalk/opensmalltalk-vm/issues/552"],
-        alone: false,
         run: fork_shares_interest_list,
     },
     Fact {
@@ -118,7 +112,6 @@ pub(super) const FACTS: &[Fact] = &[
                      closed by exec but open in the parent, and one that is its own and closed by exec. It \
                      executes a program that waits.",
         wrong: &[],
-        alone: false,
         run: exec_cloexec_target,
     },
 ];

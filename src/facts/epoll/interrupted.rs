@@ -24,7 +24,6 @@ pub(super) const FACTS: &[Fact] = &[
             "ljsyscall: https://github.com/justincormack/ljsyscall/issues/166",
             "PureSpice: https://github.com/gnif/PureSpice/issues/11",
         ],
-        alone: false,
         run: stop_cont_eintr,
     },
     Fact {
@@ -38,7 +37,6 @@ pub(super) const FACTS: &[Fact] = &[
                   by SIGCHLD takes a handler or a signalfd.",
         experiment: "A child waits; it gets a signal of each kind; then its pipe is written to.",
         wrong: &[],
-        alone: false,
         run: ignored_signal_no_eintr,
     },
     Fact {
@@ -57,7 +55,6 @@ pub(super) const FACTS: &[Fact] = &[
             "zio: https://github.com/lalinsky/zio/issues/500",
             "Go: https://github.com/golang/go/issues/79872",
         ],
-        alone: false,
         run: pwait2_nanoseconds,
     },
 ];

@@ -22,7 +22,6 @@ pub(super) const FACTS: &[Fact] = &[
             "Pharo: https://github.com/pharo-project/pharo-vm/issues/1092",
             "XRootD: https://github.com/xrootd/xrootd/issues/303",
         ],
-        alone: false,
         run: err_hup_implicit,
     },
     Fact {
@@ -36,7 +35,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "Both ends of a pipe with events = 0; a byte is written; MOD to IN and back; then one end is \
                      closed.",
         wrong: &[],
-        alone: false,
         run: events_zero_registers,
     },
     Fact {
@@ -55,7 +53,6 @@ pub(super) const FACTS: &[Fact] = &[
             "OSv: https://github.com/cloudius-systems/osv/issues/1239",
             "Unikraft: https://github.com/unikraft/lib-lwip/issues/55",
         ],
-        alone: false,
         run: rdhup_opt_in,
     },
     Fact {
@@ -68,7 +65,6 @@ pub(super) const FACTS: &[Fact] = &[
         matters: "No error tells that a flag is too new for the kernel: EPOLLEXCLUSIVE before 4.5 was such a bit.",
         experiment: "ADD with IN and bit 20, a byte, a wait; MOD to bit 20 alone, a wait; the entry in fdinfo.",
         wrong: &[],
-        alone: false,
         run: unknown_bits_accepted,
     },
 ];

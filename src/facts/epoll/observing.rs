@@ -14,7 +14,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "An instance is polled while it is empty, with an empty pipe, with a byte in the pipe, and when that is \
                      read; then it is read from and written to.",
         wrong: &[],
-        alone: false,
         run: fd_is_pollable,
     },
     Fact {
@@ -27,7 +26,6 @@ pub(super) const FACTS: &[Fact] = &[
         matters: "It shows what a stuck program waits for, and which entries it has forgotten, from outside.",
         experiment: "A pipe and an eventfd are added; fdinfo is read; one is removed, and it is read again.",
         wrong: &[],
-        alone: false,
         run: fdinfo_lists_entries,
     },
     Fact {
@@ -42,7 +40,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "A pipe's reading end is added; it, a dup of it and the other end are compared with the entry; then \
                      an offset and a number that are not there, and the entry once more after it was removed.",
         wrong: &[],
-        alone: false,
         run: kcmp_finds_target,
     },
     Fact {
@@ -54,7 +51,6 @@ pub(super) const FACTS: &[Fact] = &[
         matters: "A program that relies on it to keep a machine awake gets no error, and the machine sleeps.",
         experiment: "A process that has no such capability, or gives it up, adds a pipe with the flag, and reads fdinfo.",
         wrong: &[],
-        alone: false,
         run: wakeup_flag_dropped,
     },
 ];

@@ -13,7 +13,6 @@ pub(super) const FACTS: &[Fact] = &[
         matters: "Who has waited longest is served first. With select and poll the low numbers always come first.",
         experiment: "Four pipes are added in the order b, d, a, c and written to in the order c, a, d, b.",
         wrong: &[],
-        alone: false,
         run: fifo_order,
     },
     Fact {
@@ -26,7 +25,6 @@ pub(super) const FACTS: &[Fact] = &[
         matters: "A small array starves nobody. A loop over select that stops after a few descriptors does.",
         experiment: "13 readable pipes, never read from; nine waits with room for three.",
         wrong: &[],
-        alone: false,
         run: round_robin,
     },
     Fact {
@@ -38,7 +36,6 @@ pub(super) const FACTS: &[Fact] = &[
         matters: "Data that came before the registration is no lost edge: nobody must read once before the first wait.",
         experiment: "A pipe with a byte in it is added, level-triggered to one instance and edge-triggered to another.",
         wrong: &[],
-        alone: false,
         run: add_ready_reports,
     },
     Fact {
@@ -53,7 +50,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "Two instances watch one listener; one client connects; the first instance reports it, a child accepts, \
                      the second instance is asked. A pipe is written to and its writing end closed before the first wait.",
         wrong: &[],
-        alone: false,
         run: state_at_delivery,
     },
     Fact {
@@ -68,7 +64,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "Two readable pipes come with one wait; the second is closed while the first is handled; an eventfd gets \
                      its number; the next wait is looked at.",
         wrong: &[],
-        alone: false,
         run: delivered_events_are_stale,
     },
 ];

@@ -18,7 +18,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "A readable pipe is removed before the first wait. A thread sleeps in a wait for an empty pipe, which is \
                      removed and then written to.",
         wrong: &[],
-        alone: false,
         run: del_drops_ready_event,
     },
     Fact {
@@ -33,7 +32,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "A thread sleeps in a wait; a readable pipe is added. Another sleeps with a readable pipe of which \
                      nothing is asked; EPOLL_CTL_MOD asks for IN.",
         wrong: &[],
-        alone: false,
         run: ctl_wakes_waiter,
     },
     Fact {
@@ -47,7 +45,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "A thread waits again and again for 30 ms, while a pipe is written to and read from at once, until 200 \
                      wake-ups have come to nothing.",
         wrong: &[],
-        alone: false,
         run: undone_event_not_spurious,
     },
     Fact {
@@ -61,7 +58,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "A thread sleeps in a wait; the epoll descriptor is closed; the thread is looked at; the pipe is written \
                      to.",
         wrong: &[],
-        alone: false,
         run: close_epfd_other_thread,
     },
     Fact {
@@ -75,7 +71,6 @@ pub(super) const FACTS: &[Fact] = &[
                   it returns.",
         experiment: "A thread sleeps in a wait with a timeout for a pipe, whose reading end is closed meanwhile.",
         wrong: &[],
-        alone: false,
         run: close_target_other_thread,
     },
     Fact {
@@ -91,7 +86,6 @@ pub(super) const FACTS: &[Fact] = &[
                   that there is nothing: then a wait with a timeout is the safe one.",
         experiment: "16 threads make 1000 calls each on a pipe with a byte in it.",
         wrong: &[],
-        alone: false,
         run: concurrent_zero_timeout_no_false_empty,
     },
 ];
@@ -121,7 +115,7 @@ impl Sleeper {
                         return differs("a wait for nothing finds nothing", found.show());
                     }
                     Some(_) => break,
-                    None => std::thread::yield_now(),
+                    None => between_looks(),
                 }
             }
             if limit > BOUND {

@@ -17,7 +17,6 @@ pub(super) const FACTS: &[Fact] = &[
         matters: "It is how an accept loop knows that it is done.",
         experiment: "A non-blocking listener is accepted from.",
         wrong: &[],
-        alone: false,
         run: accept_eagain,
     },
     Fact {
@@ -30,7 +29,6 @@ pub(super) const FACTS: &[Fact] = &[
         matters: "On the BSDs O_NONBLOCK is inherited: a ported event loop blocks in its first read.",
         experiment: "A listener with both flags is accepted from with accept, accept4 and a flag that does not exist.",
         wrong: &[],
-        alone: false,
         run: accept_flags_not_inherited,
     },
     Fact {
@@ -43,7 +41,6 @@ pub(super) const FACTS: &[Fact] = &[
                   count for the handshake.",
         experiment: "The options are set on a listener and read from an accepted socket.",
         wrong: &[],
-        alone: false,
         run: accept_options_inherited,
     },
     Fact {
@@ -56,7 +53,6 @@ pub(super) const FACTS: &[Fact] = &[
         matters: "POSIX and the BSDs give ECONNABORTED. On Linux the first read of a new connection may fail.",
         experiment: "A client connects and closes with SO_LINGER {1, 0}; then it is accepted, polled and read from.",
         wrong: &[],
-        alone: false,
         run: accept_after_rst,
     },
     Fact {
@@ -68,7 +64,6 @@ pub(super) const FACTS: &[Fact] = &[
         matters: "A client that sent its request and left gets served all the same.",
         experiment: "A client connects, writes and closes; it is accepted and read from twice.",
         wrong: &[],
-        alone: false,
         run: accept_after_fin,
     },
     Fact {
@@ -80,7 +75,6 @@ pub(super) const FACTS: &[Fact] = &[
         matters: "Under overload those who have waited longest are served first, and may have given up already.",
         experiment: "Four clients connect one after another; the ports of the accepted connections are compared.",
         wrong: &[],
-        alone: false,
         run: accept_queue_fifo,
     },
 ];

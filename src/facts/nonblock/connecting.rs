@@ -19,7 +19,6 @@ pub(super) const FACTS: &[Fact] = &[
         matters: "Code that treats a connect to 127.0.0.1 as done at once, or expects to have to wait, is wrong either way.",
         experiment: "A non-blocking socket connects to a listener and is polled until it is writable.",
         wrong: &[],
-        alone: false,
         run: connect_einprogress_loopback,
     },
     Fact {
@@ -31,7 +30,6 @@ pub(super) const FACTS: &[Fact] = &[
         matters: "A second connect is a portable way to ask whether the first is done, but only for those who expect both answers.",
         experiment: "A non-blocking socket connects, is polled until OUT, and connects twice more.",
         wrong: &[],
-        alone: false,
         run: connect_poll_sequence,
     },
     Fact {
@@ -46,7 +44,6 @@ pub(super) const FACTS: &[Fact] = &[
             "mio: https://github.com/tokio-rs/mio/issues/1942",
             "async-io: https://github.com/smol-rs/async-io/issues/21",
         ],
-        alone: false,
         run: connect_ealready,
     },
     Fact {
@@ -60,7 +57,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "A socket connects to a full listener, one connection is accepted, and the socket polled for 5 s; it must become writable \
                      no earlier than half a second after it was begun.",
         wrong: &[],
-        alone: false,
         run: connect_completes_on_syn_retransmit,
     },
     Fact {
@@ -73,7 +69,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "A thread blocks in connect to a full listener and gets a signal; then the socket is made non-blocking and connects \
                      again.",
         wrong: &[],
-        alone: false,
         run: connect_interrupted_continues,
     },
     Fact {
@@ -85,7 +80,6 @@ pub(super) const FACTS: &[Fact] = &[
         matters: "A connect with a time limit needs no select; but its failure reads EINPROGRESS, not ETIMEDOUT, and it goes on.",
         experiment: "A socket with a limit of 50 ms connects to a full listener; it comes back no earlier than that; it connects again.",
         wrong: &[],
-        alone: false,
         run: connect_sndtimeo,
     },
     Fact {
@@ -103,7 +97,6 @@ pub(super) const FACTS: &[Fact] = &[
             "tokio: https://github.com/tokio-rs/tokio/issues/3879",
             "async-io: https://github.com/smol-rs/async-io/issues/18",
         ],
-        alone: false,
         run: connect_unix_eagain,
     },
     Fact {
@@ -116,7 +109,6 @@ pub(super) const FACTS: &[Fact] = &[
         matters: "It is the only way to give up a connect and keep the descriptor.",
         experiment: "A connected socket, and one in SYN_SENT, connect to AF_UNSPEC, and then to a listener.",
         wrong: &[],
-        alone: false,
         run: connect_unspec_disconnects,
     },
     Fact {
@@ -131,7 +123,6 @@ pub(super) const FACTS: &[Fact] = &[
             "tokio: https://github.com/tokio-rs/tokio/issues/4549",
             "epoll-shim: https://github.com/jiixyj/epoll-shim/issues/3",
         ],
-        alone: false,
         run: register_before_connect,
     },
 ];

@@ -18,7 +18,6 @@ pub(super) const FACTS: &[Fact] = &[
         matters: "The error is told by SO_ERROR, once the socket is writable, and by nothing else.",
         experiment: "A non-blocking socket connects to a port that nobody listens at, and is polled.",
         wrong: &["WSL 1: https://github.com/microsoft/WSL/issues/1584"],
-        alone: false,
         run: connect_refused_einprogress,
     },
     Fact {
@@ -34,7 +33,6 @@ pub(super) const FACTS: &[Fact] = &[
             "mio: https://github.com/tokio-rs/mio/issues/1942",
             "rust-libp2p: https://github.com/libp2p/rust-libp2p/issues/2725",
         ],
-        alone: false,
         run: connect_error_once,
     },
     Fact {
@@ -46,7 +44,6 @@ pub(super) const FACTS: &[Fact] = &[
         matters: "On Linux a socket may be used again after a refusal; POSIX leaves its state open.",
         experiment: "A socket connects to a closed port, waits for ERR, and connects twice more.",
         wrong: &[],
-        alone: false,
         run: connect_retry_after_refusal,
     },
     Fact {
@@ -58,7 +55,6 @@ pub(super) const FACTS: &[Fact] = &[
         matters: "A client that retries on the same socket sees an error that no peer caused.",
         experiment: "A refused socket is asked for SO_ERROR and connects twice more.",
         wrong: &["gVisor, which gives ECONNABORTED always: https://gvisor.dev/issue/3828"],
-        alone: false,
         run: connect_after_soerror_econnaborted,
     },
     Fact {
@@ -71,7 +67,6 @@ pub(super) const FACTS: &[Fact] = &[
         matters: "Code that tests for ENOTCONN alone misses half of the cases.",
         experiment: "Each call is made on a fresh socket.",
         wrong: &[],
-        alone: false,
         run: unconnected_errors,
     },
 ];

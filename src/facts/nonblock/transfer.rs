@@ -17,7 +17,6 @@ pub(super) const FACTS: &[Fact] = &[
         matters: "It is non-blocking I/O for one call, without the danger of O_NONBLOCK, which everybody shares who has the socket.",
         experiment: "recv with the flag on an empty blocking socket; its status flags before and after.",
         wrong: &[],
-        alone: false,
         run: msg_dontwait_one_call,
     },
     Fact {
@@ -29,7 +28,6 @@ pub(super) const FACTS: &[Fact] = &[
         matters: "A return of 0 is the end of the stream only if room was given.",
         experiment: "recv of 0 bytes on an empty and on a filled socket, of TCP and of AF_UNIX.",
         wrong: &[],
-        alone: false,
         run: recv_zero_length,
     },
     Fact {
@@ -43,7 +41,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "4 MiB are sent at once into small buffers, then 50 kB at a time until EAGAIN; the peer reads to the end and \
                      compares each byte.",
         wrong: &[],
-        alone: false,
         run: send_partial_then_eagain,
     },
     Fact {
@@ -57,7 +54,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "A pipe of two pages is filled but for 96 bytes and 200 are written; a page is read, and a page and a byte \
                      are written; then 4096 bytes with less than a page free.",
         wrong: &[],
-        alone: false,
         run: pipe_atomic_write,
     },
 ];

@@ -15,7 +15,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "poll with a timeout of 0 of entries for -1, -2 and the lowest number, whose revents \
                      have all bits set.",
         wrong: &[],
-        alone: false,
         run: negative_fd_ignored,
     },
     Fact {
@@ -30,7 +29,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "poll without a limit on time of an empty pipe, a number that was closed, number 5000 \
                      and the highest number there is, which is beyond any table of descriptors.",
         wrong: &[],
-        alone: false,
         run: closed_fd_nval,
     },
     Fact {
@@ -45,7 +43,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "poll of both ends of an idle pipe and of a connected socket, asked for NVAL, ERR and \
                      HUP.",
         wrong: &[],
-        alone: false,
         run: nval_not_requestable,
     },
     Fact {
@@ -67,7 +64,6 @@ pub(super) const FACTS: &[Fact] = &[
             "tunneldigger: https://github.com/wlanslovenija/tunneldigger/issues/148",
             "XRootD: https://github.com/xrootd/xrootd/issues/303",
         ],
-        alone: false,
         run: err_hup_unmaskable,
     },
     Fact {
@@ -81,7 +77,6 @@ pub(super) const FACTS: &[Fact] = &[
                   descriptors of more than one process, fails as a whole once it is too long.",
         experiment: "The limit is lowered to 10, and poll called with 10 and with 11 entries for -1.",
         wrong: &[],
-        alone: false,
         run: nfds_over_rlimit_einval,
     },
     Fact {
@@ -96,7 +91,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "A socket with a byte to read is in the array three times: asked for IN, for OUT and for \
                      PRI.",
         wrong: &[],
-        alone: false,
         run: duplicate_entries,
     },
     Fact {
@@ -110,7 +104,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "revents have all bits set before poll of an empty pipe, one with a byte, and an empty \
                      one; then before poll of an empty pipe alone, which gives 0.",
         wrong: &[],
-        alone: false,
         run: revents_overwritten,
     },
     Fact {
@@ -124,7 +117,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "revents have all bits set; a thread sleeps in poll of an empty pipe, a socket and -1, \
                      and a signal with a handler is sent to it.",
         wrong: &[],
-        alone: false,
         run: revents_written_on_eintr,
     },
     Fact {
@@ -139,7 +131,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "poll of descriptors with IN, HUP, ERR and NVAL, of -1 and of one that is not ready; \
                      then of the last alone. events and fd of all entries are compared with those before.",
         wrong: &[],
-        alone: false,
         run: events_never_written,
     },
 ];

@@ -17,7 +17,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "sendto a port without a receiver from an unconnected socket, then send from a connected one, \
                      whose ERR shows that the ICMP message of both has come; then send, send, recv, recv.",
         wrong: &[],
-        alone: false,
         run: udp_icmp_error,
     },
     Fact {
@@ -29,7 +28,6 @@ pub(super) const FACTS: &[Fact] = &[
         matters: "A recv of 0 is no end for datagrams. FIONREAD says 0 with a datagram there, and without one.",
         experiment: "send of no bytes between two connected UDP sockets; poll until there is IN; recv twice.",
         wrong: &[],
-        alone: false,
         run: udp_zero_length_readable,
     },
 ];

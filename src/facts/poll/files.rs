@@ -21,7 +21,6 @@ pub(super) const FACTS: &[Fact] = &[
             "monoio: https://github.com/monoio-rs/monoio/issues/276",
             "async: https://github.com/socketry/async/issues/138",
         ],
-        alone: false,
         run: regular_file,
     },
     Fact {
@@ -35,7 +34,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "The root directory is opened with O_PATH and polled; fcntl(F_GETFD) shows that it is \
                      open.",
         wrong: &[],
-        alone: false,
         run: opath_nval,
     },
 ];

@@ -14,7 +14,6 @@ pub(super) const FACTS: &[Fact] = &[
                   An edge-triggered loop then takes this OUT for the connection.",
         experiment: "A TCP socket is made and polled with a timeout of 0, and once more after bind.",
         wrong: &["Tokio: https://github.com/tokio-rs/tokio/issues/4549"],
-        alone: false,
         run: tcp_fresh_out_hup,
     },
     Fact {
@@ -30,7 +29,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "A stream and a datagram socket of AF_UNIX and a UDP socket are made and polled with a \
                      timeout of 0.",
         wrong: &[],
-        alone: false,
         run: unix_fresh_out_hup,
     },
     Fact {
@@ -48,7 +46,6 @@ pub(super) const FACTS: &[Fact] = &[
             "Tokio: https://github.com/tokio-rs/tokio/issues/4549",
             "epoll-shim: https://github.com/jiixyj/epoll-shim/issues/3",
         ],
-        alone: false,
         run: listener_idle_zero,
     },
     Fact {
@@ -64,7 +61,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "Two clients connect to a TCP and to an AF_UNIX listener; poll, and once more after each \
                      accept.",
         wrong: &[],
-        alone: false,
         run: listener_pending_in,
     },
     Fact {
@@ -78,7 +74,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "A non-blocking socket connects to a listener whose queue is full, so that it stays in \
                      SYN_SENT; it is polled with a timeout of 0.",
         wrong: &[],
-        alone: false,
         run: tcp_connecting_zero,
     },
 ];

@@ -15,7 +15,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "poll of the writing end for IN and of the reading end for OUT, with the pipe empty and \
                      with a byte in it.",
         wrong: &[],
-        alone: false,
         run: wrong_pipe_end_silent,
     },
     Fact {
@@ -28,7 +27,6 @@ pub(super) const FACTS: &[Fact] = &[
                   at 100 % CPU. select, whose read set has HUP in it, does not show the difference.",
         experiment: "The writing end of a pipe is closed; the reading end is polled, read, and polled again.",
         wrong: &[],
-        alone: false,
         run: pipe_eof_is_hup_only,
     },
     Fact {
@@ -42,7 +40,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "Two bytes are written and the writing end closed; poll, after each of two reads of one \
                      byte.",
         wrong: &[],
-        alone: false,
         run: pipe_data_then_eof,
     },
     Fact {
@@ -57,7 +54,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "The reading ends of an empty and of a full pipe are closed; both writing ends are \
                      polled.",
         wrong: &[],
-        alone: false,
         run: pipe_broken_writer,
     },
     Fact {
@@ -72,7 +68,6 @@ pub(super) const FACTS: &[Fact] = &[
                   client that has gone.",
         experiment: "A FIFO is made, opened for reading with O_NONBLOCK, polled, read and polled again.",
         wrong: &[],
-        alone: false,
         run: fifo_never_opened_for_write,
     },
     Fact {
@@ -87,7 +82,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "A FIFO is opened for reading, then a writer opens it, closes it, and opens it again; \
                      poll of the reader after each step.",
         wrong: &[],
-        alone: false,
         run: fifo_hup_cleared_by_new_writer,
     },
     Fact {
@@ -102,7 +96,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "A pipe of 16 pages gets 15 pages and then 1 byte. While poll says that there is no OUT, \
                      bytes are written one by one until EAGAIN, and counted.",
         wrong: &[],
-        alone: false,
         run: pipe_out_needs_free_slot,
     },
     Fact {
@@ -117,7 +110,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "A pipe is filled with pages; 1 byte is read, then all but one of the page's rest, then \
                      the last one. poll and a write of one byte after each.",
         wrong: &[],
-        alone: false,
         run: pipe_full_read_under_page_no_out,
     },
 ];

@@ -16,7 +16,6 @@ pub(super) const FACTS: &[Fact] = &[
         matters: "A waker that ignores EAGAIN is right: the counter is not lost, and IN is there already.",
         experiment: "poll of a non-blocking eventfd at 0, at 1 and at 2^64-2; writes that would go beyond; a read.",
         wrong: &[],
-        alone: false,
         run: eventfd_mask,
     },
     Fact {
@@ -31,7 +30,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "A timer of 100 s, poll; one of 1 ns, poll until there is IN; 100 s again, poll; 1 ns, poll \
                      until there is IN, no time, poll, read.",
         wrong: &[],
-        alone: false,
         run: timerfd_rearm_clears,
     },
     Fact {
@@ -45,7 +43,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "SIGUSR1 is blocked and sent to the process itself; a child polls and reads the signalfd, sends \
                      SIGUSR1 to itself and polls again; the parent polls.",
         wrong: &[],
-        alone: false,
         run: signalfd_is_callers,
     },
     Fact {
@@ -59,7 +56,6 @@ pub(super) const FACTS: &[Fact] = &[
                   the descriptor out.",
         experiment: "pidfd_open of a sleeping child; SIGKILL; poll until there is IN; waitpid; poll.",
         wrong: &[],
-        alone: false,
         run: pidfd_exit_then_hup,
     },
     Fact {
@@ -74,7 +70,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "Two pseudoterminals; the slave of one and the master of the other are closed; poll and read \
                      of the other ends.",
         wrong: &[],
-        alone: false,
         run: pty_hup,
     },
     Fact {
@@ -89,7 +84,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "A thread sleeps in poll on the reading end of a pipe, which is closed; for 60 ms it sleeps on; \
                      a byte is written. The same with a poll of 100 ms, and no byte.",
         wrong: &[],
-        alone: false,
         run: close_other_thread_nval,
     },
 ];

@@ -21,7 +21,6 @@ pub(super) const FACTS: &[Fact] = &[
             "mio: https://github.com/tokio-rs/mio/pull/1565",
             "libp2p: https://github.com/libp2p/rust-libp2p/pull/2458",
         ],
-        alone: false,
         run: tcp_refused_mask,
     },
     Fact {
@@ -39,7 +38,6 @@ pub(super) const FACTS: &[Fact] = &[
             "mio: https://github.com/tokio-rs/mio/pull/939",
             "Gramine: https://github.com/gramineproject/gramine/pull/1073",
         ],
-        alone: false,
         run: tcp_peer_fin,
     },
     Fact {
@@ -51,7 +49,6 @@ pub(super) const FACTS: &[Fact] = &[
         matters: "A loop that goes on asking for OUT after it has shut its side down never sleeps again.",
         experiment: "shutdown(SHUT_WR) on one end; poll at once and once the FIN is acknowledged (FIN_WAIT2); send.",
         wrong: &[],
-        alone: false,
         run: tcp_own_shutwr_stays_out,
     },
     Fact {
@@ -64,7 +61,6 @@ pub(super) const FACTS: &[Fact] = &[
                   at once.",
         experiment: "shutdown(SHUT_WR) on both ends of a connection; poll until there is HUP.",
         wrong: &[],
-        alone: false,
         run: tcp_both_fins_hup,
     },
     Fact {
@@ -78,7 +74,6 @@ pub(super) const FACTS: &[Fact] = &[
                   sending.",
         experiment: "shutdown(SHUT_RD) on one end; poll there; a fence over the same path; poll at the other end.",
         wrong: &[],
-        alone: false,
         run: tcp_local_shut_rd,
     },
     Fact {
@@ -91,7 +86,6 @@ pub(super) const FACTS: &[Fact] = &[
                   and code that tests IN alone finds the error with recv.",
         experiment: "The peer closes with SO_LINGER of 0 seconds; poll until there is RDHUP; TCP_INFO.",
         wrong: &[],
-        alone: false,
         run: tcp_rst_mask,
     },
     Fact {
@@ -106,7 +100,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "Three connections are reset by the peer. SO_ERROR on one, recv on one, send on one, each \
                      followed by poll; then SO_ERROR and recv again.",
         wrong: &[],
-        alone: false,
         run: soerror_clears_err_only,
     },
     Fact {
@@ -120,7 +113,6 @@ pub(super) const FACTS: &[Fact] = &[
                   with MSG_OOB spins.",
         experiment: "send of two bytes with MSG_OOB; poll until there is PRI; recv(MSG_OOB) twice, poll, recv, poll.",
         wrong: &[],
-        alone: false,
         run: oob_pri,
     },
 ];

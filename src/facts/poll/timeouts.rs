@@ -16,7 +16,6 @@ pub(super) const FACTS: &[Fact] = &[
                      threads sleep in the same calls with the pipe empty; 60 ms later they are asleep still, \
                      and a byte wakes them.",
         wrong: &[],
-        alone: false,
         run: negative_timeout_infinite,
     },
     Fact {
@@ -38,7 +37,6 @@ pub(super) const FACTS: &[Fact] = &[
             "Bun: https://github.com/oven-sh/bun/issues/34780",
             "Graphene: https://github.com/gramineproject/graphene/issues/651",
         ],
-        alone: false,
         run: never_early,
     },
 ];

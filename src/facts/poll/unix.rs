@@ -14,7 +14,6 @@ pub(super) const FACTS: &[Fact] = &[
         matters: "Tests over socket pairs see HUP, and the same program over TCP does not. Both must be handled.",
         experiment: "A socket pair; one end is closed; poll of the other, recv and send there.",
         wrong: &["gVisor: https://github.com/google/gvisor/issues/7331"],
-        alone: false,
         run: unix_peer_close_hup,
     },
     Fact {
@@ -29,7 +28,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "A byte is sent over a socket pair and not read; that end is closed; poll and recv at the \
                      other, twice.",
         wrong: &["gVisor: https://github.com/google/gvisor/issues/735"],
-        alone: false,
         run: unix_peer_close_unread_err,
     },
     Fact {
@@ -42,7 +40,6 @@ pub(super) const FACTS: &[Fact] = &[
         matters: "A half close works over local sockets as over TCP: the request may end before the answer begins.",
         experiment: "shutdown(SHUT_WR) on one end of a socket pair; poll of both.",
         wrong: &[],
-        alone: false,
         run: unix_peer_shutwr,
     },
     Fact {
@@ -59,7 +56,6 @@ pub(super) const FACTS: &[Fact] = &[
             "gVisor: https://github.com/google/gvisor/issues/12576",
             "gVisor: https://github.com/google/gvisor/pull/12577",
         ],
-        alone: false,
         run: unix_listener_close_err,
     },
 ];

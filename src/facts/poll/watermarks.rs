@@ -19,7 +19,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "SO_RCVLOWAT is set to 4; the peer sends 2 bytes, a fence is crossed, poll; 2 more, poll; recv of \
                      3, poll, recv; the peer sends a byte and its FIN.",
         wrong: &[],
-        alone: false,
         run: rcvlowat_gates_in,
     },
     Fact {
@@ -34,7 +33,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "The peer does not read; 1 KiB at a time is sent until EAGAIN, with poll and SIOCOUTQNSD (bytes not \
                      yet sent) after each; then the same without the option.",
         wrong: &[],
-        alone: false,
         run: notsent_lowat_gates_out,
     },
     Fact {
@@ -48,7 +46,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "The peer does not read; 8 KiB at a time is sent until EAGAIN, with poll and SIOCOUTQ (bytes in the \
                      buffer) after each; the peer reads a byte, a fence is crossed, poll; the peer reads all, poll.",
         wrong: &[],
-        alone: false,
         run: tcp_out_hysteresis,
     },
     Fact {
@@ -63,7 +60,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "1 KiB at a time is sent until EAGAIN, with poll before each; the peer reads half, poll and send; \
                      the peer reads the rest, poll.",
         wrong: &[],
-        alone: false,
         run: unix_out_quarter_rule,
     },
 ];

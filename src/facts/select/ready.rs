@@ -13,7 +13,6 @@ pub(super) const FACTS: &[Fact] = &[
                   files instead of saying so.",
         experiment: "select of an empty file on disk, in all sets.",
         wrong: &[],
-        alone: false,
         run: regular_file_read_write_ready,
     },
     Fact {
@@ -25,7 +24,6 @@ pub(super) const FACTS: &[Fact] = &[
         matters: "The end of the data is something to read. Who waits for it in the except set waits for ever.",
         experiment: "The writing end is closed; select of the reading end, in all sets.",
         wrong: &[],
-        alone: false,
         run: pipe_eof_only_readable,
     },
     Fact {
@@ -39,7 +37,6 @@ pub(super) const FACTS: &[Fact] = &[
                   nothing can be read, is readable.",
         experiment: "The reading end is closed; select of the writing end, in all sets. The same with a full pipe.",
         wrong: &[],
-        alone: false,
         run: pipe_broken_read_and_write,
     },
     Fact {
@@ -54,7 +51,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "connect to a loopback port where nobody listens; select until something is ready, then once \
                      more with a fresh copy of all sets.",
         wrong: &[],
-        alone: false,
         run: refused_connect_both_sets,
     },
     Fact {
@@ -69,7 +65,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "A peer sends a byte, then an urgent byte, which is received; it ends its side, and another peer \
                      resets its connection. select in all sets at each step.",
         wrong: &[],
-        alone: false,
         run: oob_in_except_set,
     },
     Fact {
@@ -84,7 +79,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "A thread sleeps in select with an empty pipe in all three sets. Its reading end is closed; the \
                      thread must still be asleep. Then a byte is written to the pipe.",
         wrong: &["Linux before 5.17: the thread could sleep on (commit 68514dacf271)"],
-        alone: false,
         run: close_in_other_thread_no_wake,
     },
 ];

@@ -13,7 +13,6 @@ pub(super) const FACTS: &[Fact] = &[
                   is noticed.",
         experiment: "select with -1 and with the smallest int, without sets.",
         wrong: &[],
-        alone: false,
         run: negative_nfds_einval,
     },
     Fact {
@@ -28,7 +27,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "The limit is lowered to 64; select with 2^30 and with the largest int, without sets; poll with \
                      65 entries.",
         wrong: &["man-pages: select(2) ERRORS, which says that a number above RLIMIT_NOFILE is EINVAL"],
-        alone: false,
         run: huge_nfds_accepted,
     },
     Fact {
@@ -43,7 +41,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "One pipe has a byte in it, the reading end of another one is closed; select of both, with the \
                      closed one in each of the sets.",
         wrong: &[],
-        alone: false,
         run: closed_fd_ebadf,
     },
     Fact {
@@ -61,7 +58,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "For each closed number in turn, select with it alone: the first that is not EBADF must be FDSize, \
                      and its bit still be there. Once more with a descriptor 700.",
         wrong: &["man-pages: select(2) BUGS, which says that numbers above the highest open one are ignored"],
-        alone: false,
         run: bit_above_fdsize_ignored,
     },
     Fact {
@@ -75,7 +71,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "select of a readable pipe and a closed descriptor, with a different set each; the sets are \
                      compared.",
         wrong: &[],
-        alone: false,
         run: ebadf_leaves_sets,
     },
     Fact {
@@ -88,7 +83,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "select of the writing end of a full pipe and the reading end of an empty one, each also in the \
                      except set.",
         wrong: &[],
-        alone: false,
         run: timeout_clears_sets,
     },
     Fact {
@@ -103,7 +97,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "select with 1 and all bits above the first set; then of a readable pipe with its number, and \
                      with its number plus one.",
         wrong: &[],
-        alone: false,
         run: bits_ge_nfds_not_polled,
     },
     Fact {
@@ -118,7 +111,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "select of descriptor 10, which is readable, with 11 as the number, and with bits 40 and 100 \
                      set in all sets.",
         wrong: &[],
-        alone: false,
         run: tail_of_last_word_cleared,
     },
     Fact {
@@ -132,7 +124,6 @@ pub(super) const FACTS: &[Fact] = &[
                   call does, or it looks for one that is not there.",
         experiment: "select of one end of a socket pair with a byte to read, in all sets.",
         wrong: &[],
-        alone: false,
         run: counts_bits_not_fds,
     },
     Fact {
@@ -153,7 +144,6 @@ pub(super) const FACTS: &[Fact] = &[
             "NATS: https://github.com/nats-io/nats.c/issues/243",
             "MiniUPnP: https://github.com/miniupnp/miniupnp/issues/858",
         ],
-        alone: false,
         run: raw_bitmap_above_1024,
     },
     Fact {
@@ -167,7 +157,6 @@ pub(super) const FACTS: &[Fact] = &[
                   it.",
         experiment: "The address 8 in the place of each set and of poll's array, with one descriptor and with none.",
         wrong: &[],
-        alone: false,
         run: bad_pointer_efault,
     },
 ];

@@ -15,7 +15,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "A thread sleeps in each of the calls in turn; a signal with a handler and SA_RESTART is sent to \
                      it.",
         wrong: &[],
-        alone: false,
         run: eintr_despite_sa_restart,
     },
     Fact {
@@ -34,7 +33,6 @@ pub(super) const FACTS: &[Fact] = &[
                      contain the time for which it was stopped. poll waits for its timeout while the child is stopped: \
                      it must take less than both together.",
         wrong: &[],
-        alone: false,
         run: stop_cont_restarts_transparently,
     },
     Fact {
@@ -50,7 +48,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "SIGUSR1 is blocked and raised, a pipe has a byte in it; each call with an empty mask; then the \
                      number of handler runs, and sigpending.",
         wrong: &["Linux 5.0 and 5.1: the handler ran although the call succeeded (commit 854a6ed56839)"],
-        alone: false,
         run: ready_fd_beats_pending_signal,
     },
     Fact {
@@ -65,7 +62,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "SIGUSR1 is blocked and raised, a pipe is empty; each call with an empty mask and a timeout of \
                      60 s.",
         wrong: &[],
-        alone: false,
         run: pending_signal_is_atomic,
     },
     Fact {
@@ -79,7 +75,6 @@ pub(super) const FACTS: &[Fact] = &[
         matters: "A loop that only ever polls with epoll_pwait and 0, as a busy server does, never runs its handlers.",
         experiment: "SIGUSR1 is blocked and raised, a pipe is empty; each call with an empty mask and a timeout of 0.",
         wrong: &[],
-        alone: false,
         run: zero_timeout_pending_asymmetry,
     },
     Fact {
@@ -93,7 +88,6 @@ pub(super) const FACTS: &[Fact] = &[
                   sigset_t, which is 128.",
         experiment: "Each call with a mask and the sizes 4 and 0, and without a mask and the sizes 4, 0 and 128.",
         wrong: &[],
-        alone: false,
         run: sigsetsize_checked,
     },
 ];

@@ -15,7 +15,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "select of a pipe with a byte in it and a timeout of 5 s. What is gone from the timeout must be \
                      more than nothing and no more than the call took.",
         wrong: &[],
-        alone: false,
         run: timeout_rewritten_on_ready,
     },
     Fact {
@@ -28,7 +27,6 @@ pub(super) const FACTS: &[Fact] = &[
                   uses a whole processor after its first idle moment.",
         experiment: "select of an empty pipe with a timeout of 20 ms; the timeout is looked at.",
         wrong: &[],
-        alone: false,
         run: timeout_zeroed_on_expiry,
     },
     Fact {
@@ -42,7 +40,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "A thread sleeps in select for up to 60 s; a signal with a handler is sent to it. What is gone \
                      from the timeout must be no more than the call took.",
         wrong: &[],
-        alone: false,
         run: timeout_rewritten_on_eintr,
     },
     Fact {
@@ -56,7 +53,6 @@ pub(super) const FACTS: &[Fact] = &[
                   again before each call; who uses the C library need not.",
         experiment: "Each call waits for 20 ms for nothing; the timeout is compared with what it was.",
         wrong: &[],
-        alone: false,
         run: pselect6_rewrites_glibc_hides,
     },
     Fact {
@@ -68,7 +64,6 @@ pub(super) const FACTS: &[Fact] = &[
         matters: "It is the switch for programs from systems where the timeout is not written to, such as BSD.",
         experiment: "personality(STICKY_TIMEOUTS), then select of an empty pipe with a timeout of 20 ms.",
         wrong: &[],
-        alone: false,
         run: sticky_timeouts,
     },
     Fact {
@@ -83,7 +78,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "The system call select of a pipe with a byte in it and timeouts of 1000001 microseconds, of \
                      60000000 microseconds, and negative ones.",
         wrong: &[],
-        alone: false,
         run: usec_overflow_normalised,
     },
     Fact {
@@ -97,7 +91,6 @@ pub(super) const FACTS: &[Fact] = &[
                   timeout at all. A deadline that has passed must be cut to 0 first.",
         experiment: "Each call with timeouts of {0, 1000000000}, {0, -1} and {-1, 0}.",
         wrong: &[],
-        alone: false,
         run: nsec_out_of_range_einval,
     },
 ];

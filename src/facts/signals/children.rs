@@ -23,7 +23,6 @@ pub(super) const FACTS: &[Fact] = &[
             "gdnsd: https://github.com/gdnsd/gdnsd/pull/243",
             "Perl: https://github.com/Perl/perl5/issues/6898",
         ],
-        alone: false,
         run: sigchld_ign_autoreaps,
     },
     Fact {
@@ -39,7 +38,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "A child that ends; waitid with WNOWAIT until it has; kill with 0, waitpid, and both \
                      again.",
         wrong: &[],
-        alone: false,
         run: sigchld_default_keeps_zombie,
     },
     Fact {
@@ -55,7 +53,6 @@ pub(super) const FACTS: &[Fact] = &[
             "systemd: https://github.com/systemd/systemd/pull/2961",
             "tcpdump: https://github.com/the-tcpdump-group/tcpdump/pull/972",
         ],
-        alone: false,
         run: sigchld_coalesces,
     },
     Fact {
@@ -70,7 +67,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "SIGUSR1 blocked and pending, an alarm set, fork; mask, pending signals and alarm in the \
                      child and in the parent.",
         wrong: &[],
-        alone: false,
         run: fork_mask_not_pending,
     },
     Fact {
@@ -87,7 +83,6 @@ pub(super) const FACTS: &[Fact] = &[
             "bspwm: https://github.com/baskerville/bspwm/pull/1534",
             "util-linux: https://github.com/util-linux/util-linux/pull/4014",
         ],
-        alone: false,
         run: exec_ignored_stays,
     },
     Fact {
@@ -102,7 +97,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "A child that has the writing end too; the end closed here; poll and read; the child \
                      killed; poll and read again.",
         wrong: &[],
-        alone: false,
         run: pipe_eof_needs_all_writers,
     },
     Fact {
@@ -115,7 +109,6 @@ pub(super) const FACTS: &[Fact] = &[
         matters: "256 errors, returned as they are, mean success.",
         experiment: "A child that exits with 263, one that exits with 256, and one that is killed.",
         wrong: &[],
-        alone: false,
         run: exit_status_8_bits,
     },
 ];

@@ -17,7 +17,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "Signals 40 and 41 blocked; two of 41 and three of 40 sent with sigqueue in turns; \
                      sigtimedwait six times.",
         wrong: &[],
-        alone: false,
         run: rt_queue_order,
     },
     Fact {
@@ -38,7 +37,6 @@ pub(super) const FACTS: &[Fact] = &[
             "hiredis: https://github.com/redis/hiredis/issues/1229",
             "Rust: https://github.com/rust-lang/rust/issues/13158",
         ],
-        alone: false,
         run: sigpipe_rules,
     },
     Fact {
@@ -51,7 +49,6 @@ pub(super) const FACTS: &[Fact] = &[
         matters: "A test in which one send after a reset did no harm proves nothing about the second.",
         experiment: "A handler that counts SIGPIPE; a TCP connection that the peer resets; two sends.",
         wrong: &[],
-        alone: false,
         run: no_sigpipe_on_econnreset,
     },
     Fact {
@@ -65,7 +62,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "Three threads, of which one has not blocked SIGUSR1; 20 signals to the process, one \
                      after the other; the thread of each handler.",
         wrong: &[],
-        alone: false,
         run: process_signal_one_thread,
     },
 ];

@@ -20,7 +20,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "For each of the calls, with and without the flag: a thread asleep in it, a signal to \
                      the thread, and, where it should go on, what it waits for.",
         wrong: &[],
-        alone: false,
         run: restart_matrix,
     },
     Fact {
@@ -34,7 +33,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "A thread asleep in each of read, poll, epoll_wait and nanosleep; a signal; how often \
                      the handler had run when the call returned.",
         wrong: &[],
-        alone: false,
         run: handler_before_eintr,
     },
 ];

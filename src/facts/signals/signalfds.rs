@@ -17,7 +17,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "SIGUSR1 blocked and sent twice; read with room for 127 bytes, for two records, and \
                      again; SIGUSR1 unblocked.",
         wrong: &[],
-        alone: false,
         run: signalfd_consumes,
     },
     Fact {
@@ -34,7 +33,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "A signalfd in an epoll instance; a child sends itself the signal and asks both \
                      instances and poll. The same with the signal pending in the parent too.",
         wrong: &[],
-        alone: false,
         run: signalfd_epoll_registrar,
     },
     Fact {
@@ -47,7 +45,6 @@ pub(super) const FACTS: &[Fact] = &[
                   signalfd; without a handler the process dies.",
         experiment: "A handler and a signalfd for SIGUSR1, which is not blocked; the signal; poll and read.",
         wrong: &[],
-        alone: false,
         run: signalfd_needs_blocking,
     },
 ];

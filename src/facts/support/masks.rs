@@ -123,7 +123,7 @@ pub(in crate::facts) fn mask_with(k: K, fd: i32, wanted: Events) -> Reply<Events
         if now.has(wanted) || Instant::now() > deadline {
             return Ok(now);
         }
-        std::thread::yield_now();
+        super::between_looks();
     }
 }
 

@@ -38,8 +38,13 @@ pub(super) fn bounded<T>(what: &str, mut ask: impl FnMut() -> Reply<Option<T>>) 
         if Instant::now() > deadline {
             return differs(what, format!("not so after {} s", BOUND.as_secs()));
         }
-        std::thread::yield_now();
+        between_looks();
     }
+}
+
+/// Leave the processor to what is waited for, for a moment, before looking again.
+pub(super) fn between_looks() {
+    std::thread::sleep(Duration::from_micros(50));
 }
 
 /// Have room for descriptors up to and including number `highest`, or skip the experiment.

@@ -72,7 +72,7 @@ impl Forked {
                     if Instant::now() > deadline {
                         return differs("a forked child comes to its end", "it did not");
                     }
-                    std::thread::yield_now();
+                    super::between_looks();
                 }
                 Err(refusal) => return Err(refusal.into()),
             }

@@ -61,7 +61,7 @@ impl<T: Send + 'static> Waiter<T> {
             if Instant::now() > deadline {
                 return differs("a thread is asleep in its call", waiter.what_it_does());
             }
-            std::thread::yield_now();
+            super::between_looks();
         }
         Ok(waiter)
     }

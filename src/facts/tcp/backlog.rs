@@ -20,7 +20,6 @@ pub(super) const FACTS: &[Fact] = &[
             "Linux before 4.10: clients could look established that were not",
             "OpenOnload: https://github.com/Xilinx-CNS/onload/issues/182",
         ],
-        alone: false,
         run: backlog_plus_one,
     },
     Fact {
@@ -34,7 +33,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "A socket listens with backlogs of 5, -1, more than somaxconn, and 3 again. TCP_INFO of the listener has the \
                      limit after each.",
         wrong: &["asterinas: https://github.com/asterinas/asterinas/issues/1734"],
-        alone: false,
         run: backlog_capped,
     },
     Fact {
@@ -48,7 +46,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "In a network namespace with the sysctl set, a client connects to a listener whose queue is full. A retransmitted \
                      SYN is waited for; the client is still in SYN_SENT, without an error.",
         wrong: &["asterinas, tried and rejected: https://github.com/asterinas/asterinas/issues/1734"],
-        alone: false,
         run: overflow_drops_syn,
     },
     Fact {
@@ -61,7 +58,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "A client connects to such a listener; a second connection, which speaks over the same path, shows that the first would \
                      have been seen. The listener reports nothing. Then the client writes, and it is readable.",
         wrong: &[],
-        alone: false,
         run: defer_accept,
     },
 ];

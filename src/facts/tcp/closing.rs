@@ -19,7 +19,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "A thread blocks in recv; the socket is closed; it is still asleep, and gets what the peer sends. Another one \
                      blocks without a limit; the socket is shut for reading; recv returns 0.",
         wrong: &[],
-        alone: false,
         run: close_vs_shutdown_wake_recv,
     },
     Fact {
@@ -32,7 +31,6 @@ pub(super) const FACTS: &[Fact] = &[
                   the answer.",
         experiment: "One end is shut for writing; the other reads 0, then sends; the first receives it.",
         wrong: &[],
-        alone: false,
         run: half_close_keeps_other_way,
     },
     Fact {
@@ -46,7 +44,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "A TCP end is shut for reading and reads 0; the peer writes; once FIONREAD has it, recv returns it. The AF_UNIX form \
                      writes at the peer.",
         wrong: &[],
-        alone: false,
         run: shut_rd_does_not_block_arrivals,
     },
     Fact {
@@ -61,7 +58,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "A duplicate is closed, and a second connection over the same path shows that a FIN would have been seen; then shutdown \
                      is called. The same with a copy in a forked child, which is killed instead.",
         wrong: &[],
-        alone: false,
         run: fin_needs_last_reference,
     },
     Fact {
@@ -73,7 +69,6 @@ pub(super) const FACTS: &[Fact] = &[
         matters: "TCP_INFO never says TIME_WAIT: to see it one needs ss or /proc/net/tcp.",
         experiment: "Both ends are shut for writing, the first one's socket is polled until HUP, and asked for its state and its peer.",
         wrong: &[],
-        alone: false,
         run: timewait_reads_as_close,
     },
 ];

@@ -18,7 +18,6 @@ pub(super) const FACTS: &[Fact] = &[
         matters: "A restart that closes the listener first loses clients that believe to be connected.",
         experiment: "A client connects, the listener is closed, the client is polled and reads; then another one connects.",
         wrong: &[],
-        alone: false,
         run: listener_close_resets_queue,
     },
     Fact {
@@ -33,7 +32,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "A listener with a client in its queue is shut for writing, then for reading, and polled and accepted from after \
                      each; another has a thread blocked in accept; the AF_UNIX form accepts after the shutdown.",
         wrong: &[],
-        alone: false,
         run: listener_shut_rd,
     },
     Fact {
@@ -46,7 +44,6 @@ pub(super) const FACTS: &[Fact] = &[
         matters: "close is no way to stop an accept loop: the thread stays, and serves one client more.",
         experiment: "A thread blocks in accept, the listener is closed, the thread is still asleep, a client connects, and accept returns.",
         wrong: &[],
-        alone: false,
         run: listener_close_does_not_wake_accept,
     },
 ];

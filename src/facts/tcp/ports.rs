@@ -18,7 +18,6 @@ pub(super) const FACTS: &[Fact] = &[
         matters: "It is how load generators avoid running out of ports; and it loses what was not yet delivered.",
         experiment: "A server closes its connection first, with that option, and its listener; its port is bound again.",
         wrong: &[],
-        alone: false,
         run: linger_zero_no_timewait,
     },
     Fact {
@@ -32,7 +31,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "A server with SO_REUSEADDR and its client close in one order, then in the other; TCP_INFO shows when the second FIN has \
                      been dealt with; then the port is bound without and with the option.",
         wrong: &[],
-        alone: false,
         run: timewait_blocks_bind,
     },
     Fact {
@@ -46,7 +44,6 @@ pub(super) const FACTS: &[Fact] = &[
                   not have it.",
         experiment: "The TIME_WAIT of a listener with and of one without the option, which accept inherits; the port is bound with it.",
         wrong: &["most texts on SO_REUSEADDR, which describe it as a property of the new socket"],
-        alone: false,
         run: reuseaddr_needed_on_old_socket,
     },
     Fact {
@@ -60,7 +57,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "A second socket with the option binds while the first listens, and while it is only bound, then listens; then the \
                      wildcard address is bound beside a listener.",
         wrong: &[],
-        alone: false,
         run: reuseaddr_no_two_listeners,
     },
     Fact {
@@ -74,7 +70,6 @@ pub(super) const FACTS: &[Fact] = &[
                   binding.",
         experiment: "A socket binds and connects to its own address, writes and reads; both forms.",
         wrong: &[],
-        alone: false,
         run: self_connect,
     },
 ];

@@ -18,7 +18,6 @@ pub(super) const FACTS: &[Fact] = &[
         matters: "Programs that expect ECONNRESET from a peer that went away see EPIPE, and SIGPIPE with it.",
         experiment: "The peer closes, we send, and wait for ERR; then, on a fresh connection each, send, SO_ERROR and recv are called.",
         wrong: &[],
-        alone: false,
         run: fin_rst_is_epipe,
     },
     Fact {
@@ -36,7 +35,6 @@ pub(super) const FACTS: &[Fact] = &[
             ".NET: https://github.com/dotnet/runtime/issues/57186",
             "Seastar: https://github.com/scylladb/seastar/issues/2983",
         ],
-        alone: false,
         run: plain_rst_is_econnreset,
     },
     Fact {
@@ -48,7 +46,6 @@ pub(super) const FACTS: &[Fact] = &[
         matters: "A response that was sent before the server reset the connection is not lost to a client that reads on.",
         experiment: "The peer writes and closes with SO_LINGER {1, 0}; once ERR is reported, recv is called three times.",
         wrong: &[],
-        alone: false,
         run: rst_keeps_received_data,
     },
     Fact {
@@ -64,7 +61,6 @@ pub(super) const FACTS: &[Fact] = &[
             "turmoil: https://github.com/tokio-rs/turmoil/issues/269",
             "asterinas: https://github.com/asterinas/asterinas/issues/1855",
         ],
-        alone: false,
         run: close_with_unread_sends_rst,
     },
 ];

@@ -15,7 +15,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "POLL_ADD of an empty pipe, a byte is written and the completion taken; then the byte is read, \
                      and another one written.",
         wrong: &[],
-        alone: false,
         run: poll_add_oneshot,
     },
     Fact {
@@ -30,7 +29,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "A multishot POLL_ADD of a pipe with a byte in it; nothing is read. A second byte is written, \
                      and then the writing end closed.",
         wrong: &[],
-        alone: false,
         run: poll_multishot_is_edge,
     },
     Fact {
@@ -43,7 +41,6 @@ pub(super) const FACTS: &[Fact] = &[
         matters: "There are two completions for one removal. What the request needs may go only after its own.",
         experiment: "POLL_ADD of an empty pipe, POLL_REMOVE of it, POLL_REMOVE of it once more.",
         wrong: &[],
-        alone: false,
         run: poll_remove,
     },
     Fact {
@@ -56,7 +53,6 @@ pub(super) const FACTS: &[Fact] = &[
         matters: "A loop over io_uring can treat files and sockets alike; one over epoll cannot.",
         experiment: "POLL_ADD and EPOLL_CTL_ADD of a memory file; POLL_ADD of a descriptor that was closed.",
         wrong: &[],
-        alone: false,
         run: poll_regular_file_ok,
     },
 ];

@@ -16,7 +16,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "poll and epoll_wait without a timeout on a fresh ring, after a NOP, and after its completion \
                      was taken.",
         wrong: &[],
-        alone: false,
         run: ring_fd_is_pollable,
     },
     Fact {
@@ -29,7 +28,6 @@ pub(super) const FACTS: &[Fact] = &[
         matters: "Old code around epoll can be kept, and waited for through a ring.",
         experiment: "EPOLL_CTL with the reading end of a pipe, twice; EPOLL_WAIT and POLL_ADD; a byte is written.",
         wrong: &[],
-        alone: false,
         run: epoll_ops,
     },
     Fact {
@@ -42,7 +40,6 @@ pub(super) const FACTS: &[Fact] = &[
         matters: "The errors say the opposite of what one may expect: ETIME is the timeout's success.",
         experiment: "POLL_ADD of an empty pipe with a linked timeout of 5 ms; a plain timeout of 5 ms.",
         wrong: &[],
-        alone: false,
         run: link_timeout,
     },
     Fact {
@@ -56,7 +53,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "A ring with room for 4 operations and 4 completions; 4, 4 and 2 NOPs; then all completions are \
                      taken.",
         wrong: &[],
-        alone: false,
         run: cq_overflow_keeps_events,
     },
     Fact {
@@ -68,7 +64,6 @@ pub(super) const FACTS: &[Fact] = &[
         matters: "A loop that takes EINTR for an error ends when its terminal is resized.",
         experiment: "A thread waits in io_uring_enter; a signal whose handler has SA_RESTART is sent to it.",
         wrong: &[],
-        alone: false,
         run: enter_eintr,
     },
 ];

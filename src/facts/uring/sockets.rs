@@ -21,7 +21,6 @@ pub(super) const FACTS: &[Fact] = &[
             "liburing: https://github.com/axboe/liburing/issues/932",
             "Crystal: https://github.com/crystal-lang/crystal/pull/15634",
         ],
-        alone: false,
         run: close_does_not_cancel,
     },
     Fact {
@@ -41,7 +40,6 @@ pub(super) const FACTS: &[Fact] = &[
             "liburing: https://github.com/axboe/liburing/issues/1286",
             "Seastar: https://github.com/scylladb/seastar/pull/3479",
         ],
-        alone: false,
         run: nonblock_flag_ignored,
     },
     Fact {
@@ -56,7 +54,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "A multishot ACCEPT and three clients, one after the other; ASYNC_CANCEL; a single ACCEPT, and \
                      shutdown of the listener.",
         wrong: &[],
-        alone: false,
         run: accept_multishot,
     },
     Fact {
@@ -70,7 +67,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "CONNECT of a blocking and a non-blocking socket to a listener, and of one each to a port at \
                      which nobody listens.",
         wrong: &[],
-        alone: false,
         run: connect_errno_direct,
     },
 ];

@@ -21,7 +21,6 @@ pub(super) const FACTS: &[Fact] = &[
             "gunicorn: https://github.com/benoitc/gunicorn/issues/792",
             "uWSGI: https://github.com/unbit/uwsgi/issues/1224",
         ],
-        alone: false,
         run: many_epolls_wake_all,
     },
     Fact {
@@ -33,7 +32,6 @@ pub(super) const FACTS: &[Fact] = &[
         matters: "It is what a herd of workers is cured with.",
         experiment: "Four threads, each asleep in an epoll of its own on one pipe; one byte is written; one returns, and three are still asleep; ten rounds.",
         wrong: &["puma: https://github.com/puma/puma/issues/3934"],
-        alone: false,
         run: exclusive_wakes_one,
     },
     Fact {
@@ -45,7 +43,6 @@ pub(super) const FACTS: &[Fact] = &[
         matters: "Load is not spread: the first worker gets each connection for as long as it is idle.",
         experiment: "Four threads, each asleep in an epoll of its own on one pipe; one byte is written, and the one that returns is noted; ten rounds.",
         wrong: &["asio: https://github.com/chriskohlhoff/asio/issues/902"],
-        alone: false,
         run: exclusive_first_registered_wins,
     },
     Fact {
@@ -58,7 +55,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "The first of two exclusive epolls has no waiter, the second has one; a byte is written: the second's returns, and the first is ready as \
                      well.",
         wrong: &[],
-        alone: false,
         run: exclusive_skips_idle_epoll,
     },
     Fact {
@@ -70,7 +66,6 @@ pub(super) const FACTS: &[Fact] = &[
         matters: "One library in the process that does not use the flag brings a part of the herd back.",
         experiment: "Four threads, each asleep in an epoll of its own, two of them exclusive; one byte is written.",
         wrong: &[],
-        alone: false,
         run: exclusive_mixed,
     },
     Fact {
@@ -83,7 +78,6 @@ pub(super) const FACTS: &[Fact] = &[
         matters: "A listener with the flag cannot be paused with MOD at EMFILE; it must be removed and added.",
         experiment: "Entries are added with each of those events, and modified, and the answers compared with a table.",
         wrong: &["pjproject: https://github.com/pjsip/pjproject/issues/2604"],
-        alone: false,
         run: exclusive_restrictions,
     },
 ];

@@ -17,7 +17,6 @@ pub(super) const FACTS: &[Fact] = &[
         matters: "It is how one event loop is put into another.",
         experiment: "A pipe in an epoll in an epoll: a byte is written, both are asked, it is read, both are asked.",
         wrong: &["libev's notes, which say never", "gVisor: https://github.com/google/gvisor/issues/6427"],
-        alone: false,
         run: nested_in,
     },
     Fact {
@@ -29,7 +28,6 @@ pub(super) const FACTS: &[Fact] = &[
         matters: "Whoever takes the outer event must drain the inner epoll and what is in it.",
         experiment: "A byte is written, the outer epoll asked twice, another byte written, and it is asked again.",
         wrong: &[],
-        alone: false,
         run: nested_outer_et,
     },
     Fact {
@@ -41,7 +39,6 @@ pub(super) const FACTS: &[Fact] = &[
         matters: "The outer loop cannot lose an inner edge.",
         experiment: "A byte is written, the outer epoll asked twice, the inner one once, the outer one again.",
         wrong: &[],
-        alone: false,
         run: nested_inner_et,
     },
     Fact {
@@ -53,7 +50,6 @@ pub(super) const FACTS: &[Fact] = &[
         matters: "Nothing is left behind when an inner loop goes.",
         experiment: "The inner epoll has an event and is closed; the outer one is asked.",
         wrong: &[],
-        alone: false,
         run: nested_inner_close,
     },
     Fact {
@@ -65,7 +61,6 @@ pub(super) const FACTS: &[Fact] = &[
         matters: "Libraries that nest loops in loops meet a limit, and its errno changed in stable kernels.",
         experiment: "A chain is built from the bottom up, and another one from the top down, until ADD fails.",
         wrong: &[],
-        alone: false,
         run: nested_depth_five,
     },
     Fact {
@@ -77,7 +72,6 @@ pub(super) const FACTS: &[Fact] = &[
         matters: "Without the check an event would go round for ever; kernels that lack it hang.",
         experiment: "Two epolls are added to each other, and three in a ring.",
         wrong: &["iSH: https://github.com/emkey1/ish-AOK/issues/492"],
-        alone: false,
         run: nested_loop_eloop,
     },
     Fact {
@@ -89,7 +83,6 @@ pub(super) const FACTS: &[Fact] = &[
         matters: "Where each client has a process that watches one shared epoll through its own, client 501 cannot be served.",
         experiment: "Outer epolls are made until ADD fails; then a pipe is added to 3000 of them.",
         wrong: &[],
-        alone: false,
         run: nested_path_limit,
     },
     Fact {
@@ -101,7 +94,6 @@ pub(super) const FACTS: &[Fact] = &[
         matters: "An epoll can be asked whether it has something without changing that.",
         experiment: "A byte comes for an edge-triggered entry; poll, epoll_wait, poll.",
         wrong: &[],
-        alone: false,
         run: poll_on_epfd,
     },
 ];

@@ -18,7 +18,6 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "A pipe end is added so; a byte comes, is reported; another comes, and the writer closes: nothing. The writing end of a pipe without \
                      readers likewise.",
         wrong: &[],
-        alone: false,
         run: oneshot_disables,
     },
     Fact {
@@ -30,7 +29,6 @@ pub(super) const FACTS: &[Fact] = &[
         matters: "It is armed again with MOD, not with ADD.",
         experiment: "An entry fires, ADD is called, and /proc/self/fdinfo read.",
         wrong: &[],
-        alone: false,
         run: oneshot_still_registered,
     },
     Fact {
@@ -42,7 +40,6 @@ pub(super) const FACTS: &[Fact] = &[
         matters: "A worker may arm an entry at any time: nothing that came in between is lost.",
         experiment: "An entry fires and is armed again without the byte having been read; then the writer closes and it is armed with no events.",
         wrong: &[],
-        alone: false,
         run: oneshot_rearm_reports,
     },
 ];

@@ -18,7 +18,6 @@ pub(super) const FACTS: &[Fact] = &[
         matters: "Sharing a level-triggered epoll among threads is a thundering herd.",
         experiment: "Four threads are asleep in epoll_wait, one byte is written, and all are joined.",
         wrong: &["Linux 5.6 to 5.8: https://bugzilla.kernel.org/show_bug.cgi?id=208943"],
-        alone: false,
         run: same_epfd_lt_wakes_all,
     },
     Fact {
@@ -30,7 +29,6 @@ pub(super) const FACTS: &[Fact] = &[
         matters: "It is why multi-threaded servers use edge-triggered or oneshot entries.",
         experiment: "Four threads are asleep in epoll_wait, one byte is written; one returns, and three are still asleep.",
         wrong: &[],
-        alone: false,
         run: same_epfd_et_wakes_one,
     },
     Fact {
@@ -42,7 +40,6 @@ pub(super) const FACTS: &[Fact] = &[
         matters: "Two threads in one connection: the answers of one client get mixed. EPOLLET alone is not enough.",
         experiment: "Two threads are asleep; a byte is written, one returns; another byte is written before anybody read.",
         wrong: &[],
-        alone: false,
         run: et_two_edges_two_threads,
     },
     Fact {
@@ -54,7 +51,6 @@ pub(super) const FACTS: &[Fact] = &[
         matters: "Load is not spread: one thread does most of the work until it is saturated.",
         experiment: "Four threads fall asleep in epoll_wait in turn, one edge comes, and the one that returns is noted; ten rounds.",
         wrong: &["PowerDNS: https://github.com/PowerDNS/pdns/issues/10446"],
-        alone: false,
         run: waiters_are_lifo,
     },
     Fact {
@@ -66,7 +62,6 @@ pub(super) const FACTS: &[Fact] = &[
         matters: "Prefork servers spread their load in turn and have no herd, unlike those on epoll.",
         experiment: "Four threads fall asleep in accept in turn, four clients connect one after another, and after each the thread that returned is noted.",
         wrong: &[],
-        alone: false,
         run: accept_waiters_fifo,
     },
 ];
