@@ -10,7 +10,7 @@ const RED: Style = AnsiColor::Red.on_default().bold();
 
 /// The run failed: a lost connection, wrong bytes, a server that cannot start.
 const FAILED: u8 = 1;
-/// It is done, and something differs: a fact, or what a baseline has.
+/// It is done, and something differs or was not met: a fact, a baseline, a rate, a limit.
 pub(crate) const DIFFERS: u8 = 3;
 /// The command line makes no sense here.
 const USAGE: u8 = 2;
@@ -26,6 +26,11 @@ impl Failure {
     /// The run failed.
     pub(crate) fn run(why: impl fmt::Display) -> Failure {
         Failure { code: FAILED, line: one_line(&format!("{why:#}")) }
+    }
+
+    /// It is done, and a gate, a rate or a limit was not met.
+    pub(crate) fn not_met(why: impl fmt::Display) -> Failure {
+        Failure { code: DIFFERS, line: one_line(&format!("{why:#}")) }
     }
 
     /// What was asked for makes no sense, or cannot be had on this machine.

@@ -12,6 +12,7 @@ use files::Files;
 use io_models::lab::load::crew::{Interval, Order};
 use io_models::lab::load::limits::{self, Ports};
 use io_models::lab::load::plan::EngineKind;
+use io_models::lab::load::processors::Processors;
 use io_models::lab::load::report::{Report, addresses};
 use io_models::lab::load::shape::Shape;
 use io_models::lab::load::{self, LatencyUs, slices, with_unit};
@@ -41,6 +42,10 @@ pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
         arrivals: args.arrivals(),
     };
     let times = args.times();
+    let mut processors = Processors::look(&target);
+    if args.wait().is_none() {
+        order.plan.wait = processors.choose_wait(order.threads);
+    }
     let ports = check(&mut order, &shape, hostile.connections(), times)?;
     if let Some(words) = ports.in_words().filter(|_| !quiet) {
         crate::output::note(&format!("{words}, from {}", addresses(&order.plan.sources)));
@@ -52,7 +57,8 @@ pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
 
     let line = Progress::new(quiet);
     line.show(&format!("opening {} connections to {target}", order.plan.connections()));
-    let found = load::run(&order, &shape, times, (ports, hostile), stop.as_fd(), |interval| {
+    let load = load::Run { order: &order, shape: &shape, times, ports, hostile, processors };
+    let found = load::run(load, stop.as_fd(), |interval| {
         line.show(&live(interval));
         files.interval(interval);
     });
@@ -67,6 +73,9 @@ pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
     }
     if !quiet {
         report.warnings().iter().for_each(|warning| warn(warning));
+    }
+    if let Some(not_met) = report.not_met().filter(|_| report.trouble().is_none()) {
+        return Err(Failure::not_met(not_met));
     }
     ended(report.trouble(), report.is_partial())
 }
@@ -115,7 +124,7 @@ fn uring_missing() -> Option<String> {
 fn live(interval: &Interval) -> String {
     let Interval { from, to, offered, record, lost } = interval;
     let seconds = to.saturating_sub(*from).as_secs_f64().max(1e-9);
-    let rate = record.counts.answered as f64 / seconds;
+    let rate = record.counts.completed as f64 / seconds;
     let (offered, histogram) = match offered {
         Some(offered) => (format!(" of {offered:.0} offered"), &record.response),
         None => (", closed loop".to_owned(), &record.service),

@@ -12,6 +12,16 @@ pub fn thread_cpu() -> Duration {
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
 }
 
+/// How long this thread has been ready to run while other threads had the processors: the second number of
+/// `/proc/thread-self/schedstat`, in nanoseconds. `None` where the kernel does not tell (`CONFIG_SCHED_INFO` is off,
+/// or there is no /proc).
+#[must_use]
+pub fn thread_run_delay() -> Option<Duration> {
+    let line = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    let nanoseconds = line.split_ascii_whitespace().nth(1)?.parse().ok()?;
+    Some(Duration::from_nanos(nanoseconds))
+}
+
 /// Let the kernel end a wait of this thread so much later than asked, at most, to save wake-ups:
 /// `PR_SET_TIMERSLACK`. It is 50 µs for a new process; the least is a nanosecond.
 ///

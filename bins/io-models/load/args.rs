@@ -4,9 +4,10 @@ use crate::failure::Failure;
 use crate::serve::address;
 use crate::units::{self, count, count_or_none, duration, duration_or_none};
 use io_models::lab::load::hostile::HostileClients;
+use io_models::lab::load::knee::Limit;
 use io_models::lab::load::plan::{EngineKind, Plan, Sizes, Wait};
 use io_models::lab::load::schedule::Arrivals;
-use io_models::lab::load::shape::{Limit, Shape};
+use io_models::lab::load::shape::Shape;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -100,9 +101,10 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value_t = EngineArg::Epoll, help_heading = "The generator")]
     engine: EngineArg,
 
-    /// spin finds everything at once and takes a processor; sleep leaves it to others, and its wake-ups are in the latency
-    #[arg(long, value_enum, default_value_t = WaitArg::Spin, help_heading = "The generator")]
-    wait: WaitArg,
+    /// How to wait: spin asks the kernel again and again, finds everything at once and takes a processor; sleep leaves
+    /// the processor to others, and its wake-ups are in the latency [default: spin where a processor is free]
+    #[arg(long, value_enum, help_heading = "The generator")]
+    wait: Option<WaitArg>,
 
     /// Bind each thread to a processor, from the last that is allowed downwards
     #[arg(long, help_heading = "The generator")]
@@ -218,15 +220,16 @@ impl Args {
             depth: self.depth,
             requests_per_conn: self.requests_per_conn,
             sources: self.sources.clone().map_or_else(Vec::new, |Addresses(sources)| sources),
-            wait: self.wait(),
+            wait: self.wait().unwrap_or(Wait::Spin),
         }
     }
 
-    pub(crate) fn wait(&self) -> Wait {
-        match self.wait {
+    /// How to wait, if somebody has said it.
+    pub(crate) fn wait(&self) -> Option<Wait> {
+        self.wait.map(|wait| match wait {
             WaitArg::Spin => Wait::Spin,
             WaitArg::Sleep => Wait::Sleep,
-        }
+        })
     }
 
     pub(crate) fn engine(&self) -> EngineKind {

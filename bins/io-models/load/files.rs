@@ -74,13 +74,17 @@ impl Files {
         }
         if let Some((name, log)) = &mut self.hlog {
             let (from, length) = (self.before + *from, to.saturating_sub(*from));
+            let response = record.response_of_all();
             let mut write =
                 |tag, histogram| log.write(tag, from, length, histogram).map_err(|why| (name.clone(), why));
             if self.open_loop {
-                write(None, &record.response)?;
+                write(None, &response)?;
                 write(Some("service"), &record.service)?;
             } else {
                 write(None, &record.service)?;
+            }
+            if !record.unfinished.is_empty() {
+                write(Some("unfinished"), &record.unfinished)?;
             }
             if !record.connect.is_empty() {
                 write(Some("connect"), &record.connect)?;
@@ -92,7 +96,8 @@ impl Files {
     /// Write what all of it gave.
     pub(super) fn finish(self, total: &Record, shape: &Shape) -> Result<(), Failure> {
         if let Some(output) = self.hgrm {
-            let histogram = if shape.is_open() { &total.response } else { &total.service };
+            let response = total.response_of_all();
+            let histogram = if shape.is_open() { &response } else { &total.service };
             output.write(&hgrm::text(histogram, 1e6))?;
         }
         self.broken.map_or(Ok(()), Err)
@@ -108,13 +113,15 @@ fn object(interval: &Interval, before: Duration) -> serde_json::Value {
         "from_s": (before + *from).as_secs_f64(),
         "to_s": (before + *to).as_secs_f64(),
         "offered_per_s": offered,
-        "achieved_per_s": if seconds > 0.0 { counts.answered as f64 / seconds } else { 0.0 },
+        "achieved_per_s": if seconds > 0.0 { counts.completed as f64 / seconds } else { 0.0 },
         "sent": counts.sent,
         "unsent": counts.unsent,
         "late": counts.late,
         "answered": counts.answered,
+        "completed": counts.completed,
+        "at_least": counts.at_least(),
         "latency_us": {
-            "response": offered.map(|_| LatencyUs::of(&record.response)),
+            "response": offered.map(|_| LatencyUs::of(&record.response_of_all())),
             "service": LatencyUs::of(&record.service),
         },
         "opened": counts.opened,

@@ -4,9 +4,11 @@ use super::Args;
 use crate::failure::Failure;
 use crate::output::{Output, ended};
 use crate::progress::Progress;
+use io_models::lab::load::processors::Processors;
 use io_models::lab::load::self_test::{Finding, Setup, all};
 use io_models::{lab, stop};
 use serde_json::json;
+use std::net::Ipv4Addr;
 use std::process::ExitCode;
 
 pub(super) fn run(args: &Args, quiet: bool) -> Result<ExitCode, Failure> {
@@ -15,7 +17,10 @@ pub(super) fn run(args: &Args, quiet: bool) -> Result<ExitCode, Failure> {
     stopper.stop_on_signals().map_err(Failure::run)?;
     let line = Progress::new(quiet);
     line.show("a server that is stopped for a second, in ten");
-    let setup = Setup { engine: args.engine(), wait: args.wait(), seed: args.seed };
+    // All of its servers are here.
+    let here = (Ipv4Addr::LOCALHOST, 0).into();
+    let wait = args.wait().unwrap_or_else(|| Processors::look(&here).choose_wait(1));
+    let setup = Setup { engine: args.engine(), wait, seed: args.seed };
     let findings = all(setup, &stop, |finding| line.show(finding.name));
     drop(line);
     let findings = findings.map_err(Failure::run)?;

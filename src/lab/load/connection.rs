@@ -9,6 +9,10 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
 
+/// A part of an answer that counts as progress: an answer of a hundred megabytes may take longer than a timeout, and
+/// one that comes a byte at a time may not.
+const PROGRESS: u64 = 64 << 10;
+
 /// How far a connection is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
@@ -33,6 +37,13 @@ pub(super) struct Request {
     pub(super) sent: u64,
     /// Where in the stream its answer ends.
     end: u64,
+}
+
+/// A request without an answer: when it was to be sent, and when it was, if it was.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Unanswered {
+    pub(super) intended: u64,
+    pub(super) sent: Option<u64>,
 }
 
 /// What one connection knows.
@@ -61,6 +72,18 @@ pub(super) struct Connection {
     pub(super) heard: bool,
     /// Slices in which none was, although one was asked for all of it.
     pub(super) stalled: u32,
+    progress: Progress,
+}
+
+/// What a connection had received when it was last seen to make progress.
+#[derive(Default)]
+struct Progress {
+    /// Where the answer ends that it waits for.
+    answer: u64,
+    /// Bytes in all.
+    received: u64,
+    /// When that was, on the engine's clock for this.
+    at: u64,
 }
 
 impl Connection {
@@ -80,7 +103,19 @@ impl Connection {
             answered: 0,
             heard: false,
             stalled: 0,
+            progress: Progress::default(),
         }
+    }
+
+    /// How long the connection has waited, at `now`, for an answer or for [`PROGRESS`] bytes of a long one. It is known
+    /// only as exactly as this is called, and never too long.
+    pub(super) fn waits_since(&mut self, now: u64) -> Option<u64> {
+        let answer = self.requests.front()?.end;
+        let progress = &mut self.progress;
+        if answer != progress.answer || self.received - progress.received >= PROGRESS {
+            *progress = Progress { answer, received: self.received, at: now };
+        }
+        Some(now - progress.at)
     }
 
     /// Bytes of answers that have not come.
@@ -136,6 +171,15 @@ impl Connection {
         Ok(())
     }
 
+    /// The requests that are under way.
+    pub(super) fn unanswered(&self) -> impl Iterator<Item = Unanswered> {
+        let is_open = self.state == State::Open;
+        self.requests.iter().map(move |&Request { intended, sent, .. }| Unanswered {
+            intended,
+            sent: is_open.then_some(sent),
+        })
+    }
+
     /// The oldest request, if its answer is complete.
     #[inline]
     pub(super) fn answer(&mut self) -> Option<Request> {
@@ -164,6 +208,7 @@ pub(super) enum Trouble {
     Wrong { wrong: Wrong, displaced: Option<i64> },
     TooMuch { bytes: usize, again: bool },
     Silent { missing: u64, patience: Duration },
+    NoConnection { timeout: Duration },
     Slow { missing: u64, limit: Duration },
     NotOpened,
 }
@@ -181,7 +226,7 @@ impl Trouble {
     /// What the server did, in a word.
     pub(super) fn kind(&self) -> &'static str {
         match self {
-            Trouble::NotConnected(_) => "refused",
+            Trouble::NotConnected(_) | Trouble::NoConnection { .. } => "refused",
             Trouble::Closed { .. } => "closed",
             Trouble::Failed(error) if error.errno() == Some(Errno::ECONNRESET) => "reset",
             Trouble::Failed(_) => "failed",
@@ -240,6 +285,10 @@ impl fmt::Display for Trouble {
                 f,
                 "no answer within {patience:?} ({missing} bytes missing); is it too slow for --timeout, or: \
                  does the server serve several clients at once?"
+            ),
+            Trouble::NoConnection { timeout } => write!(
+                f,
+                "connect: no answer within {timeout:?}; is the address right, and the server's listen queue not full?"
             ),
             Trouble::Slow { missing, limit } => {
                 write!(f, "not answered in full after {} s ({missing} bytes missing)", limit.as_secs())

@@ -12,14 +12,20 @@ use super::schedule::{Arrivals, Schedule};
 use super::wire::Wire;
 use super::wire::epoll::EpollWire;
 use crate::sys::affinity;
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
+use std::cell::Cell;
 use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, Scope};
 use std::time::{Duration, Instant, SystemTime};
 
 /// How often the threads report.
 pub const INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often a thread without connections looks whether the others have any.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// Until a stage begins, so that all threads begin together.
 const TOGETHER: Duration = Duration::from_millis(5);
@@ -86,6 +92,25 @@ pub struct Outcome {
     pub lost: Vec<Lost>,
     /// Bytes that came back wrong until its end.
     pub wrong_bytes: u64,
+    /// The share of the time in which the busiest thread had something to do.
+    pub busiest: f64,
+    /// Why a thread ended before its time, and with it the stage.
+    pub failure: Option<String>,
+}
+
+/// What the threads tell each other.
+#[derive(Debug)]
+struct Shared {
+    /// Threads that have a connection left.
+    with_connections: AtomicUsize,
+    /// A thread has failed: the stage is over.
+    failed: AtomicBool,
+}
+
+impl Shared {
+    fn is_over(&self) -> bool {
+        self.failed.load(Ordering::Relaxed) || self.with_connections.load(Ordering::Relaxed) == 0
+    }
 }
 
 /// The threads, with all connections open.
@@ -108,7 +133,7 @@ enum Message {
     Ready(anyhow::Result<Ready>),
     /// Of that thread: what was written down until then.
     Interval(usize, Share),
-    Done(anyhow::Result<Done>),
+    Done(Done),
 }
 
 struct Ready {
@@ -131,6 +156,7 @@ struct Done {
     all_lost: bool,
     lost: Vec<Lost>,
     wrong_bytes: u64,
+    failure: Option<String>,
 }
 
 impl Crew {
@@ -147,12 +173,22 @@ impl Crew {
         let (to_us, messages) = channel();
         let cpus = if order.pin { affinity::allowed()? } else { Vec::new() };
         let mut workers = Vec::new();
+        let (with_connections, failed) = (AtomicUsize::new(order.threads), AtomicBool::new(false));
+        let shared = Arc::new(Shared { with_connections, failed });
         for thread in 0..order.threads {
             let part = Part { thread, threads: order.threads };
             let (stages, orders) = channel();
             let (spares, empty) = channel();
             let cpu = cpus.iter().rev().cycle().nth(thread).copied();
-            let desk = Desk { order, part, orders, empty, out: to_us.clone() };
+            let desk = Desk {
+                order,
+                part,
+                orders,
+                empty,
+                out: to_us.clone(),
+                shared: shared.clone(),
+                lives: Cell::new(true),
+            };
             let work = move || desk.work(cpu, stop);
             thread::Builder::new().name(format!("load {thread}")).spawn_scoped(scope, work)?;
             workers.push(Worker { stages, spares });
@@ -176,7 +212,7 @@ impl Crew {
     ///
     /// # Errors
     ///
-    /// Those of the waits of the threads.
+    /// When a thread has ended without a word. That a thread cannot go on is in the outcome, with what was measured.
     pub fn run(&mut self, stage: &Stage, mut watch: impl FnMut(&Interval)) -> anyhow::Result<Outcome> {
         let start = Instant::now() + TOGETHER;
         let started = SystemTime::now() + TOGETHER + stage.warmup;
@@ -194,11 +230,14 @@ impl Crew {
             partial: false,
             lost: Vec::new(),
             wrong_bytes: 0,
+            busiest: 0.0,
+            failure: None,
         };
         let mut intervals = Vec::new();
         // How many seconds each thread has reported, and whether it has ended: then it reports no more of them.
         let mut reported = vec![(0, false); self.workers.len()];
         let mut elapsed = vec![vec![0; stage.steps.len()]; self.workers.len()];
+        let mut busy = vec![0; self.workers.len()];
         let mut from = Duration::ZERO;
         let mut working = self.workers.len();
         while working > 0 {
@@ -211,6 +250,7 @@ impl Crew {
                     }
                     for (step, record) in &part.records {
                         elapsed[thread][*step] += record.counts.elapsed_ns;
+                        busy[thread] += record.counts.busy_ns;
                     }
                     add(&mut intervals, &mut outcome.records, &self.workers[thread], part)?;
                     intervals.sort_by_key(|(_, number, _)| *number);
@@ -227,7 +267,7 @@ impl Crew {
                     }
                 }
                 Message::Done(done) => {
-                    outcome.add(done?);
+                    outcome.add(done);
                     working -= 1;
                 }
             }
@@ -242,6 +282,8 @@ impl Crew {
             let longest = elapsed.iter().map(|steps| steps[step]).max().unwrap_or(0);
             record.counts.elapsed_ns = longest * self.workers.len() as u64;
         }
+        let share = |(busy, steps): (u64, &Vec<u64>)| busy as f64 / steps.iter().sum::<u64>().max(1) as f64;
+        outcome.busiest = busy.into_iter().zip(&elapsed).map(share).fold(0.0, f64::max);
         outcome.lost.sort_by_key(|lost| lost.connection);
         Ok(outcome)
     }
@@ -294,6 +336,7 @@ impl Outcome {
         self.all_lost &= done.all_lost;
         self.lost.extend(done.lost);
         self.wrong_bytes += done.wrong_bytes;
+        self.failure = self.failure.take().or(done.failure);
     }
 
     /// All steps together.
@@ -319,6 +362,9 @@ struct Desk<'s> {
     orders: Receiver<(Stage, Instant)>,
     empty: Receiver<Record>,
     out: Sender<Message>,
+    shared: Arc<Shared>,
+    /// This thread has a connection left, as far as the others know.
+    lives: Cell<bool>,
 }
 
 impl Desk<'_> {
@@ -351,53 +397,82 @@ impl Desk<'_> {
             return;
         }
         for (stage, start) in &self.orders {
-            let done = self.stage(&mut engine, &stage, start).context("the generator cannot wait");
-            if self.out.send(Message::Done(done)).is_err() {
+            if self.out.send(Message::Done(self.stage(&mut engine, &stage, start))).is_err() {
                 return;
             }
         }
     }
 
-    fn stage<W: Wire>(&self, engine: &mut Engine<W>, stage: &Stage, start: Instant) -> anyhow::Result<Done> {
+    /// Put this load on the server. A failure ends it here and, soon, in the other threads; what was written down
+    /// until then is handed over as always.
+    fn stage<W: Wire>(&self, engine: &mut Engine<W>, stage: &Stage, start: Instant) -> Done {
         engine.forget_windows();
         let start = engine.time_of(start);
         engine.begin(self.pace(stage, start));
-        let mut end = start + stage.warmup.as_nanos() as u64;
-        engine.run(end)?;
-        // Before its time, if there is nobody left to ask, or somebody said stop.
-        let clock_start = engine.start_clock(end.min(engine.now()));
-        end = clock_start;
-        let mut number = 0;
-        let flush_at = |number: u64| clock_start + (number + 1) * INTERVAL.as_nanos() as u64;
-        for (step, &(offered, time)) in stage.steps.iter().enumerate() {
-            if step > 0 {
-                if !engine.can_go_on() {
-                    break;
-                }
-                engine.next_window(end);
+        let mut clock_start = None;
+        let mut put = || -> crate::Result<u64> {
+            let end = start + stage.warmup.as_nanos() as u64;
+            engine.run(end)?;
+            // Before its time, if there is nobody left to ask, or somebody said stop.
+            let from = *clock_start.insert(engine.start_clock(end.min(engine.now())));
+            let end = self.steps(engine, stage, from)?;
+            // The schedule is accounted for to its end, also when no connection is left to keep it.
+            let stays = engine.can_go_on() || engine.was_stopped() || stage.steps[0].0.is_none();
+            engine.stop_clock(if stays { end.min(engine.now()) } else { end });
+            let to = engine.now() - from;
+            engine.drain()?;
+            engine.sweep()?;
+            Ok(to)
+        };
+        let (to, failure) = match put() {
+            Ok(to) => (to, None),
+            Err(why) => {
+                self.shared.failed.store(true, Ordering::Relaxed);
+                engine.stop_clock(engine.now());
+                (engine.now() - clock_start.unwrap_or(engine.now()), Some(why.to_string()))
             }
-            end += time.as_nanos() as u64;
-            while engine.now() < end && engine.can_go_on() {
-                engine.run(end.min(flush_at(number)))?;
-                if engine.now() >= flush_at(number) {
-                    self.hand_over(engine, number, engine.now() - clock_start, offered);
-                    number += 1;
-                }
-            }
-        }
-        engine.stop_clock(end.min(engine.now()));
-        let to = engine.now() - clock_start;
-        engine.drain()?;
-        engine.sweep()?;
+        };
+        engine.account_for_the_rest();
         self.hand_over(engine, u64::MAX, to, stage.steps.last().and_then(|(offered, _)| *offered));
-        Ok(Done {
+        Done {
             fewest_and_most: engine.fewest_and_most(),
             stalled: engine.stalled(),
             stopped: engine.was_stopped(),
             all_lost: !engine.was_stopped() && !engine.can_go_on(),
             lost: engine.lost().to_vec(),
             wrong_bytes: engine.wrong_bytes(),
-        })
+            failure,
+        }
+    }
+
+    /// The measured part, from `clock_start` on; when it ends.
+    fn steps<W: Wire>(&self, engine: &mut Engine<W>, stage: &Stage, clock_start: u64) -> crate::Result<u64> {
+        let mut end = clock_start;
+        let mut number = 0;
+        let flush_at = |number: u64| clock_start + (number + 1) * INTERVAL.as_nanos() as u64;
+        for (step, &(offered, time)) in stage.steps.iter().enumerate() {
+            if step > 0 && !engine.was_stopped() {
+                engine.next_window(end);
+            }
+            end += time.as_nanos() as u64;
+            while engine.now() < end && !engine.was_stopped() && !self.shared.is_over() {
+                let until = end.min(flush_at(number));
+                if engine.can_go_on() {
+                    engine.run(until)?;
+                } else {
+                    // The other threads still have connections, and what this one does not send is part of the load.
+                    if self.lives.take() {
+                        self.shared.with_connections.fetch_sub(1, Ordering::Relaxed);
+                    }
+                    engine.stand_by(until.min(engine.now() + LOOK.as_nanos() as u64))?;
+                }
+                if engine.now() >= flush_at(number) {
+                    self.hand_over(engine, number, engine.now() - clock_start, offered);
+                    number += 1;
+                }
+            }
+        }
+        Ok(end)
     }
 
     fn pace(&self, stage: &Stage, start: u64) -> Pace {

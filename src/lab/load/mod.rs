@@ -18,10 +18,12 @@ pub mod crew;
 pub mod engine;
 pub mod hgrm;
 pub mod hlog;
+pub mod knee;
 pub mod liars;
 pub mod limits;
 pub mod merge;
 pub mod plan;
+pub mod processors;
 pub mod record;
 pub mod report;
 pub mod schedule;
@@ -35,6 +37,7 @@ use crate::stop;
 use crew::{Crew, Interval, Order};
 use hostile::HostileClients;
 use limits::Ports;
+use processors::Processors;
 use report::Found;
 use serde::{Deserialize, Serialize};
 use shape::Shape;
@@ -43,8 +46,24 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::thread;
 use std::time::Duration;
 
-/// Open the connections, put the load on them, with these hostile clients beside it, and hand over each second of it. `times` are the
-/// warm-up and the time of each rate. A readable `stop` ends it early.
+/// All that a run is made of.
+#[derive(Debug)]
+pub struct Run<'a> {
+    /// What load to put on whom.
+    pub order: &'a Order,
+    /// Over time.
+    pub shape: &'a Shape,
+    /// Warm-up, and time of each rate.
+    pub times: (Duration, Duration),
+    /// The ports that there are.
+    pub ports: Ports,
+    /// The hostile clients beside it.
+    pub hostile: HostileClients,
+    /// The processors that there are.
+    pub processors: Processors,
+}
+
+/// Open the connections, put the load on them, and hand over each second of it. A readable `stop` ends it early.
 ///
 /// # Errors
 ///
@@ -54,13 +73,11 @@ use std::time::Duration;
 ///
 /// When the thread of the hostile clients panics, which would be a mistake in it.
 pub fn run<'a>(
-    order: &'a Order,
-    shape: &'a Shape,
-    times: (Duration, Duration),
-    (ports, hostile): (Ports, HostileClients),
+    run: Run<'a>,
     stop: BorrowedFd<'_>,
     watch: impl FnMut(&Interval),
 ) -> anyhow::Result<Found<'a>> {
+    let Run { order, shape, times, ports, hostile, processors } = run;
     let (end_hostile, hostile_ends) = stop::pair()?;
     let plan = &order.plan;
     thread::scope(|scope| {
@@ -74,7 +91,8 @@ pub fn run<'a>(
         let result = shape.run(&mut crew, times, limits::most_requests(order.threads), watch);
         end_hostile.stop()?;
         let hostile = clients.map(|thread| thread.join().expect("it does not panic")).transpose()?;
-        Ok(Found { order, shape, times, open_time: crew.open_time, ports, result: result?, hostile })
+        let open_time = crew.open_time;
+        Ok(Found { order, shape, processors, times, open_time, ports, result: result?, hostile })
     })
 }
 

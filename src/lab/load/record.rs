@@ -2,9 +2,11 @@
 
 use anyhow::anyhow;
 use hdrhistogram::Histogram;
+use std::borrow::Cow;
 
-/// The longest latency that is told from a longer one: a minute.
-pub const LONGEST_NS: u64 = 60_000_000_000;
+/// The longest latency that is told from a longer one: an hour. Longer ones count as an hour, and
+/// [`Counts::clamped`] says how many they were.
+pub const LONGEST_NS: u64 = 3_600_000_000_000;
 
 /// Significant decimal digits of a latency: it reads at most 0.1 % too long, never too short.
 pub const DIGITS: u8 = 3;
@@ -24,7 +26,10 @@ pub fn histogram() -> Histogram<u64> {
 pub struct Record {
     /// From the intended send to the whole answer. Empty in a closed loop, which intends nothing.
     pub response: Histogram<u64>,
-    /// From the actual send to the whole answer.
+    /// Requests without answer: how long each had waited when the load was over, from its intended send; in a closed
+    /// loop, from the moment it was begun. Their latency is at least that.
+    pub unfinished: Histogram<u64>,
+    /// From the actual send to the whole answer; for a request without answer, until the load was over.
     pub service: Histogram<u64>,
     /// From the intended send to the actual one, where a connection was free: what the generator itself was
     /// late, its scheduling error.
@@ -42,16 +47,26 @@ pub struct Counts {
     pub sent: u64,
     /// Requests that were to begin in it, and were never sent.
     pub unsent: u64,
-    /// Answers that came in this stretch, complete and right.
+    /// Requests of this stretch that were answered in it, completely and rightly.
     pub answered: u64,
-    /// Answers to its requests that came after it.
+    /// Requests of this stretch that were answered after it.
     pub answered_after: u64,
+    /// Requests of this stretch that were sent and never answered.
+    pub unanswered: u64,
+    /// All answers that came in this stretch, also to requests from before it: what the server did in this time.
+    pub completed: u64,
+    /// Latencies above [`LONGEST_NS`].
+    pub clamped: u64,
     /// Requests sent more than [`LATE_NS`](super::engine::LATE_NS) after their time.
     pub late: u64,
     /// Those of them for which a connection was free: the generator was slow, and not the server.
     pub late_by_generator: u64,
     /// Connections that were opened.
     pub opened: u64,
+    /// Time in which the generator's threads were kept from a processor, in nanoseconds.
+    pub kept_waiting_ns: u64,
+    /// Time for which that is not known.
+    pub unwatched_ns: u64,
     /// Sum of the time from the beginning of a request to its answer, over the answered ones, in nanoseconds.
     pub answered_ns: u64,
     /// Sum over time of the requests under way, in request-nanoseconds.
@@ -69,6 +84,7 @@ impl Default for Record {
         let counts = Counts::default();
         Record {
             response: histogram(),
+            unfinished: histogram(),
             service: histogram(),
             scheduling: histogram(),
             connect: histogram(),
@@ -100,13 +116,51 @@ impl Record {
         self.histograms_mut().into_iter().filter(|h| !h.is_empty()).for_each(Histogram::reset);
     }
 
-    fn histograms(&self) -> [&Histogram<u64>; 4] {
-        [&self.response, &self.service, &self.scheduling, &self.connect]
+    /// Response times of all requests that were due, those without answer with the time that they waited at least.
+    ///
+    /// # Panics
+    ///
+    /// Never: both histograms have the same bounds.
+    #[must_use]
+    pub fn response_of_all(&self) -> Cow<'_, Histogram<u64>> {
+        if self.unfinished.is_empty() {
+            return Cow::Borrowed(&self.response);
+        }
+        let mut all = self.response.clone();
+        all.add(&self.unfinished).expect("histograms of the same bounds");
+        Cow::Owned(all)
     }
 
-    fn histograms_mut(&mut self) -> [&mut Histogram<u64>; 4] {
-        [&mut self.response, &mut self.service, &mut self.scheduling, &mut self.connect]
+    /// Write down the latency of an answered request: service time, and response time where there is one.
+    #[inline]
+    pub(super) fn answered(&mut self, service: u64, response: Option<u64>) {
+        record(&mut self.service, service, &mut self.counts);
+        if let Some(response) = response {
+            record(&mut self.response, response, &mut self.counts);
+        }
     }
+
+    /// Write down how long a request without answer has waited: since it was sent, if it was, and in all.
+    pub(super) fn not_answered(&mut self, service: Option<u64>, waited: u64) {
+        if let Some(service) = service {
+            record(&mut self.service, service, &mut self.counts);
+        }
+        record(&mut self.unfinished, waited, &mut self.counts);
+    }
+
+    fn histograms(&self) -> [&Histogram<u64>; 5] {
+        [&self.response, &self.unfinished, &self.service, &self.scheduling, &self.connect]
+    }
+
+    fn histograms_mut(&mut self) -> [&mut Histogram<u64>; 5] {
+        [&mut self.response, &mut self.unfinished, &mut self.service, &mut self.scheduling, &mut self.connect]
+    }
+}
+
+#[inline]
+fn record(histogram: &mut Histogram<u64>, latency: u64, counts: &mut Counts) {
+    counts.clamped += u64::from(latency > LONGEST_NS);
+    histogram.saturating_record(latency.min(LONGEST_NS));
 }
 
 impl Counts {
@@ -116,15 +170,26 @@ impl Counts {
         self.sent + self.unsent
     }
 
+    /// Requests without answer: their latency is at least the time that they waited.
+    #[must_use]
+    pub fn at_least(&self) -> u64 {
+        self.unsent + self.unanswered
+    }
+
     /// Add the counts of another stretch.
     pub fn add(&mut self, other: &Counts) {
         self.sent += other.sent;
         self.unsent += other.unsent;
         self.answered += other.answered;
         self.answered_after += other.answered_after;
+        self.unanswered += other.unanswered;
+        self.completed += other.completed;
+        self.clamped += other.clamped;
         self.late += other.late;
         self.late_by_generator += other.late_by_generator;
         self.opened += other.opened;
+        self.kept_waiting_ns += other.kept_waiting_ns;
+        self.unwatched_ns += other.unwatched_ns;
         self.answered_ns += other.answered_ns;
         self.under_way_ns += other.under_way_ns;
         self.elapsed_ns += other.elapsed_ns;

@@ -100,6 +100,13 @@ impl Schedule {
             (self.until, self.gap, self.origin) = (until, gap, (self.next, 0.0));
         }
     }
+
+    /// Leave out the requests before `time`: the first that is still to be sent is due then or later.
+    pub fn skip_to(&mut self, time: u64) {
+        while self.next() < time {
+            self.advance();
+        }
+    }
 }
 
 /// An exponentially distributed number with mean 1, by comparisons alone (J. von Neumann, "Various techniques
@@ -154,6 +161,19 @@ mod tests {
         let mut schedule = Schedule::new(0, &[(3.0, LONG)], Arrivals::Constant, (0, 1), 1);
         (0..3 * 86_400).for_each(|_| schedule.advance());
         assert!(schedule.next().abs_diff(86_400_000_000_000) <= 1, "{}", schedule.next());
+    }
+
+    #[test]
+    fn what_is_skipped_does_not_move_what_follows() {
+        for arrivals in [Arrivals::Constant, Arrivals::Poisson] {
+            let whole = Schedule::new(0, &[(1000.0, LONG)], arrivals, (0, 1), 1);
+            let mut skipped = whole.clone();
+            skipped.skip_to(1_000_000_000);
+            let all = times(whole, 1500);
+            let first =
+                all.iter().position(|&t| t >= 1_000_000_000).expect("1500 of them last longer than a second");
+            assert_eq!(times(skipped, 100), all[first..first + 100]);
+        }
     }
 
     #[test]

@@ -8,10 +8,11 @@ use super::hostile::HostileClients;
 use super::liars::{Liar, Lie};
 use super::limits;
 use super::plan::{EngineKind, Plan, Sizes, Wait};
+use super::processors::Processors;
 use super::report::Found;
 use super::schedule::Arrivals;
 use super::shape::Shape;
-use super::{LatencyUs, run, with_unit};
+use super::{LatencyUs, Run, run, with_unit};
 use crate::lab::compare::pair::Process;
 use crate::stop::Stop;
 use crate::sys::signal::Signal;
@@ -153,7 +154,10 @@ fn measure<T>(
     let order = Order { plan, engine: setup.engine, threads: 1, pin: false, arrivals: Arrivals::Constant };
     let shape = rate.map_or(Shape::Closed, Shape::Rate);
     let times = (Duration::from_millis(100), time);
-    let found = run(&order, &shape, times, (ports, HostileClients::default()), stop.as_fd(), |_| {})?;
+    let processors = Processors::look(&target);
+    let hostile = HostileClients::default();
+    let load = Run { order: &order, shape: &shape, times, ports, hostile, processors };
+    let found = run(load, stop.as_fd(), |_| {})?;
     Ok(look(&found))
 }
 

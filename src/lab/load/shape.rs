@@ -2,10 +2,9 @@
 
 use super::LatencyUs;
 use super::crew::{Crew, Interval, Outcome, Stage};
-use super::limits;
+use super::knee::{Knee, Limit, Search, Verdict};
 use super::record::Record;
 use serde::{Deserialize, Serialize};
-use std::fmt;
 use std::time::Duration;
 
 /// How a load goes over time.
@@ -23,15 +22,6 @@ pub enum Shape {
     Knee(Limit, f64),
 }
 
-/// A latency that must not be exceeded: a percentile of the response time.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Limit {
-    /// In percent; 100 is the maximum.
-    pub percentile: f64,
-    /// The limit, in microseconds.
-    pub at_most_us: f64,
-}
-
 /// What was seen at one offered rate.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Row {
@@ -43,20 +33,22 @@ pub struct Row {
     pub seconds: f64,
     /// Requests sent.
     pub sent: u64,
-    /// Answers that came meanwhile.
+    /// Those of them that were answered in this time.
     pub answered: u64,
     /// Requests sent more than a millisecond after their time.
     pub late: u64,
     /// Requests never sent.
     pub unsent: u64,
+    /// Requests without answer, sent or not: they count with the time that they have waited at least.
+    pub at_least: u64,
     /// Latency from the intended send; `None` in a closed loop.
     pub response: Option<LatencyUs>,
     /// Latency from the actual send.
     pub service: LatencyUs,
     /// Whether the rate was missed.
     pub missed: bool,
-    /// Whether the limit was held, in a search for the knee.
-    pub held: Option<bool>,
+    /// In a search for the knee: what the try shows.
+    pub verdict: Option<Verdict>,
 }
 
 /// What a load gave.
@@ -64,21 +56,24 @@ pub struct Row {
 pub struct Result {
     /// The stages, each with what it offered.
     pub rows: Vec<Row>,
-    /// All of what was measured; in a search for the knee, the last rate that held the limit.
+    /// All of what was measured; in a search for the knee, the last try at the highest rate that kept the limit, or
+    /// else the first try.
     pub total: Record,
+    /// Of what is in the total: requests answered on the active connection with the fewest, and on the one with the
+    /// most; `None` when the total is of several stages.
+    pub fewest_and_most: Option<(u64, u64)>,
+    /// Of what is in the total: active connections that waited for an answer for a whole slice of half a second, and
+    /// the most such slices of one; of several stages the most of each.
+    pub stalled: (usize, u32),
+    /// Of what is in the total: the share of the time in which the busiest thread had something to do.
+    pub busiest: f64,
     /// The last stage, for what is counted over all of them.
     pub last: Outcome,
     /// The first one's start.
     pub started: std::time::SystemTime,
-    /// The highest rate that held the limit.
-    pub knee: Option<f64>,
+    /// What a search for the knee has shown.
+    pub knee: Option<Knee>,
 }
-
-/// Rates closer than this are the same knee.
-const FINE_ENOUGH: f64 = 1.05;
-
-/// Rates that are tried in a search.
-const MOST_TRIES: usize = 24;
 
 impl Shape {
     /// Whether requests have their times.
@@ -87,10 +82,11 @@ impl Shape {
         *self != Shape::Closed
     }
 
-    /// The lowest rate that is known beforehand.
+    /// The lowest rate that is known beforehand. A search measures each rate for as long as it needs.
     #[must_use]
     pub fn lowest(&self) -> Option<f64> {
         match self {
+            Shape::Knee(..) => None,
             Shape::Ramp(rates) | Shape::Sweep(rates) => rates.iter().copied().reduce(f64::min),
             _ => self.highest(),
         }
@@ -106,11 +102,12 @@ impl Shape {
         }
     }
 
-    /// Put this load on the server; each rate for `time`, after a warm-up.
+    /// Put this load on the server; each rate for `time`, after a warm-up. No more than `most` requests a second are
+    /// tried in a search.
     ///
     /// # Errors
     ///
-    /// Those of the waits of the threads.
+    /// When a thread of the generator has ended without a word.
     pub fn run(
         &self,
         crew: &mut Crew,
@@ -118,21 +115,19 @@ impl Shape {
         most: f64,
         mut watch: impl FnMut(&Interval),
     ) -> anyhow::Result<Result> {
-        let mut stage = |crew: &mut Crew, steps: Vec<Option<f64>>| {
-            let steps = steps.into_iter().map(|rate| (rate, time)).collect();
-            crew.run(&Stage { warmup, steps }, &mut watch)
+        let mut stage = |crew: &mut Crew, steps: Vec<Option<f64>>, time| {
+            let steps: Vec<_> = steps.into_iter().map(|rate| (rate, time)).collect();
+            let rates = steps.iter().map(|(rate, _)| *rate).collect();
+            Result::of(rates, crew.run(&Stage { warmup, steps }, &mut watch)?)
         };
         match self {
-            Shape::Closed => Result::of(vec![None], stage(crew, vec![None])?),
-            Shape::Rate(rate) => Result::of(vec![Some(*rate)], stage(crew, vec![Some(*rate)])?),
-            Shape::Ramp(rates) => {
-                let rates: Vec<_> = rates.iter().copied().map(Some).collect();
-                Result::of(rates.clone(), stage(crew, rates)?)
-            }
+            Shape::Closed => stage(crew, vec![None], time),
+            Shape::Rate(rate) => stage(crew, vec![Some(*rate)], time),
+            Shape::Ramp(rates) => stage(crew, rates.iter().copied().map(Some).collect(), time),
             Shape::Sweep(rates) => {
                 let mut result: Option<Result> = None;
                 for &rate in rates {
-                    let next = Result::of(vec![Some(rate)], stage(crew, vec![Some(rate)])?)?;
+                    let next = stage(crew, vec![Some(rate)], time)?;
                     match &mut result {
                         None => result = Some(next),
                         Some(result) => result.add(next)?,
@@ -143,85 +138,53 @@ impl Shape {
                 }
                 result.ok_or_else(|| anyhow::anyhow!("a sweep without rates"))
             }
-            Shape::Knee(limit, first) => {
-                let least = limits::fewest_requests(time).max(1.0);
-                find_knee(*limit, *first, (least, most), |rate| {
-                    Result::of(vec![Some(rate)], stage(crew, vec![Some(rate)])?)
-                })
-            }
+            Shape::Knee(limit, first) => find_knee(*limit, *first, (limit.least(time), most), |rate| {
+                stage(crew, vec![Some(rate)], limit.time(rate, time))
+            }),
         }
     }
 }
 
-/// Double the rate until the limit is exceeded, or halve it until it is held; then narrow the interval.
+/// Try rates until the search has what it needs.
 fn find_knee(
     limit: Limit,
     first: f64,
-    (least, most): (f64, f64),
+    bounds: (f64, f64),
     mut at: impl FnMut(f64) -> anyhow::Result<Result>,
 ) -> anyhow::Result<Result> {
-    let (mut holds, mut exceeds): (Option<f64>, Option<f64>) = (None, None);
-    let mut rate = first.min(most);
+    let mut search = Search::new(limit, bounds);
     let mut result: Option<Result> = None;
-    for _ in 0..MOST_TRIES {
+    // The rate of which the total is, once one has kept the limit.
+    let mut kept = 0.0;
+    while let Some(rate) = search.next_rate(first) {
         let mut tried = at(rate)?;
+        let missed = tried.rows.iter().any(|row| row.missed);
+        let verdict =
+            if tried.last.partial { Verdict::Interrupted } else { limit.judge(&tried.total, missed) };
+        search.note(rate, verdict);
+        tried.rows.iter_mut().for_each(|row| row.verdict = Some(verdict));
         let ends = tried.must_end();
-        // Who is interrupted before the clock has started has tried nothing.
-        let held = limit.is_held(&tried.total) && tried.rows.iter().all(|row| !row.missed);
-        tried.rows.iter_mut().for_each(|row| row.held = Some(held));
-        if tried.last.partial {
-            tried.rows.iter_mut().for_each(|row| row.held = None);
-        } else if held {
-            holds = Some(rate);
-        } else {
-            exceeds = Some(rate);
-        }
-        match &mut result {
-            None => result = Some(tried),
-            Some(result) => {
-                result.rows.append(&mut tried.rows);
-                result.last = tried.last;
-                if held && !result.last.partial {
-                    result.total = tried.total;
+        result = Some(match result {
+            None => tried,
+            Some(mut before) => {
+                before.rows.append(&mut tried.rows);
+                if verdict == Verdict::Holds && rate >= kept {
+                    Result { rows: before.rows, started: before.started, ..tried }
+                } else {
+                    Result { last: tried.last, ..before }
                 }
             }
+        });
+        if verdict == Verdict::Holds && rate >= kept {
+            kept = rate;
         }
-        rate = match (holds, exceeds) {
-            (Some(low), Some(high)) if high / low <= FINE_ENOUGH => break,
-            (Some(low), Some(high)) => (low * high).sqrt(),
-            (Some(low), None) if low >= most => break,
-            (Some(low), None) => (low * 2.0).min(most),
-            (None, Some(high)) if high <= least => break,
-            (None, Some(high)) => (high / 2.0).max(least),
-            (None, None) => break,
-        };
-        rate = rate.ceil();
-        if ends || Some(rate) == holds || Some(rate) == exceeds {
+        if ends {
             break;
         }
     }
     let mut result = result.ok_or_else(|| anyhow::anyhow!("no rate was tried"))?;
-    result.knee = holds;
+    result.knee = Some(search.knee());
     Ok(result)
-}
-
-impl Limit {
-    /// Whether the response times stay within it.
-    #[must_use]
-    pub fn is_held(&self, record: &Record) -> bool {
-        let at = record.response.value_at_quantile(self.percentile / 100.0) as f64 / 1e3;
-        !record.response.is_empty() && at <= self.at_most_us
-    }
-}
-
-/// For people: `p99 ≤ 1000 µs`.
-impl fmt::Display for Limit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.percentile >= 100.0 {
-            return write!(f, "max ≤ {} µs", self.at_most_us);
-        }
-        write!(f, "p{} ≤ {} µs", self.percentile, self.at_most_us)
-    }
 }
 
 impl Row {
@@ -232,16 +195,17 @@ impl Row {
         let per_s = |n: u64| if seconds > 0.0 { n as f64 / seconds } else { 0.0 };
         Row {
             offered_per_s,
-            achieved_per_s: per_s(counts.answered),
+            achieved_per_s: per_s(counts.completed),
             seconds,
             sent: counts.sent,
             answered: counts.answered,
             late: counts.late,
             unsent: counts.unsent,
-            response: offered_per_s.map(|_| LatencyUs::of(&record.response)),
+            at_least: counts.at_least(),
+            response: offered_per_s.map(|_| LatencyUs::of(&record.response_of_all())),
             service: LatencyUs::of(&record.service),
             missed: offered_per_s.is_some() && misses(record, most_under_way),
-            held: None,
+            verdict: None,
         }
     }
 }
@@ -249,11 +213,11 @@ impl Row {
 /// A rate is missed when of the requests that were due more than a thousandth was never sent, or more than a hundredth
 /// not answered, or not in this time; but for what can be under way as it ends.
 fn misses(record: &Record, most_under_way: u64) -> bool {
-    let due = record.counts.due() as f64;
-    let in_time = (record.counts.answered + most_under_way) as f64;
-    record.counts.unsent as f64 > due / 1000.0 + 1.0
-        || (record.service.len() as f64) < due * 0.99
-        || in_time < due * 0.99
+    let counts = &record.counts;
+    let due = counts.due() as f64;
+    let answered = (counts.answered + counts.answered_after) as f64;
+    let in_time = (counts.completed + most_under_way) as f64;
+    counts.unsent as f64 > due / 1000.0 + 1.0 || answered < due * 0.99 || in_time < due * 0.99
 }
 
 impl Result {
@@ -262,19 +226,36 @@ impl Result {
         let row = |(rate, record): (Option<f64>, &Record)| {
             Row::of(rate, record, record.counts.elapsed_ns as f64 / 1e9 / threads, outcome.most_under_way)
         };
-        let rows = rates.into_iter().zip(&outcome.records).map(row).filter(|row| row.seconds > 0.0).collect();
-        Ok(Result { rows, total: outcome.total()?, started: outcome.started, last: outcome, knee: None })
+        let rows = rates
+            .into_iter()
+            .zip(&outcome.records)
+            .map(row)
+            .filter(|row| row.seconds > 0.0 || row.unsent > 0)
+            .collect();
+        Ok(Result {
+            rows,
+            total: outcome.total()?,
+            fewest_and_most: Some(outcome.fewest_and_most),
+            stalled: outcome.stalled,
+            busiest: outcome.busiest,
+            started: outcome.started,
+            last: outcome,
+            knee: None,
+        })
     }
 
     fn add(&mut self, mut next: Result) -> anyhow::Result<()> {
         self.rows.append(&mut next.rows);
         self.total.add(&next.total)?;
+        self.fewest_and_most = None;
+        self.stalled = (self.stalled.0.max(next.stalled.0), self.stalled.1.max(next.stalled.1));
+        self.busiest = self.busiest.max(next.busiest);
         self.last = next.last;
         Ok(())
     }
 
     /// Whether there is no use in another stage.
     fn must_end(&self) -> bool {
-        self.last.partial || self.last.all_lost
+        self.last.partial || self.last.all_lost || self.last.failure.is_some()
     }
 }

@@ -101,7 +101,7 @@ pub fn follow(plan: &Plan, orders: impl BufRead, mut answers: impl Write) -> any
                 let seconds = |nanoseconds| Duration::from_nanos(nanoseconds).as_secs_f64();
                 let cpu_before = std::mem::replace(&mut cpu, thread_cpu());
                 let slice = Slice {
-                    answered: counts.answered,
+                    answered: counts.completed,
                     answered_in_all: engine.answered_in_all(),
                     seconds: seconds(counts.elapsed_ns),
                     busy_s: seconds(counts.busy_ns),

@@ -42,7 +42,6 @@ fn more_connections_than_descriptors_are_refused_with_the_limit_and_how_to_raise
 fn a_rate_at_which_nothing_would_be_due_is_refused() {
     refused("load 127.0.0.1:9 -R 4 -d 100ms", &["none is due", "--duration"]);
     refused("load 127.0.0.1:9 --sweep 100,4 -d 100ms", &["none is due", "--duration"]);
-    refused("load 127.0.0.1:9 --find-knee --limit p99=1ms -R 4 -d 100ms", &["none is due", "--duration"]);
 }
 
 #[test]

@@ -138,7 +138,7 @@ fn sum(reports: &[&Value], name: &str) -> f64 {
 fn counts_and_rates_of_reports_add_up() {
     let merged = open_loop().merged("a.json b.json c.json");
     let parts: Vec<_> = OPEN.iter().map(|run| &run.json).collect();
-    assert_eq!((&merged["schema"], &merged["schema_version"]), (&json!("io-models/load"), &json!(1)));
+    assert_eq!((&merged["schema"], &merged["schema_version"]), (&json!("io-models/load"), &json!(2)));
     assert_eq!(merged["simultaneous"], true, "{merged:#}");
     for name in [
         "connections",
@@ -409,7 +409,7 @@ fn other_schemas_and_versions_are_refused() {
         |report| report["schema"] = json!("io-models/compare"),
         &["io-models/compare", "only io-models/load"],
     );
-    refused(|report| report["schema_version"] = json!(2), &["schema_version is 2", "only 1"]);
+    refused(|report| report["schema_version"] = json!(1), &["schema_version is 1", "only 2"]);
     refused(|report| *report = json!({ "from_s": 0.0 }), &["no schema", "io-models load --json"]);
 }
 
@@ -440,7 +440,7 @@ fn damaged_reports_are_refused_with_the_cause() {
     refused(&with("!"), &["`service` is damaged", "not base64"]);
     refused(
         &with(&encoded(&Histogram::new(3).expect("three digits"))),
-        &["0 answers in its histogram do not fit"],
+        &["0 requests in its histogram of service times do not fit"],
     );
     for key in ["sent", "plan", "wrong_bytes", "started_unix_s"] {
         let without = changed(report, |report| drop(report.as_object_mut().unwrap().remove(key)));

@@ -109,7 +109,7 @@ fn rows_and_foot(distribution: &str) -> (Vec<&str>, Vec<f64>) {
 /// So many latencies: most of them short, a few long.
 fn latencies(count: u64, seed: u64) -> Histogram<u64> {
     let mut random = fastrand::Rng::with_seed(seed);
-    let mut histogram = Histogram::<u64>::new_with_bounds(1, 60_000_000_000, 3).expect("bounds are right");
+    let mut histogram = Histogram::<u64>::new_with_bounds(1, 3_600_000_000_000, 3).expect("bounds are right");
     for _ in 0..count {
         let stretch = 1 << random.u32(0..16);
         histogram.record(random.u64(10_000..20_000) * stretch).expect("a value within the bounds");

@@ -43,7 +43,7 @@ def interval(histogram):
 
 def intervals(path):
     """Everything that the reader finds."""
-    reader = HistogramLogReader(path, HdrHistogram(1, 60_000_000_000, 3))
+    reader = HistogramLogReader(path, HdrHistogram(1, 3_600_000_000_000, 3))
     while (histogram := reader.get_next_interval_histogram()) is not None:
         yield interval(histogram)
 

@@ -27,7 +27,7 @@ fn passes(addr: SocketAddr, args: &str) -> Value {
     assert!(whole("sent") <= whole("answered") + whole("connections"), "one under way each: {report:#}");
     assert!(whole("least_per_connection") >= 1, "{report:#}");
     assert!(whole("least_per_connection") <= whole("most_per_connection"), "{report:#}");
-    let rate = whole("answered") as f64 / figure("seconds");
+    let rate = whole("completed") as f64 / figure("seconds");
     assert!((figure("achieved_per_s") / rate - 1.0).abs() < 1e-9, "{rate} a second: {report:#}");
     assert!(figure("generator_cpu_s") > 0.0, "{report:#}");
     assert!(figure("generator_cpu_share") > 0.0, "{report:#}");

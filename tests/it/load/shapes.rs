@@ -113,18 +113,33 @@ fn a_sweep_beyond_what_the_server_can_do_says_so_in_the_row_and_in_the_first_lin
 fn the_knee_is_no_higher_than_what_the_server_can_do() {
     let server = two_hundred_a_second();
     // So generous that only the rate itself can exceed it.
-    let (report, rows) = rows(server.addr, "-c 2 -R 150 -d 200ms --find-knee --limit p90=10s");
-    let knee = figure(&report, "/knee/rate_per_s");
-    assert!(knee <= 200.0 * 1.2, "at most 200/s are answered: {report:#}");
-    assert_eq!(report["knee"]["limit"]["percentile"], 90.0);
+    let args = "-c 2 -R 150 -d 200ms --warmup 20ms --find-knee --limit p50=10s --json --quiet";
+    let ended = load(server.addr, args);
+    let report = report_of("open", &ended);
+    let rows = report["rows"].as_array().expect("rows");
+    assert_eq!(report["knee"]["limit"]["percentile"], 50.0);
     assert_eq!(report["knee"]["limit"]["at_most_us"], 10_000_000.0);
     assert_eq!(report["missed_rate"], false, "to miss rates is what a search is for: {report:#}");
+    let Some(knee) = report["knee"]["rate_per_s"].as_f64() else {
+        // On a busy machine it may be the generator that is late in every try. Then nothing is claimed.
+        let why = report["knee"]["not_shown"].as_str().unwrap_or_else(|| panic!("no reason: {report:#}"));
+        ended.exits(3).says_one_line(&[why]);
+        return;
+    };
+    ended.exits(0);
+    assert!(knee <= 200.0 * 1.2, "at most 200/s are answered: {report:#}");
     assert_eq!(report["offered_per_s"].as_f64(), Some(knee));
     agrees_with_itself(&report);
-    let held = |row: &&Value| row["held"] == true;
+    for end in ["holds", "exceeds"] {
+        assert!(
+            whole(&report["knee"][end], "/held") + whole(&report["knee"][end], "/exceeded") >= 3,
+            "{report:#}"
+        );
+    }
+    let held = |row: &&Value| row["verdict"] == "holds";
     let highest = rows.iter().filter(held).map(|row| figure(row, "/offered_per_s")).reduce(f64::max);
     assert_eq!(highest, Some(knee), "{rows:#?}");
-    assert!(rows.iter().any(|row| row["held"] == false), "something higher was tried: {rows:#?}");
+    assert!(rows.iter().any(|row| row["verdict"] == "exceeds"), "something higher was tried: {rows:#?}");
 }
 
 #[test]
@@ -134,14 +149,14 @@ fn a_limit_that_no_rate_holds_fails_in_one_line() {
         Answer::Bytes(request.bytes.clone())
     });
     // Each answer takes twenty times as long.
-    let args = "-c 4 -R 16 -d 150ms --warmup 10ms --find-knee --limit p99=1ms --json --quiet";
+    let args = "-c 4 -R 2 -d 150ms --warmup 10ms --find-knee --limit max=1ms --json --quiet";
     let ended = load(server.addr, args);
-    ended.exits(1).says_one_line(&["no rate holds p99 ≤ 1000 µs"]);
+    ended.exits(3).says_one_line(&["no rate was shown to keep max ≤ 1000 µs", "exceeded at 1 requests/s"]);
     let report = report_of("open", &ended);
     assert_eq!(report["knee"]["rate_per_s"], Value::Null, "{report:#}");
     let rows = report["rows"].as_array().expect("rows");
-    assert!(rows.iter().all(|row| row["held"] == false), "{report:#}");
-    assert!(offered(rows).is_sorted_by(|a, b| a > b), "ever lower: {report:#}");
+    assert!(rows.iter().all(|row| row["verdict"] == "exceeds"), "{report:#}");
+    assert!(offered(rows).is_sorted_by(|a, b| a >= b), "ever lower: {report:#}");
 }
 
 #[test]

@@ -12,26 +12,28 @@
 mod turn;
 
 use super::Lost;
-use super::connection::{Connection, State, Trouble};
+use super::connection::{Connection, State, Trouble, Unanswered};
 use super::plan::{Plan, Wait};
 use super::record::Record;
 use super::schedule::Schedule;
 use super::stream::Block;
 use super::wire::Wire;
-use crate::sys::clock::{set_timer_slack, thread_cpu};
-use anyhow::{anyhow, bail};
+use crate::sys::clock::{set_timer_slack, thread_cpu, thread_run_delay};
+use anyhow::bail;
 use std::collections::VecDeque;
 use std::fmt;
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
-/// How long nothing at all may come back before the connections without answer count as lost, unless
-/// somebody wants it otherwise.
+/// How long a connection may be without an answer before it is given up, unless somebody wants it otherwise.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long the last answers may take in all, however steadily they drip.
+/// How long the last answers may take in all, unless the timeout of a single one is longer.
 pub const LONGEST_DRAIN: Duration = Duration::from_secs(60);
+
+/// How often to look for connections without an answer, at least: a quarter of the timeout, but within these.
+const CHECKS: Range<Duration> = Duration::from_millis(5)..SLICE;
 
 /// A request that leaves this much after its time is late.
 pub const LATE_NS: u64 = 1_000_000;
@@ -85,6 +87,16 @@ pub struct Engine<W> {
     free: VecDeque<usize>,
     /// When a request was due and no connection was free, the last time.
     none_free_at: u64,
+    /// Requests that are due wait for a connection.
+    is_behind: bool,
+    /// The last time in which the generator did not look, because it was busy or had no processor, and no request
+    /// waited for a connection when it began.
+    absence: Range<u64>,
+    /// Time in which the generator looked at what came: the clock of timeouts. While it was stopped (SIGSTOP, a
+    /// suspended machine), answers may have come that it has not seen.
+    watched: u64,
+    /// When to look again for connections without an answer, on that clock.
+    next_check: u64,
     /// Requests begun and not yet answered.
     under_way: usize,
     /// Active connections that have not been lost.
@@ -101,6 +113,10 @@ pub struct Engine<W> {
     clock: Option<Clock>,
     /// When it was started and stopped last.
     clocked: Range<u64>,
+    /// Requests of the stretches that were given up while the clock ran: how long they waited is known at its end.
+    given_up: Vec<Unanswered>,
+    /// Requests that were due before that time and are not sent.
+    unsent: Option<(Schedule, u64)>,
     /// When this slice of half a second began.
     slice_began: u64,
     /// Since [`begin`](Engine::begin), in warm-up and drain as well.
@@ -117,6 +133,7 @@ struct Clock {
     /// Up to when the requests under way have been added up.
     integrated: u64,
     cpu: Duration,
+    run_delay: Option<Duration>,
 }
 
 impl<W> fmt::Debug for Engine<W> {
@@ -184,6 +201,10 @@ impl<W: Wire> Engine<W> {
             has_times: false,
             free: VecDeque::new(),
             none_free_at: 0,
+            is_behind: false,
+            absence: 0..0,
+            watched: 0,
+            next_check: 0,
             under_way: 0,
             alive: active,
             stopped: false,
@@ -195,6 +216,8 @@ impl<W: Wire> Engine<W> {
             older: Vec::new(),
             clock: None,
             clocked: 0..0,
+            given_up: Vec::new(),
+            unsent: None,
             slice_began: 0,
             answered_in_all: 0,
         };
@@ -214,10 +237,9 @@ impl<W: Wire> Engine<W> {
                     self.ask(slot, self.now());
                 }
             }
-            let until = self.after(LONGEST_DRAIN);
-            self.spin(until, self.plan.patience)?;
-            self.check_connected(batch.clone())?;
-            self.give_up_waiting(until);
+            self.spin(self.after(self.longest_drain()))?;
+            self.check_connected()?;
+            self.give_up_slow();
             if (self.lost.len() - lost_before) * 2 > batch.len() {
                 break; // It leaves most without answer: no use to wait for the rest as well.
             }
@@ -230,21 +252,12 @@ impl<W: Wire> Engine<W> {
         Ok(())
     }
 
-    /// Whether all of these stand, or did. A connection that cannot be opened ends the run before it has begun.
-    fn check_connected(&self, slots: Range<usize>) -> anyhow::Result<()> {
+    /// A connection that cannot be opened ends the run before it has begun.
+    fn check_connected(&self) -> anyhow::Result<()> {
         let target = self.plan.target;
-        if let Some(lost) = self.lost.iter().find(|lost| lost.kind == "refused") {
-            bail!("cannot open connection {} to {target}: {}", lost.connection, lost.reason);
-        }
-        let hangs = slots.clone().find(|&slot| self.connections[slot].state == State::Connecting);
-        match hangs {
-            Some(slot) if !self.stopped => Err(anyhow!(
-                "cannot open connection {} to {target}: no answer within {:?}; is the address right, and the server's \
-                 listen queue not full?",
-                self.first + slot,
-                self.plan.patience
-            )),
-            _ => Ok(()),
+        match self.lost.iter().find(|lost| lost.kind == "refused") {
+            Some(lost) => bail!("cannot open connection {} to {target}: {}", lost.connection, lost.reason),
+            None => Ok(()),
         }
     }
 
@@ -266,12 +279,24 @@ impl<W: Wire> Engine<W> {
     }
 
     /// Measure from `at` on: the requests whose time it is to be sent then or later; in a closed loop those that are
-    /// sent from now on. Counts begin anew, the histograms go on. Returns when it began.
+    /// sent from now on. What was due before and is not sent is left out: a server that could not take the warm-up
+    /// begins without its backlog. Counts begin anew, the histograms go on. Returns when it began.
     pub fn start_clock(&mut self, at: u64) -> u64 {
         let at = if self.has_times { at } else { self.now() };
+        if let Pace::Open(schedule) = &mut self.pace {
+            schedule.skip_to(at);
+        }
         self.record.counts = Default::default();
         self.window = at..u64::MAX;
-        self.clock = Some(Clock { began: at, settled: at, integrated: at, cpu: thread_cpu() });
+        self.clock = Some(Clock {
+            began: at,
+            settled: at,
+            integrated: at,
+            cpu: thread_cpu(),
+            run_delay: thread_run_delay(),
+        });
+        self.given_up.clear();
+        self.unsent = None;
         self.slice_began = self.now();
         for connection in &mut self.connections {
             (connection.answered, connection.heard, connection.stalled) = (0, false, 0);
@@ -293,14 +318,43 @@ impl<W: Wire> Engine<W> {
         // In a closed loop a request is measured if it was sent while the clock ran, which was a little longer.
         self.window.end = if self.has_times { at } else { self.now() };
         self.clock = None;
-        if let Pace::Open(schedule) = &mut self.pace {
-            while schedule.next() < at {
-                let intended = schedule.next();
-                schedule.advance();
-                if let Some(record) = record_of(&self.window, &mut self.record, &mut self.older, intended) {
-                    record.counts.unsent += 1;
-                }
+        // Nothing more is sent. The requests that were not are counted when the last answers have come: that takes
+        // time, in which answers would wait and look late.
+        if let Pace::Open(schedule) = std::mem::replace(&mut self.pace, Pace::Still) {
+            self.unsent = Some((schedule, at));
+        }
+    }
+
+    /// Write down the measured requests that have no answer: those that were never sent, and those whose connection
+    /// was lost, with the time that they had waited when the clock stopped; and those that are still under way,
+    /// because somebody said stop, with the time until now.
+    pub fn account_for_the_rest(&mut self) {
+        let now = self.now();
+        let mut rest = std::mem::take(&mut self.given_up);
+        let under_way: Vec<_> = self.connections.iter().flat_map(Connection::unanswered).collect();
+        let end = self.window.end;
+        rest.drain(..).for_each(|request| self.not_answered(request, end));
+        under_way.into_iter().for_each(|request| self.not_answered(request, now));
+        let Some((mut schedule, until)) = self.unsent.take() else { return };
+        while schedule.next() < until {
+            let intended = schedule.next();
+            schedule.advance();
+            if let Some(record) = record_of(&self.window, &mut self.record, &mut self.older, intended) {
+                record.counts.unsent += 1;
+                record.not_answered(None, until - intended);
             }
+        }
+    }
+
+    /// A request that was begun has no answer, and by `end` it has waited for one since then.
+    fn not_answered(&mut self, Unanswered { intended, sent }: Unanswered, end: u64) {
+        let has_times = self.has_times;
+        if let Some(record) = record_of(&self.window, &mut self.record, &mut self.older, intended) {
+            record.counts.unanswered += 1;
+            // In a closed loop a request is begun when it is to be sent, and service time is all that there is.
+            let sent = sent.or((!has_times).then_some(intended));
+            let since = |time| end.saturating_sub(time);
+            record.not_answered(sent.map(since), since(intended));
         }
     }
 
@@ -333,10 +387,18 @@ impl<W: Wire> Engine<W> {
         self.integrate(now);
         if let Some(clock) = &mut self.clock {
             let cpu = thread_cpu();
+            let run_delay = thread_run_delay();
             let counts = &mut self.record.counts;
-            counts.elapsed_ns += now.saturating_sub(clock.settled);
+            let elapsed_ns = now.saturating_sub(clock.settled);
+            counts.elapsed_ns += elapsed_ns;
             counts.cpu_ns += cpu.saturating_sub(clock.cpu).as_nanos() as u64;
-            (clock.settled, clock.cpu) = (now.max(clock.settled), cpu);
+            match (clock.run_delay, run_delay) {
+                (Some(before), Some(after)) => {
+                    counts.kept_waiting_ns += after.saturating_sub(before).as_nanos() as u64;
+                }
+                _ => counts.unwatched_ns += elapsed_ns,
+            }
+            (clock.settled, clock.cpu, clock.run_delay) = (now.max(clock.settled), cpu, run_delay);
         }
     }
 
@@ -346,36 +408,70 @@ impl<W: Wire> Engine<W> {
     ///
     /// Those of the wait.
     pub fn run(&mut self, until: u64) -> crate::Result<()> {
-        self.spin(until, Duration::MAX)
+        self.spin(until)
     }
 
-    /// Let the requests that are under way be answered, and ask no more. When nothing has come for
-    /// [`Plan::patience`], or not all within [`LONGEST_DRAIN`], connections without answer are lost.
+    /// Wait until `until`, or until somebody says stop, although there is nobody left to ask.
+    ///
+    /// # Errors
+    ///
+    /// Those of the wait.
+    pub fn stand_by(&mut self, until: u64) -> crate::Result<()> {
+        while !self.stopped && self.now() < until {
+            self.wire.wait(Duration::from_nanos(until.saturating_sub(self.now())))?;
+            self.handle_events();
+        }
+        Ok(())
+    }
+
+    /// Let the requests that are under way be answered, and ask no more. A connection without an answer for
+    /// [`Plan::patience`] is lost, and so are those that are not answered in full within [`LONGEST_DRAIN`].
     ///
     /// # Errors
     ///
     /// Those of the wait.
     pub fn drain(&mut self) -> crate::Result<()> {
         self.pace = Pace::Still;
-        let until = self.after(LONGEST_DRAIN);
-        self.spin(until, self.plan.patience)?;
-        self.give_up_waiting(until);
+        self.spin(self.after(self.longest_drain()))?;
+        self.give_up_slow();
         Ok(())
     }
 
-    /// Lose the connections without answer.
-    fn give_up_waiting(&mut self, until: u64) {
+    fn longest_drain(&self) -> Duration {
+        LONGEST_DRAIN.max(self.plan.patience)
+    }
+
+    /// Lose the connections that were not answered in full, although there was progress.
+    fn give_up_slow(&mut self) {
         if self.under_way == 0 || self.stopped {
             return; // Who was interrupted cannot know whether the answers would have come.
         }
-        let patience = self.plan.patience;
-        let slow = self.now() >= until;
+        let limit = self.longest_drain();
         for slot in 0..self.connections.len() {
             let missing = self.connections[slot].missing();
             if missing > 0 {
-                let silent = Trouble::Silent { missing, patience };
-                self.lose(slot, &if slow { Trouble::Slow { missing, limit: LONGEST_DRAIN } } else { silent });
+                self.lose(slot, &Trouble::Slow { missing, limit });
             }
+        }
+    }
+
+    /// Lose the connections that have been without an answer for too long.
+    #[cold]
+    fn give_up_silent(&mut self) {
+        let patience = self.plan.patience;
+        let (timeout, every) = (patience.as_nanos() as u64, patience / 4);
+        self.next_check = self.watched + every.clamp(CHECKS.start, CHECKS.end).as_nanos() as u64;
+        for slot in 0..self.connections.len() {
+            let connection = &mut self.connections[slot];
+            if connection.waits_since(self.watched).is_none_or(|waited| waited < timeout) {
+                continue;
+            }
+            let missing = connection.missing();
+            let trouble = match connection.state {
+                State::Connecting => Trouble::NoConnection { timeout: patience },
+                _ => Trouble::Silent { missing, patience },
+            };
+            self.lose(slot, &trouble);
         }
     }
 
@@ -487,5 +583,6 @@ fn record_of<'r>(
     if window.contains(&intended) {
         return Some(record);
     }
-    older.iter_mut().find(|(window, _)| window.contains(&intended)).map(|(_, record)| record)
+    // The stretches that requests still come from are the latest.
+    older.iter_mut().rev().find(|(window, _)| window.contains(&intended)).map(|(_, record)| record)
 }

@@ -13,19 +13,22 @@ use std::time::Duration;
 
 #[expect(private_bounds, reason = "the two wires are all there are")]
 impl<W: Wire> Engine<W> {
-    /// Handle what comes, until then, or until nothing has come for as long as `patience`.
-    pub(super) fn spin(&mut self, mut until: u64, patience: Duration) -> crate::Result<()> {
-        let patience = u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX);
-        let (mut last, mut quiet, mut stopped_at) = (self.now(), 0, None);
+    /// Handle what comes, until then, or until there is nothing to wait for.
+    pub(super) fn spin(&mut self, mut until: u64) -> crate::Result<()> {
+        let (mut last, mut stopped_at) = (self.now(), None);
         let mut due = last;
         // Who says stop wants no more requests; those under way are still answered.
         while self.has_work() {
             let timeout = self.pause(last, due, until);
             let happened = self.wire.wait(timeout)?;
-            // Time asleep is idle time whatever ended it.
+            // Time asleep is idle time whatever ended it. To wake up late is the generator's own fault.
             let slept = if timeout.is_zero() { 0 } else { self.now().saturating_sub(last) };
+            let slept = slept.min(timeout.as_nanos() as u64);
             self.handle_events();
             let mut now = self.now();
+            if now - last > slept + LATE_NS && !self.is_behind {
+                self.absence = last + slept..now;
+            }
             // What is due at `until` itself is another stretch's.
             let sent = match self.send_due(now.min(until.saturating_sub(1))) {
                 Some((sent, next)) => {
@@ -41,9 +44,12 @@ impl<W: Wire> Engine<W> {
             if self.stopped {
                 until = until.min(stopped_at.get_or_insert(now).saturating_add(AFTER_STOP.as_nanos() as u64));
             }
-            quiet = if happened { 0 } else { quiet + (now - last).min(LONGEST_LOOK_NS.max(slept)) };
+            self.watched += (now - last).min(LONGEST_LOOK_NS.max(timeout.as_nanos() as u64));
+            if self.watched >= self.next_check {
+                self.give_up_silent();
+            }
             last = now;
-            if now >= until || quiet >= patience {
+            if now >= until {
                 break;
             }
         }
@@ -70,7 +76,8 @@ impl<W: Wire> Engine<W> {
         } else {
             now + LONGEST_LOOK_NS
         };
-        Duration::from_nanos(due.min(until).min(slice).saturating_sub(now))
+        let check = now + self.next_check.saturating_sub(self.watched).max(1);
+        Duration::from_nanos(due.min(until).min(slice).min(check).saturating_sub(now))
     }
 
     /// Write down that it is `now`, and `idle` of the time since `last` there was nothing to do.
@@ -137,10 +144,12 @@ impl<W: Wire> Engine<W> {
             let Pace::Open(schedule) = &mut self.pace else { return None };
             let intended = schedule.next();
             if intended > now {
+                self.is_behind = false;
                 return Some((sent, intended));
             }
             let Some(slot) = self.free.pop_front() else {
                 self.none_free_at = now;
+                self.is_behind = true;
                 return Some((sent, intended));
             };
             self.connections[slot].queued = false;
@@ -159,7 +168,9 @@ impl<W: Wire> Engine<W> {
     /// A request leaves this much after its time.
     #[inline]
     fn note_delay(&mut self, intended: u64, delay: u64) {
-        let waited = intended <= self.none_free_at;
+        // Requests that fell due while the generator was away are late because of it, even if the first of them then
+        // took all free connections.
+        let waited = intended <= self.none_free_at && !self.absence.contains(&intended);
         if let Some(record) = record_of(&self.window, &mut self.record, &mut self.older, intended) {
             if !waited {
                 record.scheduling.saturating_record(delay);
@@ -262,7 +273,7 @@ impl<W: Wire> Engine<W> {
         if let Some(clock) = self.clock {
             connection.answered += 1;
             connection.heard = true;
-            self.record.counts.answered += 1;
+            self.record.counts.completed += 1;
             self.record.counts.answered_ns += now.saturating_sub(asked.max(clock.began));
         } else {
             // As much of its time as the clock saw.
@@ -273,10 +284,8 @@ impl<W: Wire> Engine<W> {
         // server stalled as the clock stopped would never be seen.
         let in_this = self.clock.is_some() && intended >= self.window.start;
         if let Some(record) = record_of(&self.window, &mut self.record, &mut self.older, intended) {
-            record.service.saturating_record(now - sent);
-            if self.has_times {
-                record.response.saturating_record(now - intended);
-            }
+            record.answered(now - sent, self.has_times.then(|| now - intended));
+            record.counts.answered += u64::from(in_this);
             record.counts.answered_after += u64::from(!in_this);
         }
     }
@@ -354,9 +363,16 @@ impl<W: Wire> Engine<W> {
         if connection.state == State::Lost {
             return;
         }
-        let under_way = connection.closed(State::Lost);
-        self.integrate(self.now());
-        self.under_way -= under_way;
+        let under_way: Vec<_> = connection.unanswered().collect();
+        connection.closed(State::Lost);
+        let now = self.now();
+        self.integrate(now);
+        self.under_way -= under_way.len();
+        match self.clock {
+            // How long it will have waited is known when the clock stops.
+            Some(_) => self.given_up.extend(under_way),
+            None => under_way.into_iter().for_each(|request| self.not_answered(request, now)),
+        }
         self.alive -= usize::from(self.active.contains(&slot));
         self.wire.close(slot);
         self.wrong_bytes += trouble.wrong_bytes();

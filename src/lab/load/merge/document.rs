@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 pub(super) const SCHEMA: &str = "io-models/load";
 
 /// Its version.
-pub(super) const VERSION: u64 = 1;
+pub(super) const VERSION: u64 = 2;
 
 /// The JSON document.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -63,6 +63,7 @@ pub(super) struct ByClock {
 pub(super) struct Encoded {
     pub(super) response: Option<String>,
     pub(super) service: String,
+    pub(super) unfinished: Option<String>,
     pub(super) connect: Option<String>,
 }
 
@@ -93,6 +94,7 @@ impl Document {
             histograms: Encoded {
                 response: histograms.response.as_ref().map(encoded),
                 service: encoded(&histograms.service),
+                unfinished: histograms.unfinished.as_ref().map(encoded),
                 connect: histograms.connect.as_ref().map(encoded),
             },
             lost: Vec::new(),

@@ -79,7 +79,7 @@ pub struct Part {
     pub offered_per_s: Option<f64>,
     /// Answers a second.
     pub achieved_per_s: f64,
-    /// Answers while the clock ran; of a log, all answers.
+    /// Answers while the clock ran, to whatever request; of a log, all answers.
     pub answered: u64,
     /// 99 of 100 answers took at most that long: response time in an open loop. `None` when nothing was measured.
     pub p99_us: Option<f64>,
@@ -113,6 +113,12 @@ struct Counts {
     answered: u64,
     answered_after: Option<u64>,
     unanswered: Option<u64>,
+    /// Requests without answer, which count with the time that they have waited at least.
+    at_least: Option<u64>,
+    /// Answers while the clock ran, to whatever request.
+    completed: u64,
+    /// Latencies beyond an hour, which count as an hour.
+    clamped: Option<u64>,
     wrong_bytes: Option<u64>,
     lost_connections: Option<u64>,
     opened: Option<u64>,
@@ -124,6 +130,9 @@ struct Histograms {
     /// In an open loop.
     response: Option<Histogram<u64>>,
     service: Histogram<u64>,
+    /// How long the requests without answer waited, which are in the others as well; `None` in the logs of other
+    /// programs, which do not tell.
+    unfinished: Option<Histogram<u64>>,
     /// Where connections come and go.
     connect: Option<Histogram<u64>>,
 }
@@ -256,13 +265,16 @@ impl Merged {
         let (started, length) =
             (UNIX_EPOCH.checked_add(duration(from)).unwrap_or(UNIX_EPOCH), duration(to - from));
         let mut log = Log::create(out, &Value::Object(plan), started)?;
-        let Histograms { response, service, connect } = &self.histograms;
+        let Histograms { response, service, unfinished, connect } = &self.histograms;
         match response {
             Some(response) => {
                 log.write(None, Duration::ZERO, length, response)?;
                 log.write(Some("service"), Duration::ZERO, length, service)?;
             }
             None => log.write(None, Duration::ZERO, length, service)?,
+        }
+        if let Some(unfinished) = unfinished.as_ref().filter(|unfinished| !unfinished.is_empty()) {
+            log.write(Some("unfinished"), Duration::ZERO, length, unfinished)?;
         }
         connect.as_ref().map_or(Ok(()), |connect| log.write(Some("connect"), Duration::ZERO, length, connect))
     }
@@ -416,6 +428,9 @@ impl Counts {
             answered: self.answered.saturating_add(other.answered),
             answered_after: sum(self.answered_after, other.answered_after),
             unanswered: sum(self.unanswered, other.unanswered),
+            at_least: sum(self.at_least, other.at_least),
+            completed: self.completed.saturating_add(other.completed),
+            clamped: sum(self.clamped, other.clamped),
             wrong_bytes: sum(self.wrong_bytes, other.wrong_bytes),
             lost_connections: sum(self.lost_connections, other.lost_connections),
             opened: sum(self.opened, other.opened),
@@ -425,6 +440,11 @@ impl Counts {
 }
 
 impl Histograms {
+    /// Requests without answer; `None` when it is not known.
+    fn at_least(&self) -> Option<u64> {
+        self.unfinished.as_ref().map(Histogram::len)
+    }
+
     fn latency(&self) -> &Histogram<u64> {
         self.response.as_ref().unwrap_or(&self.service)
     }
@@ -436,6 +456,13 @@ impl Histograms {
             (None, None) => {}
             _ => bail!("a response time is in one file and not in the other; give files of one kind of loop"),
         }
+        self.unfinished = match (self.unfinished.take(), &other.unfinished) {
+            (Some(mut sum), Some(part)) => {
+                add(&mut sum, part)?;
+                Some(sum)
+            }
+            _ => None,
+        };
         match (&mut self.connect, &other.connect) {
             (Some(sum), Some(part)) => add(sum, part),
             // A log has none for a run in which no connection was opened.

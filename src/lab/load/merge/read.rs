@@ -3,6 +3,7 @@
 use super::document::{Document, Encoded, SCHEMA, VERSION};
 use super::{Counts, Format, Histograms, Merged, Part, rates, setting};
 use crate::lab::load::hlog::{self, Logged, decoded};
+use crate::lab::load::record::histogram;
 use crate::lab::load::{LatencyUs, Lost};
 use anyhow::{Context, anyhow, bail, ensure};
 use hdrhistogram::Histogram;
@@ -13,7 +14,7 @@ const REMEDY: &str = "give the file as `io-models load` wrote it, or run that lo
 
 /// Figures that every report has. The struct that is read takes what is missing for what is not known, as in merged
 /// reports of logs, where it is `null`.
-const FIGURES: [&str; 15] = [
+const FIGURES: [&str; 17] = [
     "plan",
     "connections",
     "started_unix_s",
@@ -25,6 +26,8 @@ const FIGURES: [&str; 15] = [
     "late_by_generator",
     "answered_after",
     "unanswered",
+    "at_least",
+    "clamped",
     "wrong_bytes",
     "lost_connections",
     "opened",
@@ -114,15 +117,24 @@ fn check(document: &Document) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Each request that was sent is in the histogram, or has no answer.
+/// Each request that was due is in the histogram of latencies, and each without answer in that of the unfinished.
 fn check_counts(counts: &Counts, histograms: &Histograms) -> anyhow::Result<()> {
-    let answers = histograms.service.len();
-    let unanswered = counts.sent.map(|sent| sent.saturating_sub(answers));
+    let requests = histograms.latency().len();
+    let sent = histograms.service.len();
+    let answers = counts.answered.saturating_add(counts.answered_after.unwrap_or_default());
     ensure!(
-        unanswered == counts.unanswered,
-        "a damaged report: {answers} answers in its histogram do not fit {} sent and {} unanswered; {REMEDY}",
-        counts.sent.unwrap_or_default(),
-        counts.unanswered.unwrap_or_default()
+        sent >= answers && Some(sent) <= counts.sent,
+        "a damaged report: {sent} requests in its histogram of service times do not fit {answers} answers and {} sent; \
+         {REMEDY}",
+        counts.sent.unwrap_or_default()
+    );
+    ensure!(
+        counts.due == Some(requests) && counts.at_least == histograms.at_least(),
+        "a damaged report: {requests} requests in its histogram, {} of them without answer, do not fit {} that were due \
+         and {} without answer; {REMEDY}",
+        histograms.at_least().unwrap_or_default(),
+        counts.due.unwrap_or_default(),
+        counts.at_least.unwrap_or_default()
     );
     Ok(())
 }
@@ -135,6 +147,7 @@ fn decode(encoded: &Encoded) -> anyhow::Result<Histograms> {
     Ok(Histograms {
         response: encoded.response.as_deref().map(|text| one("response", text)).transpose()?,
         service: one("service", &encoded.service)?,
+        unfinished: encoded.unfinished.as_deref().map(|text| one("unfinished", text)).transpose()?,
         connect: encoded.connect.as_deref().map(|text| one("connect", text)).transpose()?,
     })
 }
@@ -149,7 +162,7 @@ fn part_of(name: &str, document: &Document, histograms: &Histograms) -> Part {
         connections: document.connections,
         offered_per_s: document.offered_per_s,
         achieved_per_s: document.achieved_per_s,
-        answered: document.counts.answered,
+        answered: document.counts.completed,
         p99_us: LatencyUs::of(histograms.latency()).p99,
         lost_connections: document.counts.lost_connections,
         first_lost: document.lost.first().map(first_lost),
@@ -162,7 +175,7 @@ fn log(name: &str, bytes: &[u8]) -> anyhow::Result<Merged> {
     let (plan, parts) = plan_and_parts(logged.plan.take())?;
     let is_open = plan.as_ref().is_some_and(|plan| setting(plan, "mode") == "open");
     let (histograms, warnings) = histograms_of(name, &mut logged, is_open, plan.is_some())?;
-    let answered = histograms.latency().len();
+    let answered = answered(&histograms);
     let parts = match parts {
         Some(parts) => parts,
         None => vec![part_of_log(name, &logged, plan.as_ref(), &histograms)],
@@ -183,6 +196,9 @@ fn log(name: &str, bytes: &[u8]) -> anyhow::Result<Merged> {
             answered,
             answered_after: None,
             unanswered: None,
+            at_least: histograms.at_least(),
+            completed: answered,
+            clamped: None,
             wrong_bytes: None,
             lost_connections: None,
             opened: None,
@@ -230,14 +246,15 @@ fn histograms_of(
     let untagged = take(None).with_context(|| {
         format!("the log has only intervals with tags, and those without are what is merged; {REMEDY}")
     })?;
+    let unfinished = if is_ours { Some(take(Some("unfinished")).unwrap_or_else(histogram)) } else { None };
     let histograms = if is_open {
         let service = take(Some("service"))
             .with_context(|| format!("a damaged log: no interval has the tag `service`; {REMEDY}"))?;
-        Histograms { response: Some(untagged), service, connect: take(Some("connect")) }
+        Histograms { response: Some(untagged), service, unfinished, connect: take(Some("connect")) }
     } else {
         // What another program has measured is not known: service time promises less.
         let connect = if is_ours { take(Some("connect")) } else { None };
-        Histograms { response: None, service: untagged, connect }
+        Histograms { response: None, service: untagged, unfinished, connect }
     };
     let left: Vec<_> = logged.histograms.iter().filter_map(|(tag, _)| tag.as_deref()).collect();
     let mut warnings = Vec::new();
@@ -246,6 +263,11 @@ fn histograms_of(
     }
     check_one_precision(&histograms)?;
     Ok((histograms, warnings))
+}
+
+/// Answers: what is in the histogram of latencies without the requests that have none.
+fn answered(histograms: &Histograms) -> u64 {
+    histograms.latency().len().saturating_sub(histograms.at_least().unwrap_or(0))
 }
 
 fn check_one_precision(histograms: &Histograms) -> anyhow::Result<()> {
@@ -266,7 +288,7 @@ fn part_of_log(
     histograms: &Histograms,
 ) -> Part {
     let seconds = (logged.to - logged.from).as_secs_f64();
-    let answered = histograms.latency().len();
+    let answered = answered(histograms);
     let rates = plan.map(rates).unwrap_or_default();
     Part {
         file: name.to_owned(),

@@ -93,7 +93,7 @@ impl Merged {
         if self.latency().is_empty() {
             return writeln!(f, "  latency        – (no answer came)");
         }
-        let Histograms { response, service, connect } = &self.histograms;
+        let Histograms { response, service, connect, .. } = &self.histograms;
         let service = LatencyUs::of(service);
         match response {
             Some(response) => {

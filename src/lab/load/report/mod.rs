@@ -3,11 +3,13 @@
 mod show;
 
 use super::crew::Order;
+use super::knee::Knee;
 use super::limits::Ports;
 use super::plan::{EngineKind, Sizes, Wait};
+use super::processors::Processors;
 use super::record::Record;
 use super::schedule::Arrivals;
-use super::shape::{Limit, Row, Shape};
+use super::shape::{Row, Shape};
 use super::{BUSY_LIMIT, LatencyUs, Lost, shape};
 use serde::Serialize;
 use std::net::{IpAddr, SocketAddr};
@@ -16,6 +18,9 @@ use std::time::{Duration, UNIX_EPOCH};
 /// A mean number under way and what the latencies make of it may differ by this share: one connection of two hundred
 /// without answers is seen.
 const LITTLE_TOLERANCE: f64 = 0.005;
+
+/// A generator that was kept from its processor for more than this share of the time has measured that as well.
+const MOST_KEPT_WAITING: f64 = 0.02;
 
 /// What a run of the generator found.
 #[derive(Debug, Clone, Serialize)]
@@ -26,6 +31,8 @@ pub struct Report {
     mode: &'static str,
     /// Interrupted before its time.
     partial: bool,
+    /// Why a thread of the generator ended before its time, and with it the load.
+    failure: Option<String>,
     /// Whether the rate that was offered was not reached; in several rows, at one of them.
     missed_rate: bool,
     plan: PlanReport,
@@ -35,6 +42,8 @@ pub struct Report {
     seed: u64,
     /// How the generator waits.
     wait: Wait,
+    /// Why it sleeps although nobody asked for it.
+    wait_why: Option<String>,
     /// When the clock started, in seconds since 1970.
     started_unix_s: f64,
     open_s: f64,
@@ -52,16 +61,23 @@ pub struct Report {
     late: u64,
     late_by_generator: u64,
     late_us: u64,
-    /// Answers that came while the clock ran, to whatever request.
+    /// Measured requests that were answered while the clock ran; never more than `sent`.
     answered: u64,
-    /// Answers to measured requests that came after that.
+    /// Measured requests that were answered after that.
     answered_after: u64,
     /// Measured requests that were sent and have no answer.
     unanswered: u64,
+    /// Measured requests without answer, sent or not: in `latency_us.response` they count with the time that they have
+    /// waited at least.
+    at_least: u64,
+    /// All answers that came while the clock ran, also to requests of the warm-up: `achieved_per_s` is made of them.
+    completed: u64,
     latency_us: ByClock,
-    /// Requests answered on the connection with the fewest and the most, in the last stage.
-    least_per_connection: u64,
-    most_per_connection: u64,
+    /// Latencies beyond an hour, which count as an hour.
+    clamped: u64,
+    /// Requests answered on the connection with the fewest and the most; `null` for several stages together.
+    least_per_connection: Option<u64>,
+    most_per_connection: Option<u64>,
     /// Connections that waited for an answer for a whole slice of half a second, and the longest such time.
     stalled_connections: usize,
     longest_stall_s: f64,
@@ -75,9 +91,13 @@ pub struct Report {
     generator_cpu_s: f64,
     /// CPU time over elapsed time: 1 for a thread that spins.
     generator_cpu_share: f64,
-    /// Share of the time in which it had something to do.
+    /// Share of the time in which its busiest thread had something to do.
     generator_busy_share: f64,
+    /// Share of the time in which its threads were ready to run and other programs had the processors; `null` where
+    /// the kernel does not tell.
+    generator_kept_waiting_share: Option<f64>,
     generator_was_the_limit: bool,
+    processors: Processors,
     /// Answers over CPU time.
     requests_per_generator_cpu_s: f64,
     /// One for each rate, where there are several.
@@ -126,6 +146,7 @@ struct ByClock {
 struct Histograms {
     response: Option<String>,
     service: String,
+    unfinished: String,
     connect: Option<String>,
 }
 
@@ -140,14 +161,6 @@ struct LittlesLaw {
     holds: bool,
 }
 
-/// The highest rate that holds a limit.
-#[derive(Debug, Clone, Serialize)]
-struct Knee {
-    limit: Limit,
-    /// `null` when none does.
-    rate_per_s: Option<f64>,
-}
-
 /// What a run was to be and what it gave: all that a report is made of.
 #[derive(Debug)]
 pub struct Found<'a> {
@@ -155,6 +168,8 @@ pub struct Found<'a> {
     pub order: &'a Order,
     /// Over time.
     pub shape: &'a Shape,
+    /// The processors that there are for the generator.
+    pub processors: Processors,
     /// Warm-up, and time of each stage.
     pub times: (Duration, Duration),
     /// How long it took to open the connections.
@@ -197,8 +212,8 @@ impl Report {
     /// The report of a run.
     #[must_use]
     pub fn of(found: Found<'_>) -> Report {
-        let Found { order, shape, times, open_time, ports, result, hostile } = found;
-        let shape::Result { rows, total, last, started, knee } = result;
+        let Found { order, shape, processors, times, open_time, ports, result, hostile } = found;
+        let shape::Result { rows, total, fewest_and_most, stalled, busiest, last, started, knee } = result;
         let plan = &order.plan;
         let counts = total.counts;
         // The threads work side by side; the stages of a search for the knee are not all in the total.
@@ -208,14 +223,14 @@ impl Report {
         let offered = rows.iter().filter_map(|row| Some(row.offered_per_s? * row.seconds)).sum::<f64>();
         let timed = rows.iter().map(|row| row.seconds).sum::<f64>();
         let cpu_s = counts.cpu_ns as f64 / 1e9;
-        let busy = share(counts.busy_ns);
         let comes_and_goes = plan.requests_per_conn.is_some();
         let encoded = super::hlog::encoded;
         Report {
             schema: "io-models/load",
-            schema_version: 1,
+            schema_version: 2,
             mode: if is_open { "open" } else { "closed" },
-            partial: last.partial,
+            partial: last.partial || last.failure.is_some(),
+            failure: last.failure,
             missed_rate: rows.iter().any(|row| row.missed) && !matches!(shape, Shape::Knee(..)),
             plan: PlanReport::of(order, shape, times),
             target: plan.target,
@@ -226,16 +241,17 @@ impl Report {
             },
             seed: plan.seed,
             wait: plan.wait,
+            wait_why: processors.why_sleep.clone(),
             started_unix_s: started.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64()),
             open_s: open_time.as_secs_f64(),
             seconds,
-            offered_per_s: match (shape, knee) {
-                (Shape::Knee(..), knee) => knee,
-                (Shape::Closed, _) => None,
+            offered_per_s: match shape {
+                Shape::Knee(..) => knee.as_ref().and_then(|knee| knee.rate_per_s),
+                Shape::Closed => None,
                 _ if timed > 0.0 => Some(offered / timed),
                 _ => shape.highest(),
             },
-            achieved_per_s: if seconds > 0.0 { counts.answered as f64 / seconds } else { 0.0 },
+            achieved_per_s: if seconds > 0.0 { counts.completed as f64 / seconds } else { 0.0 },
             due: counts.due(),
             sent: counts.sent,
             unsent: counts.unsent,
@@ -244,17 +260,20 @@ impl Report {
             late_us: super::engine::LATE_NS / 1000,
             answered: counts.answered,
             answered_after: counts.answered_after,
-            unanswered: counts.sent.saturating_sub(total.service.len()),
+            unanswered: counts.unanswered,
+            at_least: counts.at_least(),
+            completed: counts.completed,
             latency_us: ByClock {
-                response: is_open.then(|| LatencyUs::of(&total.response)),
+                response: is_open.then(|| LatencyUs::of(&total.response_of_all())),
                 service: LatencyUs::of(&total.service),
                 scheduling: (!total.scheduling.is_empty()).then(|| LatencyUs::of(&total.scheduling)),
                 connect: comes_and_goes.then(|| LatencyUs::of(&total.connect)),
             },
-            least_per_connection: last.fewest_and_most.0.min(last.fewest_and_most.1),
-            most_per_connection: last.fewest_and_most.1,
-            stalled_connections: last.stalled.0,
-            longest_stall_s: f64::from(last.stalled.1) * super::engine::SLICE.as_secs_f64(),
+            clamped: counts.clamped,
+            least_per_connection: fewest_and_most.map(|(fewest, most)| fewest.min(most)),
+            most_per_connection: fewest_and_most.map(|(_, most)| most),
+            stalled_connections: stalled.0,
+            longest_stall_s: f64::from(stalled.1) * super::engine::SLICE.as_secs_f64(),
             littles_law: LittlesLaw::of(&total, seconds),
             wrong_bytes: last.wrong_bytes,
             lost_connections: last.lost.len(),
@@ -263,19 +282,19 @@ impl Report {
             ports: comes_and_goes.then_some(ports),
             generator_cpu_s: cpu_s,
             generator_cpu_share: share(counts.cpu_ns),
-            generator_busy_share: busy,
-            generator_was_the_limit: busy >= BUSY_LIMIT
+            generator_busy_share: busiest,
+            generator_kept_waiting_share: (counts.unwatched_ns == 0).then(|| share(counts.kept_waiting_ns)),
+            generator_was_the_limit: busiest >= BUSY_LIMIT
                 || (is_open && counts.late_by_generator * 100 > counts.due()),
-            requests_per_generator_cpu_s: if cpu_s > 0.0 { counts.answered as f64 / cpu_s } else { 0.0 },
+            processors,
+            requests_per_generator_cpu_s: if cpu_s > 0.0 { counts.completed as f64 / cpu_s } else { 0.0 },
             rows: if rows.len() > 1 || matches!(shape, Shape::Knee(..)) { rows } else { Vec::new() },
-            knee: match shape {
-                Shape::Knee(limit, _) => Some(Knee { limit: *limit, rate_per_s: knee }),
-                _ => None,
-            },
+            knee,
             hostile,
             histograms: Histograms {
-                response: is_open.then(|| encoded(&total.response)),
+                response: is_open.then(|| encoded(&total.response_of_all())),
                 service: encoded(&total.service),
+                unfinished: encoded(&total.unfinished),
                 connect: comes_and_goes.then(|| encoded(&total.connect)),
             },
             environment: crate::lab::env::Environment::here(),
@@ -288,9 +307,12 @@ impl Report {
         self.partial
     }
 
-    /// One line on what was lost, and why; or on a limit that no rate holds. `None` when all is well.
+    /// One line on why the run failed: a generator that could not go on, a lost connection, or nothing measured.
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
+        if let Some(why) = &self.failure {
+            return Some(format!("the load ended after {:.2} s: {why}", self.seconds));
+        }
         if let Some(first) = self.lost.first() {
             let (lost, all) = (self.lost.len(), self.connections + self.plan.idle);
             return Some(format!(
@@ -298,35 +320,58 @@ impl Report {
                 self.wrong_bytes, first.connection, first.reason
             ));
         }
-        let knee = self.knee.as_ref().filter(|knee| knee.rate_per_s.is_none() && !self.partial)?;
-        let tried = self.rows.iter().filter_map(|row| row.offered_per_s).reduce(f64::min).unwrap_or(0.0);
-        Some(format!(
-            "no rate holds {}: {tried:.0} requests/s, the lowest that was tried, does not; allow more, or look at the \
-             service time of a closed loop first",
-            knee.limit
-        ))
+        (self.completed == 0 && !self.partial).then(|| {
+            "nothing was measured, because no answer came while the clock ran: measure for longer with --duration"
+                .to_owned()
+        })
+    }
+
+    /// One line on what was asked for and not met: the rate, or a limit that no rate was shown to keep.
+    #[must_use]
+    pub fn not_met(&self) -> Option<String> {
+        if self.partial {
+            return None;
+        }
+        match &self.knee {
+            Some(knee) => knee.rate_per_s.is_none().then(|| knee.to_string()),
+            None => (self.missed_rate && self.rows.is_empty()).then(|| self.missed()),
+        }
     }
 
     /// What makes the numbers doubtful, a line each.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
-        if self.missed_rate {
+        if self.missed_rate && self.not_met().is_none() {
             warnings.push(self.missed());
         }
+        warnings.extend(self.wait_why.clone());
         if self.generator_was_the_limit {
             warnings.push(if self.generator_busy_share >= BUSY_LIMIT {
                 format!(
-                    "the generator was busy {:.0} % of the time: the rate may be its limit, not the server's",
-                    self.generator_busy_share * 100.0
+                    "the generator was busy {:.0} % of the time: the rate may be its limit, not the server's; {}",
+                    self.generator_busy_share * 100.0,
+                    self.processors.remedy(self.plan.threads, self.wait)
                 )
             } else {
                 format!(
-                    "the generator sent {} requests late although a connection was free: give it a processor of its \
-                     own, or more threads",
-                    self.late_by_generator
+                    "the generator sent {} requests late although a connection was free: {}",
+                    self.late_by_generator,
+                    self.processors.remedy(self.plan.threads, self.wait)
                 )
             });
+        }
+        if let Some(share) = self.generator_kept_waiting_share.filter(|&share| share > MOST_KEPT_WAITING) {
+            warnings.push(format!(
+                "other programs kept the generator from its processor for {:.0} % of the time: latencies are longer \
+                 than the server's; {}",
+                share * 100.0,
+                self.processors.remedy(self.plan.threads, self.wait)
+            ));
+        }
+        if self.clamped > 0 {
+            warnings
+                .push(format!("{} latencies were longer than an hour and count as an hour", self.clamped));
         }
         if self.stalled_connections > 0 {
             warnings.push(format!(
@@ -347,7 +392,7 @@ impl Report {
     fn missed(&self) -> String {
         format!(
             "MISSED ITS RATE: offered {:.0} requests/s, achieved {:.0}; {} of {} requests were never sent, {} not \
-             answered",
+             answered; they count with the time that they waited",
             self.offered_per_s.unwrap_or_default(),
             self.achieved_per_s,
             self.unsent,

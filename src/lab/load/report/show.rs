@@ -1,6 +1,6 @@
 //! The report for people.
 
-use super::{ByClock, Knee, LittlesLaw, Report};
+use super::{ByClock, LittlesLaw, Report};
 use crate::lab::load::limits::Ports;
 use crate::lab::load::{LatencyUs, in_column};
 use comfy_table::presets::NOTHING;
@@ -40,13 +40,9 @@ impl fmt::Display for Report {
             }
             None => writeln!(f, "  rate           {:.0} requests/s", self.achieved_per_s)?,
         }
-        writeln!(
-            f,
-            "  per connection {} to {} requests answered{}",
-            self.least_per_connection,
-            self.most_per_connection,
-            self.stalls()
-        )?;
+        if let Some((least, most)) = self.least_per_connection.zip(self.most_per_connection) {
+            writeln!(f, "  per connection {least} to {most} requests answered{}", self.stalls())?;
+        }
         self.latencies(f)?;
         writeln!(
             f,
@@ -98,10 +94,9 @@ impl Report {
         ]);
         for row in &self.rows {
             let latency = row.response.unwrap_or(row.service);
-            let note = match (row.held, row.missed) {
-                (_, true) => "missed its rate",
-                (Some(false), false) => "over the limit",
-                (Some(true), false) => "holds",
+            let note = match (row.verdict, row.missed) {
+                (Some(verdict), _) => verdict.in_words(),
+                (None, true) => "missed its rate",
                 (None, false) => "",
             };
             let mut cells = vec![
@@ -119,13 +114,8 @@ impl Report {
             column.set_cell_alignment(CellAlignment::Right);
         }
         writeln!(f, "{table}")?;
-        if let Some(Knee { limit, rate_per_s }) = &self.knee {
-            match rate_per_s {
-                Some(rate) => {
-                    writeln!(f, "  knee           {rate:.0} requests/s is the most that holds {limit}")?
-                }
-                None => writeln!(f, "  knee           no rate holds {limit}")?,
-            }
+        if let Some(knee) = &self.knee {
+            writeln!(f, "  knee           {knee}")?;
         }
         Ok(())
     }
@@ -151,9 +141,6 @@ impl Report {
     }
 
     fn latencies(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.answered + self.answered_after == 0 {
-            return writeln!(f, "  latency        – (no answer came while the clock ran)");
-        }
         let ByClock { response, service, scheduling, connect } = &self.latency_us;
         match response {
             None => {

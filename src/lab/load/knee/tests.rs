@@ -1,0 +1,162 @@
+use super::*;
+use crate::lab::load::record::Counts;
+
+const LIMIT: Limit = Limit { percentile: 99.0, at_most_us: 1000.0 };
+const MOST: f64 = 1e6;
+
+/// A search in which the tries say what `verdict` says, with the number of the try.
+fn search(first: f64, mut verdict: impl FnMut(f64, u32) -> Verdict) -> (Knee, u32) {
+    let mut search = Search::new(LIMIT, (LIMIT.least(Duration::from_secs(1)), MOST));
+    let mut tries = 0;
+    while let Some(rate) = search.next_rate(first) {
+        tries += 1;
+        assert!(tries <= MOST_TRIES, "it does not end");
+        search.note(rate, verdict(rate, tries));
+    }
+    (search.knee(), tries)
+}
+
+fn up_to(knee: f64) -> impl FnMut(f64, u32) -> Verdict {
+    move |rate, _| if rate <= knee { Verdict::Holds } else { Verdict::Exceeds }
+}
+
+#[test]
+fn a_clear_knee_is_found_from_below_and_from_above() {
+    for first in [20.0, 1000.0, 500_000.0] {
+        let (knee, tries) = search(first, up_to(18_000.0));
+        let rate = knee.rate_per_s.expect("a knee");
+        assert!((18_000.0 / FINE_ENOUGH..=18_000.0).contains(&rate), "{knee:?}");
+        assert!(knee.exceeds.is_some_and(|high| high.exceeded >= LEAD && high.rate_per_s > 18_000.0));
+        assert!(knee.holds.is_some_and(|low| low.held >= LEAD));
+        assert!(tries < 30, "{tries}");
+    }
+}
+
+#[test]
+fn one_unlucky_try_anywhere_moves_the_knee_nowhere() {
+    let (_, tries) = search(1000.0, up_to(18_000.0));
+    for unlucky in 1..=tries {
+        let mut honest = up_to(18_000.0);
+        let (knee, _) =
+            search(1000.0, |rate, n| if n == unlucky { Verdict::Exceeds } else { honest(rate, n) });
+        let rate = knee.rate_per_s.expect("a knee");
+        assert!((18_000.0 / FINE_ENOUGH..=18_000.0).contains(&rate), "unlucky in try {unlucky}: {knee:?}");
+    }
+}
+
+#[test]
+fn a_try_that_was_spoiled_counts_for_nothing() {
+    let mut honest = up_to(18_000.0);
+    let spoiled = |rate, n: u32| if n.is_multiple_of(3) { Verdict::GeneratorLate } else { honest(rate, n) };
+    let (knee, _) = search(1000.0, spoiled);
+    assert!(knee.rate_per_s.is_some_and(|rate| rate > 18_000.0 / FINE_ENOUGH), "{knee:?}");
+}
+
+#[test]
+fn a_generator_that_is_always_late_names_no_knee() {
+    for (verdict, words) in [
+        (Verdict::GeneratorLate, "the generator itself was late"),
+        (Verdict::ProcessorTaken, "other programs took the generator's processor"),
+    ] {
+        let (knee, tries) = search(1000.0, |_, _| verdict);
+        assert_eq!((knee.rate_per_s, tries), (None, MOST_UNDECIDED));
+        assert!(knee.to_string().contains(words), "{knee}");
+    }
+}
+
+#[test]
+fn tries_that_contradict_each_other_name_no_knee() {
+    // Two unlucky tries at the first rate; above it everything holds.
+    let (knee, _) =
+        search(
+            1000.0,
+            |rate, _| {
+                if (900.0..1100.0).contains(&rate) { Verdict::Exceeds } else { Verdict::Holds }
+            },
+        );
+    assert_eq!(knee.rate_per_s, None);
+    assert!(knee.to_string().contains("contradict"), "{knee}");
+}
+
+#[test]
+fn noise_gives_the_knee_or_a_refusal_and_hardly_ever_another_rate() {
+    let (mut refused, mut wrong) = (0, 0);
+    for seed in 0..500 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        // One try of six fails by chance.
+        let mut honest = up_to(18_000.0);
+        let (knee, _) =
+            search(1000.0, |rate, n| if random.u8(..6) == 0 { Verdict::Exceeds } else { honest(rate, n) });
+        match knee.rate_per_s {
+            Some(rate) => wrong += u32::from(!(12_000.0..=18_000.0).contains(&rate)),
+            None => refused += 1,
+        }
+    }
+    // The one: five tries at one rate of which four failed by chance, and then two of two at a higher one.
+    assert!(wrong <= 1 && refused < 100, "of 500: {wrong} wrong, {refused} refused");
+}
+
+#[test]
+fn a_server_that_never_keeps_the_limit_and_one_that_always_does() {
+    let (never, _) = search(1000.0, |_, _| Verdict::Exceeds);
+    assert_eq!(never.rate_per_s, None);
+    assert!(never.to_string().contains("give --duration"), "{never}");
+    let (always, _) = search(1000.0, |_, _| Verdict::Holds);
+    assert_eq!((always.rate_per_s, always.exceeds), (Some(MOST), None));
+}
+
+#[test]
+fn a_try_is_as_long_as_its_percentile_needs() {
+    let second = Duration::from_secs(1);
+    assert_eq!(LIMIT.time(1000.0, second), second);
+    assert_eq!(LIMIT.time(100.0, second), 10 * second);
+    assert_eq!(LIMIT.time(1.0, second), LONGEST_TRY);
+    assert_eq!(LIMIT.time(1.0, 2 * LONGEST_TRY), 2 * LONGEST_TRY);
+    let p99_9 = Limit { percentile: 99.9, ..LIMIT };
+    assert_eq!(p99_9.time(1000.0, second).as_secs_f64().round(), 10.0);
+    let max = Limit { percentile: 100.0, ..LIMIT };
+    assert_eq!(max.time(1000.0, second), second);
+}
+
+fn record(fast: u64, slow: u64, counts: Counts) -> Record {
+    let mut record = Record::default();
+    record.response.record_n(500_000, fast).unwrap();
+    record.response.record_n(5_000_000, slow).unwrap();
+    for _ in 0..counts.unsent {
+        record.not_answered(None, 1000);
+    }
+    record.counts = Counts { sent: fast + slow, elapsed_ns: 1_000_000_000, ..counts };
+    record
+}
+
+#[test]
+fn requests_without_answer_exceed_the_limit_however_short_they_waited() {
+    let none = Counts::default();
+    assert_eq!(LIMIT.judge(&record(990, 10, none), false), Verdict::Holds);
+    assert_eq!(LIMIT.judge(&record(989, 11, none), false), Verdict::Exceeds);
+    assert_eq!(LIMIT.judge(&record(990, 0, Counts { unsent: 11, ..none }), false), Verdict::Exceeds);
+    assert_eq!(
+        LIMIT.judge(&record(1000, 0, none), true),
+        Verdict::Exceeds,
+        "a rate that is missed is not kept"
+    );
+    assert_eq!(LIMIT.judge(&Record::default(), false), Verdict::Exceeds, "nothing was due");
+}
+
+#[test]
+fn what_the_generator_spoiled_is_told_from_what_the_server_did() {
+    let late = |n| Counts { late_by_generator: n, ..Counts::default() };
+    assert_eq!(LIMIT.judge(&record(900, 100, late(95)), false), Verdict::GeneratorLate);
+    assert_eq!(
+        LIMIT.judge(&record(900, 100, late(80)), false),
+        Verdict::Exceeds,
+        "20 of 1000 are the server's"
+    );
+    let taken = Counts { kept_waiting_ns: 100_000_000, ..Counts::default() };
+    assert_eq!(LIMIT.judge(&record(900, 100, taken), false), Verdict::ProcessorTaken);
+    assert_eq!(
+        LIMIT.judge(&record(100, 900, taken), false),
+        Verdict::Exceeds,
+        "most are late: the server is slow"
+    );
+}

@@ -1,0 +1,154 @@
+//! The processors that there are for a generator, and how it should wait because of that.
+//!
+//! A generator that asks the kernel again and again needs a processor of its own, or it takes time from the server that
+//! it measures, and other programs take time from it. Where there is none, it sleeps.
+
+use super::plan::Wait;
+use procfs::CurrentSI;
+use serde::Serialize;
+use std::net::{SocketAddr, UdpSocket};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long to look at what other programs do.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// So much of a processor may be missing.
+const TOLERANCE: f64 = 0.5;
+
+/// The processors that there are for the generator.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Processors {
+    /// Those that this process may use, by its affinity and the quota of its control group.
+    pub allowed: usize,
+    /// Processors without work just before the load; `null` where /proc/stat does not tell.
+    pub idle: Option<f64>,
+    /// Whether the server is on this machine and needs one as well.
+    pub server_is_here: bool,
+    /// Why the generator sleeps although nobody asked for it.
+    pub why_sleep: Option<String>,
+}
+
+impl Processors {
+    /// Look at the processors of this machine, for 50 ms.
+    #[must_use]
+    pub fn look(target: &SocketAddr) -> Processors {
+        let allowed = thread::available_parallelism().map_or(1, usize::from);
+        Processors { allowed, idle: idle(), server_is_here: is_here(target), why_sleep: None }
+    }
+
+    /// How a generator of so many threads should wait.
+    pub fn choose_wait(&mut self, threads: usize) -> Wait {
+        let needed = threads + usize::from(self.server_is_here);
+        let free = self.idle.map_or(self.allowed as f64, |idle| idle.min(self.allowed as f64));
+        if free + TOLERANCE >= needed as f64 {
+            return Wait::Spin;
+        }
+        let server = if self.server_is_here { " and the server" } else { "" };
+        let (plural, these) = if threads == 1 { ("", "thread") } else { ("s", "threads") };
+        self.why_sleep = Some(if needed > self.allowed {
+            format!(
+                "the generator sleeps between requests, because {threads} {these}{server} need {needed} processors and \
+                 there {} {}; its own wake-ups are part of the latencies",
+                if self.allowed == 1 { "is" } else { "are" },
+                self.allowed
+            )
+        } else {
+            format!(
+                "the generator sleeps between requests, because other programs are running: {free:.1} processors are \
+                 free, and its thread{plural}{server} need {needed}; its own wake-ups are part of the latencies"
+            )
+        });
+        Wait::Sleep
+    }
+
+    /// What helps a generator of so many threads that is too slow or too late on this machine.
+    #[must_use]
+    pub fn remedy(&self, threads: usize, wait: Wait) -> String {
+        let needed = threads + usize::from(self.server_is_here);
+        if self.allowed > needed {
+            return format!(
+                "--threads {} would use more of the {} processors here",
+                threads + 1,
+                self.allowed
+            );
+        }
+        match wait {
+            Wait::Spin
+                if self.allowed < needed
+                    || self.idle.is_some_and(|idle| idle + TOLERANCE < needed as f64) =>
+            {
+                "--wait sleep is better where no processor is free".to_owned()
+            }
+            _ => "end other programs, offer less, or run the generator on another machine".to_owned(),
+        }
+    }
+}
+
+/// Processors that had nothing to do, among all that there are.
+fn idle() -> Option<f64> {
+    let ticks = || -> Option<u64> {
+        let stat = procfs::KernelStats::current().ok()?;
+        Some(stat.cpu_time.iter().map(|cpu| cpu.idle + cpu.iowait.unwrap_or(0)).sum())
+    };
+    let (before, began) = (ticks()?, Instant::now());
+    // Not to synchronise: it is the stretch that is looked at.
+    thread::sleep(LOOK);
+    let (after, took) = (ticks()?, began.elapsed());
+    let idle = after.saturating_sub(before) as f64 / procfs::ticks_per_second() as f64;
+    Some(idle / took.as_secs_f64())
+}
+
+/// Whether an address is one of this machine: then it is also the one from which it would be reached.
+fn is_here(target: &SocketAddr) -> bool {
+    if target.ip().is_loopback() {
+        return true;
+    }
+    let any: SocketAddr = if target.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0; 8], 0).into() };
+    // connect(2) of a datagram socket sends nothing: it only looks up the route.
+    let route =
+        UdpSocket::bind(any).and_then(|socket| socket.connect(target).and_then(|()| socket.local_addr()));
+    route.is_ok_and(|local| local.ip() == target.ip())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(allowed: usize, idle: Option<f64>, server_is_here: bool) -> Processors {
+        Processors { allowed, idle, server_is_here, why_sleep: None }
+    }
+
+    #[test]
+    fn it_spins_only_where_a_processor_is_free_for_each_thread_and_the_server() {
+        for (processors, threads, wait) in [
+            (with(2, Some(2.0), true), 1, Wait::Spin),
+            (with(2, Some(1.7), true), 1, Wait::Spin),
+            (with(2, None, true), 1, Wait::Spin),
+            (with(2, Some(1.0), true), 1, Wait::Sleep),
+            (with(2, Some(1.0), false), 1, Wait::Spin),
+            (with(1, Some(1.0), true), 1, Wait::Sleep),
+            (with(1, Some(8.0), true), 1, Wait::Sleep),
+            (with(2, Some(2.0), true), 2, Wait::Sleep),
+            (with(8, Some(7.9), true), 4, Wait::Spin),
+        ] {
+            let mut chosen = processors.clone();
+            assert_eq!(chosen.choose_wait(threads), wait, "{processors:?}, {threads} threads");
+            assert_eq!(chosen.why_sleep.is_some(), wait == Wait::Sleep);
+        }
+    }
+
+    #[test]
+    fn the_advice_fits_the_machine() {
+        assert!(with(8, Some(8.0), true).remedy(1, Wait::Spin).contains("--threads 2"));
+        assert!(with(2, Some(0.5), true).remedy(1, Wait::Spin).contains("--wait sleep"));
+        assert!(with(2, Some(0.5), true).remedy(1, Wait::Sleep).contains("another machine"));
+    }
+
+    #[test]
+    fn loopback_is_here_and_a_documentation_address_is_not() {
+        assert!(is_here(&"127.0.0.9:1".parse().unwrap()));
+        assert!(is_here(&"[::1]:1".parse().unwrap()));
+        assert!(!is_here(&"192.0.2.1:1".parse().unwrap()));
+    }
+}
