@@ -22,6 +22,8 @@ pub(super) enum State {
     Connecting,
     /// It stands.
     Open,
+    /// We have said that no more will come, and wait for the server to say so too.
+    Ending,
     /// It was lost, and stays so.
     Lost,
 }

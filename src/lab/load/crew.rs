@@ -5,7 +5,7 @@
 //! lock and no second recording.
 
 use super::Lost;
-use super::engine::{Engine, Pace, Part};
+use super::engine::{Ends, Engine, Pace, Part};
 use super::plan::{EngineKind, Plan};
 use super::record::Record;
 use super::schedule::{Arrivals, Schedule};
@@ -134,6 +134,20 @@ enum Message {
     /// Of that thread: what was written down until then.
     Interval(usize, Share),
     Done(Done),
+    Ended(Ending),
+}
+
+/// What the end of the connections gave, after the last stage.
+#[derive(Debug, Default)]
+pub struct Ending {
+    /// How they ended.
+    pub ends: Ends,
+    /// Connections lost until then.
+    pub lost: Vec<Lost>,
+    /// Bytes that came back wrong until then.
+    pub wrong_bytes: u64,
+    /// Why a thread could not wait for the ends.
+    pub failure: Option<String>,
 }
 
 struct Ready {
@@ -242,7 +256,7 @@ impl Crew {
         let mut working = self.workers.len();
         while working > 0 {
             match self.messages.recv().map_err(|_| gone())? {
-                Message::Ready(_) => return Err(gone()),
+                Message::Ready(_) | Message::Ended(_) => return Err(gone()),
                 Message::Interval(thread, part) => {
                     match part.number {
                         u64::MAX => reported[thread].1 = true,
@@ -286,6 +300,26 @@ impl Crew {
         outcome.busiest = busy.into_iter().zip(&elapsed).map(share).fold(0.0, f64::max);
         outcome.lost.sort_by_key(|lost| lost.connection);
         Ok(outcome)
+    }
+}
+
+impl Crew {
+    /// End all connections in order, and the threads.
+    #[must_use]
+    pub fn end(self) -> Ending {
+        let Crew { workers, messages, .. } = self;
+        drop(workers); // There are no more stages.
+        let mut all = Ending::default();
+        for message in messages {
+            let Message::Ended(ending) = message else { continue };
+            let Ending { ends, lost, wrong_bytes, failure } = ending;
+            all.ends.add(ends);
+            all.lost.extend(lost);
+            all.wrong_bytes += wrong_bytes;
+            all.failure = all.failure.or(failure);
+        }
+        all.lost.sort_by_key(|lost| lost.connection);
+        all
     }
 }
 
@@ -401,6 +435,9 @@ impl Desk<'_> {
                 return;
             }
         }
+        let failure = engine.end().err().map(|why| why.to_string());
+        let (ends, lost, wrong_bytes) = (engine.ends(), engine.lost().to_vec(), engine.wrong_bytes());
+        self.out.send(Message::Ended(Ending { ends, lost, wrong_bytes, failure })).ok();
     }
 
     /// Put this load on the server. A failure ends it here and, soon, in the other threads; what was written down

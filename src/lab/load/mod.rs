@@ -82,6 +82,7 @@ pub fn run<'a>(
     let plan = &order.plan;
     thread::scope(|scope| {
         let mut crew = Crew::open(order, stop, scope)?;
+        let open_time = crew.open_time;
         let clients = (hostile.connections() > 0).then(|| {
             let ends = hostile_ends.as_fd();
             scope.spawn(move || {
@@ -90,9 +91,13 @@ pub fn run<'a>(
         });
         let result = shape.run(&mut crew, times, limits::most_requests(order.threads), watch);
         end_hostile.stop()?;
+        let ending = crew.end();
         let hostile = clients.map(|thread| thread.join().expect("it does not panic")).transpose()?;
-        let open_time = crew.open_time;
-        Ok(Found { order, shape, processors, times, open_time, ports, result: result?, hostile })
+        let mut result = result?;
+        // The end of the connections is checked as well: what comes after the last answer was not asked for.
+        (result.last.lost, result.last.wrong_bytes) = (ending.lost, ending.wrong_bytes);
+        result.last.failure = result.last.failure.or(ending.failure);
+        Ok(Found { order, shape, processors, times, open_time, ports, result, ends: ending.ends, hostile })
     })
 }
 

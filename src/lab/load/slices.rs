@@ -4,11 +4,12 @@
 //! this process sleeps, so that many generators, each connected to its server, can take turns within
 //! a fraction of a second.
 
-use super::LatencyUs;
 use super::engine::{ALONE, Engine, Pace};
 use super::plan::Plan;
 use super::wire::epoll::EpollWire;
+use super::{LatencyUs, Lost};
 use crate::sys::clock::thread_cpu;
+use anyhow::bail;
 use serde::{Deserialize, Serialize};
 use std::io::{BufRead, Write};
 use std::time::Duration;
@@ -123,7 +124,13 @@ pub fn follow(plan: &Plan, orders: impl BufRead, mut answers: impl Write) -> any
             }
         }
     }
-    Ok(())
+    // Not before: the memory of a server is read while its clients are there.
+    let lost = engine.lost().len();
+    engine.end()?;
+    match engine.lost().get(lost) {
+        Some(Lost { connection, reason, .. }) => bail!("connection {connection}, at the end: {reason}"),
+        None => Ok(()),
+    }
 }
 
 fn reason(engine: &Engine<EpollWire>) -> Option<String> {

@@ -6,6 +6,7 @@
 pub(crate) mod program;
 pub(crate) mod servers;
 
+mod ends;
 mod engines;
 mod honesty;
 mod input;

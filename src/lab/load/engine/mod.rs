@@ -20,6 +20,7 @@ use super::stream::Block;
 use super::wire::Wire;
 use crate::sys::clock::{set_timer_slack, thread_cpu, thread_run_delay};
 use anyhow::bail;
+use serde::Serialize;
 use std::collections::VecDeque;
 use std::fmt;
 use std::ops::Range;
@@ -47,6 +48,12 @@ const LONGEST_LOOK_NS: u64 = 10_000_000;
 /// How long the last answers may take once somebody has said stop.
 const AFTER_STOP: Duration = Duration::from_secs(1);
 
+/// How long no connection may end, once we have ended our side of all of them, before the rest counts as not ended.
+const END_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long the ends of all connections may take together.
+const LONGEST_END: Duration = Duration::from_secs(10);
+
 /// How long to look for bytes that nobody asked for, after the last answer.
 const SWEEP: Duration = Duration::from_millis(20);
 
@@ -66,6 +73,43 @@ pub enum Pace {
     Closed,
     /// Any connection, at these times.
     Open(Schedule),
+}
+
+/// How the connections ended that were open at the end of the run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Ends {
+    /// We sent our FIN, nothing more came back, and the server sent its FIN.
+    pub in_order: usize,
+    /// We sent our FIN, and the server answered with a reset.
+    pub reset: usize,
+    /// We sent our FIN, and the server had not sent its own when the time was over.
+    pub not_ended: usize,
+}
+
+impl Ends {
+    /// Add those of another thread.
+    pub fn add(&mut self, other: Ends) {
+        self.in_order += other.in_order;
+        self.reset += other.reset;
+        self.not_ended += other.not_ended;
+    }
+
+    /// What is worth saying of them. A run that was interrupted did not wait for long.
+    pub(super) fn warnings(self, interrupted: bool) -> impl Iterator<Item = String> {
+        let Ends { reset, not_ended, .. } = self;
+        let not_ended = (not_ended > 0 && !interrupted).then(|| {
+            format!(
+                "{not_ended} connections did not end within {END_TIMEOUT:?} after we had ended our side: does the server \
+                 close a connection when recv returns 0?"
+            )
+        });
+        let reset = (reset > 0).then(|| {
+            format!(
+                "the server answered the end of {reset} connections with a reset instead of an end of its own"
+            )
+        });
+        not_ended.into_iter().chain(reset)
+    }
 }
 
 /// The connections of one thread and what goes over them.
@@ -104,6 +148,9 @@ pub struct Engine<W> {
     stopped: bool,
     lost: Vec<Lost>,
     wrong_bytes: u64,
+    /// Connections of which only our side has ended.
+    ending: usize,
+    ends: Ends,
     open_time: Duration,
     /// The stretch that is measured, or was the last.
     window: Range<u64>,
@@ -210,6 +257,8 @@ impl<W: Wire> Engine<W> {
             stopped: false,
             lost: Vec::new(),
             wrong_bytes: 0,
+            ending: 0,
+            ends: Ends::default(),
             open_time: Duration::ZERO,
             window: 0..0,
             record: Record::default(),
@@ -487,6 +536,56 @@ impl<W: Wire> Engine<W> {
             self.handle_events();
         }
         Ok(())
+    }
+
+    /// End all connections in order: send our FIN, read up to the server's FIN, close. What comes meanwhile and was not
+    /// asked for makes a connection a lost one. A connection that the server does not end in time is closed as it is.
+    ///
+    /// # Errors
+    ///
+    /// Those of the wait.
+    pub fn end(&mut self) -> crate::Result<()> {
+        self.pace = Pace::Still;
+        // io_uring(7) is told now of sends that are still queued.
+        self.wire.wait(Duration::ZERO)?;
+        self.handle_events();
+        for slot in 0..self.connections.len() {
+            match self.connections[slot].state {
+                State::Open => self.shutdown(slot),
+                State::Connecting => self.wire.close(slot),
+                State::Closed | State::Ending | State::Lost => {}
+            }
+        }
+        let (began, timeout, longest) = match self.stopped {
+            true => (Instant::now(), AFTER_STOP, AFTER_STOP),
+            false => (Instant::now(), END_TIMEOUT, LONGEST_END),
+        };
+        let (mut last, mut ending) = (began, self.ending);
+        while self.ending > 0 {
+            let until = (last + timeout).min(began + longest);
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            self.wire.wait(left)?;
+            self.handle_events();
+            if self.ending < ending {
+                (last, ending) = (Instant::now(), self.ending);
+            }
+        }
+        self.ends.not_ended += self.ending;
+        for slot in 0..self.connections.len() {
+            if self.connections[slot].state == State::Ending {
+                self.close_ended(slot);
+            }
+        }
+        Ok(())
+    }
+
+    /// How the connections have ended.
+    #[must_use]
+    pub fn ends(&self) -> Ends {
+        self.ends
     }
 
     /// Whether there is a connection left to ask, and nobody has said stop.

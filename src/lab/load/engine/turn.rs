@@ -120,15 +120,25 @@ impl<W: Wire> Engine<W> {
                 Event::Arrived { slot } => self.arrived(slot),
                 Event::Took { slot, bytes } => {
                     self.connections[slot].took(bytes);
-                    self.send(slot);
+                    if self.connections[slot].state == State::Open {
+                        self.send(slot);
+                    }
                 }
                 Event::Connected { slot } => self.connected(slot),
+                Event::Ended { slot } if self.connections[slot].state == State::Ending => {
+                    self.ends.in_order += 1;
+                    self.close_ended(slot);
+                }
                 Event::Ended { slot } => {
                     let missing = self.connections[slot].missing();
                     self.lose(slot, &Trouble::Closed { missing });
                 }
                 Event::Failed { slot, error } if self.connections[slot].state == State::Connecting => {
                     self.lose(slot, &Trouble::NotConnected(error));
+                }
+                Event::Failed { slot, .. } if self.connections[slot].state == State::Ending => {
+                    self.ends.reset += 1;
+                    self.close_ended(slot);
                 }
                 Event::Failed { slot, error } => self.lose(slot, &Trouble::Failed(error)),
                 Event::Stop => self.stopped = true,
@@ -204,7 +214,7 @@ impl<W: Wire> Engine<W> {
         match self.connections[slot].state {
             State::Open => self.send(slot),
             State::Closed => self.dial(slot, now),
-            State::Connecting | State::Lost => {}
+            State::Connecting | State::Ending | State::Lost => {}
         }
     }
 
@@ -249,6 +259,9 @@ impl<W: Wire> Engine<W> {
         let connection = &mut self.connections[slot];
         if let Err(trouble) = connection.take(&self.block, self.wire.bytes()) {
             return self.lose(slot, &trouble);
+        }
+        if connection.state == State::Ending {
+            return; // An answer after a stop: it was checked, and is no part of the measurement.
         }
         let mut answers = 0;
         let mut now = 0;
@@ -335,11 +348,6 @@ impl<W: Wire> Engine<W> {
             socket::bind(&socket, &source)?;
         }
         socket::set_nodelay(&socket, true)?;
-        // Connections that come and go end in order, as those of real clients do. The others are reset when the run
-        // is over, so that their ports are not in TIME_WAIT for the next one.
-        if self.plan.requests_per_conn.is_none() {
-            socket::set_reset_on_close(&socket)?;
-        }
         Ok(socket)
     }
 
@@ -358,10 +366,30 @@ impl<W: Wire> Engine<W> {
         self.send(slot);
     }
 
+    /// End our side of a connection.
+    pub(super) fn shutdown(&mut self, slot: usize) {
+        self.connections[slot].state = State::Ending;
+        self.ending += 1;
+        if self.wire.shutdown(slot).is_err() {
+            // ENOTCONN: the server has reset it.
+            self.ends.reset += 1;
+            self.close_ended(slot);
+        }
+    }
+
+    /// Both sides have ended, or no more is waited for.
+    pub(super) fn close_ended(&mut self, slot: usize) {
+        self.ending -= 1;
+        self.connections[slot].closed(State::Closed);
+        self.wire.close(slot);
+    }
+
     pub(super) fn lose(&mut self, slot: usize, trouble: &Trouble) {
         let connection = &mut self.connections[slot];
-        if connection.state == State::Lost {
-            return;
+        match connection.state {
+            State::Lost => return,
+            State::Ending => self.ending -= 1,
+            State::Closed | State::Connecting | State::Open => {}
         }
         let under_way: Vec<_> = connection.unanswered().collect();
         connection.closed(State::Lost);

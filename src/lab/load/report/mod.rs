@@ -3,6 +3,7 @@
 mod show;
 
 use super::crew::Order;
+use super::engine::Ends;
 use super::knee::Knee;
 use super::limits::Ports;
 use super::plan::{EngineKind, Sizes, Wait};
@@ -85,6 +86,8 @@ pub struct Report {
     wrong_bytes: u64,
     lost_connections: usize,
     lost: Vec<Lost>,
+    /// How the connections ended that were open at the end.
+    ends: Ends,
     /// Connections that were opened while the clock ran, where they come and go.
     opened: u64,
     ports: Option<Ports>,
@@ -178,6 +181,8 @@ pub struct Found<'a> {
     pub ports: Ports,
     /// What it gave.
     pub result: shape::Result,
+    /// How the connections ended.
+    pub ends: Ends,
     /// What became of the hostile clients.
     pub hostile: Option<super::hostile::Fates>,
 }
@@ -212,7 +217,7 @@ impl Report {
     /// The report of a run.
     #[must_use]
     pub fn of(found: Found<'_>) -> Report {
-        let Found { order, shape, processors, times, open_time, ports, result, hostile } = found;
+        let Found { order, shape, processors, times, open_time, ports, result, ends, hostile } = found;
         let shape::Result { rows, total, fewest_and_most, stalled, busiest, last, started, knee } = result;
         let plan = &order.plan;
         let counts = total.counts;
@@ -278,6 +283,7 @@ impl Report {
             wrong_bytes: last.wrong_bytes,
             lost_connections: last.lost.len(),
             lost: last.lost,
+            ends,
             opened: counts.opened,
             ports: comes_and_goes.then_some(ports),
             generator_cpu_s: cpu_s,
@@ -379,6 +385,7 @@ impl Report {
                 self.stalled_connections, self.longest_stall_s
             ));
         }
+        warnings.extend(self.ends.warnings(self.partial));
         if !self.littles_law.holds {
             let LittlesLaw { under_way, rate_times_latency, .. } = self.littles_law;
             warnings.push(format!(

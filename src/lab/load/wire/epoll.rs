@@ -2,7 +2,7 @@
 
 use super::{Event, Wire};
 use crate::sys::epoll::{Epoll, EpollFlags, Events};
-use crate::sys::socket::{self, Received, Sent};
+use crate::sys::socket::{self, Received, Sent, Shutdown};
 use crate::sys::{Call, close};
 use crate::{Error, Result};
 use std::net::SocketAddr;
@@ -88,6 +88,11 @@ impl Wire for EpollWire {
                 Ok(None)
             }
         }
+    }
+
+    fn shutdown(&mut self, slot: usize) -> Result<()> {
+        let Some(socket) = &self.slots[slot].socket else { return Ok(()) };
+        socket::shutdown(socket, Shutdown::Write)
     }
 
     fn close(&mut self, slot: usize) {

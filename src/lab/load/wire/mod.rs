@@ -43,6 +43,9 @@ pub(super) trait Wire: Sized {
     /// [`Event::Took`] will tell, before which nothing more may be sent.
     fn send(&mut self, slot: usize, piece: Range<usize>) -> Result<Option<usize>>;
 
+    /// Say that no more will be sent (FIN). What comes back is still read, up to [`Event::Ended`].
+    fn shutdown(&mut self, slot: usize) -> Result<()>;
+
     /// Close the connection. No more events come of it.
     fn close(&mut self, slot: usize);
 

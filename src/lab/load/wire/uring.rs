@@ -1,7 +1,7 @@
 //! Completion: one io_uring_enter(2) for a batch of receives and sends.
 
 use super::{Event, Wire};
-use crate::sys::socket;
+use crate::sys::socket::{self, Shutdown};
 use crate::sys::uring::{Completion, Ring};
 use crate::sys::{Call, Errno, close};
 use crate::{Error, Result};
@@ -69,6 +69,11 @@ impl Wire for UringWire {
         *sending = true;
         self.ring.send(slot as u32, piece, token(Kind::Send, *uses, slot))?;
         Ok(None)
+    }
+
+    fn shutdown(&mut self, slot: usize) -> Result<()> {
+        let Some(socket) = &self.slots[slot].socket else { return Ok(()) };
+        socket::shutdown(socket, Shutdown::Write)
     }
 
     fn close(&mut self, slot: usize) {
