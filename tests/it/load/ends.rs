@@ -96,7 +96,10 @@ fn a_server_that_does_not_end_its_side_is_named_and_does_not_hold_up_the_run() {
     // Until the test ends nobody closes them.
     let (_keep, held) = std::sync::mpsc::channel::<()>();
     let held = std::sync::Mutex::new(held);
-    let ended = ended_by(move |_| Ok(drop(held.lock().map(|held| held.recv()))));
+    let ended = ended_by(move |_| {
+        drop(held.lock().map(|held| held.recv()));
+        Ok(())
+    });
     let report = report(ended.exits(0));
     assert_eq!(whole(&report, "/ends/not_ended"), 2, "{report:#}");
     let warning = "2 connections did not end within 2s after we had ended our side: does the server close a connection \
