@@ -211,12 +211,13 @@ impl Row {
 }
 
 /// A rate is missed when of the requests that were due more than a thousandth was never sent, or more than a hundredth
-/// not answered, or not in this time; but for what can be under way as it ends.
+/// not answered, or not in this time; but for what can be under way as it ends, and for what the generator itself sent
+/// late.
 fn misses(record: &Record, most_under_way: u64) -> bool {
     let counts = &record.counts;
     let due = counts.due() as f64;
     let answered = (counts.answered + counts.answered_after) as f64;
-    let in_time = (counts.completed + most_under_way) as f64;
+    let in_time = (counts.completed + most_under_way + counts.late_by_generator) as f64;
     counts.unsent as f64 > due / 1000.0 + 1.0 || answered < due * 0.99 || in_time < due * 0.99
 }
 

@@ -33,6 +33,9 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 /// How long the last answers may take in all, unless the timeout of a single one is longer.
 pub const LONGEST_DRAIN: Duration = Duration::from_secs(60);
 
+/// How long the generator may send after the end what it was itself too late for.
+const CATCH_UP: Duration = Duration::from_millis(100);
+
 /// How often to look for connections without an answer, at least: a quarter of the timeout, but within these.
 const CHECKS: Range<Duration> = Duration::from_millis(5)..SLICE;
 
@@ -162,6 +165,8 @@ pub struct Engine<W> {
     clocked: Range<u64>,
     /// Requests of the stretches that were given up while the clock ran: how long they waited is known at its end.
     given_up: Vec<Unanswered>,
+    /// Requests that are due then or later are not sent.
+    last_due: u64,
     /// Requests that were due before that time and are not sent.
     unsent: Option<(Schedule, u64)>,
     /// When this slice of half a second began.
@@ -266,6 +271,7 @@ impl<W: Wire> Engine<W> {
             clock: None,
             clocked: 0..0,
             given_up: Vec::new(),
+            last_due: u64::MAX,
             unsent: None,
             slice_began: 0,
             answered_in_all: 0,
@@ -314,6 +320,7 @@ impl<W: Wire> Engine<W> {
     pub fn begin(&mut self, pace: Pace) {
         self.answered_in_all = 0;
         self.has_times = matches!(pace, Pace::Open(_));
+        self.last_due = u64::MAX;
         self.pace = pace;
         self.free.clear();
         for slot in self.active.clone() {
@@ -367,10 +374,26 @@ impl<W: Wire> Engine<W> {
         // In a closed loop a request is measured if it was sent while the clock ran, which was a little longer.
         self.window.end = if self.has_times { at } else { self.now() };
         self.clock = None;
-        // Nothing more is sent. The requests that were not are counted when the last answers have come: that takes
-        // time, in which answers would wait and look late.
+        self.last_due = at;
+        if !self.catches_up() {
+            self.send_no_more();
+        }
+    }
+
+    /// Whether requests that are due are not sent because the generator itself is late: it has just been away, or a
+    /// connection is free. When the server is the reason, all connections are busy.
+    fn catches_up(&self) -> bool {
+        match &self.pace {
+            Pace::Open(schedule) => self.absence.contains(&schedule.next()) || !self.free.is_empty(),
+            _ => false,
+        }
+    }
+
+    /// The requests that were not sent are counted when the last answers have come: that takes time, in which answers
+    /// would wait and look late.
+    fn send_no_more(&mut self) {
         if let Pace::Open(schedule) = std::mem::replace(&mut self.pace, Pace::Still) {
-            self.unsent = Some((schedule, at));
+            self.unsent = Some((schedule, self.last_due));
         }
     }
 
@@ -473,14 +496,17 @@ impl<W: Wire> Engine<W> {
         Ok(())
     }
 
-    /// Let the requests that are under way be answered, and ask no more. A connection without an answer for
+    /// Let the requests that are under way be answered, and ask no more, but for what the generator itself is late with. A connection without an answer for
     /// [`Plan::patience`] is lost, and so are those that are not answered in full within [`LONGEST_DRAIN`].
     ///
     /// # Errors
     ///
     /// Those of the wait.
     pub fn drain(&mut self) -> crate::Result<()> {
-        self.pace = Pace::Still;
+        if matches!(self.pace, Pace::Open(_)) {
+            self.spin(self.after(CATCH_UP))?;
+        }
+        self.send_no_more();
         self.spin(self.after(self.longest_drain()))?;
         self.give_up_slow();
         Ok(())

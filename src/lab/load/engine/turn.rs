@@ -57,10 +57,10 @@ impl<W: Wire> Engine<W> {
     }
 
     fn has_work(&self) -> bool {
-        match self.pace {
+        match &self.pace {
             Pace::Still => self.under_way > 0,
             Pace::Closed => self.under_way > 0 && !self.stopped,
-            Pace::Open(_) => self.alive > 0 && !self.stopped,
+            Pace::Open(schedule) => self.alive > 0 && !self.stopped && schedule.next() < self.last_due,
         }
     }
 
@@ -153,7 +153,7 @@ impl<W: Wire> Engine<W> {
         for sent in 0..SEND_AT_ONCE {
             let Pace::Open(schedule) = &mut self.pace else { return None };
             let intended = schedule.next();
-            if intended > now {
+            if intended > now || intended >= self.last_due {
                 self.is_behind = false;
                 return Some((sent, intended));
             }
@@ -179,8 +179,10 @@ impl<W: Wire> Engine<W> {
     #[inline]
     fn note_delay(&mut self, intended: u64, delay: u64) {
         // Requests that fell due while the generator was away are late because of it, even if the first of them then
-        // took all free connections.
-        let waited = intended <= self.none_free_at && !self.absence.contains(&intended);
+        // took all free connections; but not those that waited for longer than it was away.
+        let Range { start, end } = self.absence;
+        let was_away = (start..end).contains(&intended) && intended + delay < end + (end - start);
+        let waited = intended <= self.none_free_at && !was_away;
         if let Some(record) = record_of(&self.window, &mut self.record, &mut self.older, intended) {
             if !waited {
                 record.scheduling.saturating_record(delay);
