@@ -7,7 +7,9 @@ pub mod load;
 pub mod compare;
 pub mod facts;
 pub mod serve;
+pub mod show;
 pub mod stats;
+pub mod units;
 
 use serde::Serialize;
 

@@ -1,0 +1,213 @@
+//! Text for people: lines with a label, lists and tables that fit a terminal, and the colour of what is wrong.
+//!
+//! Lines wrap at words to the width that they are given. Off a terminal there is no width, and each line stays whole:
+//! programs such as grep(1) read lines. Colours are escape sequences, which `anstream` removes where nobody sees them.
+
+mod table;
+
+pub use table::Table;
+
+use anstyle::{AnsiColor, Style};
+
+/// For what is wrong: a fact that differs, a lost connection, an exceeded limit.
+pub const WRONG: Style = AnsiColor::Red.on_default();
+
+/// For what was not measured or checked, and for warnings.
+pub const DOUBTFUL: Style = AnsiColor::Yellow.on_default();
+
+/// Where the text of a [`Page::line`] begins.
+const LABEL_WIDTH: usize = 17;
+
+/// Units, which stay in the line of their number.
+const UNITS: [&str; 11] = ["µs", "ms", "s", "B", "KiB", "MiB", "GiB", "%", "bytes", "CPU", "µs/request"];
+
+/// `text` in that colour.
+#[must_use]
+pub fn paint(style: Style, text: &str) -> String {
+    format!("{style}{text}{style:#}")
+}
+
+/// `text` in that colour if `condition`, else as it is.
+#[must_use]
+pub fn paint_if(condition: bool, style: Style, text: String) -> String {
+    if condition { paint(style, &text) } else { text }
+}
+
+/// How many columns of a terminal it takes.
+#[must_use]
+pub fn columns(text: &str) -> usize {
+    let mut columns = 0;
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            // A colour: up to its final letter.
+            '\x1b' => drop(chars.find(char::is_ascii_alphabetic)),
+            _ => columns += 1,
+        }
+    }
+    columns
+}
+
+/// `text` wrapped at words, without a newline at its end. The first line begins after `first` columns, which are not
+/// written; the others are indented by `rest`. A word that is longer than a line is not broken, so that paths and
+/// commands can be copied.
+#[must_use]
+pub fn wrap(text: &str, width: Option<usize>, first: usize, rest: usize) -> String {
+    let mut wrapped = String::new();
+    let mut column = first;
+    for word in words(text) {
+        let long = columns(&word);
+        if wrapped.is_empty() {
+            // The first word stays where it is.
+        } else if width.is_some_and(|width| column + 1 + long > width) {
+            wrapped = wrapped + "\n" + &" ".repeat(rest);
+            column = rest;
+        } else {
+            wrapped.push(' ');
+            column += 1;
+        }
+        wrapped += &word;
+        column += long;
+    }
+    wrapped
+}
+
+/// The words of `text`; a number and its unit are one.
+fn words(text: &str) -> Vec<String> {
+    let mut words: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        let is_unit = UNITS.contains(&word.trim_end_matches([',', ';', ':', '.', ')', ']']));
+        match words.last_mut() {
+            Some(number) if is_unit && number.ends_with(|c: char| c.is_ascii_digit() || c == '–') => {
+                *number = format!("{number} {word}");
+            }
+            _ => words.push(word.to_owned()),
+        }
+    }
+    words
+}
+
+/// As much of `text` as fits a line of `width` columns, cut after a word.
+#[must_use]
+pub fn cut(text: &str, width: usize) -> &str {
+    let Some((end, _)) = text.char_indices().nth(width) else { return text };
+    let fits = &text[..end];
+    let whole_words = fits.rfind(' ').map_or(fits, |space| &fits[..space]);
+    whole_words.trim_end_matches([' ', ',', ';', ':'])
+}
+
+/// A report, written from its first line to its last, each within a width.
+#[derive(Debug)]
+pub struct Page {
+    width: Option<usize>,
+    text: String,
+}
+
+impl Page {
+    /// An empty one. Lines of a page without a width are as long as they are.
+    #[must_use]
+    pub fn new(width: Option<usize>) -> Page {
+        Page { width, text: String::new() }
+    }
+
+    /// What was written.
+    #[must_use]
+    pub fn into_text(self) -> String {
+        self.text
+    }
+
+    /// A sentence at the margin.
+    pub fn paragraph(&mut self, text: &str) {
+        self.indented(0, 0, text);
+    }
+
+    /// A sentence that begins after `first` columns and goes on after `rest`.
+    pub fn indented(&mut self, first: usize, rest: usize, text: &str) {
+        self.text += &" ".repeat(first);
+        self.text += &wrap(text, self.width, first, rest);
+        self.text.push('\n');
+    }
+
+    /// A label, and beside it the text: `  requests       9,000 sent, 9,000 answered`.
+    pub fn line(&mut self, label: &str, text: impl AsRef<str>) {
+        let label = format!("  {label:<width$}", width = LABEL_WIDTH - 2);
+        self.text += &label;
+        self.text += &wrap(text.as_ref(), self.width, columns(&label), LABEL_WIDTH);
+        self.text.push('\n');
+    }
+
+    /// A line that belongs to the one before.
+    pub fn more(&mut self, text: impl AsRef<str>) {
+        self.line("", text);
+    }
+
+    /// An entry of a list.
+    pub fn item(&mut self, text: &str) {
+        self.indented(4, 6, text);
+    }
+
+    /// A table, whose columns that have no room stand under their row.
+    pub fn table(&mut self, table: &Table) {
+        self.text += &table.stacked(self.width);
+    }
+
+    /// An empty line.
+    pub fn blank(&mut self) {
+        self.text.push('\n');
+    }
+
+    /// What is a report already.
+    pub fn push(&mut self, text: &str) {
+        self.text += text;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_wrap_at_words_under_their_own_beginning() {
+        let mut page = Page::new(Some(40));
+        page.line("requests", "9,000 sent, 9,000 answered, 12 without an answer");
+        let expected = "  requests       9,000 sent, 9,000\n                 answered, 12 without an\n                 answer\n";
+        assert_eq!(page.into_text(), expected);
+    }
+
+    #[test]
+    fn a_line_may_be_exactly_as_wide_as_the_terminal() {
+        assert_eq!(wrap("1234 6789", Some(9), 0, 0), "1234 6789");
+        assert_eq!(wrap("1234 6789", Some(8), 0, 2), "1234\n  6789");
+    }
+
+    #[test]
+    fn a_number_stays_with_its_unit() {
+        assert_eq!(wrap("p50 1.20 ms, p99 3 s", Some(11), 0, 0), "p50\n1.20 ms,\np99 3 s");
+    }
+
+    #[test]
+    fn a_word_longer_than_the_line_is_not_broken() {
+        assert_eq!(wrap("see /a/very/long/path now", Some(8), 0, 2), "see\n  /a/very/long/path\n  now");
+    }
+
+    #[test]
+    fn without_a_width_nothing_wraps() {
+        assert_eq!(wrap(&"word ".repeat(100), None, 0, 0), "word ".repeat(100).trim_end());
+    }
+
+    #[test]
+    fn colours_take_no_room() {
+        let text = paint(WRONG, "3 lost");
+        assert_eq!(columns(&text), 6);
+        assert_eq!(wrap(&format!("12 {text}"), Some(9), 0, 0), format!("12 {text}"));
+    }
+
+    #[test]
+    fn a_cut_ends_with_a_whole_word() {
+        assert_eq!(cut("12 s: 1,000 requests/s, p50", 80), "12 s: 1,000 requests/s, p50");
+        assert_eq!(cut("12 s: 1,000 requests/s, p50", 24), "12 s: 1,000 requests/s");
+        assert_eq!(cut("12 s: 1,000 requests/s, p50", 15), "12 s: 1,000");
+        assert_eq!(cut("unbreakable", 4), "unbr");
+        assert_eq!(cut("µµµ µµµ", 5), "µµµ");
+    }
+}
