@@ -3,7 +3,7 @@
 use anstyle::{AnsiColor, Style};
 use clap::error::ErrorKind;
 use std::fmt;
-use std::io::{self, Write};
+use std::io;
 use std::process::ExitCode;
 
 const RED: Style = AnsiColor::Red.on_default().bold();
@@ -60,8 +60,7 @@ impl Failure {
     /// Print the line, and return the exit code.
     pub(crate) fn tell(self) -> ExitCode {
         if !self.line.is_empty() {
-            // If standard error cannot be written to, nobody is left to tell.
-            writeln!(anstream::stderr(), "{RED}io-models:{RED:#} {}", self.line).ok();
+            crate::output::tell(&format!("{RED}io-models:{RED:#} {}", self.line));
         }
         ExitCode::from(self.code)
     }

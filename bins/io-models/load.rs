@@ -15,12 +15,16 @@ use io_models::lab::load::plan::EngineKind;
 use io_models::lab::load::processors::Processors;
 use io_models::lab::load::report::{Report, addresses};
 use io_models::lab::load::shape::Shape;
-use io_models::lab::load::{self, LatencyUs, slices, with_unit};
+use io_models::lab::load::{self, LatencyUs, slices};
+use io_models::lab::units::{count, latency, of, rate};
 use io_models::{lab, stop};
 use std::io;
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::time::Duration;
+
+/// What is shorter is not shown while the load is on: a rate of so little time says nothing.
+const SHORTEST_SHOWN: Duration = Duration::from_millis(100);
 
 pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
     if args.self_test {
@@ -56,10 +60,13 @@ pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
     stopper.stop_on_signals().map_err(Failure::run)?;
 
     let line = Progress::new(quiet);
-    line.show(&format!("opening {} connections to {target}", order.plan.connections()));
+    line.show(&format!("opening {} to {target}", of(order.plan.connections() as u64, "connection")));
     let load = load::Run { order: &order, shape: &shape, times, ports, hostile, processors };
     let found = load::run(load, stop.as_fd(), |interval| {
-        line.show(&live(interval));
+        // The end of a run is a short interval, in which nothing may have been answered.
+        if interval.to.saturating_sub(interval.from) >= SHORTEST_SHOWN {
+            line.show(&live(interval));
+        }
         files.interval(interval);
     });
     drop(line);
@@ -69,7 +76,8 @@ pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
     if args.json {
         output.write(&format!("{}\n", lab::json(&report)))?;
     } else {
-        output.write(&report.to_string())?;
+        let text = report.text(output.columns());
+        output.write(&text)?;
     }
     if !quiet {
         report.warnings().iter().for_each(|warning| warn(warning));
@@ -124,17 +132,17 @@ fn uring_missing() -> Option<String> {
 fn live(interval: &Interval) -> String {
     let Interval { from, to, offered, record, lost } = interval;
     let seconds = to.saturating_sub(*from).as_secs_f64().max(1e-9);
-    let rate = record.counts.completed as f64 / seconds;
+    let achieved = rate(record.counts.completed as f64 / seconds);
     let (offered, histogram) = match offered {
-        Some(offered) => (format!(" of {offered:.0} offered"), &record.response),
+        Some(offered) => (format!(" of {} offered", rate(*offered)), &record.response),
         None => (", closed loop".to_owned(), &record.service),
     };
     let LatencyUs { p50, p99, .. } = LatencyUs::of(histogram);
     format!(
-        "{:.0} s: {rate:.0} requests/s{offered}, p50 {}, p99 {}, {} late, {lost} lost",
+        "{:.0} s: {achieved} requests/s{offered}, {lost} lost, p99 {}, p50 {}, {} late",
         to.as_secs_f64(),
-        with_unit(p50),
-        with_unit(p99),
-        record.counts.late
+        latency(p99),
+        latency(p50),
+        count(record.counts.late)
     )
 }

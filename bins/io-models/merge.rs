@@ -50,7 +50,8 @@ pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
     if args.json {
         output.write(&format!("{}\n", lab::json(&Document::of(&merged))))?;
     } else {
-        output.write(&merged.to_string())?;
+        let text = merged.text(output.columns());
+        output.write(&text)?;
     }
     if !quiet {
         merged.warnings().iter().for_each(|warning| warn(warning));

@@ -1,10 +1,12 @@
 //! Where results go, and what is said beside them.
 
 use crate::failure::Failure;
-use anstyle::{AnsiColor, Style};
+use anstream::adapter::strip_str;
+use io_models::lab::show::{DOUBTFUL, paint, wrap};
 use io_models::sys::signal::{self, Signal};
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use terminal_size::{Width, terminal_size_of};
@@ -32,10 +34,10 @@ impl Output {
         }
     }
 
-    /// How wide a line may be: the terminal's width, or as wide as it likes.
+    /// How wide a line may be: the terminal's width, or as wide as it likes in a file and for another program.
     pub(crate) fn columns(&self) -> Option<usize> {
         match self {
-            Output::Stdout => terminal_size_of(io::stdout()).map(|(Width(columns), _)| columns.into()),
+            Output::Stdout => columns(io::stdout()),
             Output::File { .. } => None,
         }
     }
@@ -52,7 +54,8 @@ impl Output {
                 *is_new = false;
                 // A device cannot be cut to nothing, and need not be.
                 file.set_len(0).ok();
-                file.write_all(text.as_bytes())
+                // No colours in a file.
+                write!(file, "{}", strip_str(text))
                     .map_err(|why| Failure::output(&name.display().to_string(), &why))
             }
         }
@@ -83,18 +86,25 @@ impl Drop for Output {
     }
 }
 
-const YELLOW: Style = AnsiColor::Yellow.on_default();
+/// The width of a terminal; `None` for what is none.
+pub(crate) fn columns(stream: impl AsFd) -> Option<usize> {
+    terminal_size_of(stream).map(|(Width(columns), _)| columns.into())
+}
 
 /// One line on standard error that is no warning.
 pub(crate) fn note(line: &str) {
-    // If standard error cannot be written to, nobody is left to tell.
-    writeln!(anstream::stderr(), "io-models: {line}").ok();
+    tell(&format!("io-models: {line}"));
 }
 
 /// One line on standard error.
 pub(crate) fn warn(line: &str) {
+    tell(&format!("io-models: {} {line}", paint(DOUBTFUL, "warning:")));
+}
+
+/// One line on standard error, which wraps at words on a terminal.
+pub(crate) fn tell(line: &str) {
     // If standard error cannot be written to, nobody is left to tell.
-    writeln!(anstream::stderr(), "io-models: {YELLOW}warning:{YELLOW:#} {line}").ok();
+    writeln!(anstream::stderr(), "{}", wrap(line, columns(io::stderr()), 0, 2)).ok();
 }
 
 /// How a measurement ends that has been written out: trouble is a failure; Ctrl-C gives 130 and SIGTERM

@@ -3,6 +3,8 @@
 //! By hand, because a library for this (indicatif) brings the mathematical library into the program,
 //! and with it 0.3 MiB into the memory of each server that we measure.
 
+use crate::output::columns;
+use io_models::lab::show::cut;
 use std::io::{self, IsTerminal, Write};
 
 /// The line. It goes away with the value.
@@ -22,11 +24,14 @@ impl Progress {
         self.live
     }
 
-    /// Write `text` where the line was.
+    /// Write `text` where the line was, or as much of it as fits: a line that wraps could not be redrawn. What decides
+    /// stands first in it.
     pub(crate) fn show(&self, text: &str) {
         if self.live {
+            // The last column stays free: a cursor behind it is in the next line on some terminals.
+            let width = columns(io::stderr()).map_or(usize::MAX, |columns| columns.saturating_sub(1));
             // "\x1b[K" clears what a longer text has left. If it cannot be written, nobody looks.
-            write!(io::stderr(), "\r{text}\x1b[K").ok();
+            write!(io::stderr(), "\r{}\x1b[K", cut(text, width)).ok();
         }
     }
 }

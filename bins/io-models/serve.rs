@@ -1,6 +1,7 @@
 //! `io-models serve MODEL`: one server, until Ctrl-C, and what it cost.
 
 use crate::failure::Failure;
+use crate::output::columns;
 use io_models::echo::Reply;
 use io_models::initserver::initserver;
 use io_models::lab::{self, serve::Report};
@@ -81,7 +82,8 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     if args.json {
         print(format_args!("{}\n", lab::json(&report)))?;
     } else {
-        print(format_args!("{report}"))?;
+        let text = report.text(columns(io::stdout()));
+        print(format_args!("{text}"))?;
     }
     Ok(ExitCode::SUCCESS)
 }

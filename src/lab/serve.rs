@@ -1,12 +1,12 @@
 //! What a server did and cost: the report of `io-models serve`.
 
-use super::SystemCalls;
+use super::show::Page;
+use super::{SystemCalls, units};
 use crate::serve::Totals;
 use crate::sys::calls;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::{TimeVal, TimeValLike};
 use serde::Serialize;
-use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -71,26 +71,31 @@ impl Report {
     }
 }
 
-/// For people.
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Report { connections, bytes_in, bytes_out, .. } = self;
-        writeln!(f, "{}: stopped after {:.1} s", self.model, self.seconds)?;
-        writeln!(f, "  connections    {connections}")?;
-        writeln!(f, "  bytes          {bytes_in} in, {bytes_out} out")?;
+impl Report {
+    /// The report for people, in lines of at most `width` columns.
+    #[must_use]
+    pub fn text(&self, width: Option<usize>) -> String {
+        let mut page = Page::new(width);
+        page.paragraph(&format!("{}: stopped after {}", self.model, units::seconds(self.seconds)));
+        page.line("connections", units::count(self.connections));
+        let [bytes_in, bytes_out] = [self.bytes_in, self.bytes_out].map(units::count);
+        page.line("bytes", format!("{bytes_in} in, {bytes_out} out"));
         if self.times_full > 0 {
-            writeln!(f, "  full           clients had to wait for a descriptor, {} times", self.times_full)?;
+            let times = units::of(self.times_full, "time");
+            page.line("full", format!("clients had to wait for a descriptor or a process, {times}"));
         }
-        writeln!(f, "  CPU            {:.3} s user, {:.3} s system", self.user_cpu_s, self.system_cpu_s)?;
-        write!(f, "  peak memory    {:.1} MiB", self.peak_rss_bytes as f64 / 1048576.0)?;
+        let [user, system] = [self.user_cpu_s, self.system_cpu_s].map(units::seconds);
+        page.line("CPU", format!("{user} user, {system} system"));
+        let mut memory = units::bytes(self.peak_rss_bytes);
         if self.largest_child_rss_bytes > 0 {
-            let child = self.largest_child_rss_bytes as f64 / 1048576.0;
-            write!(f, " here, {child:.1} MiB in the largest child")?;
+            memory += &format!(" here, {} in the largest child", units::bytes(self.largest_child_rss_bytes));
         }
-        writeln!(f, "\n  system calls   {}", self.system_calls.total)?;
+        page.line("peak memory", memory);
+        page.line("system calls", units::count(self.system_calls.total));
         for (name, n) in &self.system_calls.by_name {
-            writeln!(f, "    {name:<18} {n}")?;
+            let n = n.as_u64().map_or_else(|| n.to_string(), units::count);
+            page.line(&format!("  {name}"), n);
         }
-        Ok(())
+        page.into_text()
     }
 }

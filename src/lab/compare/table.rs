@@ -2,8 +2,8 @@
 
 use super::figures::Figures;
 use super::{BASELINE, Comparison, Row, Status};
-use crate::lab::load::in_column;
 use crate::lab::stats::Spread;
+use crate::lab::units::latency;
 use comfy_table::{
     CellAlignment, Table,
     presets::{ASCII_MARKDOWN, NOTHING},
@@ -157,7 +157,7 @@ impl Figures {
             ratio(self.ratio),
             format!("{:.2}", self.server_cpu_us_per_request),
             ratio(self.cpu_ratio),
-            [l.p50, l.p99, l.p99_9].map(in_column).join(" / "),
+            [l.p50, l.p99, l.p99_9].map(latency).join(" / "),
             format!("{:.2}", self.syscalls_per_request.total),
             format!("{:.1}", self.peak_rss_bytes as f64 / 1048576.0),
             format!("{:.0} %", self.generator_busy_share * 100.0),

@@ -6,6 +6,7 @@
 //! knee.
 
 use super::record::Record;
+use crate::lab::units::{self, micros};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
@@ -163,9 +164,9 @@ impl fmt::Display for Limit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Limit { percentile, at_most_us } = self;
         if *percentile >= 100.0 {
-            return write!(f, "max ≤ {at_most_us} µs");
+            return write!(f, "max ≤ {}", micros(*at_most_us));
         }
-        write!(f, "p{percentile} ≤ {at_most_us} µs")
+        write!(f, "p{percentile} ≤ {}", micros(*at_most_us))
     }
 }
 
@@ -206,7 +207,8 @@ fn in_words(what: &str, tally: &Tally, count: u32) -> String {
     let Tally { rate_per_s, .. } = tally;
     let tries = tally.tries();
     format!(
-        "{what} at {rate_per_s:.0} requests/s in {count} of {tries} {}",
+        "{what} at {} requests/s in {count} of {tries} {}",
+        units::rate(*rate_per_s),
         if tries == 1 { "try" } else { "tries" }
     )
 }
@@ -336,8 +338,9 @@ impl Search {
                 _ => "the generator itself was late",
             };
             return Some(format!(
-                "{why} in {} tries at {:.0} requests/s",
-                nothing.undecided, nothing.rate_per_s
+                "{why} in {} tries at {} requests/s",
+                nothing.undecided,
+                units::rate(nothing.rate_per_s)
             ));
         }
         if let Some((high, above)) = self.contradiction() {
@@ -367,7 +370,9 @@ impl fmt::Display for Knee {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Knee { limit, rate_per_s, holds, exceeds, not_shown } = self;
         match (rate_per_s, holds) {
-            (Some(rate), _) => write!(f, "{rate:.0} requests/s is the highest rate that keeps {limit}")?,
+            (Some(rate), _) => {
+                write!(f, "{} requests/s is the highest rate that keeps {limit}", units::rate(*rate))?
+            }
             (None, Some(_)) => write!(f, "the highest rate that keeps {limit} could not be shown here")?,
             (None, None) => write!(f, "no rate was shown to keep {limit}")?,
         }

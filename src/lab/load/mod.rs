@@ -33,6 +33,7 @@ pub mod slices;
 pub mod stream;
 mod wire;
 
+use super::units::latency;
 use crate::stop;
 use crew::{Crew, Interval, Order};
 use hostile::HostileClients;
@@ -137,21 +138,9 @@ impl LatencyUs {
 impl fmt::Display for LatencyUs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let LatencyUs { p50, p90, p99, p99_9, max, .. } = *self;
-        let [p50, p90, p99, p99_9, max] = [p50, p90, p99, p99_9, max].map(with_unit);
+        let [p50, p90, p99, p99_9, max] = [p50, p90, p99, p99_9, max].map(latency);
         write!(f, "p50 {p50}, p90 {p90}, p99 {p99}, p99.9 {p99_9}, max {max}")
     }
-}
-
-/// A latency with its unit; `–` when nothing was measured.
-#[must_use]
-pub fn with_unit(us: Option<f64>) -> String {
-    us.map_or_else(|| "–".to_owned(), |us| format!("{us:.1} µs"))
-}
-
-/// A latency without its unit, for the column of a table; `–` when nothing was measured.
-#[must_use]
-pub fn in_column(us: Option<f64>) -> String {
-    us.map_or_else(|| "–".to_owned(), |us| format!("{us:.1}"))
 }
 
 /// A connection that could not be used to the end.

@@ -1,5 +1,6 @@
 //! What load to put on whom.
 
+use crate::lab::units;
 use fastrand::Rng;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
@@ -54,8 +55,8 @@ impl Wait {
     #[must_use]
     pub fn effect(self) -> &'static str {
         match self {
-            Wait::Spin => "it spins: nothing is found late, and it takes a processor of its own",
-            Wait::Sleep => "it sleeps: latency includes its own wake-ups, and the server pays for waking it",
+            Wait::Spin => "it busy-waits and needs a processor of its own",
+            Wait::Sleep => "it sleeps between requests: its wake-ups are part of the latency",
         }
     }
 }
@@ -117,7 +118,7 @@ impl Sizes {
 impl std::fmt::Display for Sizes {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Sizes::Fixed(size) => write!(f, "{size} bytes"),
+            Sizes::Fixed(size) => write!(f, "{}", units::of((*size).into(), "byte")),
             Sizes::Range(from, to) => write!(f, "{from} to {to} bytes"),
             Sizes::List(sizes) => {
                 let sizes: Vec<_> = sizes.iter().map(u32::to_string).collect();

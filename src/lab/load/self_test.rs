@@ -12,8 +12,9 @@ use super::processors::Processors;
 use super::report::Found;
 use super::schedule::Arrivals;
 use super::shape::Shape;
-use super::{LatencyUs, Run, run, with_unit};
+use super::{LatencyUs, Run, run};
 use crate::lab::compare::pair::Process;
+use crate::lab::units::latency;
 use crate::stop::Stop;
 use crate::sys::signal::Signal;
 use anyhow::Context;
@@ -223,7 +224,7 @@ fn stopped(setup: Setup, stop: &Stop) -> anyhow::Result<(bool, String)> {
         max as f64 / 1e9,
         closed.0,
         closed.1,
-        with_unit(closed.2)
+        latency(closed.2)
     );
     Ok((seen, figures))
 }
@@ -255,10 +256,10 @@ fn ten_ms(setup: Setup, stop: &Stop) -> anyhow::Result<(bool, String)> {
     let seen = ten_ms(open) && ten_ms(closed);
     let figures = format!(
         "open loop p1 {}, p50 {}; closed loop p1 {}, p50 {}",
-        with_unit(open.0.p1),
-        with_unit(open.0.p50),
-        with_unit(closed.0.p1),
-        with_unit(closed.0.p50)
+        latency(open.0.p1),
+        latency(open.0.p50),
+        latency(closed.0.p1),
+        latency(closed.0.p50)
     );
     Ok((seen, figures))
 }
@@ -275,8 +276,8 @@ fn limited(setup: Setup, stop: &Stop) -> anyhow::Result<(bool, String)> {
             "achieved {:.0} of 1000 requests/s, {} unsent; response time p50 {}, service time p50 {}",
             row.achieved_per_s,
             row.unsent,
-            with_unit(response.p50),
-            with_unit(service.p50)
+            latency(response.p50),
+            latency(service.p50)
         );
         (seen, figures)
     })
@@ -312,7 +313,7 @@ fn delays(setup: Setup, stop: &Stop) -> anyhow::Result<(bool, String)> {
             "{stalled} of 8 connections without an answer for half a second or longer ({slices} slices), max {:.0} ms, p99 \
              {}, {lost} lost",
             service.max() as f64 / 1e6,
-            with_unit(LatencyUs::of(service).p99)
+            latency(LatencyUs::of(service).p99)
         );
         (seen, figures)
     })
@@ -331,7 +332,7 @@ fn forgets(setup: Setup, stop: &Stop) -> anyhow::Result<(bool, String)> {
         let figures = format!(
             "{stalled} of 8 connections without an answer for {slices} half seconds, silent: {named}; p99 is {} \
              all the same; the answers account for {:.0} % of the requests under way",
-            with_unit(LatencyUs::of(&found.result.total.service).p99),
+            latency(LatencyUs::of(&found.result.total.service).p99),
             ratio * 100.0
         );
         (seen, figures)

@@ -19,7 +19,7 @@ pub const DOUBTFUL: Style = AnsiColor::Yellow.on_default();
 const LABEL_WIDTH: usize = 17;
 
 /// Units, which stay in the line of their number.
-const UNITS: [&str; 11] = ["µs", "ms", "s", "B", "KiB", "MiB", "GiB", "%", "bytes", "CPU", "µs/request"];
+const UNITS: [&str; 9] = ["µs", "ms", "s", "B", "KiB", "MiB", "GiB", "%", "bytes"];
 
 /// `text` in that colour.
 #[must_use]
@@ -130,7 +130,7 @@ impl Page {
 
     /// A label, and beside it the text: `  requests       9,000 sent, 9,000 answered`.
     pub fn line(&mut self, label: &str, text: impl AsRef<str>) {
-        let label = format!("  {label:<width$}", width = LABEL_WIDTH - 2);
+        let label = format!("  {label:<width$} ", width = LABEL_WIDTH - 3);
         self.text += &label;
         self.text += &wrap(text.as_ref(), self.width, columns(&label), LABEL_WIDTH);
         self.text.push('\n');

@@ -5,7 +5,7 @@ use crate::lab::units::UNKNOWN;
 use anstyle::Style;
 
 /// Between two columns.
-const GAP: usize = 2;
+const GAP: &str = "  ";
 
 /// A note that wraps wants so many columns beside its row. Otherwise it stands under it.
 const NOTE_WIDTH: usize = 30;
@@ -50,43 +50,34 @@ impl Table {
     /// For a terminal: no line is wider than `width`, except for words that are.
     #[must_use]
     pub fn stacked(&self, width: Option<usize>) -> String {
-        let widths = self.widths();
-        let beside = self.beside(&widths, width);
-        let used = widths[..beside].iter().sum::<usize>() + GAP * (beside - 1);
-        let note_beside = beside == widths.len() && self.has_room_for_notes(used + GAP, width);
+        let layout = self.columns();
+        let beside = beside(&layout, width);
+        let used = layout[..beside].iter().map(|column| column.width + GAP.len()).sum::<usize>();
+        let note_beside = beside == layout.len() && self.has_room_for_notes(used, width);
         let mut text = String::new();
         if self.head.iter().any(|name| !name.is_empty()) {
-            let head: Vec<_> = self.head.iter().map(|&name| name.to_owned()).collect();
+            let head: Vec<_> = self.head[..beside].iter().map(|&name| name.to_owned()).collect();
             let note = if note_beside { self.note } else { "" };
-            push_line(&mut text, &format!("{}  {note}", aligned(&head[..beside], &widths)));
+            push_line(&mut text, 0, &format!("{:<used$}{note}", aligned(&head, &layout)));
         }
         for row in &self.rows {
-            let cells = &row.cells[..beside.min(row.cells.len())];
-            let line = aligned(cells, &widths);
-            let note = |first, rest| paint(row.style, &wrap(&row.note, width, first, rest));
+            let has_figures = row.cells.len() == layout.len();
+            let line = aligned(&row.cells[..beside.min(row.cells.len())], &layout);
+            let note = |at| paint(row.style, &wrap(&row.note, width, at, at));
+            // In a row without figures the note takes their place.
+            let at = if has_figures { used } else { layout[0].width + GAP.len() };
             if row.note.is_empty() {
-                push_line(&mut text, &line);
-            } else if note_beside && row.cells.len() == widths.len() {
-                let first = used + GAP;
-                push_line(&mut text, &format!("{line:<used$}  {}", note(first, first)));
-            } else if row.cells.len() < widths.len() {
-                // No figures: the note takes their place.
-                let first = widths[0] + GAP;
-                push_line(&mut text, &format!("{line:<name$}  {}", note(first, first), name = widths[0]));
+                push_line(&mut text, 0, &line);
+            } else if note_beside || !has_figures {
+                push_line(&mut text, 0, &format!("{line:<at$}{}", note(at)));
             } else {
-                push_line(&mut text, &line);
-                push_line(&mut text, &format!("{:INDENT$}{}", "", note(INDENT, INDENT)));
+                push_line(&mut text, 0, &line);
+                push_line(&mut text, INDENT, &note(INDENT));
             }
-            let under: Vec<_> = self
-                .head
-                .iter()
-                .zip(&row.cells)
-                .skip(beside)
-                .map(|(name, cell)| format!("{name} {cell}"))
-                .collect();
+            let under = self.head.iter().zip(&row.cells).skip(beside);
+            let under: Vec<_> = under.map(|(name, cell)| format!("{name} {cell}")).collect();
             if !under.is_empty() {
-                let under = wrap(&under.join(", "), width, INDENT, INDENT);
-                push_line(&mut text, &format!("{:INDENT$}{under}", ""));
+                push_line(&mut text, INDENT, &wrap(&under.join(", "), width, INDENT, INDENT));
             }
         }
         text
@@ -95,68 +86,76 @@ impl Table {
     /// For a file or another program: every column, as wide as it is.
     #[must_use]
     pub fn markdown(&self) -> String {
-        let rows = self.rows.iter().map(|row| {
-            let cells = row.cells.iter().map(String::as_str).chain(std::iter::repeat(UNKNOWN));
-            cells.take(self.head.len()).chain([row.note.as_str()]).map(escaped).collect::<Vec<_>>()
+        let figures = self.columns();
+        let note = self.rows.iter().map(|row| columns(&escaped(&row.note))).max().unwrap_or_default();
+        let note = Column { width: note.max(columns(self.note)), of_numbers: false };
+        let layout: Vec<_> = figures.into_iter().chain([note]).collect();
+        let line = |cells: Vec<String>| {
+            let cells =
+                cells.iter().zip(&layout).map(|(cell, column)| format!(" {} |", column.aligned(cell)));
+            format!("|{}\n", cells.collect::<String>())
+        };
+        let rules = layout.iter().map(|column| {
+            let end = if column.of_numbers { ":" } else { "-" };
+            format!("-{}{end}|", "-".repeat(column.width))
         });
-        let head = self.head.iter().chain([&self.note]).map(|name| escaped(name)).collect();
-        let lines: Vec<Vec<String>> = std::iter::once(head).chain(rows).collect();
-        let widest = |i: usize| lines.iter().map(|line| columns(&line[i])).max().unwrap_or_default();
-        let widths: Vec<_> = (0..=self.head.len()).map(widest).collect();
-        let last = self.head.len();
-        let mut text = String::new();
-        for (i, line) in lines.iter().enumerate() {
-            for (i, (cell, &width)) in line.iter().zip(&widths).enumerate() {
-                text += &match i {
-                    0 => format!("| {cell:<width$} |"),
-                    _ if i == last => format!(" {cell:<width$} |"),
-                    _ => format!(" {cell:>width$} |"),
-                };
-            }
-            text.push('\n');
-            if i == 0 {
-                let rules = widths.iter().enumerate().map(|(i, width)| {
-                    let right = i > 0 && i < last;
-                    format!("{}{}|", "-".repeat(width + 1), if right { ":" } else { "-" })
-                });
-                text += &format!("|{}\n", rules.collect::<String>());
-            }
+        let mut text = line(self.head.iter().chain([&self.note]).map(|name| escaped(name)).collect());
+        text += &format!("|{}\n", rules.collect::<String>());
+        for row in &self.rows {
+            let cells = row.cells.iter().map(String::as_str).chain(std::iter::repeat(UNKNOWN));
+            text += &line(cells.take(self.head.len()).chain([row.note.as_str()]).map(escaped).collect());
         }
         text
     }
 
-    /// The width of each column.
-    fn widths(&self) -> Vec<usize> {
-        let cell = |row: &Row, i: usize| row.cells.get(i).map_or(0, |cell| columns(cell));
-        let widest = |i: usize| self.rows.iter().map(|row| cell(row, i)).max().unwrap_or_default();
-        self.head.iter().enumerate().map(|(i, name)| widest(i).max(columns(name))).collect()
+    fn columns(&self) -> Vec<Column> {
+        let column = |(i, name): (usize, &&str)| {
+            let cells = || self.rows.iter().filter_map(|row| row.cells.get(i));
+            let width =
+                cells().map(|cell| columns(&escaped(cell))).max().unwrap_or_default().max(columns(name));
+            let is_number = |cell: &String| cell == UNKNOWN || cell.starts_with(|c: char| c.is_ascii_digit());
+            Column { width, of_numbers: cells().all(is_number) }
+        };
+        self.head.iter().enumerate().map(column).collect()
     }
 
-    /// How many columns fit beside each other; at least the first.
-    fn beside(&self, widths: &[usize], width: Option<usize>) -> usize {
-        let ends = widths.iter().scan(0, |end, width| {
-            *end += width + GAP;
-            Some(*end - GAP)
-        });
-        ends.take_while(|&end| width.is_none_or(|width| end <= width)).count().max(1)
-    }
-
-    fn has_room_for_notes(&self, first: usize, width: Option<usize>) -> bool {
+    fn has_room_for_notes(&self, at: usize, width: Option<usize>) -> bool {
         let longest = self.rows.iter().map(|row| columns(&row.note)).max().unwrap_or_default();
-        width.is_none_or(|width| first + longest.min(NOTE_WIDTH) <= width)
+        width.is_none_or(|width| at + longest.min(NOTE_WIDTH) <= width)
     }
 }
 
-/// Names to the left, figures to the right.
-fn aligned(cells: &[String], widths: &[usize]) -> String {
-    let cells = cells.iter().zip(widths).enumerate().map(|(i, (cell, &width))| match i {
-        0 => format!("{cell:<width$}"),
-        _ => format!("{:GAP$}{cell:>width$}", ""),
-    });
-    cells.collect()
+/// A column, as it is drawn.
+#[derive(Debug, Clone, Copy)]
+struct Column {
+    width: usize,
+    of_numbers: bool,
 }
 
-fn push_line(text: &mut String, line: &str) {
+impl Column {
+    /// Words to the left, numbers to the right.
+    fn aligned(self, cell: &str) -> String {
+        let width = self.width;
+        if self.of_numbers { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
+    }
+}
+
+/// How many columns fit beside each other; at least the first.
+fn beside(layout: &[Column], width: Option<usize>) -> usize {
+    let ends = layout.iter().scan(0, |end, column| {
+        *end += column.width + GAP.len();
+        Some(*end - GAP.len())
+    });
+    ends.take_while(|&end| width.is_none_or(|width| end <= width)).count().max(1)
+}
+
+fn aligned(cells: &[String], layout: &[Column]) -> String {
+    let cells: Vec<_> = cells.iter().zip(layout).map(|(cell, column)| column.aligned(cell)).collect();
+    cells.join(GAP)
+}
+
+fn push_line(text: &mut String, indent: usize, line: &str) {
+    *text += &" ".repeat(indent);
     *text += line.trim_end();
     text.push('\n');
 }

@@ -303,7 +303,7 @@ fn a_lost_connection_in_one_of_them_is_a_failure() {
     Program::start(&args).end().exits(1);
     let ended = folder.merge("a.json bad.json --quiet");
     ended.exits(1).says_one_line(&["1 of 5 connections lost", "bad.json: connection 1"]);
-    assert!(ended.stdout.contains("0 wrong, 1 connections lost"), "{ended}");
+    assert!(ended.stdout.contains("0 wrong, 1 connection lost"), "{ended}");
     // Of a run that is not as long, and merged once more.
     folder.merge("a.json bad.json --quiet --json -o all.json").exits(1);
     folder.merge("all.json --quiet").exits(1).says_one_line(&["1 of 5 connections lost"]);
@@ -484,7 +484,7 @@ proptest! {
                 let mut log = Vec::new();
                 merged.log(&mut log).expect("memory takes everything");
                 prop_assert!(hlog::read(&log).is_ok());
-                prop_assert!(!merged.to_string().is_empty());
+                prop_assert!(!merged.text(Some(80)).is_empty());
             }
         }
     }

@@ -156,7 +156,7 @@ fn a_missed_rate_is_in_the_first_line_and_in_the_exit_code() {
     let server = one_at_a_time(Duration::from_millis(5));
     let ended = load(server.addr, "-c 4 -R 2000 -d 200ms --warmup 20ms");
     let first = ended.exits(3).stdout.lines().next().unwrap_or_default();
-    assert!(first.starts_with("MISSED ITS RATE: offered 2000 requests/s, achieved "), "{ended}");
+    assert!(first.starts_with("MISSED ITS RATE: offered 2,000 requests/s, achieved "), "{ended}");
     assert!(first.contains("were never sent"), "{ended}");
     assert!(ended.stderr.contains("io-models: MISSED ITS RATE"), "{ended}");
 }

@@ -118,14 +118,14 @@ fn the_text_names_the_loop_the_units_and_what_was_checked() {
     let text = &ended.exits(0).stdout;
     for part in [
         "closed loop: 2 connections",
-        "64 bytes a request",
+        "64 bytes per request",
         "requests/s",
         "p50",
         "p90",
         "p99.9",
         "max",
         "µs",
-        "s CPU",
+        "s CPU, ",
         "0 wrong, 0 connections lost",
     ] {
         assert!(text.contains(part), "{part:?} is missing:\n{text}");

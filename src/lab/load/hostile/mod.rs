@@ -22,12 +22,13 @@
 use super::engine::PATIENCE;
 use super::plan::Sizes;
 use super::stream::{Block, PIECE, Start};
+use crate::lab::show::{Page, WRONG, paint_if};
+use crate::lab::units::{count, of};
 use crate::sys::clock::thread_cpu;
 use crate::sys::epoll::{Epoll, EpollFlags, Events};
 use crate::sys::socket::{self, Mode, Received, Sent, Shutdown};
 use crate::sys::{Call, close};
 use serde::{Deserialize, Serialize};
-use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
@@ -141,30 +142,38 @@ pub fn run(
     Ok(Fates { slow_reader, half_close, reset, cpu_s })
 }
 
-/// For people: a line for each kind that there was.
-impl fmt::Display for Fates {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Fates {
+    /// For people: a paragraph for each kind that there was.
+    pub(super) fn show(&self, page: &mut Page) {
         let kinds = [
             ("slow readers", &self.slow_reader),
             ("half closers", &self.half_close),
             ("resetters", &self.reset),
         ];
         for (name, fate) in kinds.into_iter().filter(|(_, fate)| fate.connections > 0) {
-            writeln!(
-                f,
-                "  {name:<14} {}: {} opened, {} refused; {} ended well, {} cut short, {} unfinished",
-                fate.connections, fate.opened, fate.refused, fate.ended_well, fate.cut_short, fate.unfinished
-            )?;
-            writeln!(
-                f,
-                "                 {} requests, {} bytes sent; {} came back, {} wrong",
-                fate.requests, fate.sent_bytes, fate.checked_bytes, fate.wrong_bytes
-            )?;
+            page.line(
+                name,
+                format!(
+                    "{}: {} opened, {} refused; {} ended well, {}, {} unfinished",
+                    count(fate.connections as u64),
+                    count(fate.opened),
+                    count(fate.refused),
+                    count(fate.ended_well),
+                    paint_if(fate.cut_short > 0, WRONG, format!("{} cut short", count(fate.cut_short))),
+                    count(fate.unfinished)
+                ),
+            );
+            page.more(format!(
+                "{}, {} bytes sent; {} came back, {}",
+                of(fate.requests, "request"),
+                count(fate.sent_bytes),
+                count(fate.checked_bytes),
+                paint_if(fate.wrong_bytes > 0, WRONG, format!("{} wrong", count(fate.wrong_bytes)))
+            ));
             if let Some(trouble) = &fate.first_trouble {
-                writeln!(f, "                 the first trouble: {trouble}")?;
+                page.more(format!("the first trouble: {trouble}"));
             }
         }
-        Ok(())
     }
 }
 

@@ -16,6 +16,7 @@ pub use document::Document;
 use super::hlog::Log;
 use super::plan::Sizes;
 use super::{LatencyUs, hgrm};
+use crate::lab::units::{count, rate};
 use anyhow::{anyhow, bail, ensure};
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
@@ -324,12 +325,14 @@ impl Merged {
 
     fn missed(&self) -> String {
         let Rates { offered, achieved } = self.rates();
-        let offered = offered.map_or_else(|| show::UNKNOWN.to_owned(), |offered| format!("{offered:.0}"));
+        let offered = offered.map_or_else(|| show::UNKNOWN.to_owned(), rate);
         let unsent = match (self.counts.unsent, self.counts.due) {
-            (Some(unsent), Some(due)) => format!("; {unsent} of {due} requests were never sent"),
+            (Some(unsent), Some(due)) => {
+                format!("; {} of {} requests were never sent", count(unsent), count(due))
+            }
             _ => String::new(),
         };
-        format!("MISSED ITS RATE: offered {offered} requests/s, achieved {achieved:.0}{unsent}")
+        format!("MISSED ITS RATE: offered {offered} requests/s, achieved {}{unsent}", rate(achieved))
     }
 
     fn timing(&self) -> Timing {

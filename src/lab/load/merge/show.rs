@@ -1,153 +1,149 @@
 //! A merged result for people.
 
 use super::{Counts, Histograms, Merged, Rates, Timing};
-use crate::lab::load::{LatencyUs, in_column};
-use comfy_table::presets::NOTHING;
-use comfy_table::{CellAlignment, Table};
-use std::fmt;
+use crate::lab::load::LatencyUs;
+use crate::lab::load::report::CLOSED_LOOP;
+use crate::lab::show::{DOUBTFUL, Page, Table, WRONG, paint, paint_if};
+use crate::lab::units::{count, latency, of, rate, seconds};
+use anstyle::Style;
 
 /// What a log does not tell is not zero.
 pub(super) const UNKNOWN: &str = "not in the log";
 
-impl fmt::Display for Merged {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Merged {
+    /// The result for people, in lines of at most `width` columns. Colours are escape sequences.
+    #[must_use]
+    pub fn text(&self, width: Option<usize>) -> String {
+        let mut page = Page::new(width);
         if self.partial == Some(true) {
-            writeln!(f, "PARTIAL: a generator was interrupted")?;
+            page.paragraph(&paint(DOUBTFUL, "PARTIAL: a generator was interrupted"));
         }
         if self.missed_rate == Some(true) {
-            writeln!(f, "{}", self.missed())?;
+            page.paragraph(&paint(WRONG, &self.missed()));
         }
-        self.head(f)?;
-        self.requests(f)?;
-        self.rate(f)?;
-        self.latencies(f)?;
-        match self.counts.generator_cpu_s {
-            Some(cpu_s) => writeln!(f, "  generators     {cpu_s:.3} s CPU")?,
-            None => writeln!(f, "  generators     CPU time: {UNKNOWN}")?,
+        page.paragraph(&self.head());
+        self.requests(&mut page);
+        let Rates { offered, achieved } = self.rates();
+        let achieved = rate(achieved);
+        match offered {
+            Some(offered) => {
+                page.line("rate", format!("{} requests/s offered, {achieved} achieved", rate(offered)))
+            }
+            None => page.line("rate", format!("{achieved} requests/s")),
         }
-        self.checked(f)?;
-        self.table(f)
+        self.latencies(&mut page);
+        let cpu = self.counts.generator_cpu_s;
+        page.line(
+            "generators",
+            cpu.map_or_else(|| format!("CPU time: {UNKNOWN}"), |cpu| seconds(cpu) + " CPU"),
+        );
+        self.checked(&mut page);
+        page.table(&self.generators());
+        page.into_text()
     }
-}
 
-impl Merged {
-    fn head(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Timing { simultaneous, seconds, .. } = self.timing();
+    fn head(&self) -> String {
+        let Timing { simultaneous, seconds: time, .. } = self.timing();
         let mode =
             self.mode().map_or_else(|| "logs of another program".to_owned(), |mode| format!("{mode} loop"));
-        let generators = match self.parts.len() {
-            1 => "1 generator".to_owned(),
-            n => format!("{n} generators"),
-        };
-        let connections = self.connections().map_or_else(String::new, |n| format!(", {n} connections"));
-        let idle = if self.idle() > 0 { format!(" and {} idle ones", self.idle()) } else { String::new() };
+        let generators = of(self.parts.len() as u64, "generator");
+        let connections =
+            self.connections().map_or_else(String::new, |n| format!(", {}", of(n, "connection")));
+        let idle =
+            if self.idle() > 0 { format!(" and {} idle ones", count(self.idle())) } else { String::new() };
         let target = self.target.as_deref().map_or_else(String::new, |target| format!(" to {target}"));
-        let sizes = self.sizes().map_or_else(String::new, |sizes| format!(", {sizes} a request"));
+        let sizes = self.sizes().map_or_else(String::new, |sizes| format!(", {sizes} per request"));
         let how = if simultaneous { "" } else { ", not at the same time" };
-        writeln!(f, "{mode}: {generators}{connections}{idle}{target}{sizes}, {seconds:.2} s{how}")
+        format!("{mode}: {generators}{connections}{idle}{target}{sizes}, {}{how}", seconds(time))
     }
 
-    fn requests(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn requests(&self, page: &mut Page) {
         let Counts {
             due, sent, unsent, late, late_by_generator, answered, answered_after, unanswered, ..
         } = self.counts;
-        match (sent, answered_after, unanswered) {
-            (Some(sent), after, without) => {
-                write!(f, "  requests       {sent} sent, {answered} answered")?;
-                if let Some(after) = after.filter(|&n| n > 0) {
-                    write!(f, ", {after} more after the end")?;
+        let requests = match sent {
+            None => format!("{} answered; sent: {UNKNOWN}", count(answered)),
+            Some(sent) => {
+                let mut text = format!("{} sent, {} answered", count(sent), count(answered));
+                if let Some(after) = answered_after.filter(|&n| n > 0) {
+                    text += &format!(", {} more after the end", count(after));
                 }
-                if let Some(without) = without.filter(|&n| n > 0) {
-                    write!(f, ", {without} without answer")?;
+                if let Some(without) = unanswered.filter(|&n| n > 0) {
+                    let without = format!("{} without an answer", count(without));
+                    text = format!("{text}, {}", paint(WRONG, &without));
                 }
-                writeln!(f)?;
+                text
             }
-            (None, ..) => writeln!(f, "  requests       {answered} answered; sent: {UNKNOWN}")?,
-        }
+        };
+        page.line("requests", requests);
         if self.mode() == Some("closed") {
-            return Ok(());
+            return;
         }
         let (Some(due), Some(late), Some(by_us), Some(unsent)) = (due, late, late_by_generator, unsent)
         else {
-            return writeln!(f, "  schedule       due, late and unsent: {UNKNOWN}");
+            return page.line("schedule", format!("due, late and unsent: {UNKNOWN}"));
         };
         let late_ms =
             self.late_us.map_or_else(String::new, |us| format!(" by more than {} ms", us as f64 / 1e3));
-        writeln!(
-            f,
-            "  schedule       {due} due, {late} late{late_ms} ({by_us} of them by the generators), {unsent} unsent"
-        )
+        let unsent = paint_if(unsent > 0, WRONG, format!("{} unsent", count(unsent)));
+        let (due, late, by_us) = (count(due), count(late), count(by_us));
+        page.line(
+            "schedule",
+            format!("{due} due, {late} late{late_ms} ({by_us} of them by the generators), {unsent}"),
+        );
     }
 
-    fn rate(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Rates { offered, achieved } = self.rates();
-        match offered {
-            Some(offered) => {
-                writeln!(f, "  rate           {offered:.0} requests/s offered, {achieved:.0} achieved")
-            }
-            None => writeln!(f, "  rate           {achieved:.0} requests/s"),
-        }
-    }
-
-    fn latencies(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn latencies(&self, page: &mut Page) {
         if self.latency().is_empty() {
-            return writeln!(f, "  latency        – (no answer came)");
+            return page.line("latency", "– (no answer came)");
         }
         let Histograms { response, service, connect, .. } = &self.histograms;
-        let service = LatencyUs::of(service);
+        let service = LatencyUs::of(service).to_string();
         match response {
             Some(response) => {
-                writeln!(f, "  response time  {}", LatencyUs::of(response))?;
-                writeln!(f, "  service time   {service}")?;
+                page.line("response time", LatencyUs::of(response).to_string());
+                page.line("service time", service);
             }
-            None => writeln!(f, "  latency        {service}")?,
+            None => page.line("latency", service),
         }
         if self.mode() == Some("closed") {
-            writeln!(
-                f,
-                "                 (closed loop: a stall of the server counts once; compare servers with it, no more)"
-            )?;
+            page.more(CLOSED_LOOP);
         }
-        match connect {
-            Some(connect) => writeln!(f, "  connect        {}", LatencyUs::of(connect)),
-            None => Ok(()),
+        if let Some(connect) = connect {
+            page.line("connect", LatencyUs::of(connect).to_string());
         }
     }
 
-    fn checked(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn checked(&self, page: &mut Page) {
         let Counts { wrong_bytes, lost_connections, .. } = self.counts;
-        match wrong_bytes.zip(lost_connections) {
-            Some((wrong, lost)) => {
-                writeln!(f, "  checked        every byte: {wrong} wrong, {lost} connections lost")
-            }
-            None if self.known_lost() > 0 => {
-                writeln!(
-                    f,
-                    "  checked        {UNKNOWN}; {} connections lost in the others",
-                    self.known_lost()
-                )
-            }
-            None => writeln!(f, "  checked        {UNKNOWN}"),
-        }
+        let lost = |n: u64| paint_if(n > 0, WRONG, of(n, "connection") + " lost");
+        page.line(
+            "checked",
+            match (wrong_bytes.zip(lost_connections), self.known_lost()) {
+                (Some((wrong, n)), _) => {
+                    let wrong = paint_if(wrong > 0, WRONG, format!("{} wrong", count(wrong)));
+                    format!("every byte: {wrong}, {}", lost(n))
+                }
+                (None, 0) => UNKNOWN.to_owned(),
+                (None, n) => format!("{UNKNOWN}; {} in the others", lost(n)),
+            },
+        );
     }
 
-    /// One line for each generator.
-    fn table(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut table = Table::new();
-        table.load_style(NOTHING).set_header(["from", "connections", "requests/s", "p99 µs", "lost"]);
+    /// A row for each generator.
+    fn generators(&self) -> Table {
+        let mut table = Table::new(&["from", "connections", "requests/s", "p99", "lost"], "");
         for part in &self.parts {
-            let number = |n: Option<u64>| n.map_or_else(|| UNKNOWN.to_owned(), |n| n.to_string());
-            table.add_row([
+            let number = |n: Option<u64>| n.map_or_else(|| UNKNOWN.to_owned(), count);
+            let cells = [
                 part.file.clone(),
                 number(part.connections),
-                format!("{:.0}", part.achieved_per_s),
-                in_column(part.p99_us),
+                rate(part.achieved_per_s),
+                latency(part.p99_us),
                 number(part.lost_connections),
-            ]);
+            ];
+            table.row(cells, "", Style::new());
         }
-        for column in table.column_iter_mut().skip(1) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-        writeln!(f, "{table}")
+        table
     }
 }

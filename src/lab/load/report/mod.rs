@@ -2,6 +2,8 @@
 
 mod show;
 
+pub(super) use show::CLOSED_LOOP;
+
 use super::crew::Order;
 use super::engine::Ends;
 use super::knee::Knee;
@@ -12,6 +14,7 @@ use super::record::Record;
 use super::schedule::Arrivals;
 use super::shape::{Row, Shape};
 use super::{BUSY_LIMIT, LatencyUs, Lost, shape};
+use crate::lab::units::{count, of, rate, seconds};
 use serde::Serialize;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, UNIX_EPOCH};
@@ -317,7 +320,7 @@ impl Report {
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
         if let Some(why) = &self.failure {
-            return Some(format!("the load ended after {:.2} s: {why}", self.seconds));
+            return Some(format!("the load ended after {}: {why}", seconds(self.seconds)));
         }
         if let Some(first) = self.lost.first() {
             let (lost, all) = (self.lost.len(), self.connections + self.plan.idle);
@@ -361,8 +364,8 @@ impl Report {
                 )
             } else {
                 format!(
-                    "the generator sent {} requests late although a connection was free: {}",
-                    self.late_by_generator,
+                    "the generator sent {} late although a connection was free: {}",
+                    of(self.late_by_generator, "request"),
                     self.processors.remedy(self.plan.threads, self.wait)
                 )
             });
@@ -381,30 +384,33 @@ impl Report {
         }
         if self.stalled_connections > 0 {
             warnings.push(format!(
-                "{} connections waited for an answer for half a second or longer, one for {:.1} s",
-                self.stalled_connections, self.longest_stall_s
+                "{} waited for an answer for half a second or longer, one for {}",
+                of(self.stalled_connections as u64, "connection"),
+                seconds(self.longest_stall_s)
             ));
         }
         warnings.extend(self.ends.warnings(self.partial));
         if !self.littles_law.holds {
             let LittlesLaw { under_way, rate_times_latency, .. } = self.littles_law;
-            warnings.push(format!(
-                "Little's law does not hold: {under_way:.2} requests were under way, the answers account for \
-                 {rate_times_latency:.2}; some had no answer in time"
-            ));
+            warnings.push(self.never_answered().unwrap_or_else(|| {
+                format!(
+                    "{under_way:.2} requests were under way, and the answers account for {rate_times_latency:.2}: some \
+                     figures of this run are wrong"
+                )
+            }));
         }
         warnings
     }
 
     fn missed(&self) -> String {
         format!(
-            "MISSED ITS RATE: offered {:.0} requests/s, achieved {:.0}; {} of {} requests were never sent, {} not \
+            "MISSED ITS RATE: offered {} requests/s, achieved {}; {} of {} requests were never sent, {} not \
              answered; they count with the time that they waited",
-            self.offered_per_s.unwrap_or_default(),
-            self.achieved_per_s,
-            self.unsent,
-            self.due,
-            self.unanswered
+            rate(self.offered_per_s.unwrap_or_default()),
+            rate(self.achieved_per_s),
+            count(self.unsent),
+            count(self.due),
+            count(self.unanswered)
         )
     }
 }

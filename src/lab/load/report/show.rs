@@ -1,194 +1,207 @@
 //! The report for people.
 
 use super::{ByClock, LittlesLaw, Report};
+use crate::lab::load::LatencyUs;
+use crate::lab::load::knee::Verdict;
 use crate::lab::load::limits::Ports;
-use crate::lab::load::{LatencyUs, in_column};
-use comfy_table::presets::NOTHING;
-use comfy_table::{CellAlignment, Table};
-use std::fmt;
+use crate::lab::show::{DOUBTFUL, Page, Table, WRONG, paint, paint_if};
+use crate::lab::units::{count, latency, of, rate, seconds};
+use anstyle::Style;
 
-/// For people.
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.partial {
-            writeln!(f, "PARTIAL: interrupted")?;
-        }
-        if self.missed_rate {
-            writeln!(f, "{}", self.missed())?;
-        }
-        self.head(f)?;
-        self.table(f)?;
-        writeln!(f, "  requests       {} sent, {} answered{}", self.sent, self.answered, self.after())?;
-        if self.mode == "open" {
-            writeln!(
-                f,
-                "  schedule       {} due, {} late by more than {} ms ({} of them by the generator), {} unsent",
-                self.due,
-                self.late,
-                self.late_us as f64 / 1e3,
-                self.late_by_generator,
-                self.unsent
-            )?;
-        }
-        match self.offered_per_s {
-            Some(offered) => {
-                writeln!(
-                    f,
-                    "  rate           {offered:.0} requests/s offered, {:.0} achieved",
-                    self.achieved_per_s
-                )?;
-            }
-            None => writeln!(f, "  rate           {:.0} requests/s", self.achieved_per_s)?,
-        }
-        if let Some((least, most)) = self.least_per_connection.zip(self.most_per_connection) {
-            writeln!(f, "  per connection {least} to {most} requests answered{}", self.stalls())?;
-        }
-        self.latencies(f)?;
-        writeln!(
-            f,
-            "  generator      {:.3} s CPU ({:.0} % of the time; {}), busy {:.0} %, {:.0} requests a CPU-second",
-            self.generator_cpu_s,
-            self.generator_cpu_share * 100.0,
-            self.wait.effect(),
-            self.generator_busy_share * 100.0,
-            self.requests_per_generator_cpu_s
-        )?;
-        self.checked(f)?;
-        self.hostile.iter().try_for_each(|clients| write!(f, "{clients}"))
-    }
-}
+/// What a closed loop cannot show.
+pub(in crate::lab::load) const CLOSED_LOOP: &str =
+    "closed loop: a stall of the server counts once, so use this to compare servers only";
+
+/// What the two clocks of an open loop mean.
+const CLOCKS: &str = "response time is from when a request was due, service time from when it was sent; the difference \
+                      is waiting, which users feel";
 
 impl Report {
-    fn head(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Report { connections, target, seconds, plan, .. } = self;
-        let idle = if plan.idle > 0 { format!(" and {} idle ones", plan.idle) } else { String::new() };
+    /// The report for people, in lines of at most `width` columns. Colours are escape sequences.
+    #[must_use]
+    pub fn text(&self, width: Option<usize>) -> String {
+        let mut page = Page::new(width);
+        if self.partial {
+            page.paragraph(&paint(DOUBTFUL, "PARTIAL: interrupted"));
+        }
+        if self.missed_rate {
+            page.paragraph(&paint(WRONG, &self.missed()));
+        }
+        page.paragraph(&self.head());
+        self.rates(&mut page);
+        self.requests(&mut page);
+        self.latencies(&mut page);
+        self.generator(&mut page);
+        self.checked(&mut page);
+        if let Some(fates) = &self.hostile {
+            fates.show(&mut page);
+        }
+        page.into_text()
+    }
+
+    fn head(&self) -> String {
+        let Report { mode, connections, target, plan, .. } = self;
+        let connections = of(*connections as u64, "connection");
+        let idle =
+            if plan.idle > 0 { format!(" and {} idle ones", count(plan.idle as u64)) } else { String::new() };
         let depth =
             if plan.depth > 1 { format!(", up to {} under way on each", plan.depth) } else { String::new() };
-        let churn = plan.requests_per_conn.map(|n| format!(", {n} requests on each, then another"));
-        writeln!(
-            f,
-            "{} loop: {connections} connections{idle} to {target}, {} a request{depth}{}, {seconds:.2} s",
-            self.mode,
-            plan.sizes,
-            churn.unwrap_or_default()
-        )
+        let churn = match plan.requests_per_conn {
+            None => String::new(),
+            Some(1) => ", another connection after each request".to_owned(),
+            Some(n) => format!(", another connection after {} requests", count(n.into())),
+        };
+        let (sizes, time) = (&plan.sizes, seconds(self.seconds));
+        format!("{mode} loop: {connections}{idle} to {target}, {sizes} per request{depth}{churn}, {time}")
     }
 
-    /// One line for each rate.
-    fn table(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// A row for each rate.
+    fn rates(&self, page: &mut Page) {
         if self.rows.is_empty() {
-            return Ok(());
+            return;
         }
-        let mut table = Table::new();
-        table.load_style(NOTHING).set_header([
-            "offered/s",
-            "achieved/s",
-            "late",
-            "unsent",
-            "p50 µs",
-            "p90 µs",
-            "p99 µs",
-            "p99.9 µs",
-            "max µs",
-            "",
-        ]);
+        let head = ["offered/s", "achieved/s", "unsent", "late", "p50", "p99", "p99.9", "max"];
+        let mut table = Table::new(&head, "");
         for row in &self.rows {
-            let latency = row.response.unwrap_or(row.service);
-            let note = match (row.verdict, row.missed) {
-                (Some(verdict), _) => verdict.in_words(),
-                (None, true) => "missed its rate",
-                (None, false) => "",
+            let LatencyUs { p50, p99, p99_9, max, .. } = row.response.unwrap_or(row.service);
+            let (note, style) = match (row.verdict, row.missed) {
+                (Some(verdict), _) => {
+                    (verdict.in_words(), if verdict == Verdict::Holds { Style::new() } else { WRONG })
+                }
+                (None, true) => ("missed its rate", WRONG),
+                (None, false) => ("", Style::new()),
             };
-            let mut cells = vec![
-                format!("{:.0}", row.offered_per_s.unwrap_or_default()),
-                format!("{:.0}", row.achieved_per_s),
-                row.late.to_string(),
-                row.unsent.to_string(),
+            let counts = [
+                rate(row.offered_per_s.unwrap_or_default()),
+                rate(row.achieved_per_s),
+                count(row.unsent),
+                count(row.late),
             ];
-            let LatencyUs { p50, p90, p99, p99_9, max, .. } = latency;
-            cells.extend([p50, p90, p99, p99_9, max].map(in_column));
-            cells.push(note.to_owned());
-            table.add_row(cells);
+            table.row(counts.into_iter().chain([p50, p99, p99_9, max].map(latency)), note, style);
         }
-        for column in table.column_iter_mut().take(9) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-        writeln!(f, "{table}")?;
+        page.table(&table);
         if let Some(knee) = &self.knee {
-            writeln!(f, "  knee           {knee}")?;
+            page.line("knee", paint_if(knee.rate_per_s.is_none(), WRONG, knee.to_string()));
         }
-        Ok(())
     }
 
-    fn after(&self) -> String {
-        let mut text = String::new();
+    fn requests(&self, page: &mut Page) {
+        let mut requests = format!("{} sent, {} answered", count(self.sent), count(self.answered));
         if self.answered_after > 0 {
-            text += &format!(", {} more after the end", self.answered_after);
+            requests += &format!(", {} more after the end", count(self.answered_after));
         }
         if self.unanswered > 0 {
-            text += &format!(", {} without answer", self.unanswered);
+            let unanswered = format!("{} without an answer", count(self.unanswered));
+            requests = format!("{requests}, {}", paint(WRONG, &unanswered));
         }
-        text
-    }
-
-    fn stalls(&self) -> String {
-        match self.stalled_connections {
+        page.line("requests", requests);
+        if self.mode == "open" {
+            let unsent = paint_if(self.unsent > 0, WRONG, format!("{} unsent", count(self.unsent)));
+            page.line(
+                "schedule",
+                format!(
+                    "{} due, {} late by more than {} ms ({} of them by the generator), {unsent}",
+                    count(self.due),
+                    count(self.late),
+                    self.late_us as f64 / 1e3,
+                    count(self.late_by_generator)
+                ),
+            );
+        }
+        let achieved = rate(self.achieved_per_s);
+        match self.offered_per_s {
+            Some(offered) => {
+                page.line("rate", format!("{} requests/s offered, {achieved} achieved", rate(offered)))
+            }
+            None => page.line("rate", format!("{achieved} requests/s")),
+        }
+        let stalls = match self.stalled_connections as u64 {
             0 => String::new(),
             n => {
-                format!("; {n} without an answer for half a second or longer ({:.1} s)", self.longest_stall_s)
+                let longest = seconds(self.longest_stall_s);
+                let n = count(n);
+                format!(
+                    "; {}",
+                    paint(WRONG, &format!("{n} without an answer for half a second or longer ({longest})"))
+                )
             }
+        };
+        if let Some((least, most)) = self.least_per_connection.zip(self.most_per_connection) {
+            let (least, most) = (count(least), count(most));
+            page.line("per connection", format!("{least} to {most} requests answered{stalls}"));
         }
     }
 
-    fn latencies(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn latencies(&self, page: &mut Page) {
         let ByClock { response, service, scheduling, connect } = &self.latency_us;
         match response {
             None => {
-                writeln!(f, "  latency        {service}")?;
-                writeln!(
-                    f,
-                    "                 (closed loop: a stall of the server counts once; compare servers with it, no more)"
-                )?;
+                page.line("latency", service.to_string());
+                page.more(CLOSED_LOOP);
             }
             Some(response) => {
-                writeln!(f, "  response time  {response}")?;
-                writeln!(f, "  service time   {service}")?;
-                writeln!(
-                    f,
-                    "                 (response is from when a request was to be sent, service from when it was: the \
-                     difference is waiting that users feel)"
-                )?;
+                page.line("response time", response.to_string());
+                page.line("service time", service.to_string());
+                page.more(CLOCKS);
             }
         }
         if let Some(scheduling) = scheduling {
-            writeln!(f, "  sent late by   {scheduling}")?;
+            page.line("sent late by", scheduling.to_string());
         }
         if let Some(connect) = connect {
-            writeln!(f, "  connect        {connect}; {} connections", self.opened)?;
+            page.line("connect", format!("{connect}; {}", of(self.opened, "connection")));
         }
         if let Some(words) = self.ports.as_ref().and_then(Ports::in_words) {
-            writeln!(f, "  ports          {words}")?;
+            page.line("ports", words);
         }
         let LittlesLaw { under_way, rate_times_latency, holds } = self.littles_law;
-        writeln!(
-            f,
-            "  Little's law   {under_way:.2} under way, rate × latency {rate_times_latency:.2}{}",
-            if holds { "" } else { ": DOES NOT HOLD, some had no answer in time" }
-        )
+        page.line(
+            "Little's law",
+            match self.never_answered() {
+                _ if holds => {
+                    format!("{under_way:.2} under way, rate × latency {rate_times_latency:.2}: holds")
+                }
+                Some(words) => paint(WRONG, &words),
+                None => {
+                    format!("{under_way:.2} under way, rate × latency {rate_times_latency:.2}: does not hold")
+                }
+            },
+        );
     }
 
-    fn checked(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "  checked        every byte: {} wrong, {} connections lost",
-            self.wrong_bytes, self.lost_connections
-        )?;
+    /// What Little's law has found, if it has found something: `51 requests never got an answer`.
+    pub(super) fn never_answered(&self) -> Option<String> {
+        let LittlesLaw { under_way, rate_times_latency, holds } = self.littles_law;
+        // Requests without an answer are under way for a part of the time or for all of it, so this is the least.
+        let missing = (under_way - rate_times_latency + 0.5) as u64;
+        let missing = missing.max(self.unanswered);
+        (!holds && missing > 0).then(|| format!("{} never got an answer", of(missing, "request")))
+    }
+
+    fn generator(&self, page: &mut Page) {
+        page.line(
+            "generator",
+            format!(
+                "{} CPU, {:.0} % of the time ({}); busy for {:.0} % of the time; {} requests per CPU-second",
+                seconds(self.generator_cpu_s),
+                self.generator_cpu_share * 100.0,
+                self.wait.effect(),
+                self.generator_busy_share * 100.0,
+                rate(self.requests_per_generator_cpu_s)
+            ),
+        );
+    }
+
+    fn checked(&self, page: &mut Page) {
+        let wrong = paint_if(self.wrong_bytes > 0, WRONG, format!("{} wrong", count(self.wrong_bytes)));
+        let lost = of(self.lost_connections as u64, "connection") + " lost";
+        let lost = paint_if(self.lost_connections > 0, WRONG, lost);
+        page.line("checked", format!("every byte: {wrong}, {lost}"));
         for lost in self.lost.iter().take(5) {
-            writeln!(f, "    connection {}: {}", lost.connection, lost.reason)?;
+            page.item(&format!("connection {}: {}", lost.connection, lost.reason));
         }
         if self.lost.len() > 5 {
-            writeln!(f, "    … and {} more", self.lost.len() - 5)?;
+            page.item(&format!("… and {} more", count(self.lost.len() as u64 - 5)));
         }
-        Ok(())
     }
 }
