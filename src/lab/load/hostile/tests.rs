@@ -282,5 +282,7 @@ fn nobody_is_company_too_and_waits_for_the_end_only() {
     let nowhere = "127.0.0.1:1".parse().unwrap();
     let fates = run(nowhere, &[], HostileClients::default(), SIZE, 7, stop.as_fd()).unwrap();
     assert_eq!(Fates { cpu_s: 0.0, ..fates.clone() }, Fates::default());
-    assert_eq!(fates.to_string(), "", "there is nothing to say");
+    let mut page = Page::new(None);
+    fates.show(&mut page);
+    assert_eq!(page.into_text(), "", "there is nothing to say");
 }
