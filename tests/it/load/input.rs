@@ -101,7 +101,7 @@ fn a_full_disk_fails_with_one_line() {
     let server = Server::echo();
     let full = File::options().write(true).open("/dev/full").expect("/dev/full");
     for format in ["", "--json"] {
-        let line = format!("load {} -c 1 -d 10ms --warmup 1ms --quiet {format}", server.addr);
+        let line = format!("load {} -c 1 -d 300ms --warmup 10ms --quiet {format}", server.addr);
         let out = full.try_clone().expect("a descriptor");
         let ended: Ended = Program::end_with_stdout(io_models(&line), out);
         ended.exits(1).says_one_line(&["cannot write to standard output", "No space left", "disk full"]);
@@ -111,7 +111,7 @@ fn a_full_disk_fails_with_one_line() {
 #[test]
 fn a_reader_that_has_gone_is_nothing_to_complain_of() {
     let server = Server::echo();
-    let mut load = start_load(server.addr, "-c 1 -d 10ms --warmup 1ms --quiet --json");
+    let mut load = start_load(server.addr, "-c 1 -d 300ms --warmup 10ms --quiet --json");
     load.let_go_of_stdout();
     assert_eq!(load.end().stderr, "");
 }

@@ -104,7 +104,7 @@ fn the_seed_decides_the_bytes_that_are_sent() {
             seen.send(request.bytes.clone()).ok();
             Answer::Bytes(request.bytes.clone())
         });
-        load(server.addr, &format!("-c 1 --seed {seed} -d 1ms --warmup 1ms")).exits(0);
+        load(server.addr, &format!("-c 1 --seed {seed} -d 300ms --warmup 10ms")).exits(0);
         first.recv().expect("the load has ended")
     };
     assert_eq!(first_requests(7), first_requests(7));
@@ -114,7 +114,7 @@ fn the_seed_decides_the_bytes_that_are_sent() {
 #[test]
 fn the_text_names_the_loop_the_units_and_what_was_checked() {
     let server = Server::echo();
-    let ended = load(server.addr, "-c 2 -d 50ms --warmup 10ms --quiet");
+    let ended = load(server.addr, "-c 2 -d 300ms --warmup 10ms --quiet");
     let text = &ended.exits(0).stdout;
     for part in [
         "closed loop: 2 connections",
@@ -147,7 +147,7 @@ fn output_goes_to_the_file_that_is_asked_for() {
     let server = Server::echo();
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("report.json");
-    let ended = load(server.addr, &format!("-c 1 -d 10ms --warmup 1ms --json --output {}", file.display()));
+    let ended = load(server.addr, &format!("-c 1 -d 300ms --warmup 10ms --json --output {}", file.display()));
     assert_eq!(ended.exits(0).stdout, "");
     let text = std::fs::read_to_string(file).expect("the report");
     let report: Value = serde_json::from_str(&text).expect("a JSON document");

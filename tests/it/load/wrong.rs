@@ -11,6 +11,9 @@ const SIZE: usize = 64;
 /// As long as these tests need: one request of each connection is asked in any case.
 const SHORT: &str = "-d 300ms --warmup 50ms --json --timeout 2s --quiet";
 
+/// The same, for the tests that look at answers which came while the clock ran: on a busy machine that takes longer.
+const WITH_ANSWERS: &str = "-d 1s --warmup 50ms --json --timeout 2s --quiet";
+
 /// Longer than any test: the load ends because no connection is left.
 const UNTIL_ALL_ARE_LOST: &str = "-d 10m --warmup 50ms --json --timeout 2s --quiet";
 
@@ -37,7 +40,7 @@ pub(super) fn flipped(request: &Request, at: usize) -> Answer {
 #[test]
 fn one_changed_byte_is_found_at_its_place_and_the_other_connections_go_on() {
     let server = Server::wrong_once(SIZE, (2, 1), |request| flipped(request, 40));
-    let (report, reason) = losing(&server, 4, 1, SHORT);
+    let (report, reason) = losing(&server, 4, 1, WITH_ANSWERS);
     assert_eq!(report["lost"][0]["connection"], 2);
     assert_eq!(report["wrong_bytes"], 1);
     assert!(reason.starts_with("byte 104 came back as 0x"), "{reason}");
@@ -185,7 +188,7 @@ fn a_reset_connection_is_reported_with_the_errno() {
 #[test]
 fn an_answer_that_never_comes_is_reported_after_the_patience_of_the_generator() {
     let server = Server::wrong_once(SIZE, (2, 1), |_| Answer::Nothing);
-    let (report, reason) = losing(&server, 4, 1, SHORT);
+    let (report, reason) = losing(&server, 4, 1, WITH_ANSWERS);
     assert_eq!(report["lost"][0]["connection"], 2);
     assert_eq!(report["wrong_bytes"], 0);
     assert_eq!(report["least_per_connection"], 0);
@@ -199,7 +202,7 @@ fn a_server_that_answers_only_its_first_client_is_reported() {
         0 => Answer::Bytes(request.bytes.clone()),
         _ => Answer::Nothing,
     });
-    let (report, reason) = losing(&server, 4, 3, SHORT);
+    let (report, reason) = losing(&server, 4, 3, WITH_ANSWERS);
     assert_eq!(report["lost"][0]["connection"], 1);
     assert_eq!(report["wrong_bytes"], 0);
     assert!(reason.contains("does the server serve several clients at once?"), "{reason}");

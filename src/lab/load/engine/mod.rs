@@ -364,7 +364,13 @@ impl<W: Wire> Engine<W> {
     pub fn next_window(&mut self, at: u64) {
         self.settle();
         let before = std::mem::replace(&mut self.window, at..u64::MAX);
-        self.older.push((before.start..at, std::mem::take(&mut self.record)));
+        let mut record = std::mem::take(&mut self.record);
+        // This thread may have waited for its processor since `at`. That time belongs to what follows.
+        let over =
+            self.clock.map_or(0, |clock| clock.settled.saturating_sub(at)).min(record.counts.elapsed_ns);
+        record.counts.elapsed_ns -= over;
+        self.record.counts.elapsed_ns = over;
+        self.older.push((before.start..at, record));
     }
 
     /// Measure no more requests than those before `at`. Their answers are still awaited by [`drain`](Engine::drain).

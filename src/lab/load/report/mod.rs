@@ -228,8 +228,10 @@ impl Report {
         let seconds = counts.elapsed_ns as f64 / 1e9 / order.threads as f64;
         let share = |ns: u64| if counts.elapsed_ns == 0 { 0.0 } else { ns as f64 / counts.elapsed_ns as f64 };
         let is_open = shape.is_open();
-        let offered = rows.iter().filter_map(|row| Some(row.offered_per_s? * row.seconds)).sum::<f64>();
-        let timed = rows.iter().map(|row| row.seconds).sum::<f64>();
+        // A generator that stood still at the end of a rate did not offer it for longer.
+        let lasted = |row: &Row| row.seconds.min(times.1.as_secs_f64());
+        let offered = rows.iter().filter_map(|row| Some(row.offered_per_s? * lasted(row))).sum::<f64>();
+        let timed = rows.iter().map(lasted).sum::<f64>();
         let cpu_s = counts.cpu_ns as f64 / 1e9;
         let comes_and_goes = plan.requests_per_conn.is_some();
         let encoded = super::hlog::encoded;
