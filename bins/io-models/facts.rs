@@ -1,7 +1,7 @@
 //! `io-models facts`: what this kernel does, beside what Linux does.
 
 use crate::failure::{DIFFERS, Failure};
-use crate::output::{Output, ended, warn};
+use crate::output::{Output, ended};
 use crate::progress::Progress;
 use io_models::facts::{self, Area, Fact, Mutant, Runner};
 use io_models::lab::facts::{Baseline, Document, Report, explain, list};
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 /// Check this kernel: run the facts, and tell where it differs from Linux
 ///
 /// Each fact is an experiment in a process of its own. The exit code is 0 if none differs (3 otherwise), or with
-/// --baseline, if nothing changed.
+/// --baseline, if nothing changed. It is 1 if every fact was skipped.
 #[derive(Debug, clap::Args)]
 #[command(after_help = areas())]
 pub(crate) struct Args {
@@ -88,6 +88,10 @@ pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
 
     let (stopper, stop) = stop::pair().map_err(Failure::run)?;
     stopper.stop_on_signals().map_err(Failure::run)?;
+    if let Some(launcher) = runner.launcher.first() {
+        let cannot = |why| Failure::run(format_args!("cannot start the launcher {launcher}: {why}"));
+        runner.try_launcher().map_err(cannot)?;
+    }
     let started = Instant::now();
     let line = Progress::new(quiet);
     let mut done = 0;
@@ -109,14 +113,11 @@ pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
         _ => report.page(args.verbose),
     };
     output.write(&text)?;
-    let totals = report.totals();
-    if totals.skipped == totals.all() && !quiet && !report.is_partial() {
-        warn("nothing was checked: is the launcher right, may processes be started here?");
-    }
-    if report.is_remarkable() && !report.is_partial() {
+    let trouble = report.trouble();
+    if trouble.is_none() && report.is_remarkable() && !report.is_partial() {
         return Ok(ExitCode::from(DIFFERS));
     }
-    ended(None, report.is_partial())
+    ended(trouble, report.is_partial())
 }
 
 /// The facts that were asked for, each once, in the order of the report.

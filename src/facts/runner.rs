@@ -126,7 +126,7 @@ impl Runner {
     /// Run one; `None` if `stop` came first.
     fn run_until(&self, fact: &'static Fact, stop: Option<&Stop>) -> Option<Run> {
         let started = Instant::now();
-        let (outcome, ended) = match self.start(fact) {
+        let (outcome, ended) = match self.start(fact.id) {
             Err(why) => {
                 let program = self.program.display().to_string();
                 let start = self.launcher.first().unwrap_or(&program);
@@ -144,7 +144,17 @@ impl Runner {
         Some(Run { fact, outcome, ended, took: started.elapsed() })
     }
 
-    fn start(&self, fact: &Fact) -> io::Result<Experiment> {
+    /// Start the launcher once, without an experiment.
+    ///
+    /// # Errors
+    ///
+    /// Those of execve(2), such as ENOENT and EACCES, and of fork(2).
+    pub fn try_launcher(&self) -> io::Result<()> {
+        // No fact has this name, and the process that is asked for it ends at once.
+        self.start("no fact").map(drop)
+    }
+
+    fn start(&self, id: &str) -> io::Result<Experiment> {
         let mut command = match self.launcher.split_first() {
             Some((launcher, arguments)) => {
                 let mut command = Command::new(launcher);
@@ -155,7 +165,7 @@ impl Runner {
             }
             None => Command::new(&self.program),
         };
-        command.args([ONE, fact.id]).args(self.under.map(|mutant| mutant.name));
+        command.args([ONE, id]).args(self.under.map(|mutant| mutant.name));
         // Of a panic the message is told; a backtrace would push it out.
         command.env("RUST_BACKTRACE", "0");
         let (output, input) = io::pipe()?;

@@ -22,7 +22,7 @@ use super::stats::Spread;
 use crate::model::{self, Clients, Model};
 use crate::stop::Stop;
 use crate::sys::limits::Nofile;
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use figures::{Figures, Timed};
 use nix::time::{ClockId, clock_gettime};
 use pair::{Failed, Load, Pair, Pinning};
@@ -411,6 +411,10 @@ impl Entrant {
         };
         let figures = pair.sum().and_then(|(sum, rss)| {
             pair.end()?;
+            ensure!(
+                slices.iter().any(|slice| slice.measured.slice.answered > 0),
+                "no answer came while the clock ran: measure longer slices (--slice-ms), or send less (-s)"
+            );
             let mut figures = Figures::of(&slices, &sum, rss, baseline).context("no slices")?;
             if is_baseline {
                 // Not measured: what it is the baseline of.

@@ -107,6 +107,24 @@ impl Report {
         }
     }
 
+    /// One line on a run that checked nothing; `None` when at least one fact was not skipped, or when the run was
+    /// interrupted.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        let mut skipped = self.runs.iter().filter_map(|run| match &run.outcome {
+            Outcome::Skipped { why } => Some((run.fact.id, why)),
+            _ => None,
+        });
+        if self.is_partial() || self.totals().skipped < self.totals().all() {
+            return None;
+        }
+        let (id, why) = skipped.next()?;
+        Some(match skipped.count() {
+            0 => format!("nothing was checked: {id} was skipped: {why}"),
+            more => format!("nothing was checked: {id} and {more} more were skipped: {why}"),
+        })
+    }
+
     /// The areas of which there are facts in this report, with them.
     fn by_area(&self) -> impl Iterator<Item = (Area, Vec<&Run>)> {
         Area::ALL.iter().filter_map(|&area| {

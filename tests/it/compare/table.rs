@@ -8,7 +8,7 @@ use serde_json::Value;
 /// milliseconds, and a shorter slice has no answer in it.
 const LONG: &str = "--slices 3 --slice-ms 120";
 
-const SHORT: &str = "--slices 3 --slice-ms 10";
+const SHORT: &str = "--slices 3 --slice-ms 40";
 
 /// A row without trouble.
 #[track_caller]
@@ -162,7 +162,7 @@ fn the_text_is_a_markdown_table_for_each_workload_with_the_baseline_against_itse
         assert!(table[4].starts_with("| blocking "), "{text}");
     }
     assert!(text.contains("skipped: at most 1 (one client at a time)"), "{text}");
-    assert!(text.contains("Closed loop, 64 bytes a request, 3 slices of 10 ms"), "{text}");
+    assert!(text.contains("Closed loop, 64 bytes a request, 3 slices of 40 ms"), "{text}");
     assert!(text.contains("Linux "), "the environment: {text}");
 
     // And on standard error one plain line for each workload, nothing animated.
@@ -174,16 +174,27 @@ fn the_text_is_a_markdown_table_for_each_workload_with_the_baseline_against_itse
 
 #[test]
 fn quiet_means_that_standard_error_is_empty() {
-    let ended = compare("--slices 1 --slice-ms 1 --workloads single --models epoll-level --quiet");
+    let ended = compare("--slices 1 --slice-ms 120 --workloads single --models epoll-level --quiet");
     assert_eq!(ended.exits(0).stderr, "");
     assert!(ended.stdout.contains("| epoll-level (A/A) "), "{}", ended.stdout);
 }
 
 #[test]
-fn one_slice_of_one_millisecond_is_enough_for_a_row() {
-    let ended = compare("--slices 1 --slice-ms 1 --workloads single --models poll --json");
+fn one_slice_is_enough_for_a_row() {
+    let ended = compare("--slices 1 --slice-ms 120 --workloads single --models poll --json");
     let comparison = comparison(ended.exits(0));
     assert_eq!(row(&comparison, "single", "poll", false)["rounds"], 1);
+}
+
+#[test]
+fn rows_without_an_answer_fail() {
+    // Far more bytes than a millisecond is enough for.
+    let ended = compare("--slices 1 --slice-ms 1 --workloads single --models poll -s 100000000 --json");
+    let comparison = comparison(ended.exits(1));
+    let poll = row(&comparison, "single", "poll", false);
+    assert_eq!(poll["status"], "failed", "{poll:#}");
+    assert!(poll["reason"].as_str().is_some_and(|why| why.starts_with("no answer came")), "{poll:#}");
+    assert!(ended.stderr.contains("no answer came while the clock ran"), "{ended}");
 }
 
 #[test]

@@ -67,7 +67,7 @@ fn the_document_has_the_schema_the_totals_and_one_entry_a_fact() {
     assert!(differs["facts"][0]["expected"].as_str().unwrap().ends_with("IN"), "{differs}");
     assert!(differs["facts"][0]["observed"].as_str().unwrap().ends_with("nothing"), "{differs}");
 
-    let skipped = document(&[ONE, "--launcher", "prlimit --nofile=4"], 0);
+    let skipped = document(&[ONE, "--launcher", "prlimit --nofile=4"], 1);
     assert_eq!(skipped["facts"][0]["outcome"], "skipped");
     assert!(skipped["facts"][0]["why"].as_str().unwrap().contains("EMFILE"), "{skipped}");
 }
@@ -160,11 +160,37 @@ fn an_experiment_that_says_no_end_of_things_is_an_outcome_too() {
 }
 
 #[test]
-fn a_launcher_that_does_not_exist_is_a_reason_to_skip_and_a_warning() {
-    let output = facts(&[ONE, "--launcher", "/does/not/exist"]).assert().code(0).get_output().clone();
-    let (page, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(page.contains("could not be started (/does/not/exist): No such file"), "{page}");
-    assert!(said.contains("nothing was checked"), "{said}");
+fn a_launcher_that_cannot_be_started_is_an_error_at_once() {
+    for args in [&[][..], &["--quiet", "--json"]] {
+        let args: Vec<&str> =
+            ["tcp", "--launcher", "/does/not/exist -x"].iter().chain(args).copied().collect();
+        let line = one_line(&mut facts(&args), 1);
+        assert!(line.contains("cannot start the launcher /does/not/exist: No such file"), "{line}");
+    }
+}
+
+#[test]
+fn a_run_in_which_every_fact_is_skipped_fails_with_the_reason() {
+    let said = |args: &[&str]| {
+        let output = facts(args).assert().code(1).get_output().clone();
+        let (page, said) =
+            (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+        assert!(page.contains("skipped"), "the result is written all the same: {page}");
+        said
+    };
+    let line = said(&[ONE, "--launcher", "prlimit --nofile=4", "--quiet"]);
+    assert!(line.contains(&format!("nothing was checked: {ONE} was skipped: ")), "{line}");
+    assert_eq!(line.lines().count(), 1, "{line}");
+    let line = said(&["fd-emfile-everywhere", ONE, "--launcher", "prlimit --nofile=4"]);
+    assert!(line.contains("and 1 more were skipped"), "{line}");
+    // That it was skipped before as well makes no success of it.
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("before.json");
+    let file = file.to_str().unwrap();
+    said(&[ONE, "--launcher", "prlimit --nofile=4", "--json"]);
+    let before = document(&[ONE, "--launcher", "prlimit --nofile=4"], 1);
+    fs::write(file, before.to_string()).unwrap();
+    said(&[ONE, "--launcher", "prlimit --nofile=4", "--baseline", file]);
 }
 
 #[test]

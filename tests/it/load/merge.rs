@@ -48,18 +48,18 @@ fn runs<const N: usize>(args: [String; N]) -> [Run; N] {
     runs
 }
 
-/// Say that all began when the first did. On a busy machine one may begin after the others have ended.
+/// Say that all began when the first did, the logs as well. On a busy machine one may begin after the others have
+/// ended, and a log long before its run.
 fn begin_together(runs: &mut [Run]) {
-    let lines = |hlog: &str| {
-        hlog.lines().filter(|line| line.contains("Time: ")).map(str::to_owned).collect::<Vec<_>>()
-    };
-    let (started, first) = (runs[0].json["started_unix_s"].clone(), lines(&runs[0].hlog));
-    assert_eq!(first.len(), 2, "StartTime and BaseTime: {first:?}");
+    let started = runs[0].json["started_unix_s"].clone();
+    let seconds = format!("{:.3}", started.as_f64().expect("a time"));
     for run in runs {
         run.json["started_unix_s"] = started.clone();
-        for (own, first) in lines(&run.hlog).iter().zip(&first) {
-            run.hlog = run.hlog.replace(own, first);
-        }
+        let lines = run.hlog.lines().map(|line| match line.split_once("Time: ") {
+            Some((name, _)) => format!("{name}Time: {seconds} (seconds since epoch)]\n"),
+            None => format!("{line}\n"),
+        });
+        run.hlog = lines.collect();
     }
 }
 
@@ -308,6 +308,23 @@ fn runs_that_were_not_on_together_have_the_rate_over_their_time_and_a_warning() 
     assert_eq!(folder.merged("a.json little.json")["simultaneous"], true);
     folder.put("more.json", &later(0.3));
     assert_eq!(folder.merged("a.json more.json")["simultaneous"], false);
+}
+
+#[test]
+fn runs_without_a_single_answer_are_a_failure() {
+    let server = Server::silent();
+    let folder = Folder::new();
+    let silent = folder.path("silent.json");
+    let line = format!("load {} -c 1 -d 50ms --timeout 50ms --json --quiet -o {silent}", server.addr);
+    Program::start(&line).end().exits(1);
+    // As an interrupted run leaves it.
+    let nothing = changed(&folder.json("silent.json"), |report| {
+        (report["lost_connections"], report["lost"]) = (json!(0), json!([]));
+    });
+    folder.put("nothing.json", &nothing);
+    let ended = folder.merge("nothing.json");
+    ended.exits(1).says_one_line(&["nothing was measured"]);
+    assert!(ended.stdout.contains("0 answered"), "the report is written all the same: {ended}");
 }
 
 #[test]

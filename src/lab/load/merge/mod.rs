@@ -280,11 +280,15 @@ impl Merged {
         connect.as_ref().map_or(Ok(()), |connect| log.write(Some("connect"), Duration::ZERO, length, connect))
     }
 
-    /// One line on what was lost, and why. `None` when all is well.
+    /// One line on what was lost, and why; or that nothing was measured. `None` when all is well.
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
         let lost = self.known_lost();
-        let first = self.parts.iter().find(|part| part.lost_connections.is_some_and(|lost| lost > 0))?;
+        let Some(first) = self.parts.iter().find(|part| part.lost_connections.is_some_and(|lost| lost > 0))
+        else {
+            return (self.counts.completed == 0)
+                .then(|| "nothing was measured: no request was answered in any of these runs".to_owned());
+        };
         let all = self.connections().map(|n| format!(" of {}", n.saturating_add(self.idle())));
         let wrong = self.counts.wrong_bytes.map(|n| format!(", {n} wrong bytes"));
         Some(format!(
