@@ -54,9 +54,9 @@ fn every_connection_of_an_ordinary_run_ends_in_order() {
         for (mode, rate) in [("closed", ""), ("open", "-R 500")] {
             let (server, seen) = noting(|_| Ok(()));
             let args =
-                format!("-c 5 -t 2 --idle 3 -d 50ms --warmup 10ms --engine {engine} {rate} --json --quiet");
+                format!("-c 5 -t 2 --idle 3 -d 300ms --warmup 10ms --engine {engine} {rate} --json --quiet");
             let ended = load(server.addr, &args);
-            let report = report_of(mode, ended.exits(0));
+            let report = report_of(mode, ended.measured());
             assert_eq!(whole(&report, "/ends/in_order"), 8, "{args}: {report:#}");
             assert_eq!(whole(&report, "/ends/reset"), 0, "{args}: {report:#}");
             assert_eq!(whole(&report, "/ends/not_ended"), 0, "{args}: {report:#}");
@@ -80,7 +80,7 @@ fn an_interrupted_run_ends_its_connections_in_order_too() {
 #[test]
 fn connections_that_come_and_go_end_in_order() {
     let (server, seen) = noting(|_| Ok(()));
-    load(server.addr, "-c 4 -d 100ms --warmup 10ms --requests-per-conn 2 --quiet").exits(0);
+    load(server.addr, "-c 4 -d 300ms --warmup 10ms --requests-per-conn 2 --quiet").exits(0);
     assert_eq!(seen.broken.load(SeqCst), 0);
     assert!(seen.in_order.load(SeqCst) > 4);
 }
@@ -88,7 +88,7 @@ fn connections_that_come_and_go_end_in_order() {
 /// Run two connections against a server that does this with a client that has ended.
 fn ended_by(last: impl Fn(&mut TcpStream) -> io::Result<()> + Send + Sync + 'static) -> Ended {
     let (server, _) = noting(last);
-    load(server.addr, "-c 2 -d 50ms --warmup 10ms --json")
+    load(server.addr, "-c 2 -d 300ms --warmup 10ms --json")
 }
 
 #[test]
