@@ -531,3 +531,6 @@ impl Desk<'_> {
         self.out.send(Message::Interval(self.part.thread, part)).ok();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -322,9 +322,9 @@ impl Search {
     #[must_use]
     pub fn knee(&self) -> Knee {
         let (low, high) = self.bracket();
-        let low = low.filter(|low| low.shown() == Shown::Holds);
-        let not_shown = self.not_shown(low.as_ref(), high.as_ref());
-        let rate_per_s = low.filter(|_| not_shown.is_none()).map(|low| low.rate_per_s);
+        let shown = low.filter(|low| low.shown() == Shown::Holds);
+        let not_shown = self.not_shown(shown.as_ref(), high.as_ref());
+        let rate_per_s = shown.filter(|_| not_shown.is_none()).map(|low| low.rate_per_s);
         Knee { limit: self.limit, rate_per_s, holds: low, exceeds: high, not_shown }
     }
 

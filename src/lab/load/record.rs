@@ -197,3 +197,25 @@ impl Counts {
         self.cpu_ns += other.cpu_ns;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_latency_beyond_an_hour_counts_as_an_hour_and_is_counted() {
+        let mut record = Record::default();
+        record.answered(LONGEST_NS + 1, Some(2 * LONGEST_NS));
+        record.answered(LONGEST_NS, None);
+        record.answered(75_000_000_000, Some(75_000_000_000));
+        record.not_answered(None, u64::MAX);
+        assert_eq!(record.counts.clamped, 3);
+        // A value is told from others by a thousandth of it.
+        let an_hour = LONGEST_NS..LONGEST_NS + LONGEST_NS / 1000;
+        for histogram in [&record.response, &record.service, &record.unfinished] {
+            assert!(an_hour.contains(&histogram.max()), "{}", histogram.max());
+        }
+        let shorter = record.response.value_at_quantile(0.5);
+        assert!((75_000_000_000..75_100_000_000).contains(&shorter), "75 s are 75 s: {shorter}");
+    }
+}

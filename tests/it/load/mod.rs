@@ -13,6 +13,7 @@ mod input;
 mod merge;
 mod open;
 mod outputs;
+mod overload;
 mod python;
 mod right;
 mod shapes;

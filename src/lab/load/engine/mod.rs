@@ -376,10 +376,10 @@ impl<W: Wire> Engine<W> {
     /// Measure no more requests than those before `at`. Their answers are still awaited by [`drain`](Engine::drain).
     pub fn stop_clock(&mut self, at: u64) {
         self.settle();
-        self.clocked = self.clock.map_or(0..0, |clock| clock.began..clock.settled);
+        let Some(clock) = self.clock.take() else { return };
+        self.clocked = clock.began..clock.settled;
         // In a closed loop a request is measured if it was sent while the clock ran, which was a little longer.
         self.window.end = if self.has_times { at } else { self.now() };
-        self.clock = None;
         self.last_due = at;
         if !self.catches_up() {
             self.send_no_more();

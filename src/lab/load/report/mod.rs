@@ -374,8 +374,8 @@ impl Report {
         }
         if let Some(share) = self.generator_kept_waiting_share.filter(|&share| share > MOST_KEPT_WAITING) {
             warnings.push(format!(
-                "other programs kept the generator from its processor for {:.0} % of the time: latencies are longer \
-                 than the server's; {}",
+                "other programs, or the server, kept the generator from its processor for {:.0} % of the time, which is \
+                 part of the latencies; {}",
                 share * 100.0,
                 self.processors.remedy(self.plan.threads, self.wait)
             ));
