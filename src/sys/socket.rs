@@ -323,6 +323,17 @@ pub fn set_receive_buffer(fd: impl AsFd, bytes: usize) -> Result<()> {
     set(fd.as_fd(), sockopt::RcvBuf, &bytes)
 }
 
+/// Send and receive segments of at most `bytes`: `TCP_MAXSEG`, tcp(7). Before connect(2), so that the peer is told.
+/// The kernel sizes the send buffer of the peer in such segments.
+///
+/// # Errors
+///
+/// `EBADF`, `ENOTSOCK`; `EINVAL` for less than 88 or more than 32767.
+#[doc(alias = "TCP_MAXSEG")]
+pub fn set_max_segment(fd: impl AsFd, bytes: u32) -> Result<()> {
+    set(fd.as_fd(), sockopt::TcpMaxSeg, &bytes)
+}
+
 /// Leave the choice of a port to connect(2), which knows the peer: `IP_BIND_ADDRESS_NO_PORT`, ip(7), since
 /// Linux 4.2; for IPv6 it is the same option. Without it [`bind`] with port 0 takes a port that no other
 /// socket of this address has, towards whatever peer, and so the ports of one address are all the
@@ -373,6 +384,17 @@ pub fn peer_addr(fd: impl AsFd) -> Result<SocketAddr> {
     let fd = fd.as_fd();
     let result = nix::sys::socket::getpeername::<SockaddrStorage>(fd.as_raw_fd());
     cvt_on(Call::Getpeername, fd, result.and_then(|addr| internet(&addr)))
+}
+
+/// Whether both ends are this socket. connect(2) to a port of `net.ipv4.ip_local_port_range` on which nobody listens can
+/// choose that very port as the local one. Two SYNs then cross, the connection stands, and everything that is sent
+/// comes back (RFC 9293, 3.5: simultaneous open).
+///
+/// # Errors
+///
+/// `ENOTCONN` when it is not connected.
+pub fn is_connected_to_itself(fd: impl AsFd) -> Result<bool> {
+    Ok(local_addr(&fd)? == peer_addr(&fd)?)
 }
 
 fn internet(addr: &SockaddrStorage) -> nix::Result<SocketAddr> {

@@ -86,9 +86,7 @@ pub fn run<'a>(
         let open_time = crew.open_time;
         let clients = (hostile.connections() > 0).then(|| {
             let ends = hostile_ends.as_fd();
-            scope.spawn(move || {
-                hostile::run(plan.target, &plan.sources, hostile, plan.sizes.largest(), plan.seed, ends)
-            })
+            scope.spawn(move || hostile::run(plan, hostile, ends, stop))
         });
         let result = shape.run(&mut crew, times, limits::most_requests(order.threads), watch);
         end_hostile.stop()?;

@@ -5,7 +5,7 @@ use super::{agrees_with_itself, figure, load, report, report_of, start_load, who
 use crate::support::wait_until;
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::thread;
@@ -224,13 +224,63 @@ fn without_hostile_shares_there_are_no_hostile_clients() {
 }
 
 #[test]
-fn what_becomes_of_hostile_clients_fails_no_run() {
-    // The measured connections are opened before. Of the others one after the other is cut off, or lied to.
+fn hostile_clients_that_are_cut_off_fail_no_run() {
+    // The measured connections are opened before. The others are reset at once.
+    let server = Server::start(|connection, mut client, _| {
+        if connection >= 5 {
+            return Ok(io_models::sys::socket::set_reset_on_close(&client)?);
+        }
+        io::copy(&mut client.try_clone()?, &mut client).map(drop)
+    });
+    let args = "-c 8 --slow-reader 10% --half-close 10% --reset 10% -d 250ms --warmup 20ms --json --quiet";
+    let ended = load(server.addr, args);
+    let report = report(ended.exits(0));
+    assert_eq!(ended.stderr, "");
+    for kind in ["slow_reader", "half_close", "reset"] {
+        let count = |name: &str| whole(&report, &format!("/company/{kind}/{name}"));
+        assert!(count("cut_short") + count("refused") > 0, "{kind}: {report:#}");
+        assert_eq!((count("wrong_bytes"), count("missing_bytes")), (0, 0), "{kind}: {report:#}");
+    }
+}
+
+#[test]
+fn bytes_that_a_server_loses_for_slow_readers_are_missing_and_fail_the_run() {
+    // It forgets what send(2) does not take. The measured connections are opened before, and are served rightly.
     let server = Server::start(|connection, mut client, _| {
         let mut buffer = [0; 4096];
-        if connection >= 5 && connection % 2 == 0 {
-            return Ok(());
+        client.set_nonblocking(connection >= 3)?;
+        loop {
+            match client.read(&mut buffer) {
+                Ok(0) => return Ok(()),
+                Ok(n) if connection >= 3 => drop(client.write(&buffer[..n])),
+                Ok(n) => client.write_all(&buffer[..n])?,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    thread::sleep(Duration::from_millis(1))
+                }
+                Err(error) => return Err(error),
+            }
         }
+    });
+    let args = "-c 4 --slow-reader 25% -d 500ms --warmup 20ms --quiet";
+    let ended = load(server.addr, &format!("{args} --json"));
+    let report = report(ended.exits(1));
+    assert_eq!(report["lost_connections"], 0, "{report:#}");
+    let slow = &report["company"]["slow_reader"];
+    assert!(slow["missing_bytes"].as_u64() > Some(0), "{report:#}");
+    assert_eq!(slow["missing"][0]["connection"], 0, "{report:#}");
+    assert!(slow["missing"][0]["offset"].as_u64() > Some(0), "{report:#}");
+    assert_eq!(slow["ended_well"], 0, "{report:#}");
+    ended.says_one_line(&["hostile clients", "bytes were sent and did not come back"]);
+    let ended = load(server.addr, args);
+    let text = &ended.exits(1).stdout;
+    assert!(text.contains("bytes missing from byte"), "{text}");
+}
+
+#[test]
+fn wrong_bytes_of_hostile_clients_fail_the_run() {
+    // The measured connections are opened before.
+    let server = Server::start(|connection, mut client, _| {
+        let mut buffer = [0; 4096];
         loop {
             let n = client.read(&mut buffer)?;
             if n == 0 {
@@ -244,8 +294,8 @@ fn what_becomes_of_hostile_clients_fails_no_run() {
     });
     let args = "-c 8 --slow-reader 10% --half-close 10% --reset 10% -d 250ms --warmup 20ms --json --quiet";
     let ended = load(server.addr, args);
-    let report = report(ended.exits(0));
-    assert_eq!(ended.stderr, "");
+    let report = report(ended.exits(1));
+    ended.says_one_line(&["hostile clients", "came back wrong", "byte 0 came back as 0x"]);
     assert_eq!(report["wrong_bytes"], 0, "{report:#}");
     assert_eq!(report["lost_connections"], 0, "{report:#}");
     let kinds = ["slow_reader", "half_close", "reset"];

@@ -1,67 +1,86 @@
-//! Hostile company: connections that behave badly, beside those that are measured.
+//! Hostile clients: connections that behave badly, beside those that are measured.
 //!
-//! All that they do is legal, and happens to every server: clients that ask and do not read the answers,
-//! that say they have nothing more to send while they still listen, that vanish in the middle of an
-//! answer. A server that handles them badly blocks, leaks, spins or dies, and the measured connections
-//! show it. What happens to the company itself is checked to the byte as well, and reported apart: it is
-//! never a failure of the run.
+//! All that they do is legal, and happens to every server. A *slow reader* sends requests and reads the answers slowly.
+//! A *half closer* sends a request, ends its direction (FIN), and reads the answer. A *resetter* resets its connection
+//! in the middle of an answer. A server that handles them badly blocks, leaks, spins, loses bytes or dies.
 //!
-//! HostileClients should cost the server something and the measurement nothing. So it has one thread, which
-//! sleeps, unlike the engine: it wakes for events, each of which is armed once (`EPOLLONESHOT`), and
-//! every 10 ms for what is to be done by the clock; and each kind has a ration of openings and reads, so that
-//! a thousand of them do no more in a tick than a few.
+//! Every byte is checked here as well. At the end of the run nobody sends new requests. Slow readers and half closers
+//! finish the request that they are sending, end their direction, and read, now as fast as they can, until the server
+//! ends its own. So a byte that the server has lost is found, wherever it was in the stream. A connection has ended
+//! well only if all bytes that were sent came back.
+//!
+//! They should cost the server something and the measurement nothing. So they share one thread, which sleeps, unlike the
+//! engine. It wakes for events, each of which is armed once (`EPOLLONESHOT`), and every 10 ms for what is done by
+//! the clock. Each kind has a budget of openings and steps, so that a thousand clients do no more in 10 ms than a few.
 //!
 //! # TIME_WAIT
 //!
-//! Who sends the first FIN has the connection in TIME_WAIT for 60 s. Slow readers and resetters send none:
-//! they close with a reset. A half closer that ends well cannot avoid it. `SO_LINGER` with 0 seconds does
-//! not help, although it is set: Linux has put the port into TIME_WAIT when the server's FIN came, before
-//! anybody could read the end of the stream, and the socket that is closed then is an empty shell. A test
-//! below shows it. It is one more reason for the ration of openings.
+//! The side that sends the first FIN has the connection in TIME_WAIT, for 60 s or less. That is us, except where we
+//! reset. `SO_LINGER` with 0 seconds would not help a half closer: Linux puts the port into TIME_WAIT when the
+//! server's FIN arrives, before anybody can read the end of the stream. A test below shows it. It is one more reason
+//! for the budget of openings.
 
-use super::engine::PATIENCE;
-use super::plan::Sizes;
-use super::stream::{Block, PIECE, Start};
+use super::plan::{Plan, Sizes};
+use super::stream::{Block, PIECE, Start, Wrong};
 use crate::lab::show::{Page, WRONG, paint_if};
 use crate::lab::units::{count, of};
 use crate::sys::clock::thread_cpu;
 use crate::sys::epoll::{Epoll, EpollFlags, Events};
 use crate::sys::socket::{self, Mode, Received, Sent, Shutdown};
-use crate::sys::{Call, close};
+use crate::sys::{Call, Errno, close};
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-/// Between two looks at the clock; a slow reader reads once in it, and nobody begins twice in it.
+/// Between two looks at the clock. A slow reader reads once in it, and no client opens two connections in it.
 const TICK: Duration = Duration::from_millis(10);
 
-/// How long a connection that could not be opened, or went wrong, is left alone.
+/// How long a client waits after a connection that could not be opened, or went wrong.
 const RETRY: Duration = Duration::from_millis(100);
 
-/// The most that is read at once.
-const GULP: usize = 4096;
+/// The most that is read in one step while the load is on.
+const STEP_BYTES: usize = 4096;
 
-/// What all slow readers together may send in a tick: 25 MB/s. It fills the buffers of a connection, 3 MB
-/// or so over loopback, in a moment, and leaves somebody time to look at a server that never pushes back.
-const FLOOD: u64 = 256 << 10;
+/// What all slow readers together may send in a tick: 25 MB/s. It fills the buffers of a connection in a moment, and
+/// does not fill the machine's memory through a server that takes everything.
+const SLOW_SEND_BYTES: u64 = 256 << 10;
 
-/// Of a slow reader, for `SO_RCVBUF` and `SO_SNDBUF`. Little, so that it is the server's buffers that fill
-/// and not ours. Much less, and the kernel drops what it has no room for and sends it again ever later.
+/// Of a slow reader, for `SO_RCVBUF` and `SO_SNDBUF`. Small, so that the server's buffers are soon full, and its
+/// send(2) is short or fails with EAGAIN. Much smaller, and the kernel drops what it has no room for and sends it
+/// again ever later.
 const SLOW_BUFFER: usize = 32 << 10;
 
+/// Of a slow reader, for `TCP_MAXSEG`: as over Ethernet. The kernel sizes a send buffer in segments, and those of loopback
+/// have 64 KiB, so that the server could send 2.5 MB before it meets a full buffer.
+const SLOW_SEGMENT: u32 = 1448;
+
+/// How long to wait at the end for the server's FIN when all bytes have come back.
+const END_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long the ends of all connections may take together.
+const LONGEST_END: Duration = Duration::from_secs(60);
+
+/// How long they may take once somebody has said stop.
+const AFTER_STOP: Duration = Duration::from_secs(1);
+
+/// Losses of one kind of client that are listed one by one.
+const LISTED: usize = 16;
+
 const EVENTS: usize = 64;
-const STOP: u64 = u64::MAX;
+/// The tokens of the descriptors that end the run.
+const END: u64 = u64::MAX;
+const STOP: u64 = u64::MAX - 1;
 
 /// How many connections of each kind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct HostileClients {
-    /// They ask and ask, and read at most 4096 bytes in 10 ms.
+    /// They send request after request, and read at most 4096 bytes in 10 ms.
     pub slow_readers: usize,
-    /// They ask once, end their direction (FIN), and read to the end; again and again.
+    /// They send a request, end their direction (FIN), and read to the end; again and again.
     pub half_closers: usize,
-    /// They ask once, read at most half of the answer, and reset the connection; again and again.
+    /// They send a request, read at most half of the answer, and reset the connection; again and again.
     pub resetters: usize,
 }
 
@@ -69,14 +88,30 @@ impl HostileClients {
     /// How many there are in all, each with a descriptor.
     #[must_use]
     pub fn connections(&self) -> usize {
-        self.slow_readers + self.half_closers + self.resetters
+        self.slow_readers.saturating_add(self.half_closers).saturating_add(self.resetters)
+    }
+
+    /// New connections a second of which our side ends first, at most.
+    #[must_use]
+    pub fn ended_per_s(&self) -> f64 {
+        if self.half_closers == 0 { 0.0 } else { Budget::FULL.openings as f64 / TICK.as_secs_f64() }
     }
 }
 
-/// What became of one kind. Each connection that was opened has ended well, was cut short, or was
-/// unfinished when it was time to stop.
+/// Bytes that were sent and did not come back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Loss {
+    /// The client's number among those of its kind, from 0.
+    pub connection: usize,
+    /// Where in what that connection sent the first missing byte is.
+    pub offset: u64,
+    /// How many bytes are missing there.
+    pub bytes: u64,
+}
+
+/// What became of one kind. Each connection that was opened has ended well, was cut short, or was unfinished at the end.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Fate {
+pub struct Outcome {
     /// How many there were at a time, at most.
     pub connections: usize,
     /// Connections that were established, in all.
@@ -91,13 +126,19 @@ pub struct Fate {
     pub checked_bytes: u64,
     /// Those that were not what had been sent.
     pub wrong_bytes: u64,
-    /// A slow reader: it stood to the end and had answers. A half closer: every byte came back, then the
-    /// end of the stream. A resetter: the reset was its own.
+    /// Bytes that were sent and did not come back, although the server went on, ended the connection in order, or was
+    /// given the time of `--timeout`.
+    #[serde(default)]
+    pub missing_bytes: u64,
+    /// The first of them.
+    #[serde(default)]
+    pub missing: Vec<Loss>,
+    /// A slow reader, or a half closer: every byte came back, then the end of the stream. A resetter: it was reset by
+    /// us and not by the server.
     pub ended_well: u64,
-    /// The server ended it before, or it failed, or went without answer for 10 s, or was given up because of
-    /// a wrong byte.
+    /// The server ended it before, or it failed, or had no answer in time, or a byte was wrong or missing.
     pub cut_short: u64,
-    /// Neither had happened when it was time to stop.
+    /// None of this had happened when the run was over.
     pub unfinished: u64,
     /// The first that was refused or cut short, in words.
     pub first_trouble: Option<String>,
@@ -105,160 +146,195 @@ pub struct Fate {
 
 /// What became of all.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Fates {
+pub struct Outcomes {
     /// Of the slow readers.
-    pub slow_reader: Fate,
+    pub slow_reader: Outcome,
     /// Of the half closers.
-    pub half_close: Fate,
+    pub half_close: Outcome,
     /// Of the resetters.
-    pub reset: Fate,
-    /// CPU time that the company has cost the generator.
+    pub reset: Outcome,
+    /// CPU time that they have cost the generator.
     pub cpu_s: f64,
 }
 
-/// Keep company with the server until `stop` is readable: to be called in a thread of its own.
+/// Put these clients on the server of `plan` until `end` is readable, and then read back what was sent: to be called in
+/// a thread of its own. When `stop` is readable, reading back takes a second at most.
 ///
-/// Connections come from `sources` in turn, or from where the kernel chooses when there are none. Requests
-/// have `size` bytes, at least 1. The bytes are those of `seed`, and others than the engine sends with the
-/// same seed.
+/// Connections come from the sources of `plan` in turn, or from where the kernel chooses when there are none. Requests
+/// have the largest size of `plan`. The bytes are those of its seed, and others than the engine sends with the same seed.
 ///
 /// # Errors
 ///
-/// `EMFILE` and the like when there is no epoll to be had. What happens to the connections is in the fates.
+/// `EMFILE` and the like when there can be no epoll. What happens to the connections is in the outcomes.
 pub fn run(
-    target: SocketAddr,
-    sources: &[IpAddr],
+    plan: &Plan,
     clients: HostileClients,
-    size: u32,
-    seed: u64,
+    end: BorrowedFd<'_>,
     stop: BorrowedFd<'_>,
-) -> anyhow::Result<Fates> {
+) -> anyhow::Result<Outcomes> {
     let cpu_before = thread_cpu();
-    let mut host = Host::new(target, sources, clients, size, seed)?;
-    host.epoll.add(stop, STOP, EpollFlags::EPOLLIN)?;
-    while host.turn()? {}
-    let [slow_reader, half_close, reset] = host.farewell();
+    let mut runner = Runner::new(plan.clone(), clients)?;
+    // Edge-triggered: to be told once is enough, and they stay readable.
+    runner.epoll.add(end, END, EpollFlags::EPOLLIN | EpollFlags::EPOLLET)?;
+    runner.epoll.add(stop, STOP, EpollFlags::EPOLLIN | EpollFlags::EPOLLET)?;
+    while runner.turn()? {}
+    let [slow_reader, half_close, reset] = runner.end()?;
     let cpu_s = thread_cpu().saturating_sub(cpu_before).as_secs_f64();
-    Ok(Fates { slow_reader, half_close, reset, cpu_s })
+    Ok(Outcomes { slow_reader, half_close, reset, cpu_s })
 }
 
-impl Fates {
-    /// For people: a paragraph for each kind that there was.
-    pub(super) fn show(&self, page: &mut Page) {
+impl Outcomes {
+    fn kinds(&self) -> impl Iterator<Item = (&'static str, &Outcome)> {
         let kinds = [
             ("slow readers", &self.slow_reader),
             ("half closers", &self.half_close),
             ("resetters", &self.reset),
         ];
-        for (name, fate) in kinds.into_iter().filter(|(_, fate)| fate.connections > 0) {
+        kinds.into_iter().filter(|(_, outcome)| outcome.connections > 0)
+    }
+
+    /// What was wrong on the wire, in a line; `None` when every byte that came back was right, and none was lost.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        let wrong: u64 = self.kinds().map(|(_, outcome)| outcome.wrong_bytes).sum();
+        let missing: u64 = self.kinds().map(|(_, outcome)| outcome.missing_bytes).sum();
+        if wrong + missing == 0 {
+            return None;
+        }
+        let found = |outcome: &&Outcome| outcome.wrong_bytes + outcome.missing_bytes > 0;
+        let (name, first) = self.kinds().find(|(_, outcome)| found(&outcome))?;
+        let words = first.first_trouble.as_deref().unwrap_or_default();
+        Some(format!(
+            "hostile clients: {missing} bytes were sent and did not come back, {wrong} came back wrong; the first of the \
+             {name}: {words}"
+        ))
+    }
+
+    /// For people: a paragraph for each kind that there was.
+    pub(super) fn show(&self, page: &mut Page) {
+        for (name, outcome) in self.kinds() {
+            let bad = |n: u64, what| paint_if(n > 0, WRONG, format!("{} {what}", count(n)));
             page.line(
                 name,
                 format!(
                     "{}: {} opened, {} refused; {} ended well, {}, {} unfinished",
-                    count(fate.connections as u64),
-                    count(fate.opened),
-                    count(fate.refused),
-                    count(fate.ended_well),
-                    paint_if(fate.cut_short > 0, WRONG, format!("{} cut short", count(fate.cut_short))),
-                    count(fate.unfinished)
+                    count(outcome.connections as u64),
+                    count(outcome.opened),
+                    count(outcome.refused),
+                    count(outcome.ended_well),
+                    bad(outcome.cut_short, "cut short"),
+                    count(outcome.unfinished)
                 ),
             );
             page.more(format!(
-                "{}, {} bytes sent; {} came back, {}",
-                of(fate.requests, "request"),
-                count(fate.sent_bytes),
-                count(fate.checked_bytes),
-                paint_if(fate.wrong_bytes > 0, WRONG, format!("{} wrong", count(fate.wrong_bytes)))
+                "{}, {} bytes sent; {} came back, {}, {}",
+                of(outcome.requests, "request"),
+                count(outcome.sent_bytes),
+                count(outcome.checked_bytes),
+                bad(outcome.wrong_bytes, "wrong"),
+                bad(outcome.missing_bytes, "missing")
             ));
-            if let Some(trouble) = &fate.first_trouble {
+            if let Some(trouble) = &outcome.first_trouble {
                 page.more(format!("the first trouble: {trouble}"));
+            }
+            for Loss { connection, offset, bytes } in outcome.missing.iter().take(3) {
+                page.more(format!(
+                    "client {connection}: {} bytes missing from byte {} on",
+                    count(*bytes),
+                    count(*offset)
+                ));
             }
         }
     }
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 enum Kind {
     SlowReader,
     HalfCloser,
     Resetter,
 }
 
-/// What a kind may do in a tick.
+/// What a kind may still do in a tick.
 #[derive(Debug, Clone, Copy)]
-struct Ration {
-    /// Connections to open. 400 a second are work for a server, and not much. And the half closers have
-    /// at most 24 000 ports in TIME_WAIT, which is less than there are (28 232).
+struct Budget {
+    /// Connections to open. 400 a second are work for a server, and not much. And half closers have at most 24 000 ports
+    /// in TIME_WAIT, which is less than there are (28 232).
     openings: usize,
-    /// Steps of a connection, each with at most [`GULP`] bytes to read. More wait for the next tick,
-    /// whatever the server does: one that sends its answers byte by byte cannot keep us awake.
+    /// Steps of a connection, each with at most [`STEP_BYTES`] to read. More wait for the next tick, whatever the server
+    /// does: one that sends its answers byte by byte cannot keep us awake.
     steps: usize,
 }
 
-impl Ration {
-    const FULL: Ration = Ration { openings: 4, steps: 32 };
+impl Budget {
+    const FULL: Budget = Budget { openings: 4, steps: 32 };
 }
 
-/// All of one kind.
+/// All clients of one kind.
 #[derive(Debug)]
 struct Group {
-    members: Range<usize>,
-    /// Whose turn it is, because the ration did not suffice for it.
+    clients: Range<usize>,
+    /// The client to begin with, because the budget did not suffice for it in the last tick.
     next: usize,
-    ration: Ration,
-    fate: Fate,
+    budget: Budget,
+    outcome: Outcome,
 }
 
-/// Somebody with at most one connection at a time.
+/// A client with at most one connection at a time.
 #[derive(Debug)]
-struct Member {
+struct Client {
     kind: Kind,
     start: Start,
-    /// Bytes of its stream that went over earlier connections: on the next one others are sent, or an answer
+    /// Bytes of its stream that were sent on earlier connections. The next connection sends others, or an answer
     /// that belongs to an earlier one could not be told from the right one.
     position: u64,
-    /// Not to connect before.
+    /// It does not connect before.
     due: Instant,
-    link: Option<Link>,
+    connection: Option<Connection>,
 }
 
 /// A connection.
 #[derive(Debug)]
-struct Link {
+struct Connection {
     socket: OwnedFd,
     start: Start,
     /// Where in the stream it begins.
     position: u64,
     began: Instant,
-    /// When something has last moved.
-    moved: Instant,
+    /// When bytes were last sent or received.
+    progress: Instant,
     connected: bool,
     /// The next step is taken at a tick, and not at an event.
     at_tick: bool,
+    /// It asks no more, because the run is over or a byte was wrong: what was sent is read back.
+    ending: bool,
+    /// The first wrong byte; its position is that on this connection.
+    wrong: Option<Wrong>,
     sent: u64,
     received: u64,
-    /// Of a half closer: it has said that no more will come.
+    /// It has said that no more will come.
     fin_sent: bool,
     /// Of a resetter: how much of the answer it reads.
-    portion: u64,
+    read_target: u64,
 }
 
-/// What a connection does next.
+/// What a connection waits for next.
 enum Next {
     Event(EpollFlags),
     Tick,
 }
 
 /// How it ended.
+#[derive(Debug)]
 enum End {
     Well,
     Refused(String),
-    CutShort { words: String, wrong_bytes: u64 },
+    CutShort { words: String, wrong_bytes: u64, missing: Option<(u64, u64)> },
 }
 
 impl End {
     fn cut_short(words: String) -> End {
-        End::CutShort { words, wrong_bytes: 0 }
+        End::CutShort { words, wrong_bytes: 0, missing: None }
     }
 }
 
@@ -268,10 +344,9 @@ impl From<crate::Error> for End {
     }
 }
 
-/// Who keeps the company: all members, and what they share.
-struct Host<'a> {
-    target: SocketAddr,
-    sources: &'a [IpAddr],
+/// The thread of the hostile clients: all of them, and what they share.
+struct Runner {
+    plan: Plan,
     next_source: usize,
     size: u64,
     block: Block,
@@ -279,100 +354,154 @@ struct Host<'a> {
     epoll: Epoll,
     events: Events,
     buffer: Box<[u8]>,
-    members: Vec<Member>,
+    clients: Vec<Client>,
     /// By kind.
     groups: [Group; 3],
-    /// What is left of [`FLOOD`].
-    flood: u64,
+    /// What is left of [`SLOW_SEND_BYTES`].
+    slow_send: u64,
     next_tick: Instant,
+    /// Somebody has said stop.
+    stopped: bool,
 }
 
-impl<'a> Host<'a> {
-    fn new(
-        target: SocketAddr,
-        sources: &'a [IpAddr],
-        clients: HostileClients,
-        size: u32,
-        seed: u64,
-    ) -> crate::Result<Host<'a>> {
+impl Runner {
+    fn new(plan: Plan, clients: HostileClients) -> crate::Result<Runner> {
         // Not the seed of the engine: the streams would be the same as those of the measured connections,
         // and bytes that the server swaps between the two would be right.
-        let seed = !seed;
-        let size = size.max(1);
+        let seed = !plan.seed;
+        let size = plan.sizes.largest().max(1);
+        let HostileClients { slow_readers, half_closers, resetters } = clients;
         let (block, starts) = Block::new(seed, &Sizes::Fixed(size), clients.connections());
         let mut starts = starts.into_iter();
         let now = Instant::now();
-        let mut members = Vec::with_capacity(clients.connections());
-        let kinds = [
-            (Kind::SlowReader, clients.slow_readers),
-            (Kind::HalfCloser, clients.half_closers),
-            (Kind::Resetter, clients.resetters),
-        ];
+        let mut clients = Vec::with_capacity(clients.connections());
+        let kinds =
+            [(Kind::SlowReader, slow_readers), (Kind::HalfCloser, half_closers), (Kind::Resetter, resetters)];
         let groups = kinds.map(|(kind, connections)| {
-            let first = members.len();
+            let first = clients.len();
             let starts = starts.by_ref().take(connections);
-            members.extend(starts.map(|start| Member { kind, start, position: 0, due: now, link: None }));
-            let fate = Fate { connections, ..Fate::default() };
-            Group { members: first..members.len(), next: 0, ration: Ration::FULL, fate }
+            clients.extend(starts.map(|start| Client {
+                kind,
+                start,
+                position: 0,
+                due: now,
+                connection: None,
+            }));
+            let outcome = Outcome { connections, ..Outcome::default() };
+            Group { clients: first..clients.len(), next: 0, budget: Budget::FULL, outcome }
         });
-        Ok(Host {
-            target,
-            sources,
+        Ok(Runner {
+            plan,
             next_source: 0,
             size: u64::from(size),
             block,
             random: fastrand::Rng::with_seed(seed),
             epoll: Epoll::new()?,
             events: Events::with_capacity(EVENTS),
-            buffer: vec![0; GULP].into(),
-            members,
+            buffer: vec![0; PIECE].into(),
+            clients,
             groups,
-            flood: FLOOD,
+            slow_send: SLOW_SEND_BYTES,
             next_tick: now,
+            stopped: false,
         })
     }
 
-    /// Sleep until something happens or it is time for a tick, and deal with it; `false` when it is time to
-    /// end.
+    /// Sleep until something happens or a tick is due, and handle it; `false` when the run is over.
     fn turn(&mut self) -> crate::Result<bool> {
-        let alone = self.members.is_empty();
+        let alone = self.clients.is_empty();
         let left = self.next_tick.saturating_duration_since(Instant::now());
         self.epoll.wait(&mut self.events, (!alone).then_some(left))?;
+        let mut goes_on = true;
         for k in 0..self.events.len() {
             match self.events.get(k).token {
-                STOP => return Ok(false),
+                END => goes_on = false,
+                STOP => self.stopped = true,
                 i => self.step(i as usize),
             }
         }
         let now = Instant::now();
-        if now >= self.next_tick {
+        if goes_on && now >= self.next_tick {
             self.tick(now);
         }
-        Ok(true)
+        Ok(goes_on)
     }
 
-    /// Close all connections, with a reset, and say what became of them.
-    fn farewell(mut self) -> [Fate; 3] {
-        for member in &mut self.members {
-            let fate = &mut self.groups[member.kind as usize].fate;
-            let Some(link) = member.link.take() else { continue };
-            if link.connected {
-                let stood = matches!(member.kind, Kind::SlowReader) && link.received > 0;
-                *(if stood { &mut fate.ended_well } else { &mut fate.unfinished }) += 1;
-            }
-            close(link.socket);
+    /// End all connections: read back what was sent, and say what became of them.
+    fn end(mut self) -> crate::Result<[Outcome; 3]> {
+        let began = Instant::now();
+        for i in 0..self.clients.len() {
+            self.begin_end(i, began);
         }
-        self.groups.map(|group| group.fate)
+        while self.clients.iter().any(|client| client.connection.is_some()) {
+            let longest = if self.stopped { AFTER_STOP } else { LONGEST_END };
+            let now = Instant::now();
+            if now >= began + longest {
+                break;
+            }
+            for i in 0..self.clients.len() {
+                self.check_end(i, now);
+            }
+            self.epoll.wait(&mut self.events, Some(TICK))?;
+            for k in 0..self.events.len() {
+                match self.events.get(k).token {
+                    END => {}
+                    STOP => self.stopped = true,
+                    i => self.step(i as usize),
+                }
+            }
+        }
+        for i in 0..self.clients.len() {
+            let client = &mut self.clients[i];
+            match &client.connection {
+                Some(connection) if connection.wrong.is_some() => {
+                    let end = connection.verdict("", "", self.stopped);
+                    self.part(i, end);
+                }
+                Some(_) => {
+                    client.connection.take().into_iter().for_each(|connection| close(connection.socket));
+                    self.groups[client.kind as usize].outcome.unfinished += 1;
+                }
+                None => {}
+            }
+        }
+        Ok(self.groups.map(|group| group.outcome))
+    }
+
+    /// Client `i` asks no more.
+    fn begin_end(&mut self, i: usize, now: Instant) {
+        let client = &mut self.clients[i];
+        let Some(connection) = &mut client.connection else { return };
+        let begun = connection.connected && connection.sent > 0;
+        if !connection.ending && (client.kind == Kind::Resetter || !begun) {
+            self.groups[client.kind as usize].outcome.unfinished += u64::from(connection.connected);
+            client.connection.take().into_iter().for_each(|connection| close(connection.socket));
+            return;
+        }
+        (connection.ending, connection.progress) = (true, now);
+        self.step(i);
+    }
+
+    /// Give up on client `i` when its connection has made no progress for too long.
+    fn check_end(&mut self, i: usize, now: Instant) {
+        let Some(connection) = &self.clients[i].connection else { return };
+        let all = connection.fin_sent && connection.received == connection.sent;
+        let timeout = if all { END_TIMEOUT.min(self.plan.patience) } else { self.plan.patience };
+        if now.saturating_duration_since(connection.progress) < timeout {
+            return;
+        }
+        let end = connection.timed_out(timeout);
+        self.part(i, end);
     }
 
     fn tick(&mut self, now: Instant) {
         // From now, not from when it was due: ticks that were missed are not made up for in a burst.
         self.next_tick = now + TICK;
-        self.flood = FLOOD;
+        self.slow_send = SLOW_SEND_BYTES;
         for kind in 0..self.groups.len() {
-            self.groups[kind].ration = Ration::FULL;
-            let Group { ref members, next, .. } = self.groups[kind];
-            let (first, count) = (members.start, members.len());
+            self.groups[kind].budget = Budget::FULL;
+            let Group { ref clients, next, .. } = self.groups[kind];
+            let (first, count) = (clients.start, clients.len());
             let mut denied = None;
             for i in (0..count).map(|k| (next + k) % count) {
                 if !self.attend(first + i, now) {
@@ -383,22 +512,22 @@ impl<'a> Host<'a> {
         }
     }
 
-    /// Do for member `i` what is to be done by the clock; `false` when it has to wait because the ration of
-    /// its kind is used up.
+    /// Do for client `i` what is done by the clock; `false` when it has to wait because the budget of its kind is used
+    /// up.
     fn attend(&mut self, i: usize, now: Instant) -> bool {
-        let member = &self.members[i];
-        let ration = &mut self.groups[member.kind as usize].ration;
-        match &member.link {
-            None if now < member.due => {}
-            None if ration.openings == 0 => return false,
+        let client = &self.clients[i];
+        let budget = &mut self.groups[client.kind as usize].budget;
+        match &client.connection {
+            None if now < client.due => {}
+            None if budget.openings == 0 => return false,
             None => {
-                ration.openings -= 1;
+                budget.openings -= 1;
                 self.open(i, now);
             }
-            Some(link) if link.at_tick && ration.steps == 0 => return false,
-            Some(link) if link.at_tick => self.step(i),
-            Some(link) if now.saturating_duration_since(link.moved) >= PATIENCE => {
-                let end = self.impatience(link);
+            Some(connection) if connection.at_tick && budget.steps == 0 => return false,
+            Some(connection) if connection.at_tick => self.step(i),
+            Some(connection) if now.saturating_duration_since(connection.progress) >= self.plan.patience => {
+                let end = connection.timed_out(self.plan.patience);
                 self.part(i, end);
             }
             Some(_) => {}
@@ -406,38 +535,31 @@ impl<'a> Host<'a> {
         true
     }
 
-    fn impatience(&self, link: &Link) -> End {
-        match self.size.saturating_sub(link.received) {
-            _ if !link.connected => End::Refused(format!("connect: no answer within {PATIENCE:?}")),
-            0 => {
-                End::cut_short(format!("the answer came, but not within {PATIENCE:?} the end of the stream"))
-            }
-            missing => End::cut_short(format!("no answer within {PATIENCE:?} ({missing} bytes missing)")),
-        }
-    }
-
-    /// Begin a connection of member `i`.
+    /// Begin a connection of client `i`.
     fn open(&mut self, i: usize, now: Instant) {
-        let source = (!self.sources.is_empty()).then(|| {
-            self.next_source = (self.next_source + 1) % self.sources.len();
-            self.sources[self.next_source]
+        let sources = &self.plan.sources;
+        let source = (!sources.is_empty()).then(|| {
+            self.next_source = (self.next_source + 1) % sources.len();
+            sources[self.next_source]
         });
-        let portion = self.random.u64(0..=self.size / 2);
-        let member = &mut self.members[i];
-        match dial(&self.epoll, i, member.kind, source, &self.target) {
+        let read_target = self.random.u64(0..=self.size / 2);
+        let client = &mut self.clients[i];
+        match dial(&self.epoll, i, client.kind, source, &self.plan.target) {
             Ok(socket) => {
-                member.link = Some(Link {
+                client.connection = Some(Connection {
                     socket,
-                    start: member.start,
-                    position: member.position,
+                    start: client.start,
+                    position: client.position,
                     began: now,
-                    moved: now,
+                    progress: now,
                     connected: false,
                     at_tick: false,
+                    ending: false,
+                    wrong: None,
                     sent: 0,
                     received: 0,
                     fin_sent: false,
-                    portion,
+                    read_target,
                 });
             }
             Err(error) => {
@@ -447,27 +569,31 @@ impl<'a> Host<'a> {
         }
     }
 
-    /// Something happened on the connection of member `i`, or it is its turn.
+    /// Something happened on the connection of client `i`, or its time has come.
     fn step(&mut self, i: usize) {
-        let member = &mut self.members[i];
-        let Some(link) = &mut member.link else { return };
-        let Group { ration, fate, .. } = &mut self.groups[member.kind as usize];
-        if ration.steps == 0 {
-            link.at_tick = true; // No event is armed, so it is silent until then.
-            return;
+        let client = &mut self.clients[i];
+        let Some(connection) = &mut client.connection else { return };
+        let Group { budget, outcome, .. } = &mut self.groups[client.kind as usize];
+        if !connection.ending {
+            if budget.steps == 0 {
+                connection.at_tick = true; // No event is armed, so it is silent until then.
+                return;
+            }
+            budget.steps -= 1;
         }
-        ration.steps -= 1;
-        let mut talk = Talk { link, fate, block: &self.block, size: self.size, buffer: &mut self.buffer };
-        let result = talk.connected().and_then(|()| match member.kind {
-            Kind::SlowReader => talk.flood_and_sip(&mut self.flood),
-            Kind::HalfCloser => talk.ask_and_end(),
-            Kind::Resetter => talk.ask_and_reset(),
+        let mut step =
+            Step { connection, outcome, block: &self.block, size: self.size, buffer: &mut self.buffer };
+        let result = step.connected().and_then(|()| match client.kind {
+            _ if step.connection.ending => step.read_back(),
+            Kind::SlowReader => step.read_slowly(&mut self.slow_send),
+            Kind::HalfCloser => step.ask_and_end(),
+            Kind::Resetter => step.ask_and_reset(),
         });
         let armed = result.and_then(|next| {
-            link.at_tick = matches!(next, Next::Tick);
+            connection.at_tick = matches!(next, Next::Tick);
             match next {
                 Next::Tick => Ok(()),
-                Next::Event(flags) => Ok(self.epoll.modify(&link.socket, i as u64, flags | ONCE)?),
+                Next::Event(flags) => Ok(self.epoll.modify(&connection.socket, i as u64, flags | ONCE)?),
             }
         });
         if let Err(end) = armed {
@@ -475,35 +601,41 @@ impl<'a> Host<'a> {
         }
     }
 
-    /// Member `i` is done with its connection, or with the attempt at one.
+    /// The connection of client `i` is over, or the attempt at one.
     fn part(&mut self, i: usize, end: End) {
-        let member = &mut self.members[i];
-        let fate = &mut self.groups[member.kind as usize].fate;
-        let began = member.link.take().map(|link| {
-            member.position += link.sent;
-            close(link.socket);
-            link.began
+        let client = &mut self.clients[i];
+        let Group { outcome, clients, .. } = &mut self.groups[client.kind as usize];
+        let began = client.connection.take().map(|connection| {
+            client.position += connection.sent;
+            close(connection.socket);
+            connection.began
         });
-        member.due = match end {
+        client.due = match end {
             End::Well => began.unwrap_or_else(Instant::now) + TICK,
             End::Refused(_) | End::CutShort { .. } => Instant::now() + RETRY,
         };
         match end {
-            End::Well => fate.ended_well += 1,
+            End::Well => outcome.ended_well += 1,
             End::Refused(words) => {
-                fate.refused += 1;
-                fate.first_trouble.get_or_insert(words);
+                outcome.refused += 1;
+                outcome.first_trouble.get_or_insert(words);
             }
-            End::CutShort { words, wrong_bytes } => {
-                fate.cut_short += 1;
-                fate.wrong_bytes += wrong_bytes;
-                fate.first_trouble.get_or_insert(words);
+            End::CutShort { words, wrong_bytes, missing } => {
+                outcome.cut_short += 1;
+                outcome.wrong_bytes += wrong_bytes;
+                if let Some((offset, bytes)) = missing {
+                    outcome.missing_bytes += bytes;
+                    if outcome.missing.len() < LISTED {
+                        outcome.missing.push(Loss { connection: i - clients.start, offset, bytes });
+                    }
+                }
+                outcome.first_trouble.get_or_insert(words);
             }
         }
     }
 }
 
-/// Each event is asked for: who waits for a tick is silent, whatever the server does meanwhile.
+/// Each event is asked for: a client that waits for a tick gets none, whatever the server does meanwhile.
 const ONCE: EpollFlags = EpollFlags::EPOLLONESHOT;
 
 /// A socket that is being connected, known to `epoll` as `i`.
@@ -516,59 +648,70 @@ fn dial(
 ) -> crate::Result<OwnedFd> {
     let socket = socket::tcp(target, Mode::Nonblocking)?;
     socket::set_nodelay(&socket, true)?;
-    socket::set_reset_on_close(&socket)?;
-    if matches!(kind, Kind::SlowReader) {
-        socket::set_receive_buffer(&socket, SLOW_BUFFER)?;
-        socket::set_send_buffer(&socket, SLOW_BUFFER)?;
+    match kind {
+        Kind::SlowReader => {
+            socket::set_receive_buffer(&socket, SLOW_BUFFER)?;
+            socket::set_send_buffer(&socket, SLOW_BUFFER)?;
+            socket::set_max_segment(&socket, SLOW_SEGMENT)?;
+        }
+        Kind::HalfCloser => {}
+        Kind::Resetter => socket::set_reset_on_close(&socket)?,
     }
     if let Some(source) = source {
         socket::set_bind_address_no_port(&socket, true)?;
         socket::bind(&socket, &SocketAddr::new(source, 0))?;
     }
-    // Also one that stands at once is writable, so that there is one way to go on.
+    // A connection that stands at once is writable too, so that there is one way to go on.
     let _stands = socket::connect(&socket, target)?;
     epoll.add(&socket, i as u64, EpollFlags::EPOLLOUT | ONCE)?;
     Ok(socket)
 }
 
 /// A step of a connection, with all that it needs.
-struct Talk<'a> {
-    link: &'a mut Link,
-    fate: &'a mut Fate,
+struct Step<'a> {
+    connection: &'a mut Connection,
+    outcome: &'a mut Outcome,
     block: &'a Block,
     size: u64,
     buffer: &'a mut [u8],
 }
 
-impl Talk<'_> {
+impl Step<'_> {
     /// Find out whether it stands, the first time.
     fn connected(&mut self) -> Result<(), End> {
-        if self.link.connected {
+        if self.connection.connected {
             return Ok(());
         }
-        let fd = self.link.socket.as_raw_fd();
-        let error = socket::take_error(&self.link.socket).map_err(|error| End::Refused(error.to_string()))?;
+        let socket = &self.connection.socket;
+        let refused = |error: crate::Error| End::Refused(error.to_string());
+        let error = socket::take_error(socket).map_err(refused)?;
+        let error = match error {
+            None if socket::is_connected_to_itself(socket).is_ok_and(|itself| itself) => {
+                Some(Errno::ECONNREFUSED)
+            }
+            error => error,
+        };
         if let Some(source) = error {
-            let error = crate::Error::Call { call: Call::Connect, fd: Some(fd), source };
-            return Err(End::Refused(error.to_string()));
+            let fd = Some(socket.as_raw_fd());
+            return Err(refused(crate::Error::Call { call: Call::Connect, fd, source }));
         }
-        self.link.connected = true;
-        self.fate.opened += 1;
+        self.connection.connected = true;
+        self.outcome.opened += 1;
         Ok(())
     }
 
     /// A slow reader: read a little, and ask for more of it than the server can give.
-    fn flood_and_sip(&mut self, flood: &mut u64) -> Result<Next, End> {
-        if self.receive(GULP)? == Received::End {
+    fn read_slowly(&mut self, budget: &mut u64) -> Result<Next, End> {
+        if self.receive(STEP_BYTES)? == Received::End {
             return Err(self.closed());
         }
-        // At most a piece each: what is left of the flood is for the others.
-        let mut piece = (PIECE as u64).min(*flood);
+        // At most a piece each: what is left of the budget is for the others.
+        let mut piece = (PIECE as u64).min(*budget);
         while piece > 0 {
             match self.send(piece)? {
                 Sent::Bytes(n) => {
                     piece -= n as u64;
-                    *flood -= n as u64;
+                    *budget -= n as u64;
                 }
                 Sent::NotNow => break,
             }
@@ -578,38 +721,38 @@ impl Talk<'_> {
 
     /// A half closer: ask, say that this was all, and read to the end.
     fn ask_and_end(&mut self) -> Result<Next, End> {
-        if self.link.sent > 0 && self.receive(GULP)? == Received::End {
-            let all = self.link.fin_sent && self.link.received == self.size;
-            return Err(if all { End::Well } else { self.closed() });
+        if self.connection.sent > 0 && self.receive(STEP_BYTES)? == Received::End {
+            return Err(self.closed());
         }
-        let unsent = self.size - self.link.sent;
+        let unsent = self.size - self.connection.sent;
         if unsent > 0 {
-            self.send(unsent.min(GULP as u64))?;
+            self.send(unsent.min(STEP_BYTES as u64))?;
         }
-        if self.link.sent < self.size {
+        if self.connection.sent < self.size {
             // It is read meanwhile, or the server could not send, and so not read either.
             return Ok(Next::Event(EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT));
         }
-        if !self.link.fin_sent {
-            socket::shutdown(&self.link.socket, Shutdown::Write)?;
-            self.link.fin_sent = true;
-        }
+        self.send_fin()?;
         Ok(Next::Event(EpollFlags::EPOLLIN))
     }
 
-    /// A resetter: ask, read a part of the answer, and be off; also when the server takes no more, because
-    /// we have not read what it has answered.
+    /// A resetter: ask, read a part of the answer, and reset the connection; also when the server takes no more,
+    /// because we have not read what it has answered.
     fn ask_and_reset(&mut self) -> Result<Next, End> {
-        let unread = self.link.portion - self.link.received;
-        if self.link.sent > 0
+        let unread = self.connection.read_target - self.connection.received;
+        if self.connection.sent > 0
             && unread > 0
-            && self.receive(unread.min(GULP as u64) as usize)? == Received::End
+            && self.receive(unread.min(STEP_BYTES as u64) as usize)? == Received::End
         {
             return Err(self.closed());
         }
-        let unsent = self.size - self.link.sent;
-        let full = unsent > 0 && self.send(unsent.min(GULP as u64))? == Sent::NotNow;
-        let (asked, read) = (self.link.sent == self.size, self.link.received == self.link.portion);
+        if self.connection.ending {
+            return self.read_back(); // A byte was wrong.
+        }
+        let unsent = self.size - self.connection.sent;
+        let full = unsent > 0 && self.send(unsent.min(STEP_BYTES as u64))? == Sent::NotNow;
+        let Connection { sent, received, read_target, .. } = *self.connection;
+        let (asked, read) = (sent == self.size, received == read_target);
         if read && (asked || full) {
             return Err(End::Well);
         }
@@ -619,49 +762,123 @@ impl Talk<'_> {
         Ok(Next::Event(flags))
     }
 
+    /// Send the rest of the last request, say that this was all, and read to the end.
+    fn read_back(&mut self) -> Result<Next, End> {
+        let begun = self.connection.sent % self.size;
+        let unsent = if begun == 0 || self.connection.fin_sent { 0 } else { self.size - begun };
+        let full = unsent > 0 && self.send(unsent)? == Sent::NotNow;
+        if self.connection.sent.is_multiple_of(self.size) {
+            self.send_fin()?;
+        }
+        if self.receive(PIECE)? == Received::End {
+            return Err(self.closed());
+        }
+        let mut flags = EpollFlags::EPOLLIN;
+        flags.set(EpollFlags::EPOLLOUT, full || !self.connection.fin_sent);
+        Ok(Next::Event(flags))
+    }
+
+    /// Say that no more will come.
+    fn send_fin(&mut self) -> Result<(), End> {
+        if !self.connection.fin_sent {
+            socket::shutdown(&self.connection.socket, Shutdown::Write)?;
+            self.connection.fin_sent = true;
+        }
+        Ok(())
+    }
+
     /// Give the kernel as much as it takes, at most `most` bytes.
     fn send(&mut self, most: u64) -> Result<Sent, End> {
-        let link = &mut *self.link;
-        let sent = socket::send(&link.socket, self.block.piece(link.start, link.position + link.sent, most))?;
+        let connection = &mut *self.connection;
+        let piece = self.block.piece(connection.start, connection.position + connection.sent, most);
+        let sent = socket::send(&connection.socket, piece)?;
         if let Sent::Bytes(n) = sent {
-            let before = link.sent / self.size;
-            link.sent += n as u64;
-            link.moved = Instant::now();
-            self.fate.sent_bytes += n as u64;
-            self.fate.requests += link.sent / self.size - before;
+            let before = connection.sent / self.size;
+            connection.sent += n as u64;
+            connection.progress = Instant::now();
+            self.outcome.sent_bytes += n as u64;
+            self.outcome.requests += connection.sent / self.size - before;
         }
         Ok(sent)
     }
 
     /// Take at most `most` bytes of what has arrived, and check them.
     fn receive(&mut self, most: usize) -> Result<Received, End> {
-        let link = &mut *self.link;
-        let received = socket::recv(&link.socket, &mut self.buffer[..most])?;
+        let connection = &mut *self.connection;
+        let received = socket::recv(&connection.socket, &mut self.buffer[..most])?;
         let Received::Bytes(n) = received else { return Ok(received) };
-        self.fate.checked_bytes += n as u64;
-        let known = (link.sent - link.received).min(n as u64) as usize;
-        if let Some(wrong) =
-            self.block.differs(link.start, link.position + link.received, &self.buffer[..known])
-        {
-            let (at, got, expected) = (wrong.position - link.position, wrong.got, wrong.expected);
-            let words = format!("byte {at} came back as 0x{got:02x}, 0x{expected:02x} was sent");
-            return Err(End::CutShort { words, wrong_bytes: wrong.bytes + (n - known) as u64 });
+        self.outcome.checked_bytes += n as u64;
+        connection.progress = Instant::now();
+        if connection.wrong.is_none() {
+            let known = (connection.sent - connection.received).min(n as u64) as usize;
+            let from = connection.position + connection.received;
+            let differs = self.block.differs(connection.start, from, &self.buffer[..known]);
+            let wrong =
+                differs.map(|wrong| Wrong { position: wrong.position - connection.position, ..wrong });
+            if known < n && wrong.is_none() {
+                let words = format!("{} bytes came back that had not been sent", n - known);
+                return Err(End::CutShort { words, wrong_bytes: (n - known) as u64, missing: None });
+            }
+            // Whether it was changed, or others before it were lost, is known when all has come that comes.
+            connection.ending |= wrong.is_some();
+            connection.wrong = wrong;
         }
-        if known < n {
-            let words = format!("{} bytes came back that had not been sent", n - known);
-            return Err(End::CutShort { words, wrong_bytes: (n - known) as u64 });
-        }
-        link.received += n as u64;
-        link.moved = Instant::now();
+        connection.received += n as u64;
         Ok(received)
     }
 
+    /// The server has ended its direction.
     fn closed(&self) -> End {
-        match self.link.sent - self.link.received {
-            0 => End::cut_short("the server closed it first".into()),
-            missing => {
-                End::cut_short(format!("the server closed it with {missing} bytes of an answer missing"))
-            }
+        self.connection.verdict(
+            "the server closed it first",
+            "the server closed it",
+            self.connection.fin_sent,
+        )
+    }
+}
+
+impl Connection {
+    /// Nothing came or went for so long.
+    fn timed_out(&self, timeout: Duration) -> End {
+        if !self.connected {
+            return End::Refused(format!("connect: no answer within {timeout:?}"));
+        }
+        let how = format!("no answer within {timeout:?}");
+        match self.verdict("", &how, true) {
+            End::Well => End::cut_short(format!(
+                "every byte came back, but not within {timeout:?} the end of the stream"
+            )),
+            end => end,
+        }
+    }
+
+    /// What is to be said of it when no more comes: `early` when all has come that was sent so far, and otherwise
+    /// `how` with what is missing. A server may close the connection of a client that it does not like; one that lets
+    /// the client end its direction, or keeps silent, had its chance to send the rest.
+    fn verdict(&self, early: &str, how: &str, had_its_chance: bool) -> End {
+        let Connection { sent, received, fin_sent, .. } = *self;
+        let missing = sent.saturating_sub(received);
+        match self.wrong {
+            Some(Wrong { position, expected, got, bytes }) if missing == 0 => End::CutShort {
+                words: format!("byte {position} came back as 0x{got:02x}, 0x{expected:02x} was sent"),
+                wrong_bytes: bytes + received.saturating_sub(sent),
+                missing: None,
+            },
+            Some(Wrong { position, .. }) => End::CutShort {
+                words: format!(
+                    "{missing} of {sent} bytes did not come back; the first that is missing is byte {position}, where \
+                     later ones came"
+                ),
+                wrong_bytes: 0,
+                missing: Some((position, missing)),
+            },
+            None if missing > 0 => End::CutShort {
+                words: format!("{how} with {missing} bytes of an answer missing, from byte {received} on"),
+                wrong_bytes: 0,
+                missing: had_its_chance.then_some((received, missing)),
+            },
+            None if fin_sent => End::Well,
+            None => End::cut_short(early.to_owned()),
         }
     }
 }

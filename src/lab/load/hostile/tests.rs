@@ -1,5 +1,6 @@
-//! The company beside right servers and wrong ones.
+//! Hostile clients beside right servers and wrong ones.
 
+use super::super::plan::Wait;
 use super::*;
 use crate::echo::{Echo, Reply, SCRATCH_BYTES};
 use crate::initserver::initserver;
@@ -23,34 +24,57 @@ fn of(slow_readers: usize, half_closers: usize, resetters: usize) -> HostileClie
     HostileClients { slow_readers, half_closers, resetters }
 }
 
-fn host(target: SocketAddr, clients: HostileClients, size: u32) -> Host<'static> {
-    Host::new(target, &[], clients, size, 7).unwrap()
+fn plan(target: SocketAddr, size: u32) -> Plan {
+    Plan {
+        target,
+        active: 0,
+        idle: 0,
+        sizes: Sizes::Fixed(size),
+        seed: 7,
+        patience: DEADLINE,
+        depth: 1,
+        requests_per_conn: None,
+        sources: Vec::new(),
+        wait: Wait::Sleep,
+    }
 }
 
-/// Keep company until `enough`.
+fn runner(target: SocketAddr, clients: HostileClients, size: u32) -> Runner {
+    Runner::new(plan(target, size), clients).unwrap()
+}
+
+fn runner_from(target: SocketAddr, sources: &[IpAddr], clients: HostileClients) -> Runner {
+    Runner::new(Plan { sources: sources.to_vec(), ..plan(target, SIZE) }, clients).unwrap()
+}
+
+/// Let them run until `enough`.
 #[track_caller]
-fn until(host: &mut Host<'_>, what: &str, enough: impl Fn([&Fate; 3]) -> bool) {
+fn until(runner: &mut Runner, what: &str, enough: impl Fn([&Outcome; 3]) -> bool) {
     let end = Instant::now() + DEADLINE;
-    while !enough(host.groups.each_ref().map(|group| &group.fate)) {
-        assert!(Instant::now() < end, "not within {DEADLINE:?}: {what}: {:#?}", host.groups);
-        assert!(host.turn().unwrap());
+    while !enough(runner.groups.each_ref().map(|group| &group.outcome)) {
+        assert!(Instant::now() < end, "not within {DEADLINE:?}: {what}: {:#?}", runner.groups);
+        assert!(runner.turn().unwrap());
     }
 }
 
-/// Leave, and check that no connection was forgotten.
+/// End, and check that no connection was forgotten.
 #[track_caller]
-fn leave(host: Host<'_>) -> [Fate; 3] {
-    let fates = host.farewell();
-    for fate in &fates {
-        assert_eq!(fate.opened, fate.ended_well + fate.cut_short + fate.unfinished, "{fate:#?}");
+fn leave(runner: Runner) -> [Outcome; 3] {
+    let outcomes = runner.end().unwrap();
+    for outcome in &outcomes {
+        assert_eq!(
+            outcome.opened,
+            outcome.ended_well + outcome.cut_short + outcome.unfinished,
+            "{outcome:#?}"
+        );
     }
-    fates
+    outcomes
 }
 
-/// Tells who has come.
-struct Guests(mpsc::Sender<SocketAddr>);
+/// Tells which clients were accepted.
+struct Accepted(mpsc::Sender<SocketAddr>);
 
-impl Observer for Guests {
+impl Observer for Accepted {
     fn accepted(&mut self, _: RawFd, peer: SocketAddr) {
         self.0.send(peer).ok();
     }
@@ -59,12 +83,12 @@ impl Observer for Guests {
 /// This crate's own server in a thread; it ends with the process of the tests.
 fn echo() -> (SocketAddr, mpsc::Receiver<SocketAddr>) {
     let listener = initserver("127.0.0.1:0".parse().unwrap()).unwrap();
-    let (addr, (sender, guests)) = (listener.addr(), mpsc::channel());
+    let (addr, (sender, clients_seen)) = (listener.addr(), mpsc::channel());
     thread::spawn(move || {
         let (_stopper, stop) = stop::pair().unwrap();
-        epoll_level::serve(listener, &stop, Echo::observed(Reply::Echo, SCRATCH_BYTES, Guests(sender)))
+        epoll_level::serve(listener, &stop, Echo::observed(Reply::Echo, SCRATCH_BYTES, Accepted(sender)))
     });
-    (addr, guests)
+    (addr, clients_seen)
 }
 
 /// A server with a thread for each client; it ends with the process of the tests.
@@ -87,17 +111,17 @@ fn count(target: SocketAddr, wanted: impl Fn(&TcpState) -> bool) -> usize {
 
 #[test]
 fn every_kind_ends_well_with_a_right_server_again_and_again() {
-    let (addr, _guests) = echo();
+    let (addr, _clients_seen) = echo();
     for size in [1, SIZE, 300_000] {
-        let mut host = host(addr, of(3, 3, 3), size);
-        until(&mut host, "ten rounds and an answer for the slow", |[slow, half, reset]| {
+        let mut runner = runner(addr, of(3, 3, 3), size);
+        until(&mut runner, "ten rounds and an answer for the slow", |[slow, half, reset]| {
             slow.checked_bytes > 0 && half.ended_well >= 10 && reset.ended_well >= 10
         });
-        let [slow, half, reset] = leave(host);
-        for fate in [&slow, &half, &reset] {
-            assert_eq!((fate.connections, fate.refused), (3, 0), "{fate:#?}");
-            assert_eq!((fate.cut_short, fate.wrong_bytes), (0, 0), "{fate:#?}");
-            assert_eq!(fate.first_trouble, None, "{fate:#?}");
+        let [slow, half, reset] = leave(runner);
+        for outcome in [&slow, &half, &reset] {
+            assert_eq!((outcome.connections, outcome.refused), (3, 0), "{outcome:#?}");
+            assert_eq!((outcome.cut_short, outcome.wrong_bytes), (0, 0), "{outcome:#?}");
+            assert_eq!(outcome.first_trouble, None, "{outcome:#?}");
         }
         assert!(half.checked_bytes >= half.ended_well * u64::from(size), "{half:#?}");
         assert!(reset.checked_bytes <= reset.opened * u64::from(size / 2), "{reset:#?}");
@@ -105,45 +129,50 @@ fn every_kind_ends_well_with_a_right_server_again_and_again() {
 }
 
 #[test]
-fn a_slow_reader_fills_the_buffers_until_the_server_takes_no_more() {
-    let (addr, _guests) = echo();
-    let mut host = host(addr, of(1, 0, 0), SIZE);
+fn a_slow_reader_fills_the_buffers_until_the_server_takes_no_more_and_reads_all_of_it_back_at_the_end() {
+    let (addr, _clients_seen) = echo();
+    let mut runner = runner(addr, of(1, 0, 0), SIZE);
     // The server no longer reads, so what is sent is held back by what is read.
-    let full = |sent_before: u64, fate: &Fate| fate.sent_bytes == sent_before && sent_before > 500_000;
+    let full =
+        |sent_before: u64, outcome: &Outcome| outcome.sent_bytes == sent_before && sent_before > 100_000;
     let (end, mut sent_before) = (Instant::now() + DEADLINE, 0);
-    while !full(sent_before, &host.groups[0].fate) {
-        assert!(Instant::now() < end, "{:#?}", host.groups[0]);
-        sent_before = host.groups[0].fate.sent_bytes;
+    while !full(sent_before, &runner.groups[0].outcome) {
+        assert!(Instant::now() < end, "{:#?}", runner.groups[0]);
+        sent_before = runner.groups[0].outcome.sent_bytes;
         for _ in 0..5 {
-            assert!(host.turn().unwrap());
+            assert!(runner.turn().unwrap());
         }
     }
-    let read = host.groups[0].fate.checked_bytes;
-    until(&mut host, "it is served on", |[slow, ..]| slow.checked_bytes > read + 50_000);
-    let [slow, ..] = leave(host);
-    assert!(slow.sent_bytes > slow.checked_bytes + 400_000, "{slow:#?}");
+    let read = runner.groups[0].outcome.checked_bytes;
+    until(&mut runner, "it is served on", |[slow, ..]| slow.checked_bytes > read + 50_000);
+    let [slow, ..] = leave(runner);
+    assert_eq!(slow.sent_bytes, slow.checked_bytes, "{slow:#?}");
+    assert_eq!(slow.sent_bytes % u64::from(SIZE), 0, "the last request is whole: {slow:#?}");
     assert_eq!((slow.opened, slow.ended_well, slow.wrong_bytes), (1, 1, 0), "{slow:#?}");
+    assert_eq!((slow.missing_bytes, slow.first_trouble), (0, None));
 }
 
 #[test]
 fn of_a_thousand_no_more_than_four_of_a_kind_connect_in_10_ms() {
-    let (addr, _guests) = echo();
-    let mut host = host(addr, of(0, 1000, 1000), SIZE);
+    let (addr, _clients_seen) = echo();
+    let mut runner = runner(addr, of(0, 1000, 1000), SIZE);
     let start = Instant::now();
-    until(&mut host, "a hundred each", |[_, half, reset]| half.opened >= 100 && reset.opened >= 100);
+    until(&mut runner, "a hundred each", |[_, half, reset]| half.opened >= 100 && reset.opened >= 100);
     assert!(start.elapsed() >= 24 * TICK, "100 connections, 4 a tick: {:?}", start.elapsed());
-    leave(host);
+    leave(runner);
 }
 
 #[test]
 fn a_half_closer_that_gets_the_end_and_no_answer_is_cut_short() {
     let addr = wrong(|mut client| client.read_exact(&mut [0; SIZE as usize]));
-    let mut host = host(addr, of(0, 2, 0), SIZE);
-    until(&mut host, "three rounds", |[_, half, _]| half.cut_short >= 3);
-    let [_, half, _] = leave(host);
+    let mut runner = runner(addr, of(0, 2, 0), SIZE);
+    until(&mut runner, "three rounds", |[_, half, _]| half.cut_short >= 3);
+    let [_, half, _] = leave(runner);
     assert_eq!((half.ended_well, half.checked_bytes, half.wrong_bytes), (0, 0, 0), "{half:#?}");
     let trouble = half.first_trouble.unwrap();
-    assert_eq!(trouble, "the server closed it with 1000 bytes of an answer missing");
+    assert_eq!(trouble, "the server closed it with 1000 bytes of an answer missing, from byte 0 on");
+    assert_eq!(half.missing_bytes, half.cut_short * u64::from(SIZE));
+    assert_eq!(half.missing[0].offset, 0);
 }
 
 #[test]
@@ -152,13 +181,13 @@ fn a_server_that_resets_cuts_every_kind_short() {
         client.read_exact(&mut [0; 1])?;
         socket::set_reset_on_close(&client).map_err(io::Error::from)
     });
-    let mut host = host(addr, of(1, 1, 1), SIZE);
-    until(&mut host, "all are cut short", |fates| fates.iter().all(|fate| fate.cut_short > 0));
-    for fate in leave(host) {
-        let trouble = fate.first_trouble.unwrap();
+    let mut runner = runner(addr, of(1, 1, 1), SIZE);
+    until(&mut runner, "all are cut short", |outcomes| outcomes.iter().all(|outcome| outcome.cut_short > 0));
+    for outcome in leave(runner) {
+        let trouble = outcome.first_trouble.unwrap();
         let known = ["(os error 104)", "(os error 32)", "(os error 107)"]; // Reset, pipe, not connected.
         assert!(known.iter().any(|known| trouble.contains(known)), "{trouble}");
-        assert_eq!(fate.wrong_bytes, 0);
+        assert_eq!(outcome.wrong_bytes, 0);
     }
 }
 
@@ -172,10 +201,10 @@ fn a_changed_byte_is_counted_for_each_kind() {
             client.write_all(&bytes)?;
         }
     });
-    let mut host = host(addr, of(1, 1, 1), SIZE);
-    until(&mut host, "all have seen it", |fates| fates.iter().all(|fate| fate.wrong_bytes > 0));
-    for fate in leave(host) {
-        let trouble = fate.first_trouble.unwrap();
+    let mut runner = runner(addr, of(1, 1, 1), SIZE);
+    until(&mut runner, "all have seen it", |outcomes| outcomes.iter().all(|outcome| outcome.wrong_bytes > 0));
+    for outcome in leave(runner) {
+        let trouble = outcome.first_trouble.unwrap();
         assert!(trouble.starts_with("byte 0 came back as 0x"), "{trouble}");
     }
 }
@@ -188,9 +217,9 @@ fn bytes_that_were_not_sent_are_wrong() {
         client.write_all(&bytes)?;
         client.write_all(b"and more")
     });
-    let mut host = host(addr, of(0, 1, 0), SIZE);
-    until(&mut host, "it is seen", |[_, half, _]| half.cut_short > 0);
-    let [_, half, _] = leave(host);
+    let mut runner = runner(addr, of(0, 1, 0), SIZE);
+    until(&mut runner, "it is seen", |[_, half, _]| half.cut_short > 0);
+    let [_, half, _] = leave(runner);
     assert!(half.wrong_bytes >= 8, "{half:#?}");
     assert_eq!(half.first_trouble.unwrap(), "8 bytes came back that had not been sent");
 }
@@ -201,13 +230,13 @@ fn who_is_refused_tries_again_no_sooner_than_after_100_ms() {
     // Bound but not listening: nobody else can get the port, and it refuses.
     let holder = socket::tcp(&any, Mode::Blocking).unwrap();
     socket::bind(&holder, &any).unwrap();
-    let mut host = host(socket::local_addr(&holder).unwrap(), of(1, 1, 1), SIZE);
+    let mut runner = runner(socket::local_addr(&holder).unwrap(), of(1, 1, 1), SIZE);
     let start = Instant::now();
-    until(&mut host, "three attempts each", |fates| fates.iter().all(|fate| fate.refused >= 3));
+    until(&mut runner, "three attempts each", |outcomes| outcomes.iter().all(|outcome| outcome.refused >= 3));
     assert!(start.elapsed() >= 2 * RETRY, "{:?}", start.elapsed());
-    for fate in leave(host) {
-        assert_eq!((fate.opened, fate.cut_short, fate.sent_bytes), (0, 0, 0), "{fate:#?}");
-        let trouble = fate.first_trouble.unwrap();
+    for outcome in leave(runner) {
+        assert_eq!((outcome.opened, outcome.cut_short, outcome.sent_bytes), (0, 0, 0), "{outcome:#?}");
+        let trouble = outcome.first_trouble.unwrap();
         assert!(trouble.starts_with("connect(fd "), "{trouble}");
         assert!(trouble.ends_with("Connection refused (os error 111)"), "{trouble}");
     }
@@ -215,74 +244,134 @@ fn who_is_refused_tries_again_no_sooner_than_after_100_ms() {
 
 #[test]
 fn an_attempt_that_fails_at_once_is_counted_and_made_again() {
-    let (addr, _guests) = echo();
+    let (addr, _clients_seen) = echo();
     // For documentation: nobody has this address.
     let nowhere = ["192.0.2.1".parse().unwrap()];
-    let mut host = Host::new(addr, &nowhere, of(0, 1, 0), SIZE, 7).unwrap();
-    until(&mut host, "two attempts", |[_, half, _]| half.refused >= 2);
-    let [_, half, _] = leave(host);
+    let mut runner = runner_from(addr, &nowhere, of(0, 1, 0));
+    until(&mut runner, "two attempts", |[_, half, _]| half.refused >= 2);
+    let [_, half, _] = leave(runner);
     let trouble = half.first_trouble.unwrap();
     assert!(trouble.starts_with("from 192.0.2.1: bind(fd "), "{trouble}");
 }
 
 #[test]
 fn connections_come_from_the_sources_in_turn() {
-    let (addr, guests) = echo();
+    let (addr, clients_seen) = echo();
     let sources: [IpAddr; 3] = ["127.0.0.2", "127.0.0.3", "127.0.0.4"].map(|ip| ip.parse().unwrap());
-    let mut host = Host::new(addr, &sources, of(3, 1, 1), SIZE, 7).unwrap();
-    until(&mut host, "a round or two", |[slow, half, reset]| {
+    let mut runner = runner_from(addr, &sources, of(3, 1, 1));
+    until(&mut runner, "a round or two", |[slow, half, reset]| {
         slow.opened == 3 && half.ended_well >= 2 && reset.ended_well >= 2
     });
-    leave(host);
-    let mut seen: Vec<_> = (0..7).map(|_| guests.recv_timeout(DEADLINE).unwrap().ip()).collect();
+    leave(runner);
+    let mut seen: Vec<_> = (0..7).map(|_| clients_seen.recv_timeout(DEADLINE).unwrap().ip()).collect();
     seen.sort();
     seen.dedup();
     assert_eq!(seen, sources);
 }
 
 #[test]
-fn only_the_half_closer_leaves_time_wait_and_no_reset_on_close_avoids_it() {
-    let (addr, _guests) = echo();
-    let mut one = host(addr, of(2, 0, 2), SIZE);
-    until(&mut one, "rounds", |[slow, _, reset]| slow.checked_bytes > 0 && reset.ended_well >= 4);
+fn only_resetters_leave_no_time_wait() {
+    let (addr, _clients_seen) = echo();
+    let mut one = runner(addr, of(0, 0, 2), SIZE);
+    until(&mut one, "rounds", |[.., reset]| reset.ended_well >= 4);
     leave(one);
     assert_eq!(count(addr, |state| *state == TcpState::TimeWait), 0);
-    let mut two = host(addr, of(0, 1, 0), SIZE);
+    let mut two = runner(addr, of(0, 1, 0), SIZE);
     until(&mut two, "a round", |[_, half, _]| half.ended_well >= 1);
     leave(two);
     let waiting = count(addr, |state| *state == TcpState::TimeWait);
     assert_ne!(waiting, 0, "has Linux learnt to do without?");
 }
 
-#[test]
-fn a_server_that_hangs_does_not_keep_the_company_from_leaving() {
-    // It listens, so that connections stand, and accepts none.
+/// A listener that accepts nobody: connections stand, and what is sent stays in the kernel.
+fn hanging() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
-    let (stopper, stop) = stop::pair().unwrap();
+    (listener, addr)
+}
+
+/// Six clients of a server that hangs; what came of them when all were connected and `over` was done.
+fn beside_a_server_that_hangs(patience: Duration, over: impl Fn(&stop::Stopper, &stop::Stopper)) -> Outcomes {
+    let (_listener, addr) = hanging();
+    let ((end, ends), (stop, stops)) = (stop::pair().unwrap(), stop::pair().unwrap());
     let (sender, left) = mpsc::channel();
-    thread::spawn(move || sender.send(run(addr, &[], of(2, 2, 2), 1 << 20, 7, stop.as_fd())).ok());
-    let end = Instant::now() + DEADLINE;
+    let plan = Plan { patience, ..plan(addr, 1 << 20) };
+    thread::spawn(move || sender.send(run(&plan, of(2, 2, 2), ends.as_fd(), stops.as_fd())).ok());
+    let deadline = Instant::now() + DEADLINE;
     while count(addr, |state| *state != TcpState::SynSent) < 6 {
-        assert!(Instant::now() < end, "not within {DEADLINE:?}: six connections stand");
+        assert!(Instant::now() < deadline, "not within {DEADLINE:?}: six connections stand");
         thread::sleep(Duration::from_millis(1)); // Between two looks. What is waited for is the state.
     }
-    stopper.stop().unwrap();
-    // Long before its patience with the server is at an end.
-    let fates = left.recv_timeout(PATIENCE / 2).expect("it leaves").unwrap();
-    for fate in [&fates.slow_reader, &fates.half_close, &fates.reset] {
-        assert_eq!((fate.ended_well, fate.cut_short, fate.checked_bytes), (0, 0, 0), "{fate:#?}");
+    over(&end, &stop);
+    left.recv_timeout(DEADLINE).expect("it ends").unwrap()
+}
+
+#[test]
+fn what_a_server_that_hangs_has_not_sent_back_is_missing() {
+    let outcomes = beside_a_server_that_hangs(Duration::from_millis(200), |end, _| end.stop().unwrap());
+    for outcome in [&outcomes.slow_reader, &outcomes.half_close] {
+        assert_eq!(
+            (outcome.ended_well, outcome.unfinished, outcome.checked_bytes),
+            (0, 0, 0),
+            "{outcome:#?}"
+        );
+        assert!(outcome.missing_bytes > 0, "{outcome:#?}");
+        assert_eq!(outcome.missing[0].offset, 0, "{outcome:#?}");
+    }
+    let reset = outcomes.reset;
+    assert_eq!((reset.ended_well, reset.checked_bytes), (0, 0), "{reset:#?}");
+}
+
+#[test]
+fn after_a_stop_nobody_waits_for_a_server_that_hangs() {
+    let outcomes = beside_a_server_that_hangs(10 * DEADLINE, |end, stop| {
+        stop.stop().unwrap();
+        end.stop().unwrap();
+    });
+    for outcome in [&outcomes.slow_reader, &outcomes.half_close, &outcomes.reset] {
+        assert_eq!((outcome.ended_well, outcome.cut_short, outcome.missing_bytes), (0, 0, 0), "{outcome:#?}");
+    }
+}
+
+/// Give back what comes, a piece at a time, and forget what send(2) does not take: the fault of `inputs/buggy_short`.
+fn forgets_what_does_not_fit(client: TcpStream) -> io::Result<()> {
+    client.set_nonblocking(true)?;
+    let mut buffer = [0; 4096];
+    loop {
+        match (&client).read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(n) => drop((&client).write(&buffer[..n])),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                thread::sleep(Duration::from_millis(1))
+            }
+            Err(error) => return Err(error),
+        }
     }
 }
 
 #[test]
-fn nobody_is_company_too_and_waits_for_the_end_only() {
-    let (stopper, stop) = stop::pair().unwrap();
-    stopper.stop().unwrap();
+fn bytes_that_a_server_forgets_are_missing_for_a_slow_reader() {
+    let addr = wrong(forgets_what_does_not_fit);
+    let mut runner = runner(addr, of(1, 0, 0), SIZE);
+    until(&mut runner, "more is sent than fits", |[slow, ..]| slow.sent_bytes > 1_000_000);
+    let [slow, ..] = leave(runner);
+    assert!(slow.missing_bytes > 0, "{slow:#?}");
+    let Loss { connection, offset, bytes } = slow.missing[0];
+    assert_eq!(connection, 0);
+    assert!(offset > 0 && bytes > 0, "{slow:#?}");
+    let trouble = slow.first_trouble.unwrap();
+    assert!(trouble.contains("bytes did not come back; the first that is missing is byte"), "{trouble}");
+}
+
+#[test]
+fn without_clients_it_waits_for_the_end_only() {
+    let (end, ends) = stop::pair().unwrap();
+    let (_stop, stops) = stop::pair().unwrap();
+    end.stop().unwrap();
     let nowhere = "127.0.0.1:1".parse().unwrap();
-    let fates = run(nowhere, &[], HostileClients::default(), SIZE, 7, stop.as_fd()).unwrap();
-    assert_eq!(Fates { cpu_s: 0.0, ..fates.clone() }, Fates::default());
+    let outcomes = run(&plan(nowhere, SIZE), HostileClients::default(), ends.as_fd(), stops.as_fd()).unwrap();
+    assert_eq!(Outcomes { cpu_s: 0.0, ..outcomes.clone() }, Outcomes::default());
     let mut page = Page::new(None);
-    fates.show(&mut page);
+    outcomes.show(&mut page);
     assert_eq!(page.into_text(), "", "there is nothing to say");
 }

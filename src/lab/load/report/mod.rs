@@ -6,6 +6,7 @@ pub(super) use show::CLOSED_LOOP;
 
 use super::crew::Order;
 use super::engine::Ends;
+use super::hostile::Outcomes;
 use super::knee::Knee;
 use super::limits::Ports;
 use super::plan::{EngineKind, Sizes, Wait};
@@ -110,7 +111,7 @@ pub struct Report {
     rows: Vec<Row>,
     knee: Option<Knee>,
     #[serde(rename = "company")]
-    hostile: Option<super::hostile::Fates>,
+    hostile: Option<Outcomes>,
     /// Base64 of the compressed V2 encoding, as in interval logs; nanoseconds.
     histograms: Histograms,
     environment: crate::lab::env::Environment,
@@ -187,7 +188,7 @@ pub struct Found<'a> {
     /// How the connections ended.
     pub ends: Ends,
     /// What became of the hostile clients.
-    pub hostile: Option<super::hostile::Fates>,
+    pub hostile: Option<Outcomes>,
 }
 
 impl PlanReport {
@@ -330,6 +331,9 @@ impl Report {
                 "{lost} of {all} connections lost, {} wrong bytes; the first: connection {}: {}",
                 self.wrong_bytes, first.connection, first.reason
             ));
+        }
+        if let Some(trouble) = self.hostile.as_ref().and_then(Outcomes::trouble) {
+            return Some(trouble);
         }
         (self.completed == 0 && !self.partial).then(|| {
             "nothing was measured, because no answer came while the clock ran: measure for longer with --duration"
