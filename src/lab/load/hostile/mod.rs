@@ -201,8 +201,8 @@ impl Outcomes {
         if wrong + missing == 0 {
             return None;
         }
-        let found = |outcome: &&Outcome| outcome.wrong_bytes + outcome.missing_bytes > 0;
-        let (name, first) = self.kinds().find(|(_, outcome)| found(&outcome))?;
+        let found = |outcome: &Outcome| outcome.wrong_bytes + outcome.missing_bytes > 0;
+        let (name, first) = self.kinds().find(|(_, outcome)| found(outcome))?;
         let words = first.first_trouble.as_deref().unwrap_or_default();
         Some(format!(
             "hostile clients: {missing} bytes were sent and did not come back, {wrong} came back wrong; the first of the \
