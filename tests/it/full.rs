@@ -2,10 +2,9 @@
 
 use crate::support::{
     Server, ask, connect, copy_for_everybody, cpu_time, forks, is_idle, is_root, models_at_once,
-    one_at_a_time, wait_until,
+    one_at_a_time, room_for_descriptors, wait_until,
 };
 use io_models::model::{Clients, Model, Runs};
-use io_models::sys::limits::Nofile;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
@@ -23,13 +22,11 @@ fn without_a_descriptor_for_them_clients_wait_and_all_are_served() {
     });
 }
 
+/// RLIMIT_NPROC counts the processes of a user, so the server runs as a user who has no others.
 #[test]
+#[ignore = "needs root, to start a server as another user"]
 fn without_a_process_for_them_clients_wait_and_all_are_served() {
-    if !is_root() {
-        // RLIMIT_NPROC counts the processes of a user, so it takes a user who has no others.
-        eprintln!("skipped: only root can start a server as another user");
-        return;
-    }
+    assert!(is_root(), "only root can start a server as another user");
     let (_folder, program) = copy_for_everybody();
     models_at_once(forks, |model| {
         // dash calls it -p, everybody else -u. The number is one that nobody has, and another for
@@ -43,11 +40,7 @@ fn without_a_process_for_them_clients_wait_and_all_are_served() {
 
 #[test]
 fn beyond_the_clients_that_a_model_can_watch_others_wait_and_all_are_served() {
-    let ours = Nofile::current().expect("our own limit");
-    if ours.soft < 4096 {
-        eprintln!("skipped: more than a thousand clients take a test with more descriptors: {ours}");
-        return;
-    }
+    room_for_descriptors(4096);
     models_at_once(watches_so_many, |model| {
         let Clients::UpTo { most, .. } = model.clients else { return };
         crowd_is_served_and_nothing_spins(Server::start(model), most + 100);

@@ -1,33 +1,17 @@
 //! More clients than usual, and more than there is room for.
 
 use super::{Program, ask_ok, expect, program, server};
-use crate::support::{ask, children, connect, is_idle, is_root, wait_until};
-use io_models::sys::limits::Nofile;
+use crate::support::{ask, children, connect, is_idle, is_root, room_for_descriptors, wait_until};
 use io_models::sys::signal::Signal;
 use nix::sys::resource::{Resource, getrlimit};
 use std::net::TcpStream;
 
-/// Whether the test may have as many clients, and a process for each.
-fn has_room_for_a_thousand(processes: bool) -> bool {
-    let ours = Nofile::current().expect("our own limit");
-    if ours.soft < 4096 {
-        eprintln!("skipped: a thousand clients take a test with more descriptors: {ours}");
-        return false;
-    }
-    let (most, _) = getrlimit(Resource::RLIMIT_NPROC).expect("our own limit");
-    // For root it does not hold.
-    if processes && most < 4096 && !is_root() {
-        eprintln!("skipped: a thousand children take more processes than the {most} of `ulimit -u`");
-        return false;
-    }
-    true
-}
-
 #[test]
 fn demo10_serves_a_thousand_clients_at_the_same_time() {
-    if !has_room_for_a_thousand(true) {
-        return;
-    }
+    room_for_descriptors(4096);
+    let (most, _) = getrlimit(Resource::RLIMIT_NPROC).expect("our own limit");
+    // For root it does not hold.
+    assert!(most >= 4096 || is_root(), "a thousand children need more processes: `ulimit -u` is {most}");
     let server = server("demo10-fork-server", &[]);
     let clients: Vec<_> = (0..1000).map(|_| connect(server.addr())).collect();
     clients.iter().for_each(|client| ask_ok(client, b"first"));
@@ -78,9 +62,7 @@ fn serve_and_leave(client: TcpStream, i: usize) {
 
 #[test]
 fn tcpselect_serves_1019_clients_and_the_others_wait_until_some_leave() {
-    if !has_room_for_a_thousand(false) {
-        return;
-    }
+    room_for_descriptors(4096);
     let complaint = "all 1024 descriptors that select can watch (FD_SETSIZE) are in use; \
                      clients beyond that wait until others have left\n";
     // 0 to 2 are the standard ones, 3 is the listener, and at 1023 it is told to stop.

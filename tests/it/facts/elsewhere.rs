@@ -1,10 +1,9 @@
 //! Where less is allowed: nothing crashes, nothing seems to differ that does not, and what cannot be checked
 //! says why.
 
-use crate::support::{copy_for_everybody, is_root};
-use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
+use crate::support::{copy_for_everybody, is_root, without};
 use serde_json::Value;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::time::Duration;
 
 /// Longer than all facts take one after another on a busy machine.
@@ -56,26 +55,11 @@ fn skipped(outcomes: &HashMap<String, (String, String)>, ids: &[&str], why: &str
     }
 }
 
-/// Run the facts in a thread for which the kernel denies `calls` with `errno`: its processes inherit that.
-fn without(calls: &[i64], errno: i32) -> HashMap<String, (String, String)> {
-    let rules: BTreeMap<i64, _> = calls.iter().map(|call| (*call, Vec::new())).collect();
-    let arch = std::env::consts::ARCH.try_into().expect("seccompiler knows this architecture");
-    let (pass, deny) = (SeccompAction::Allow, SeccompAction::Errno(errno as u32));
-    let filter: BpfProgram =
-        SeccompFilter::new(rules, pass, deny, arch).and_then(TryInto::try_into).expect("a filter of numbers");
-    let thread = std::thread::spawn(move || {
-        seccompiler::apply_filter(&filter).expect("a process may filter itself");
-        outcomes(&mut facts())
-    });
-    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-}
-
+/// Without root, tests/kernel_facts.rs shows the same.
 #[test]
+#[ignore = "needs root, to give it up"]
 fn without_privileges() {
-    if !is_root() {
-        eprintln!("skipped: whoever runs this has none, so that tests/kernel_facts.rs is that test");
-        return;
-    }
+    assert!(is_root(), "only root can become another user");
     let (_folder, program) = copy_for_everybody();
     let mut command = assert_cmd::Command::new("setpriv");
     command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs", "--inh-caps=-all"]);
@@ -84,11 +68,8 @@ fn without_privileges() {
 }
 
 #[test]
+#[ignore = "needs unshare(1), and permission to have a network namespace"]
 fn in_a_network_namespace_without_a_network() {
-    if !unshare_works() {
-        eprintln!("skipped: no network namespaces here");
-        return;
-    }
     let mut command = assert_cmd::Command::new("unshare");
     let program = env!("CARGO_BIN_EXE_io-models");
     let outcomes = outcomes(command.args(["--map-root-user", "--net", program, "facts", "--json"]));
@@ -96,15 +77,10 @@ fn in_a_network_namespace_without_a_network() {
     skipped(&outcomes, &["poll-tcp-rst-mask", "nb-accept-eagain"], "no loopback network");
 }
 
-fn unshare_works() -> bool {
-    let made = std::process::Command::new("unshare").args(["--map-root-user", "--net", "true"]).status();
-    made.is_ok_and(|status| status.success())
-}
-
 #[test]
 fn with_io_uring_denied() {
     for errno in [libc::EPERM, libc::ENOSYS] {
-        let outcomes = without(&[libc::SYS_io_uring_setup], errno);
+        let outcomes = without(&[libc::SYS_io_uring_setup], errno, || outcomes(&mut facts()));
         holds(&outcomes, &["ep-create-args", "sel-negative-nfds-einval"]);
         skipped(&outcomes, &["ur-poll-add-oneshot", "ur-close-does-not-cancel"], "io_uring_setup");
     }
@@ -113,7 +89,7 @@ fn with_io_uring_denied() {
 #[test]
 fn with_epoll_pwait2_denied() {
     for errno in [libc::EPERM, libc::ENOSYS] {
-        let outcomes = without(&[libc::SYS_epoll_pwait2], errno);
+        let outcomes = without(&[libc::SYS_epoll_pwait2], errno, || outcomes(&mut facts()));
         holds(&outcomes, &["ep-create-args", "poll-never-early"]);
         skipped(&outcomes, &["ep-pwait2-nanoseconds"], "epoll_pwait2");
     }

@@ -19,19 +19,22 @@ use std::sync::{Arc, Mutex};
 /// No request of the rates below is due just as the clock starts or stops.
 const SHORT: &str = "-d 300ms --warmup 20300.3us --json --quiet";
 
-/// The ways that there are here, as arguments. A line says what was not checked.
+/// The engines that there are here, as arguments. In CI it must be both.
 pub(super) fn all() -> Vec<&'static str> {
-    let mut all = vec!["--engine epoll"];
-    match missing() {
-        None => all.push("--engine uring"),
-        Some(why) => eprintln!("not checked: --engine uring ({why})"),
-    }
-    all
+    let missing = missing();
+    assert!(missing.is_none() || std::env::var_os("CI").is_none(), "no io_uring in CI: {missing:?}");
+    let all = ["--engine epoll", "--engine uring"];
+    all[..if missing.is_none() { 2 } else { 1 }].to_vec()
 }
 
-/// Only io_uring, where the tests of epoll are elsewhere.
+/// Only io_uring, where the tests of epoll are elsewhere. Without io_uring the program must refuse it.
+#[track_caller]
 fn uring() -> Option<&'static str> {
-    all().get(1).copied()
+    let uring = all().get(1).copied();
+    if uring.is_none() {
+        super::input::io_uring_is_refused();
+    }
+    uring
 }
 
 #[cfg(feature = "uring")]

@@ -4,6 +4,7 @@
 use super::program::{Ended, Program, io_models, io_models_with_descriptors};
 use super::servers::Server;
 use super::{load, start_load};
+use crate::support::without;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, getsockname, socket};
 use std::fs::File;
 use std::net::SocketAddr;
@@ -215,10 +216,14 @@ fn words_that_an_option_does_not_know_are_refused_with_those_it_does() {
 }
 
 #[test]
-fn io_uring_that_is_not_to_be_had_is_refused() {
-    if super::engines::all().len() > 1 {
-        return eprintln!("not checked: --engine uring where there is none (there is)");
+fn io_uring_is_refused_where_the_kernel_denies_it() {
+    for errno in [libc::EPERM, libc::ENOSYS] {
+        without(&[libc::SYS_io_uring_setup], errno, io_uring_is_refused);
     }
+}
+
+#[track_caller]
+pub(super) fn io_uring_is_refused() {
     refused("load 127.0.0.1:9 --engine uring", &["--engine uring", "use --engine epoll"]);
 }
 

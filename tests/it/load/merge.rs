@@ -44,20 +44,29 @@ fn runs<const N: usize>(args: [String; N]) -> [Run; N] {
         json: folder.json(&format!("{i}.json")),
         hlog: folder.text(&format!("{i}.hlog")),
     });
-    begin_together(&mut runs);
+    on_together(&mut runs);
     runs
 }
 
-/// Say that all began when the first did, the logs as well. On a busy machine one may begin after the others have
-/// ended, and a log long before its run.
-fn begin_together(runs: &mut [Run]) {
-    let started = runs[0].json["started_unix_s"].clone();
-    let seconds = format!("{:.3}", started.as_f64().expect("a time"));
+/// Say that all were on when the first was, the logs as well. On a busy machine one may begin after the others have
+/// ended, or end long after its time.
+fn on_together(runs: &mut [Run]) {
+    let (started, seconds) = (runs[0].json["started_unix_s"].clone(), runs[0].json["plan"]["time_s"].clone());
+    let (from, length) = (started.as_f64().expect("a time"), seconds.as_f64().expect("a number of seconds"));
     for run in runs {
-        run.json["started_unix_s"] = started.clone();
-        let lines = run.hlog.lines().map(|line| match line.split_once("Time: ") {
-            Some((name, _)) => format!("{name}Time: {seconds} (seconds since epoch)]\n"),
-            None => format!("{line}\n"),
+        (run.json["started_unix_s"], run.json["seconds"]) = (started.clone(), seconds.clone());
+        let lines = run.hlog.lines().map(|line| {
+            if let Some((name, _)) = line.split_once("Time: ") {
+                return format!("{name}Time: {from:.3} (seconds since epoch)]\n");
+            }
+            let mut fields: Vec<_> = line.split(',').map(str::to_owned).collect();
+            let at = usize::from(line.starts_with("Tag="));
+            if let [Ok(start), Ok(lasts)] =
+                [at, at + 1].map(|at| fields.get(at).map_or("", |f| f).parse::<f64>())
+            {
+                fields[at + 1] = format!("{:.3}", lasts.min(length - start));
+            }
+            format!("{}\n", fields.join(","))
         });
         run.hlog = lines.collect();
     }

@@ -3,13 +3,17 @@
 mod client;
 mod models;
 mod process;
+mod sandbox;
 mod server;
 mod user;
 mod wait;
 
 pub(crate) use client::{ask, connect, end_writing, pattern, read_to_end, reset, stuff, wait_for_end};
 pub(crate) use models::{all_models_at_once, each_model, forks, models_at_once, one_at_a_time};
-pub(crate) use process::{children, cpu_time, descriptors, is_idle, peak_memory, process, state};
+pub(crate) use process::{
+    children, cpu_time, descriptors, is_idle, peak_memory, process, room_for_descriptors, state,
+};
+pub(crate) use sandbox::without;
 pub(crate) use server::{Report, Server};
 pub(crate) use user::{copy_for_everybody, is_root};
 pub(crate) use wait::{DEADLINE, wait_until, wait_within};

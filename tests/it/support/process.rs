@@ -1,6 +1,7 @@
 //! What /proc says about a process.
 
 use io_models::sys::fork::Pid;
+use io_models::sys::limits::Nofile;
 use procfs::process::Process;
 use std::time::Duration;
 
@@ -20,6 +21,16 @@ pub(crate) fn children(process: &Process) -> Vec<Pid> {
     let Ok(threads) = process.tasks() else { return Vec::new() };
     let children = threads.flatten().filter_map(|thread| thread.children().ok()).flatten();
     children.map(|pid| Pid::from_raw(pid as i32)).collect()
+}
+
+/// Let this process have as many descriptors, and what it starts.
+#[track_caller]
+pub(crate) fn room_for_descriptors(needed: u64) {
+    let nofile = Nofile::raise().expect("our own limit");
+    assert!(
+        nofile.soft >= needed,
+        "this test needs {needed} descriptors, and may have {nofile}: see `ulimit -Hn`"
+    );
 }
 
 /// How many descriptors it has open.
