@@ -16,7 +16,7 @@ pub(super) fn run(args: &Args, quiet: bool) -> Result<ExitCode, Failure> {
     let (stopper, stop) = stop::pair().map_err(Failure::run)?;
     stopper.stop_on_signals().map_err(Failure::run)?;
     let line = Progress::new(quiet);
-    line.show("a server that is stopped for a second, in ten");
+    line.show("a server that is stopped for a second");
     // All of its servers are here.
     let here = (Ipv4Addr::LOCALHOST, 0).into();
     let wait = args.wait().unwrap_or_else(|| Processors::look(&here).choose_wait(1));

@@ -162,7 +162,7 @@ fn measure<T>(
     Ok(look(&found))
 }
 
-/// A right server in a process of its own, which is stopped for a second 2 s after the load began.
+/// A right server in a process of its own, which is stopped for a second while the load is on.
 fn with_stopped_server<T>(
     measure: impl FnOnce(SocketAddr) -> anyhow::Result<T>,
 ) -> anyhow::Result<(T, Duration)> {
@@ -175,7 +175,7 @@ fn with_stopped_server<T>(
     let addr = line.trim().strip_prefix("listening on ").context("the server did not start")?.parse()?;
     thread::scope(|scope| {
         let stopping = scope.spawn(|| -> anyhow::Result<Duration> {
-            thread::sleep(Duration::from_secs(2));
+            thread::sleep(Duration::from_millis(700));
             server.signal(Signal::SIGSTOP)?;
             let stopped = Instant::now();
             thread::sleep(STOP);
@@ -198,13 +198,13 @@ fn stopped(setup: Setup, stop: &Stop) -> anyhow::Result<(bool, String)> {
     };
     let stalled = |histogram: &hdrhistogram::Histogram<u64>| histogram.count_between(STALLED_NS, u64::MAX);
     let (open, stood_still) = with_stopped_server(|addr| {
-        measure(setup, stop, &load(addr, Some(RATE), 10), |found| {
+        measure(setup, stop, &load(addr, Some(RATE), 4), |found| {
             let response = &found.result.total.response;
             (stalled(response), response.len(), response.max(), stalled(&found.result.total.service))
         })
     })?;
     let (closed, _) = with_stopped_server(|addr| {
-        measure(setup, stop, &load(addr, None, 4), |found| {
+        measure(setup, stop, &load(addr, None, 3), |found| {
             let service = &found.result.total.service;
             (stalled(service), service.len(), LatencyUs::of(service).p99)
         })
@@ -241,7 +241,7 @@ fn on_liar<T>(
 }
 
 fn ten_ms(setup: Setup, stop: &Stop) -> anyhow::Result<(bool, String)> {
-    let load = |rate| move |target| Load { rate, ..Load::on(target) };
+    let load = |rate| move |target| Load { rate, time: Duration::from_secs(1), ..Load::on(target) };
     let lie = Lie::After(Duration::from_millis(10));
     let open = on_liar((setup, stop), lie, load(Some(400.0)), |found| {
         (LatencyUs::of(&found.result.total.response), found.result.total.response.min())
@@ -320,7 +320,9 @@ fn delays(setup: Setup, stop: &Stop) -> anyhow::Result<(bool, String)> {
 }
 
 fn forgets(setup: Setup, stop: &Stop) -> anyhow::Result<(bool, String)> {
-    let load = |target| Load { patience: Duration::from_secs(1), ..Load::on(target) };
+    // Longer than the load, so that the connection counts as under way for all of it.
+    let (time, patience) = (Duration::from_secs(2), Duration::from_millis(2500));
+    let load = |target| Load { time, patience, ..Load::on(target) };
     on_liar((setup, stop), Lie::Forgets, load, |found| {
         let last = &found.result.last;
         let (stalled, slices) = last.stalled;
