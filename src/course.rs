@@ -9,17 +9,20 @@ use crate::echo::{Echo, Reply};
 use crate::initserver::{Listener, initserver};
 use crate::observer::Observer;
 use crate::serve::{FLUSH_GRACE, Totals};
+use crate::startup;
 use crate::stop::{self, Stop};
 use crate::sys::calls::Call;
 use crate::sys::fork::this_process;
 use crate::sys::limits::Nofile;
-use crate::sys::signal;
+use crate::sys::poll::{PollFlags, PollSet, wait_for};
+use crate::sys::{signal, stdio};
 use crate::transfer;
 use clap::error::ErrorKind;
-use std::io::{self, Write};
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::process::ExitCode;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -32,11 +35,12 @@ pub const NO_DESCRIPTOR: &str = "no descriptor is left for another client (RLIMI
 /// Exit code of a program that failed: `return -1` from `main`.
 pub const FAILED: u8 = 255;
 
-/// The arguments of this program. With wrong ones the process ends here: with the original's `usage` on
+/// The arguments of this program, once what it inherited is in order ([`startup::prepare`]). With wrong ones the process ends here: with the original's `usage` on
 /// standard output, or, when it is one argument that makes no sense, with a line about it on standard
 /// error.
 #[must_use]
 pub fn arguments<A: clap::Parser>(usage: &str) -> A {
+    startup::prepare();
     A::try_parse().unwrap_or_else(|error| {
         match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => error.exit(),
@@ -74,38 +78,69 @@ pub fn listening_port(text: &str) -> Result<u16, String> {
     text.parse().map_err(|_| "a port is a whole number, at most 65535".to_owned())
 }
 
-/// A line on standard output, written at once. If that cannot be done, the process ends.
+/// A line on standard output, written at once. If that cannot be done, the process ends; at a stop it only says less.
 pub fn say(line: impl AsRef<[u8]>) {
     write(&[line.as_ref(), b"\n"].concat());
 }
 
-/// Bytes on standard output, written at once. If that cannot be done, the process ends.
+/// Bytes on standard output, written at once. If that cannot be done, the process ends; at a stop it only says less.
 pub fn write(bytes: &[u8]) {
     if let Err(why) = try_write(bytes) {
         complain_of_output(&why);
-        std::process::exit(FAILED.into());
+        if why.kind() != io::ErrorKind::TimedOut {
+            std::process::exit(FAILED.into());
+        }
     }
 }
 
 /// The same for servers that have a process for each client: what cannot be said is said on standard
 /// error, once in each process, and the client is served all the same.
 pub fn tell(line: impl AsRef<[u8]>) {
-    static FAILED_ONCE: AtomicBool = AtomicBool::new(false);
-    if let Err(why) = try_write(&[line.as_ref(), b"\n"].concat())
-        && !FAILED_ONCE.swap(true, Relaxed)
-    {
+    if let Err(why) = try_write(&[line.as_ref(), b"\n"].concat()) {
         complain_of_output(&why);
     }
 }
 
-fn try_write(bytes: &[u8]) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    out.write_all(bytes).and_then(|()| out.flush())
+/// What tells this program to stop, if it is one that stops in order.
+static STOP: OnceLock<Stop> = OnceLock::new();
+
+/// Write to standard output. A reader that is slow, or a pipe that nobody reads, makes us wait; a stop ends the wait
+/// after [`FLUSH_GRACE`], or the program could not be stopped.
+fn try_write(mut bytes: &[u8]) -> io::Result<()> {
+    let out = io::stdout();
+    let Some(stop) = STOP.get() else { return Ok(stdio::write_all(&out, bytes)?) };
+    while !bytes.is_empty() {
+        if !has_room(&out, stop)? {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "nobody reads it"));
+        }
+        // A pipe that is ready takes so much at once, also a blocking one.
+        let piece = &bytes[..bytes.len().min(libc::PIPE_BUF)];
+        bytes = &bytes[stdio::write_some(&out, piece)?.unwrap_or(0)..];
+    }
+    Ok(())
 }
 
+/// Wait until `out` takes more; `false` when it does not after the stop.
+fn has_room(out: impl AsFd, stop: &Stop) -> io::Result<bool> {
+    static GAVE_UP: AtomicBool = AtomicBool::new(false);
+    let mut set = PollSet::new();
+    let slot = set.push(&out, PollFlags::POLLOUT);
+    set.push(stop, PollFlags::POLLIN);
+    set.wait(None)?;
+    if !set.revents(slot).is_empty() {
+        return Ok(true);
+    }
+    let grace = if GAVE_UP.load(Relaxed) { Duration::ZERO } else { FLUSH_GRACE };
+    let ready = wait_for(&out, PollFlags::POLLOUT, Some(grace))?;
+    GAVE_UP.store(!ready, Relaxed);
+    Ok(ready)
+}
+
+/// Say once in each process why standard output cannot be written to.
 fn complain_of_output(why: &io::Error) {
+    static TOLD: AtomicBool = AtomicBool::new(false);
     // A reader that has gone, such as `head`, is nothing to complain of.
-    if why.kind() != io::ErrorKind::BrokenPipe {
+    if why.kind() != io::ErrorKind::BrokenPipe && !TOLD.swap(true, Relaxed) {
         complain(&format!("cannot write to standard output: {why}"));
     }
 }
@@ -113,7 +148,7 @@ fn complain_of_output(why: &io::Error) {
 /// A line on standard error, in one piece, since several processes may complain at once. If it cannot be
 /// written, nobody is left to tell.
 pub fn complain(line: &str) {
-    io::stderr().write_all(format!("{line}\n").as_bytes()).ok();
+    stdio::write_all(io::stderr(), format!("{line}\n").as_bytes()).ok();
 }
 
 /// Say what went wrong with `what`: perror(3).
@@ -202,7 +237,7 @@ pub fn multiplexed(
         Err(code) => return code,
     };
     let failure = format!("{}() failed", printer.call);
-    match serve(listener, &stop, Echo::observed(Reply::Echo, PIECE, printer)) {
+    match serve(listener, stop, Echo::observed(Reply::Echo, PIECE, printer)) {
         Ok(_) => ExitCode::SUCCESS,
         Err(error) => perror(&failure, &error),
     }
@@ -211,14 +246,16 @@ pub fn multiplexed(
 /// What stops a server at SIGINT and SIGTERM. It leaves the low descriptor numbers to the listener and
 /// the clients, which then have those that they have in the originals. Raises the limit on descriptors.
 ///
+/// It is one for the whole program: a wait for standard output ends with it, too.
+///
 /// # Errors
 ///
 /// `EMFILE`.
-pub fn stop_on_signals() -> crate::Result<Stop> {
+pub fn stop_on_signals() -> crate::Result<&'static Stop> {
     Nofile::raise()?;
     let (stopper, stop) = stop::pair_high()?;
     stopper.stop_on_signals()?;
-    Ok(stop)
+    Ok(STOP.get_or_init(|| stop))
 }
 
 /// Say that a forked server ends because its parent told it to; `false` when that did not happen.

@@ -62,6 +62,7 @@ pub mod echo;
 pub mod observer;
 pub mod serve;
 pub mod stop;
+pub mod startup;
 pub mod model;
 pub mod tcp;
 pub mod transfer;

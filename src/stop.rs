@@ -76,14 +76,20 @@ impl Stopper {
     }
 
     /// From now on let SIGINT (Ctrl-C) and SIGTERM stop the loops instead of ending the process;
-    /// [`signal::first`] tells which it was.
+    /// [`signal::first`] tells which it was. A second SIGINT, half a second or more later, ends the process at once.
+    ///
+    /// A SIGINT that was ignored when this process started stays ignored, as in shells: a script starts its background
+    /// jobs so, and a Ctrl-C at its terminal is not meant for them. SIGTERM stops the loops in any case. Both are
+    /// unblocked.
     ///
     /// # Errors
     ///
     /// `EMFILE`.
     pub fn stop_on_signals(&self) -> Result<()> {
         let copy = fcntl::duplicate_from(&self.0, self.0.as_raw_fd())?;
-        signal::write_to(copy, &[Signal::SIGINT, Signal::SIGTERM])
+        let both = [Signal::SIGTERM, Signal::SIGINT];
+        let in_background = signal::is_ignored(Signal::SIGINT)?;
+        signal::write_to(copy, if in_background { &both[..1] } else { &both })
     }
 }
 

@@ -6,8 +6,9 @@
 
 use clap::Parser;
 use io_models::course::{self, perror, say};
+use io_models::sys::stdio::Stream;
 use io_models::tcp::TcpClient;
-use std::io::{self, BufRead};
+use std::io::{self, BufRead, BufReader};
 use std::process::ExitCode;
 
 /// The most of one word, and the original's number of rounds.
@@ -33,7 +34,7 @@ fn main() -> ExitCode {
     }
     say("connect ok.");
 
-    let mut input = io::stdin().lock();
+    let mut input = BufReader::new(Stream(io::stdin()));
     let mut buffer = [0; course::PIECE];
     for _ in 0..ROUNDS {
         course::write(b"please input:");

@@ -39,7 +39,7 @@ fn main() -> ExitCode {
     };
     course::tell_chosen_port(args.port, listener.addr());
     let printer = Printer { parent: Parent::new() };
-    match forking::serve(listener, &stop, Echo::observed(Reply::Ok, course::PIECE, printer)) {
+    match forking::serve(listener, stop, Echo::observed(Reply::Ok, course::PIECE, printer)) {
         Ok(_) => ExitCode::SUCCESS,
         Err(error) => perror("accept()", &error),
     }

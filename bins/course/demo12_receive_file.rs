@@ -5,7 +5,6 @@ use io_models::course::{self, Parent, perror, perror_of, tell};
 use io_models::echo::Conn;
 use io_models::initserver::initserver;
 use io_models::model::forking;
-use io_models::sys::signal::{self, Signal};
 use io_models::transfer::{self, Error, Incoming, Place};
 use std::net::Ipv4Addr;
 use std::os::unix::ffi::OsStrExt;
@@ -38,16 +37,12 @@ fn main() -> ExitCode {
         Ok(stop) => stop,
         Err(error) => return perror("pipe", &error),
     };
-    // A file beyond `ulimit -f` should be an error of that transfer, and not the end of its process.
-    if let Err(error) = signal::ignore(Signal::SIGXFSZ) {
-        return perror("signal", &error);
-    }
     let listener = match initserver((Ipv4Addr::UNSPECIFIED, args.port).into()) {
         Ok(listener) => listener,
         Err(error) => return perror("initserver()", &error),
     };
     course::tell_chosen_port(args.port, listener.addr());
-    let served = forking::for_each_client(listener, &stop, Parent::new(), |conn, peer, _| {
+    let served = forking::for_each_client(listener, stop, Parent::new(), |conn, peer, _| {
         tell(format!("客户端已连接({})。", peer.ip()));
         receive(&args, &conn);
         conn.close();

@@ -68,6 +68,7 @@ calls! {
     Read = "read",
     Recvfrom = "recvfrom",
     RtSigaction = "rt_sigaction",
+    RtSigprocmask = "rt_sigprocmask",
     SchedGetaffinity = "sched_getaffinity",
     SchedSetaffinity = "sched_setaffinity",
     Sendfile = "sendfile",

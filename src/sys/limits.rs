@@ -1,10 +1,19 @@
-//! How many descriptors a process may have: getrlimit(2), `RLIMIT_NOFILE`. Over
+//! Limits of a process, above all how many descriptors it may have: getrlimit(2), `RLIMIT_NOFILE`. Over
 //! `nix::sys::resource`.
 
 use super::{Call, cvt};
 use crate::Result;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::resource::{getrlimit, setrlimit};
 use std::fmt;
+
+pub use nix::sys::resource::Resource;
+
+/// The limit on `resource` that holds now, in the unit of getrlimit(2): bytes, processes. `None` where it cannot be read.
+#[must_use]
+#[doc(alias = "getrlimit")]
+pub fn soft(resource: Resource) -> Option<u64> {
+    cvt(Call::Prlimit64, getrlimit(resource)).map(|(soft, _)| soft).ok()
+}
 
 /// The limit on open descriptors of this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

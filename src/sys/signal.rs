@@ -8,13 +8,18 @@
 //!
 //! All handlers are installed with `SA_RESTART`. What signal(7) lists as never restarted (select,
 //! poll, epoll_wait) is restarted by `sys::retry_wait`.
+//!
+//! A signal that gets a handler here is unblocked as well: the mask survives execve(2), so whoever started this
+//! process may have blocked it.
 
 use super::{Call, calls::count, cvt, eventfd::EventFd, fcntl::duplicate};
 use crate::Result;
 use nix::errno::Errno;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, sigaction};
+use nix::time::{ClockId, clock_gettime};
 use std::os::fd::{BorrowedFd, IntoRawFd, OwnedFd};
-use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
+use std::ptr;
+use std::sync::atomic::{AtomicI32, AtomicI64, Ordering::Relaxed};
 
 pub use nix::sys::signal::Signal;
 
@@ -25,10 +30,19 @@ static CONNECTION: AtomicI32 = AtomicI32::new(-1);
 
 /// What came: 0 while nothing has.
 static FIRST: AtomicI32 = AtomicI32::new(0);
+/// When it came, in milliseconds of the monotonic clock.
+static FIRST_AT_MS: AtomicI64 = AtomicI64::new(0);
 static HUNG_UP: AtomicI32 = AtomicI32::new(0);
+
+/// A SIGINT that comes so much later than the first signal ends the process. What comes sooner is the same Ctrl-C: it
+/// goes to every process of the terminal, and some of these (timeout(1), cargo) send it to their children as well.
+const IMPATIENT_MS: i64 = 500;
 
 /// From now on each of `signals` writes a byte to `pipe` instead of ending the process, and [`first`]
 /// tells which came. `pipe` should be non-blocking: when it is full, a reader has enough to know.
+///
+/// A second SIGINT (Ctrl-C), half a second or more after the first signal, ends the process at once: somebody does not
+/// want to wait for an orderly end.
 ///
 /// The pipe of an earlier call is no longer written to.
 ///
@@ -38,7 +52,7 @@ static HUNG_UP: AtomicI32 = AtomicI32::new(0);
 #[doc(alias = "sigaction")]
 pub fn write_to(pipe: OwnedFd, signals: &[Signal]) -> Result<()> {
     keep(&STOP, pipe);
-    signals.iter().try_for_each(|&signal| install(signal, SigHandler::Handler(on_stop)))
+    signals.iter().try_for_each(|&signal| handle(signal, on_stop))
 }
 
 /// A descriptor that becomes readable when a child of this process has ended, or stopped. The one of
@@ -51,7 +65,7 @@ pub fn write_to(pipe: OwnedFd, signals: &[Signal]) -> Result<()> {
 pub fn children() -> Result<EventFd> {
     let event = EventFd::new()?;
     keep(&CHILDREN, duplicate(&event)?);
-    install(Signal::SIGCHLD, SigHandler::Handler(on_child))?;
+    handle(Signal::SIGCHLD, on_child)?;
     Ok(event)
 }
 
@@ -67,7 +81,7 @@ pub fn children() -> Result<EventFd> {
 #[doc(alias = "SHUT_RD")]
 pub fn shut_down(socket: BorrowedFd<'_>, signal: Signal) -> Result<()> {
     keep(&CONNECTION, duplicate(socket)?);
-    install(signal, SigHandler::Handler(on_hang_up))
+    handle(signal, on_hang_up)
 }
 
 /// Have `signal` ignored.
@@ -102,9 +116,42 @@ pub fn hung_up() -> Option<Signal> {
     came(&HUNG_UP)
 }
 
+/// Whether `signal` is ignored now. A process inherits that from whoever started it.
+///
+/// # Errors
+///
+/// `EINVAL` for the signals that libc keeps for itself.
+#[doc(alias = "sigaction")]
+pub fn is_ignored(signal: Signal) -> Result<bool> {
+    // SAFETY: all-zero bytes are a `sigaction`: numbers, and an `Option` of a function.
+    let mut now: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: without a new action the call changes nothing; it writes the present one to `now`, which is live.
+    let asked = unsafe { libc::sigaction(signal as i32, ptr::null(), &raw mut now) };
+    cvt(Call::RtSigaction, Errno::result(asked))?;
+    Ok(now.sa_sigaction == libc::SIG_IGN)
+}
+
+/// Let every signal through to this thread, and to the threads that it will start.
+///
+/// # Errors
+///
+/// None in practice.
+#[doc(alias = "pthread_sigmask")]
+pub fn unblock_all() -> Result<()> {
+    cvt(Call::RtSigprocmask, SigSet::empty().thread_set_mask())
+}
+
 fn came(place: &AtomicI32) -> Option<Signal> {
     // 0, where none came, is no signal.
     Signal::try_from(place.load(Relaxed)).ok()
+}
+
+/// Install a handler, and let the signal through.
+fn handle(signal: Signal, handler: extern "C" fn(libc::c_int)) -> Result<()> {
+    install(signal, SigHandler::Handler(handler))?;
+    let mut set = SigSet::empty();
+    set.add(signal);
+    cvt(Call::RtSigprocmask, set.thread_unblock())
 }
 
 fn install(signal: Signal, handler: SigHandler) -> Result<()> {
@@ -116,8 +163,25 @@ fn install(signal: Signal, handler: SigHandler) -> Result<()> {
 }
 
 extern "C" fn on_stop(signal: libc::c_int) {
-    FIRST.compare_exchange(0, signal, Relaxed, Relaxed).ok();
+    let errno = Errno::last_raw();
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC);
+    let now_ms = now.map_or(0, |now| now.tv_sec() * 1000 + now.tv_nsec() / 1_000_000);
+    if FIRST.compare_exchange(0, signal, Relaxed, Relaxed).is_ok() {
+        FIRST_AT_MS.store(now_ms, Relaxed);
+    } else if signal == libc::SIGINT && now_ms - FIRST_AT_MS.load(Relaxed) >= IMPATIENT_MS {
+        end_by(signal);
+    }
+    Errno::set_raw(errno);
     write_one(&STOP, &[0]);
+}
+
+/// Let this process end of the signal that is being handled, as if there had been no handler. The signal is blocked
+/// while its handler runs: it takes effect when the handler returns.
+fn end_by(signal: libc::c_int) {
+    // SAFETY: the default action runs no code of ours.
+    unsafe { libc::signal(signal, libc::SIG_DFL) };
+    // SAFETY: a number; signal-safety(7) lists the call.
+    unsafe { libc::raise(signal) };
 }
 
 extern "C" fn on_child(_: libc::c_int) {

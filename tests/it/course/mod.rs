@@ -12,6 +12,7 @@ mod pieces;
 mod typed;
 mod many;
 mod silence;
+mod output;
 mod children;
 mod crowd;
 mod connecting;

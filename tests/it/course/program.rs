@@ -1,7 +1,7 @@
 //! A program of the course, as a process.
 
 use super::heard::{Heard, text};
-use crate::support::{children, process, wait_until};
+use crate::support::{children, in_the_foreground, process, wait_until};
 use io_models::sys::fork::Pid;
 use io_models::sys::signal::Signal;
 use nix::sys::signal::kill;
@@ -50,13 +50,22 @@ pub(super) struct Starter {
     before: String,
     group: Option<Pid>,
     stdout: Option<Stdio>,
+    stdin: Option<Stdio>,
     typed: bool,
 }
 
 /// The program with that name, without arguments yet.
 pub(super) fn program(name: &str) -> Starter {
     let name = name.to_owned();
-    Starter { name, args: Vec::new(), before: String::new(), group: None, stdout: None, typed: false }
+    Starter {
+        name,
+        args: Vec::new(),
+        before: String::new(),
+        group: None,
+        stdout: None,
+        stdin: None,
+        typed: false,
+    }
 }
 
 /// A client of the server at `addr`, with these arguments behind its address.
@@ -95,6 +104,12 @@ impl Starter {
         self
     }
 
+    /// With another standard input.
+    pub(super) fn stdin(mut self, stdin: impl Into<Stdio>) -> Starter {
+        self.stdin = Some(stdin.into());
+        self
+    }
+
     /// With a standard input to [type](Program::types) into.
     pub(super) fn typed(mut self) -> Starter {
         self.typed = true;
@@ -109,12 +124,14 @@ impl Starter {
 
     #[track_caller]
     pub(super) fn start(self) -> Program {
+        in_the_foreground();
         let path = PATHS.iter().find(|(name, _)| *name == self.name).expect("one of the fourteen programs").1;
         let mut command = Command::new("bash");
         command.arg("-c").arg(format!("{CLOSE_ALL}; {}exec \"$0\" \"$@\"", self.before));
         command.arg(path).args(self.args);
         let is_heard = self.stdout.is_none();
-        command.stdin(if self.typed { Stdio::piped() } else { Stdio::null() });
+        let stdin = self.stdin.unwrap_or_else(if self.typed { Stdio::piped } else { Stdio::null });
+        command.stdin(stdin);
         command.stdout(self.stdout.unwrap_or_else(Stdio::piped)).stderr(Stdio::piped());
         if let Some(leader) = self.group {
             command.process_group(leader.as_raw());

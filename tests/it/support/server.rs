@@ -185,6 +185,7 @@ impl Starter {
 
     #[track_caller]
     pub(crate) fn start(self) -> Server {
+        super::in_the_foreground();
         let is_traced = self.before.first().is_some_and(|first| first == "strace");
         let mut words = self.before.into_iter().chain([self.program]).chain(self.serve);
         let mut command = Command::new(words.next().expect("the program at least"));
