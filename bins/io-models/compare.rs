@@ -1,14 +1,12 @@
 //! `io-models compare`: every model side by side under the same load.
 
 use crate::failure::Failure;
-use crate::output::{Output, ended};
+use crate::output::{Outputs, conclude, ended, tell};
 use crate::progress::Progress;
 use io_models::lab::compare::{self, BASELINE, Plan, WORKLOADS, Watch, Workload, pair::Pinning};
 use io_models::model::{self, Model};
-use io_models::sys::signal::{self, Signal};
 use io_models::{lab, stop};
 use std::collections::HashSet;
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -52,7 +50,7 @@ pub(crate) struct Args {
     #[arg(long)]
     json: bool,
 
-    /// Write the result here instead of to standard output
+    /// Write the result to this file; `-` is standard output
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
@@ -62,8 +60,6 @@ pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
     let models = once_each(args.models, |model| model.name).unwrap_or_else(all_models);
     let workloads = once_each(args.workloads, |workload| workload.name).unwrap_or(WORKLOADS.to_vec());
     let fewer_idle = |workload: Workload| Workload { idle: workload.idle.min(args.idle), ..workload };
-    // Whoever started us may ignore SIGCHLD; then the ends of our servers would go by unseen.
-    signal::default(Signal::SIGCHLD).map_err(Failure::run)?;
     let plan = Plan {
         models,
         workloads: workloads.into_iter().map(fewer_idle).collect(),
@@ -77,9 +73,9 @@ pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
         program: PathBuf::from("/proc/self/exe"),
     };
     let elsewhere = args.json || args.output.is_some();
-    let output = Output::open("--output", args.output)?;
-    let (stopper, stop) = stop::pair().map_err(Failure::run)?;
-    stopper.stop_on_signals().map_err(Failure::run)?;
+    let output = Outputs::default().report(args.output)?;
+    let (stopper, stop) = stop::pair().map_err(Failure::of)?;
+    stopper.stop_on_signals().map_err(Failure::of)?;
     let line = Progress::new(quiet);
     let mut teller = Teller { plain: !quiet && !line.is_live(), line, workload: "" };
     if plan.pinning.is_none() && !args.no_pin && !quiet {
@@ -87,13 +83,12 @@ pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
     }
     let result = compare::run(plan, &stop, &mut teller);
     drop(teller);
-    let comparison = result.map_err(Failure::run)?;
-    if args.json {
-        output.write(&format!("{}\n", lab::json(&comparison)))?;
-    } else {
-        let table = comparison.table(output.columns());
-        output.write(&table)?;
-    }
+    let comparison = result.map_err(Failure::of)?;
+    let text = match args.json {
+        true => format!("{}\n", lab::json(&comparison)),
+        false => comparison.table(output.columns()),
+    };
+    let written = output.report(&text);
     // The table has it too, if it is what is on the screen.
     if let Some(warning) = comparison.warning().filter(|_| !quiet && elsewhere) {
         crate::output::warn(&warning);
@@ -102,7 +97,7 @@ pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
     if let Some(warning) = comparison.unmeasured().filter(|_| !quiet && trouble.is_none()) {
         crate::output::warn(&warning);
     }
-    ended(trouble, comparison.is_partial())
+    conclude([written], ended(trouble, comparison.is_partial()))
 }
 
 /// What was asked for, without repetitions, in that order; `None` when nothing was.
@@ -123,9 +118,8 @@ impl Watch for Teller {
     fn workload(&mut self, workload: &Workload, servers: usize) {
         self.workload = workload.name;
         if self.plain {
-            // If standard error cannot be written to, nobody is left to tell.
             let Workload { name, summary, .. } = workload;
-            writeln!(anstream::stderr(), "{name}: {summary}; {servers} servers").ok();
+            tell(&format!("{name}: {summary}; {servers} servers"));
         }
     }
 

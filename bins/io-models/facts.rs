@@ -1,7 +1,7 @@
 //! `io-models facts`: what this kernel does, beside what Linux does.
 
 use crate::failure::{DIFFERS, Failure};
-use crate::output::{Output, ended};
+use crate::output::{Outputs, conclude, ended};
 use crate::progress::Progress;
 use io_models::facts::{self, Area, Fact, Mutant, Runner};
 use io_models::lab::facts::{Baseline, Document, Report, explain, list};
@@ -50,7 +50,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
 
-    /// Write the result here instead of to standard output
+    /// Write the result to this file; `-` is standard output
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 
@@ -68,26 +68,27 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
-    let output = Output::open("--output", args.output)?;
+    let mut outputs = Outputs::default();
+    let output = outputs.report(args.output)?;
     if let Some(fact) = args.explain {
-        output.write(&explain(fact))?;
+        output.report(&explain(fact))?;
         return Ok(ExitCode::SUCCESS);
     }
     let chosen = choose(&args.which)?;
     if args.list {
-        output.write(&list(&chosen))?;
+        output.report(&list(&chosen))?;
         return Ok(ExitCode::SUCCESS);
     }
     let baseline = args.baseline.as_deref().map(read).transpose()?;
-    let junit = args.junit.map(|file| Output::open("--junit", Some(file))).transpose()?;
+    let junit = outputs.optional("--junit", args.junit)?;
     let mut runner = Runner::default();
     runner.under = args.under;
     runner.deadline = args.deadline;
     runner.launcher =
         args.launcher.iter().flat_map(|line| line.split_whitespace()).map(str::to_owned).collect();
 
-    let (stopper, stop) = stop::pair().map_err(Failure::run)?;
-    stopper.stop_on_signals().map_err(Failure::run)?;
+    let (stopper, stop) = stop::pair().map_err(Failure::of)?;
+    stopper.stop_on_signals().map_err(Failure::of)?;
     if let Some(launcher) = runner.launcher.first() {
         let cannot = |why| Failure::run(format_args!("cannot start the launcher {launcher}: {why}"));
         runner.try_launcher().map_err(cannot)?;
@@ -104,20 +105,19 @@ pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
     if let Some(baseline) = &baseline {
         report.compare(baseline);
     }
-    if let Some(junit) = junit {
-        junit.write(&report.junit().map_err(Failure::run)?)?;
-    }
     let text = match (args.json, args.markdown) {
         (true, _) => format!("{}\n", lab::json(&Document::of(&report))),
         (_, true) => report.markdown(),
         _ => report.page(args.verbose),
     };
-    output.write(&text)?;
+    // The report first: nothing that fails may take it away.
+    let mut written = vec![output.report(&text)];
+    written.extend(junit.map(|junit| junit.write_beside(&report.junit().map_err(Failure::of)?)));
     let trouble = report.trouble();
     if trouble.is_none() && report.is_remarkable() && !report.is_partial() {
-        return Ok(ExitCode::from(DIFFERS));
+        return conclude(written, Ok(ExitCode::from(DIFFERS)));
     }
-    ended(trouble, report.is_partial())
+    conclude(written, ended(trouble, report.is_partial()))
 }
 
 /// The facts that were asked for, each once, in the order of the report.

@@ -2,6 +2,8 @@
 
 use anstyle::{AnsiColor, Style};
 use clap::error::ErrorKind;
+use io_models::lab::remedy;
+use io_models::sys::Errno;
 use std::fmt;
 use std::io;
 use std::process::ExitCode;
@@ -23,6 +25,11 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
+    /// The run failed: the error, its causes, and what to do about it where that is known.
+    pub(crate) fn of(error: impl Into<anyhow::Error>) -> Failure {
+        Failure::run(remedy::explain(&error.into()))
+    }
+
     /// The run failed.
     pub(crate) fn run(why: impl fmt::Display) -> Failure {
         Failure { code: FAILED, line: one_line(&format!("{why:#}")) }
@@ -38,14 +45,26 @@ impl Failure {
         Failure { code: USAGE, line: one_line(&format!("{why:#}")) }
     }
 
+    /// A report could not be written to the file `name`, and went to standard output.
+    pub(crate) fn report_elsewhere(name: &str, why: &io::Error) -> Failure {
+        let failure = Failure::output(name, why);
+        Failure::run(format_args!("{failure}; the report is on standard output"))
+    }
+
     /// Results could not be written to `target`. A reader that has gone, such as `head`, is nothing to
     /// complain of.
     pub(crate) fn output(target: &str, why: &io::Error) -> Failure {
         let line = match why.kind() {
             io::ErrorKind::BrokenPipe => String::new(),
-            _ => format!("cannot write to {target}: {why}; is the disk full, or the file protected?"),
+            _ => Failure::of_file("write to", target, why, "is the disk full, or the file protected?"),
         };
         Failure { code: FAILED, line }
+    }
+
+    /// What went wrong with a file, and what to do about it: what the error says of that, or else `remedy`.
+    pub(crate) fn of_file(doing: &str, name: &str, why: &io::Error, remedy: &str) -> String {
+        let known = why.raw_os_error().and_then(|errno| remedy::of(None, Errno::from_raw(errno)));
+        format!("cannot {doing} {name}: {why}; {}", known.as_deref().unwrap_or(remedy))
     }
 
     /// clap's message, which has several lines, as one.
@@ -55,6 +74,11 @@ impl Failure {
         }
         let text = error.to_string();
         Failure::usage(text.strip_prefix("error: ").unwrap_or(&text))
+    }
+
+    /// Whether there is nothing to say: the reader of the results has gone.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.line.is_empty()
     }
 
     /// Print the line, and return the exit code.

@@ -5,7 +5,7 @@ mod files;
 mod self_test;
 
 use crate::failure::Failure;
-use crate::output::{Output, ended, warn};
+use crate::output::{Outputs, conclude, ended, warn};
 use crate::progress::Progress;
 pub(crate) use args::{Addresses, Args};
 use files::Files;
@@ -33,7 +33,7 @@ pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
     let target = args.target()?;
     if let Some(idle) = args.follow_orders {
         let plan = args.plan(target, args.connections, idle);
-        slices::follow(&plan, io::stdin().lock(), io::stdout().lock()).map_err(Failure::run)?;
+        slices::follow(&plan, io::stdin().lock(), io::stdout().lock()).map_err(Failure::of)?;
         return Ok(ExitCode::SUCCESS);
     }
     let shape = args.shape()?;
@@ -54,10 +54,11 @@ pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
     if let Some(words) = ports.in_words().filter(|_| !quiet) {
         crate::output::note(&format!("{words}, from {}", addresses(&order.plan.sources)));
     }
-    let output = Output::open("--output", args.output.clone())?;
-    let mut files = Files::open(&args, &order, &shape, times)?;
-    let (stopper, stop) = stop::pair().map_err(Failure::run)?;
-    stopper.stop_on_signals().map_err(Failure::run)?;
+    let mut outputs = Outputs::default();
+    let output = outputs.report(args.output.clone())?;
+    let mut files = Files::open(&mut outputs, &args, &order, &shape, times)?;
+    let (stopper, stop) = stop::pair().map_err(Failure::of)?;
+    stopper.stop_on_signals().map_err(Failure::of)?;
 
     let line = Progress::new(quiet);
     line.show(&format!("opening {} to {target}", of(order.plan.connections() as u64, "connection")));
@@ -70,22 +71,21 @@ pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
         files.interval(interval);
     });
     drop(line);
-    let found = found.map_err(Failure::run)?;
-    files.finish(&found.result.total, &shape)?;
+    let found = found.map_err(Failure::of)?;
+    let distribution = files.distribution(&found.result.total, &shape);
     let report = Report::of(found);
-    if args.json {
-        output.write(&format!("{}\n", lab::json(&report)))?;
-    } else {
-        let text = report.text(output.columns());
-        output.write(&text)?;
-    }
+    let text = match args.json {
+        true => format!("{}\n", lab::json(&report)),
+        false => report.text(output.columns()),
+    };
+    // The report first: nothing that fails may take it away.
+    let mut written = vec![output.report(&text)];
+    written.extend(files.finish(distribution));
     if !quiet {
         report.warnings().iter().for_each(|warning| warn(warning));
     }
-    if let Some(not_met) = report.not_met().filter(|_| report.trouble().is_none()) {
-        return Err(Failure::not_met(not_met));
-    }
-    ended(report.trouble(), report.is_partial())
+    let not_met = report.not_met().filter(|_| report.trouble().is_none()).map(Failure::not_met);
+    conclude(written, not_met.map_or_else(|| ended(report.trouble(), report.is_partial()), Err))
 }
 
 /// Whether this machine can do it: before the first connection.

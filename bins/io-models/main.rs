@@ -12,6 +12,7 @@ mod units;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use failure::Failure;
+use output::Output;
 use std::process::ExitCode;
 
 /// Linux network I/O models, side by side, measured under a verified load
@@ -42,6 +43,7 @@ enum Command {
 fn main() -> ExitCode {
     // The process of one fact is this program, started again.
     io_models::facts::run_one_if_asked();
+    io_models::startup::prepare();
     let result = match parse() {
         Ok(Some(cli)) => run(cli),
         Ok(None) => Ok(ExitCode::SUCCESS),
@@ -73,7 +75,7 @@ fn parse() -> Result<Option<Cli>, Failure> {
         Ok(cli) => Ok(Some(cli)),
         Err(error) if error.use_stderr() => Err(Failure::of_clap(&error)),
         Err(help) => {
-            help.print().map_err(|why| Failure::output("standard output", &why))?;
+            Output::stdout().report(&help.render().ansi().to_string())?;
             Ok(None)
         }
     }

@@ -1,7 +1,7 @@
 //! `io-models merge FILES…`: what several generators found, added up.
 
 use crate::failure::Failure;
-use crate::output::{Output, ended, warn};
+use crate::output::{Outputs, conclude, ended, warn};
 use io_models::lab;
 use io_models::lab::load::merge::{Document, Merged};
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ pub(crate) struct Args {
     #[arg(long)]
     json: bool,
 
-    /// Write the report here instead of to standard output
+    /// Write the report to this file; `-` is standard output, here and for the other files
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 
@@ -37,26 +37,25 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
     // Read before anything is opened for writing: a file may be merged into itself.
     let merged = merged(&args.files)?;
-    let output = Output::open("--output", args.output)?;
-    let file = |option, name: Option<PathBuf>| name.map(|name| Output::open(option, Some(name))).transpose();
-    let (hgrm, hlog) = (file("--hgrm", args.hgrm)?, file("--hlog", args.hlog)?);
-    if let Some(hgrm) = hgrm {
-        hgrm.write(&merged.hgrm())?;
-    }
-    if let Some(hlog) = hlog {
-        let (name, file) = hlog.into_file()?;
-        merged.log(file).map_err(|why| Failure::output(&name, &why))?;
-    }
-    if args.json {
-        output.write(&format!("{}\n", lab::json(&Document::of(&merged))))?;
-    } else {
-        let text = merged.text(output.columns());
-        output.write(&text)?;
-    }
+    let mut outputs = Outputs::default();
+    let output = outputs.report(args.output)?;
+    let hgrm = outputs.optional("--hgrm", args.hgrm)?;
+    let hlog = outputs.optional("--hlog", args.hlog)?;
+    let text = match args.json {
+        true => format!("{}\n", lab::json(&Document::of(&merged))),
+        false => merged.text(output.columns()),
+    };
+    // The report first: nothing that fails may take it away.
+    let mut written = vec![output.report(&text)];
+    written.extend(hgrm.map(|hgrm| hgrm.write_beside(&merged.hgrm())));
+    written.extend(hlog.map(|mut hlog| {
+        let logged = merged.log(&mut hlog);
+        logged.map_err(|why| Failure::output(hlog.name(), &why))
+    }));
     if !quiet {
         merged.warnings().iter().for_each(|warning| warn(warning));
     }
-    ended(merged.trouble(), false)
+    conclude(written, ended(merged.trouble(), false))
 }
 
 fn merged(files: &[PathBuf]) -> Result<Merged, Failure> {
@@ -65,7 +64,7 @@ fn merged(files: &[PathBuf]) -> Result<Merged, Failure> {
         let one = read(file)?;
         match &mut all {
             None => all = Some(one),
-            Some(all) => all.add(one).map_err(Failure::run)?,
+            Some(all) => all.add(one).map_err(Failure::of)?,
         }
     }
     all.ok_or_else(|| Failure::usage("say what to merge: the files that `io-models load` wrote"))

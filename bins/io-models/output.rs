@@ -1,89 +1,214 @@
 //! Where results go, and what is said beside them.
+//!
+//! A result must not get lost: what was measured is printed before anything else can fail, a report whose file cannot be
+//! written goes to standard output, and a stream that is open already is used as it is. It is not opened a second time:
+//! a second description has an offset of its own, and to truncate it would destroy what others have written there.
 
 use crate::failure::Failure;
 use anstream::adapter::strip_str;
+use anstream::{AutoStream, ColorChoice};
 use io_models::lab::show::{DOUBTFUL, paint, wrap};
 use io_models::sys::signal::{self, Signal};
-use std::fs::File;
+use io_models::sys::stdio::{self, Stream};
+use nix::sys::stat::fstat;
+use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use terminal_size::{Width, terminal_size_of};
 
-/// Standard output, or the file of an option.
+/// Opens the files that the options of a command name, before anything is measured: a file that cannot be written should
+/// not cost a run.
+#[derive(Debug, Default)]
+pub(crate) struct Outputs {
+    /// Device and inode of each file, and the option that named it.
+    open: Vec<(u64, u64, &'static str)>,
+}
+
+impl Outputs {
+    /// The report, which goes to standard output unless `--output` names a file.
+    pub(crate) fn report(&mut self, file: Option<PathBuf>) -> Result<Output, Failure> {
+        file.map_or(Ok(Output::stdout()), |file| self.file("--output", file))
+    }
+
+    /// The file that `option` names, if it was given.
+    pub(crate) fn optional(
+        &mut self,
+        option: &'static str,
+        file: Option<PathBuf>,
+    ) -> Result<Option<Output>, Failure> {
+        file.map(|file| self.file(option, file)).transpose()
+    }
+
+    /// The file that `option` names. `-` is standard output.
+    fn file(&mut self, option: &'static str, path: PathBuf) -> Result<Output, Failure> {
+        let name = path.display().to_string();
+        let failed = |why: &io::Error| {
+            let remedy = format!("choose a file that you may write with {option}");
+            Failure::usage(Failure::of_file("write to", &name, why, &remedy))
+        };
+        if let Some(target) = open_already(&path).map_err(|why| failed(&why))? {
+            return Ok(Output { name, target });
+        }
+        let is_new = !path.exists();
+        // What is there stays until there is a result.
+        let file = File::options().write(true).create(true).truncate(false).open(&path);
+        let file = file.map_err(|why| failed(&why))?;
+        let target = Target::File { path, file, is_new, is_begun: false };
+        let output = Output { name, target };
+        self.is_named_once(option, &output)?;
+        Ok(output)
+    }
+
+    /// Two results in one file would destroy each other.
+    fn is_named_once(&mut self, option: &'static str, output: &Output) -> Result<(), Failure> {
+        let Target::File { file, .. } = &output.target else { return Ok(()) };
+        let Some(file) = file.metadata().ok().filter(|file| file.is_file()) else { return Ok(()) };
+        let (device, inode) = (file.dev(), file.ino());
+        if let Some((.., other)) = self.open.iter().find(|open| (open.0, open.1) == (device, inode)) {
+            let name = &output.name;
+            return Err(Failure::usage(format_args!(
+                "{other} and {option} both name {name}: give each its own file"
+            )));
+        }
+        self.open.push((device, inode, option));
+        Ok(())
+    }
+}
+
+/// Where a result goes. As a [`Write`], for what is written bit by bit.
 #[derive(Debug)]
-pub(crate) enum Output {
+pub(crate) struct Output {
+    name: String,
+    target: Target,
+}
+
+#[derive(Debug)]
+enum Target {
     Stdout,
-    File { name: PathBuf, file: File, is_new: bool },
+    /// Another descriptor that whoever started us has opened: `/dev/stderr`, `/dev/fd/5`.
+    Inherited(OwnedFd),
+    File {
+        path: PathBuf,
+        file: File,
+        is_new: bool,
+        is_begun: bool,
+    },
 }
 
 impl Output {
-    /// Open it before anything is measured: a file that cannot be written should not cost a run.
-    /// `option` is the one that names it.
-    pub(crate) fn open(option: &str, file: Option<PathBuf>) -> Result<Output, Failure> {
-        let Some(name) = file else { return Ok(Output::Stdout) };
-        let is_new = !name.exists();
-        // What is there stays until there is a result.
-        match File::options().write(true).create(true).truncate(false).open(&name) {
-            Ok(file) => Ok(Output::File { name, file, is_new }),
-            Err(why) => Err(Failure::usage(format_args!(
-                "cannot write to {}: {why}; choose a file that you may write with {option}",
-                name.display()
-            ))),
-        }
+    pub(crate) fn stdout() -> Output {
+        Output { name: "standard output".to_owned(), target: Target::Stdout }
+    }
+
+    /// What it is called in a message.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     /// How wide a line may be: the terminal's width, or as wide as it likes in a file and for another program.
     pub(crate) fn columns(&self) -> Option<usize> {
-        match self {
-            Output::Stdout => columns(io::stdout()),
-            Output::File { .. } => None,
+        match self.target {
+            Target::Stdout => columns(io::stdout()),
+            Target::Inherited(_) | Target::File { .. } => None,
         }
     }
 
-    /// Write the result.
-    pub(crate) fn write(mut self, text: &str) -> Result<(), Failure> {
-        match &mut self {
-            Output::Stdout => {
-                let mut out = anstream::stdout();
-                let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-                written.map_err(|why| Failure::output("standard output", &why))
-            }
-            Output::File { name, file, is_new } => {
-                *is_new = false;
-                // A device cannot be cut to nothing, and need not be.
-                file.set_len(0).ok();
-                // No colours in a file.
-                write!(file, "{}", strip_str(text))
-                    .map_err(|why| Failure::output(&name.display().to_string(), &why))
-            }
+    /// Write the report of the command. If its file cannot be written, it goes to standard output, and the failure is
+    /// returned all the same.
+    pub(crate) fn report(mut self, text: &str) -> Result<(), Failure> {
+        let Err(why) = self.text(text) else { return Ok(()) };
+        if let Target::Stdout = self.target {
+            return Err(Failure::output("standard output", &why));
+        }
+        self.give_up();
+        Output::stdout().text(text).map_err(|why| Failure::output("standard output", &why))?;
+        Err(Failure::report_elsewhere(&self.name, &why))
+    }
+
+    /// Write something that stands beside the report.
+    pub(crate) fn write_beside(mut self, text: &str) -> Result<(), Failure> {
+        self.text(text).map_err(|why| Failure::output(&self.name, &why))
+    }
+
+    /// Write a text, in colours on a terminal only.
+    fn text(&mut self, text: &str) -> io::Result<()> {
+        if matches!(self.target, Target::Stdout) && AutoStream::choice(&io::stdout()) != ColorChoice::Never {
+            return self.write_all(text.as_bytes());
+        }
+        self.write_all(strip_str(text).to_string().as_bytes())
+    }
+
+    /// No half of a report stays.
+    fn give_up(&mut self) {
+        if let Target::File { file, is_new, is_begun, .. } = &mut self.target {
+            file.set_len(0).ok();
+            *is_begun = !*is_new;
         }
     }
 }
 
-impl Output {
-    /// The file, emptied, for what is written bit by bit; and its name.
-    pub(crate) fn into_file(mut self) -> Result<(String, File), Failure> {
-        let Output::File { name, file, is_new } = &mut self else {
-            unreachable!("standard output was not asked for")
-        };
-        *is_new = false;
-        // A device cannot be cut to nothing, and need not be.
-        file.set_len(0).ok();
-        let name = name.display().to_string();
-        let file = file.try_clone().map_err(|why| Failure::output(&name, &why))?;
-        Ok((name, file))
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.target {
+            Target::Stdout => Stream(io::stdout()).write(bytes),
+            Target::Inherited(fd) => Stream(fd).write(bytes),
+            Target::File { file, is_begun, .. } => {
+                if !std::mem::replace(is_begun, true) {
+                    // A device cannot be truncated, and need not be.
+                    file.set_len(0).ok();
+                }
+                Stream(file).write(bytes)
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
 impl Drop for Output {
     fn drop(&mut self) {
         // Made for a result that did not come.
-        if let Output::File { name, is_new: true, .. } = self {
-            std::fs::remove_file(name).ok();
+        if let Target::File { path, is_new: true, is_begun: false, .. } = &self.target {
+            fs::remove_file(path).ok();
         }
     }
+}
+
+/// The stream behind `path`, if whoever started us has opened it already.
+fn open_already(path: &Path) -> io::Result<Option<Target>> {
+    if path == "-" {
+        return Ok(Some(Target::Stdout));
+    }
+    match number_of(path) {
+        Some(1) => return Ok(Some(Target::Stdout)),
+        Some(number) => return Ok(Some(Target::Inherited(stdio::duplicate_number(number)?))),
+        None => {}
+    }
+    // The file that standard output was redirected to.
+    let (Ok(named), Ok(stdout)) = (path.metadata(), fstat(io::stdout())) else { return Ok(None) };
+    let is_stdout = (named.dev(), named.ino()) == (stdout.st_dev, stdout.st_ino);
+    Ok(is_stdout.then_some(Target::Stdout))
+}
+
+/// The descriptor that `path` names: /dev/stdout, /dev/fd/5, /proc/self/fd/5.
+fn number_of(path: &Path) -> Option<RawFd> {
+    /// More links than lead to any descriptor.
+    const LINKS: usize = 8;
+    let ours = fs::canonicalize("/proc/self/fd").ok()?;
+    let mut path = path.to_owned();
+    for _ in 0..LINKS {
+        let folder = fs::canonicalize(path.parent()?).ok()?;
+        if folder == ours {
+            return path.file_name()?.to_str()?.parse().ok();
+        }
+        path = folder.join(fs::read_link(&path).ok()?);
+    }
+    None
 }
 
 /// The width of a terminal; `None` for what is none.
@@ -103,8 +228,26 @@ pub(crate) fn warn(line: &str) {
 
 /// One line on standard error, which wraps at words on a terminal.
 pub(crate) fn tell(line: &str) {
+    let mut text = format!("{}\n", wrap(line, columns(io::stderr()), 0, 2));
+    if AutoStream::choice(&io::stderr()) == ColorChoice::Never {
+        text = strip_str(&text).to_string();
+    }
     // If standard error cannot be written to, nobody is left to tell.
-    writeln!(anstream::stderr(), "{}", wrap(line, columns(io::stderr()), 0, 2)).ok();
+    stdio::write_all(io::stderr(), text.as_bytes()).ok();
+}
+
+/// How a command ends that has `written` its results: each failure is told, and one of writing gives exit code 1. Without
+/// one it ends as `ended` says.
+pub(crate) fn conclude(
+    written: impl IntoIterator<Item = Result<(), Failure>>,
+    ended: Result<ExitCode, Failure>,
+) -> Result<ExitCode, Failure> {
+    let failures: Vec<_> = written.into_iter().filter_map(Result::err).collect();
+    if failures.is_empty() {
+        return ended;
+    }
+    let codes: Vec<_> = failures.into_iter().chain(ended.err()).map(Failure::tell).collect();
+    Ok(codes[0])
 }
 
 /// How a measurement ends that has been written out: trouble is a failure; Ctrl-C gives 130 and SIGTERM

@@ -1,18 +1,18 @@
 //! `io-models serve MODEL`: one server, until Ctrl-C, and what it cost.
 
 use crate::failure::Failure;
-use crate::output::columns;
+use crate::output::Output;
 use io_models::echo::Reply;
 use io_models::initserver::initserver;
-use io_models::lab::{self, serve::Report};
+use io_models::lab::{self, remedy, serve::Report};
 use io_models::model::{self, Clients, Model};
 use io_models::stop;
 use io_models::sys::limits::Nofile;
 use io_models::sys::signal::Signal;
-use io_models::sys::{Errno, calls, fork};
+use io_models::sys::{calls, fork};
 use std::cmp::Ordering;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::fd::AsFd;
 use std::process::ExitCode;
@@ -56,61 +56,45 @@ enum ReplyArg {
 pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     let Args { model, listen, .. } = args;
     if let Some(pid) = args.with_parent {
-        let lives = fork::die_with_parent(fork::Pid::from_raw(pid), Signal::SIGTERM).map_err(Failure::run)?;
+        let lives = fork::die_with_parent(fork::Pid::from_raw(pid), Signal::SIGTERM).map_err(Failure::of)?;
         if !lives {
             return Err(Failure::run("the process that started this server has ended"));
         }
     }
     if args.count_into_stdin {
-        let file = File::from(io::stdin().as_fd().try_clone_to_owned().map_err(Failure::run)?);
-        calls::share_through(&file).map_err(Failure::usage)?;
+        let file = File::from(io::stdin().as_fd().try_clone_to_owned().map_err(Failure::of)?);
+        calls::share_through(&file).map_err(Failure::of)?;
     }
-    Nofile::raise().map_err(Failure::run)?;
-    let (stopper, stop) = stop::pair().map_err(Failure::run)?;
-    stopper.stop_on_signals().map_err(Failure::run)?;
-    let listener = initserver(listen).map_err(|error| cannot_listen(listen, &error))?;
+    Nofile::raise().map_err(Failure::of)?;
+    let (stopper, stop) = stop::pair().map_err(Failure::of)?;
+    stopper.stop_on_signals().map_err(Failure::of)?;
+    let listener = initserver(listen).map_err(|error| cannot_listen(listen, error))?;
     let addr = listener.addr();
-    print(format_args!("listening on {addr}\n"))?;
+    Output::stdout().report(&format!("listening on {addr}\n"))?;
 
     let reply = match args.reply {
         ReplyArg::Echo => Reply::Echo,
         ReplyArg::Ok => Reply::Ok,
     };
     let started = Instant::now();
-    let totals = (model.serve)(listener, &stop, reply).map_err(Failure::run)?;
-    let report = Report::new(model.name, addr, totals, started.elapsed()).map_err(Failure::run)?;
-    if args.json {
-        print(format_args!("{}\n", lab::json(&report)))?;
-    } else {
-        let text = report.text(columns(io::stdout()));
-        print(format_args!("{text}"))?;
-    }
+    let totals = (model.serve)(listener, &stop, reply).map_err(Failure::of)?;
+    let report = Report::new(model.name, addr, totals, started.elapsed()).map_err(Failure::of)?;
+    let output = Output::stdout();
+    let text = match args.json {
+        true => format!("{}\n", lab::json(&report)),
+        false => report.text(output.columns()),
+    };
+    output.report(&text)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn print(text: std::fmt::Arguments<'_>) -> Result<(), Failure> {
-    let mut out = io::stdout().lock();
-    out.write_fmt(text).and_then(|()| out.flush()).map_err(|why| Failure::output("standard output", &why))
-}
-
-fn cannot_listen(addr: SocketAddr, error: &io_models::Error) -> Failure {
-    let remedy = match error.errno() {
-        Some(Errno::EADDRINUSE) => format!(
-            "port {} is in use: choose another, or 0 for a free one (`ss -ltnp` shows who has it)",
-            addr.port()
-        ),
-        Some(Errno::EACCES) => format!(
-            "port {} is privileged: choose one from 1024 up, or 0 for a free one, or give the program \
-             CAP_NET_BIND_SERVICE",
-            addr.port()
-        ),
-        Some(Errno::EADDRNOTAVAIL) => {
-            format!("{} is not an address of this machine: `ip address` lists those", addr.ip())
-        }
-        Some(Errno::EAFNOSUPPORT) => "IPv6 is off on this machine: listen on 127.0.0.1".to_owned(),
-        _ => "see `man 7 ip`".to_owned(),
-    };
-    Failure::run(format_args!("cannot listen on {addr}: {error}; {remedy}"))
+fn cannot_listen(addr: SocketAddr, error: io_models::Error) -> Failure {
+    let remedy = error.errno().and_then(|errno| remedy::to_listen_on(addr, errno));
+    let error = anyhow::Error::from(error).context(format!("cannot listen on {addr}"));
+    match remedy {
+        Some(remedy) => Failure::run(format_args!("{error:#}; {remedy}")),
+        None => Failure::of(error),
+    }
 }
 
 /// clap's parser for the name of a model.

@@ -272,7 +272,7 @@ fn last_words(said: &[u8]) -> String {
 /// The first thing in the `main` of a program that a [`Runner`] starts.
 pub fn run_one_if_asked() {
     help_if_asked();
-    let mut arguments = std::env::args().skip(1);
+    let mut arguments = std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned());
     if arguments.next().as_deref() != Some(ONE) {
         return;
     }

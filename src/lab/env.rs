@@ -70,7 +70,8 @@ impl Environment {
             io_uring: io_uring(),
             program_version: env!("CARGO_PKG_VERSION"),
             commit: env!("IO_MODELS_COMMIT"),
-            command: std::env::args().collect(),
+            // Arguments are bytes; what is no text in them cannot be in JSON.
+            command: std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect(),
         }
     }
 

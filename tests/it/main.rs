@@ -9,6 +9,7 @@ mod support;
 mod contract;
 mod full;
 mod signals;
+mod inherited;
 mod forked;
 mod counted;
 mod cli;

@@ -122,7 +122,7 @@ pub(crate) struct Args {
     #[arg(long, help_heading = "Output")]
     pub(crate) json: bool,
 
-    /// Write the report here instead of to standard output
+    /// Write the report to this file; `-` is standard output, here and for the other files
     #[arg(short, long, value_name = "FILE", help_heading = "Output")]
     pub(crate) output: Option<PathBuf>,
 

@@ -2,7 +2,7 @@
 
 use super::Args;
 use crate::failure::Failure;
-use crate::output::{Output, warn};
+use crate::output::{Output, Outputs, warn};
 use io_models::lab::load::crew::{Interval, Order};
 use io_models::lab::load::hlog::Log;
 use io_models::lab::load::record::Record;
@@ -10,98 +10,113 @@ use io_models::lab::load::report::plan_json;
 use io_models::lab::load::shape::Shape;
 use io_models::lab::load::{LatencyUs, hgrm};
 use serde_json::json;
-use std::fs::File;
 use std::io::{self, Write};
-use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 /// The files that were asked for.
 pub(super) struct Files {
-    ndjson: Option<(String, File)>,
-    hlog: Option<(String, Log<File>)>,
+    ndjson: Option<Output>,
+    hlog: Option<Log<Output>>,
     hgrm: Option<Output>,
     open_loop: bool,
     /// Intervals of the stages before this one.
     before: Duration,
     last: Duration,
-    broken: Option<Failure>,
+    broken: Vec<Failure>,
 }
 
 impl Files {
     /// Open them before anything is measured.
     pub(super) fn open(
+        outputs: &mut Outputs,
         args: &Args,
         order: &Order,
         shape: &Shape,
         times: (Duration, Duration),
     ) -> Result<Files, Failure> {
-        let file = |option, name: &Option<PathBuf>| {
-            name.clone().map(|name| Output::open(option, Some(name))).transpose()
-        };
-        let ndjson = file("--ndjson", &args.ndjson)?.map(Output::into_file).transpose()?;
-        let hlog = match file("--hlog", &args.hlog)?.map(Output::into_file).transpose()? {
+        let ndjson = outputs.optional("--ndjson", args.ndjson.clone())?;
+        let hgrm = outputs.optional("--hgrm", args.hgrm.clone())?;
+        let hlog = match outputs.optional("--hlog", args.hlog.clone())? {
             None => None,
-            Some((name, file)) => {
+            Some(file) => {
+                let name = file.name().to_owned();
                 let log = Log::create(file, &plan_json(order, shape, times), SystemTime::now());
-                Some((name.clone(), log.map_err(|why| Failure::output(&name, &why))?))
+                Some(log.map_err(|why| Failure::output(&name, &why))?)
             }
         };
-        let hgrm = file("--hgrm", &args.hgrm)?;
         let zero = Duration::ZERO;
-        Ok(Files { ndjson, hlog, hgrm, open_loop: shape.is_open(), before: zero, last: zero, broken: None })
+        let open_loop = shape.is_open();
+        Ok(Files { ndjson, hlog, hgrm, open_loop, before: zero, last: zero, broken: Vec::new() })
     }
 
-    /// Write what a second gave. A file that cannot be written ends no load: it is told at the end.
+    /// Write what a second gave. A file that cannot be written ends neither the load nor the other file; it is told now
+    /// and at the end.
     pub(super) fn interval(&mut self, interval: &Interval) {
         if interval.from < self.last {
             // Another stage, whose clock began anew.
             self.before += self.last;
         }
         self.last = interval.to;
-        if let Err((name, why)) = self.write(interval) {
-            (self.ndjson, self.hlog) = (None, None);
-            let failure = Failure::output(&name, &why);
-            warn(&format!("{failure}; the load goes on without"));
-            self.broken = Some(failure);
+        let before = self.before;
+        if let Some(file) = &mut self.ndjson {
+            let written = file.write_all(format!("{}\n", object(interval, before)).as_bytes());
+            let name = file.name().to_owned();
+            self.broken.extend(keep_if_whole(&mut self.ndjson, &name, written));
+        }
+        if let Some(log) = &mut self.hlog {
+            let written = write_log(log, interval, before, self.open_loop);
+            let name = log.get_ref().name().to_owned();
+            self.broken.extend(keep_if_whole(&mut self.hlog, &name, written));
         }
     }
 
-    fn write(&mut self, interval: &Interval) -> Result<(), (String, io::Error)> {
-        let Interval { from, to, record, .. } = interval;
-        if let Some((name, file)) = &mut self.ndjson {
-            let line = format!("{}\n", object(interval, self.before));
-            file.write_all(line.as_bytes()).map_err(|why| (name.clone(), why))?;
-        }
-        if let Some((name, log)) = &mut self.hlog {
-            let (from, length) = (self.before + *from, to.saturating_sub(*from));
-            let response = record.response_of_all();
-            let mut write =
-                |tag, histogram| log.write(tag, from, length, histogram).map_err(|why| (name.clone(), why));
-            if self.open_loop {
-                write(None, &response)?;
-                write(Some("service"), &record.service)?;
-            } else {
-                write(None, &record.service)?;
-            }
-            if !record.unfinished.is_empty() {
-                write(Some("unfinished"), &record.unfinished)?;
-            }
-            if !record.connect.is_empty() {
-                write(Some("connect"), &record.connect)?;
-            }
-        }
-        Ok(())
+    /// The distribution of all of it, if it was asked for.
+    pub(super) fn distribution(&self, total: &Record, shape: &Shape) -> Option<String> {
+        self.hgrm.as_ref()?;
+        let response = total.response_of_all();
+        Some(hgrm::text(if shape.is_open() { &response } else { &total.service }, 1e6))
     }
 
-    /// Write what all of it gave.
-    pub(super) fn finish(self, total: &Record, shape: &Shape) -> Result<(), Failure> {
-        if let Some(output) = self.hgrm {
-            let response = total.response_of_all();
-            let histogram = if shape.is_open() { &response } else { &total.service };
-            output.write(&hgrm::text(histogram, 1e6))?;
-        }
-        self.broken.map_or(Ok(()), Err)
+    /// Write the distribution. Returns what became of it, and what went wrong before.
+    pub(super) fn finish(self, distribution: Option<String>) -> Vec<Result<(), Failure>> {
+        let hgrm = self.hgrm.zip(distribution).map(|(hgrm, text)| hgrm.write_beside(&text));
+        self.broken.into_iter().map(Err).chain(hgrm).collect()
     }
+}
+
+/// Give up a file that could not be written, and tell why.
+fn keep_if_whole<T>(file: &mut Option<T>, name: &str, written: io::Result<()>) -> Option<Failure> {
+    let failure = Failure::output(name, &written.err()?);
+    *file = None;
+    if !failure.is_silent() {
+        warn(&format!("{failure}; the load goes on without it"));
+    }
+    Some(failure)
+}
+
+fn write_log(
+    log: &mut Log<Output>,
+    interval: &Interval,
+    before: Duration,
+    open_loop: bool,
+) -> io::Result<()> {
+    let Interval { from, to, record, .. } = interval;
+    let (from, length) = (before + *from, to.saturating_sub(*from));
+    let response = record.response_of_all();
+    let mut write = |tag, histogram| log.write(tag, from, length, histogram);
+    if open_loop {
+        write(None, &response)?;
+        write(Some("service"), &record.service)?;
+    } else {
+        write(None, &record.service)?;
+    }
+    if !record.unfinished.is_empty() {
+        write(Some("unfinished"), &record.unfinished)?;
+    }
+    if !record.connect.is_empty() {
+        write(Some("connect"), &record.connect)?;
+    }
+    Ok(())
 }
 
 /// A second as a JSON object.

@@ -2,7 +2,7 @@
 
 use super::Args;
 use crate::failure::Failure;
-use crate::output::{Output, ended};
+use crate::output::{Outputs, conclude, ended};
 use crate::progress::Progress;
 use io_models::lab::load::processors::Processors;
 use io_models::lab::load::self_test::{Finding, Setup, all};
@@ -12,9 +12,9 @@ use std::net::Ipv4Addr;
 use std::process::ExitCode;
 
 pub(super) fn run(args: &Args, quiet: bool) -> Result<ExitCode, Failure> {
-    let output = Output::open("--output", args.output.clone())?;
-    let (stopper, stop) = stop::pair().map_err(Failure::run)?;
-    stopper.stop_on_signals().map_err(Failure::run)?;
+    let output = Outputs::default().report(args.output.clone())?;
+    let (stopper, stop) = stop::pair().map_err(Failure::of)?;
+    stopper.stop_on_signals().map_err(Failure::of)?;
     let line = Progress::new(quiet);
     line.show("a server that is stopped for a second");
     // All of its servers are here.
@@ -23,9 +23,9 @@ pub(super) fn run(args: &Args, quiet: bool) -> Result<ExitCode, Failure> {
     let setup = Setup { engine: args.engine(), wait, seed: args.seed };
     let findings = all(setup, &stop, |finding| line.show(finding.name));
     drop(line);
-    let findings = findings.map_err(Failure::run)?;
-    let partial = stop.is_set().map_err(Failure::run)?;
-    if args.json {
+    let findings = findings.map_err(Failure::of)?;
+    let partial = stop.is_set().map_err(Failure::of)?;
+    let text = if args.json {
         let document = json!({
             "schema": "io-models/load-self-test",
             "schema_version": 1,
@@ -33,17 +33,18 @@ pub(super) fn run(args: &Args, quiet: bool) -> Result<ExitCode, Failure> {
             "seen": findings.iter().all(|finding| finding.seen),
             "findings": findings,
         });
-        output.write(&format!("{}\n", lab::json(&document)))?;
+        format!("{}\n", lab::json(&document))
     } else {
         let lines: Vec<_> = findings.iter().map(in_words).collect();
         let head = if partial { "PARTIAL: interrupted\n" } else { "" };
-        output.write(&format!("{head}{}", lines.concat()))?;
-    }
+        format!("{head}{}", lines.concat())
+    };
+    let written = output.report(&text);
     let failed: Vec<_> =
         findings.iter().filter(|finding| !finding.seen).map(|finding| finding.name).collect();
     let trouble = (!failed.is_empty())
         .then(|| format!("{} of {} were not seen: {}", failed.len(), findings.len(), failed.join(", ")));
-    ended(trouble, partial)
+    conclude([written], ended(trouble, partial))
 }
 
 fn in_words(Finding { name, claim, seen, figures }: &Finding) -> String {

@@ -8,6 +8,7 @@ use super::{BOUND, bounded, skip};
 use crate::sys::fork::{Fork, exit_child, fork};
 use crate::sys::raw::{self, Reply};
 use std::ffi::CString;
+use std::os::unix::ffi::OsStringExt;
 use std::time::Instant;
 
 /// A forked child, which is killed when this is dropped, at the latest when the experiment ends.
@@ -127,7 +128,7 @@ const HELPERS: &[Helper] = &[
 
 /// Be the helper of an experiment if this process was started to be one; it does not return then.
 pub(in crate::facts) fn help_if_asked() {
-    let mut arguments = std::env::args().skip(1);
+    let mut arguments = std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned());
     if arguments.next().as_deref() != Some(HELPER) {
         return;
     }
@@ -141,14 +142,15 @@ pub(in crate::facts) fn help_if_asked() {
 
 /// Become this program again, with other arguments.
 fn exec_this_program(arguments: Vec<String>) -> Held {
-    let launcher = std::env::var(LAUNCHER).unwrap_or_default();
-    let mut words: Vec<String> = launcher.lines().map(str::to_owned).collect();
+    let launcher = std::env::var_os(LAUNCHER).unwrap_or_default().into_vec();
+    let words = launcher.split(|&byte| byte == b'\n').filter(|word| !word.is_empty());
+    let mut words: Vec<Vec<u8>> = words.map(<[u8]>::to_vec).collect();
     // The link, which is this program even if another was installed in its place; a launcher would take it for itself.
     let link = "/proc/self/exe";
     let program =
         if words.is_empty() { link.into() } else { std::fs::read_link(link).unwrap_or(link.into()) };
-    words.push(program.to_string_lossy().into_owned());
-    words.extend(arguments);
+    words.push(program.into_os_string().into_vec());
+    words.extend(arguments.into_iter().map(String::into_bytes));
     let words: Vec<CString> = words.into_iter().filter_map(|word| CString::new(word).ok()).collect();
     Ok(raw::exec(&words)?)
 }

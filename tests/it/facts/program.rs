@@ -226,3 +226,13 @@ fn a_partial_profile_is_no_baseline() {
     let complaint = one_line(&mut facts(&["--baseline", file.to_str().unwrap()]), 2);
     assert!(complaint.contains("it is partial"), "{complaint}");
 }
+
+#[test]
+fn the_report_is_printed_though_the_file_beside_it_cannot_be_written() {
+    let output = facts(&[ONE, "--json", "--junit", "/dev/full"]).assert().code(1).get_output().clone();
+    let report: serde_json::Value =
+        serde_json::from_slice(&output.stdout).expect("the report is one JSON document");
+    assert_eq!(report["facts"].as_array().map(Vec::len), Some(1), "{report:#}");
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(complaint.contains("cannot write to /dev/full"), "{complaint}");
+}

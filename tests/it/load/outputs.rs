@@ -1,5 +1,6 @@
 //! What is written beside the report: a line for each second, interval logs, and distributions.
 
+use super::program::{Program, io_models};
 use super::python::{intervals, is_its_distribution, is_the_same, python};
 use super::servers::Server;
 use super::{exits_as_it_says, figure, histogram, load, report, report_of, start_load, whole};
@@ -7,7 +8,9 @@ use crate::support::wait_until;
 use io_models::lab::load::hlog;
 use nix::sys::signal::Signal;
 use serde_json::Value;
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -273,5 +276,161 @@ fn ctrl_c_in_a_closed_loop_over_io_uring_ends_it_with_130() {
         load.signal(Signal::SIGINT);
         let ended = load.end();
         assert_eq!(report(ended.exits(130))["partial"], true, "{engine}: {ended}");
+    }
+}
+
+/// A report of a short closed loop with these arguments, into a pipe.
+fn short(args: &str) -> super::Ended {
+    let server = Server::echo();
+    load(server.addr, &format!("-c 2 -d 100ms --warmup 10ms --wait sleep --json {args}"))
+}
+
+#[test]
+fn a_report_that_its_file_cannot_take_is_on_standard_output() {
+    let ended = short("--quiet -o /dev/full");
+    let parts = ["/dev/full: No space left on device", "`df`", "the report is on standard output"];
+    assert!(whole(&report(ended.exits(1).says_one_line(&parts)), "/answered") > 0);
+}
+
+#[test]
+fn a_file_that_cannot_be_written_takes_neither_the_report_nor_the_other_files() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let hlog = folder.path().join("run.hlog");
+    let ended = short(&format!("--ndjson /dev/full --hgrm /dev/full --hlog {}", hlog.display()));
+    let report = report(ended.exits(1));
+    // While the load is on; and each at the end.
+    assert_eq!(ended.stderr.matches("cannot write to /dev/full").count(), 3, "{ended}");
+    assert!(ended.stderr.contains("the load goes on without it"), "{ended}");
+    let log = hlog::read(text(&hlog).as_bytes()).expect("a log");
+    assert_eq!(log.histograms[0].1, histogram(&report, "service"));
+}
+
+#[test]
+fn files_have_names_that_need_not_be_text() {
+    let server = Server::echo();
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &[u8]| folder.path().join(OsStr::from_bytes(name));
+    let [json, hlog, hgrm, ndjson] = [at(b"\xff.json"), at(b"\xff.hlog"), at(b"\xff.hgrm"), at(b"\xff")];
+    let line = format!("load {} -c 2 -d 100ms --warmup 10ms --quiet --json", server.addr);
+    let mut command = io_models(&line);
+    command.arg("-o").arg(&json).arg("--hlog").arg(&hlog).arg("--hgrm").arg(&hgrm);
+    let ended = Program::spawn({
+        command.arg("--ndjson").arg(&ndjson);
+        command
+    })
+    .end();
+    assert_eq!(ended.exits(0).stderr, "");
+    let report: Value = serde_json::from_str(&text(&json)).expect("one JSON document");
+    assert!(report["environment"]["command"].as_array().is_some_and(|words| words.len() > 10), "{report:#}");
+    assert!(!text(&hlog).is_empty() && !text(&hgrm).is_empty() && !text(&ndjson).is_empty());
+    let merged = Program::spawn({
+        let mut command = io_models("merge --json");
+        command.arg(&hlog);
+        command
+    });
+    merged.end().exits(0);
+}
+
+#[test]
+fn a_program_in_a_folder_whose_name_is_no_text_starts() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let inside = folder.path().join(OsStr::from_bytes(b"d\xff"));
+    fs::create_dir(&inside).expect("a folder in it");
+    let copy = inside.join("io-models");
+    fs::hard_link(env!("CARGO_BIN_EXE_io-models"), &copy)
+        .or_else(|_| fs::copy(env!("CARGO_BIN_EXE_io-models"), &copy).map(drop))
+        .expect("the program is there twice");
+    for args in [&["--version"][..], &["facts", "fd-accept-emfile-keeps-connection"]] {
+        Program::spawn({
+            let mut command = std::process::Command::new(&copy);
+            command.args(args);
+            command
+        })
+        .end()
+        .exits(0);
+    }
+}
+
+/// What is in a file that was standard output, beside a first line that was there.
+fn into_a_file(args: &str) -> String {
+    let server = Server::echo();
+    let folder = tempfile::tempdir().expect("a folder");
+    let named = folder.path().join("all");
+    fs::write(&named, "first line\n").expect("a file");
+    let file = fs::File::options().append(true).open(&named).expect("the file");
+    let args = args.replace("FILE", &named.display().to_string());
+    let line = format!("load {} -c 2 -d 100ms --warmup 10ms --wait sleep --quiet --json {args}", server.addr);
+    Program::end_with_stdout(io_models(&line), file).exits(0);
+    let all = text(&named);
+    all.strip_prefix("first line\n").unwrap_or_else(|| panic!("the first line is lost: {all}")).to_owned()
+}
+
+#[test]
+fn standard_output_is_used_as_it_is_under_each_of_its_names() {
+    for name in ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "FILE"] {
+        let said = into_a_file(&format!("-o {name}"));
+        let report: Value = serde_json::from_str(&said).unwrap_or_else(|why| panic!("{name}: {why}: {said}"));
+        assert!(whole(&report, "/answered") > 0, "{name}");
+    }
+}
+
+#[test]
+fn what_goes_to_standard_output_stands_there_in_the_order_of_time() {
+    let said = into_a_file("--ndjson - --hgrm /dev/stdout");
+    let (interval, rest) = said.split_once('\n').expect("a line");
+    let interval: Value = serde_json::from_str(interval).expect("the only interval");
+    assert!(whole(&interval, "/answered") > 0, "{interval}");
+    let (report, distribution) = rest.split_once("\n}\n").expect("a document, then a distribution");
+    serde_json::from_str::<Value>(&format!("{report}\n}}")).expect("the report");
+    assert!(distribution.trim_start().starts_with("Value"), "{distribution}");
+}
+
+#[test]
+fn standard_error_is_used_as_it_is() {
+    let server = Server::echo();
+    let folder = tempfile::tempdir().expect("a folder");
+    let named = folder.path().join("log");
+    fs::write(&named, "first line\n").expect("a file");
+    let log = fs::File::options().append(true).open(&named).expect("the file");
+    let line = format!("load {} -c 2 -d 100ms --warmup 10ms --quiet -o /dev/stderr", server.addr);
+    let status = io_models(&line).stderr(log).status().expect("it starts");
+    assert_eq!(status.code(), Some(0));
+    assert!(text(&named).starts_with("first line\nclosed loop"), "{}", text(&named));
+}
+
+#[test]
+fn two_results_in_one_file_are_bad_usage() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let named = folder.path().join("both").display().to_string();
+    let ended = short(&format!("-o {named} --hlog {named}"));
+    ended.exits(2).says_one_line(&["--output and --hlog both name", &named]);
+    assert!(!Path::new(&named).exists(), "nothing is left behind");
+}
+
+#[test]
+fn a_file_beyond_the_limit_on_sizes_costs_no_report() {
+    let server = Server::echo();
+    let folder = tempfile::tempdir().expect("a folder");
+    let [json, hlog] = ["json", "hlog"].map(|name| folder.path().join(name).display().to_string());
+    let mut command = std::process::Command::new("sh");
+    // The unit is 512 bytes or 1024, as the shell has it: the report is larger, the head of the log is not.
+    command.args(["-c", r#"ulimit -f 1 && exec "$0" "$@""#, env!("CARGO_BIN_EXE_io-models"), "load"]);
+    command.arg(server.addr.to_string());
+    command.args("-c 2 -d 100ms --warmup 10ms --quiet --json".split(' ')).args(["-o", &json]);
+    let ended = Program::spawn(command).end();
+    ended.exits(1).says_one_line(&["File too large", "`ulimit -f`", "the report is on standard output"]);
+    assert!(whole(&report(&ended), "/answered") > 0);
+    assert!(!Path::new(&json).exists() && !Path::new(&hlog).exists(), "no half of a report");
+}
+
+#[test]
+fn merge_prints_its_report_though_a_file_beside_it_cannot_be_written() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let named = folder.path().join("run.json").display().to_string();
+    short(&format!("--quiet -o {named}")).exits(0);
+    for option in ["--hgrm", "--hlog"] {
+        let ended = Program::start(&format!("merge {named} --json --quiet {option} /dev/full")).end();
+        ended.exits(1).says_one_line(&["cannot write to /dev/full"]);
+        assert!(whole(&ended.json(), "/answered") > 0);
     }
 }

@@ -1,6 +1,6 @@
 //! The program under test as a child process that cannot outlive its test.
 
-use crate::support::{DEADLINE, wait_within};
+use crate::support::{DEADLINE, in_the_foreground, wait_within};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fmt;
@@ -47,6 +47,7 @@ impl Program {
     }
 
     pub(crate) fn spawn(mut command: Command) -> Program {
+        in_the_foreground();
         let what = format!("{command:?}");
         let (stdin, stdout) = (Stdio::null(), Stdio::piped());
         let mut child = command.stdin(stdin).stdout(stdout).stderr(Stdio::piped()).spawn().expect(&what);

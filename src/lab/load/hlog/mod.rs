@@ -64,6 +64,11 @@ impl<W: Write> Log<W> {
         Ok(Log { out })
     }
 
+    /// What the log is written to.
+    pub fn get_ref(&self) -> &W {
+        &self.out
+    }
+
     /// Add an interval that began at `start`, counted from the start of the log, with values in
     /// nanoseconds. The line goes out whole and at once, so that the log of a killed run can be read.
     ///
