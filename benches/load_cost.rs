@@ -2,7 +2,7 @@
 //! is due. To be compared with the 5 to 9 µs that a request costs in all, nearly all of it in the kernel.
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use io_models::lab::load::plan::Sizes;
+use io_models::lab::load::plan::{Payload, Sizes};
 use io_models::lab::load::record::histogram;
 use io_models::lab::load::schedule::{Arrivals, Schedule};
 use io_models::lab::load::stream::{Block, PIECE};
@@ -12,7 +12,7 @@ use std::time::Duration;
 fn check(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("check");
     for size in [64, 4096, PIECE] {
-        let (block, starts) = Block::new(1, &Sizes::Fixed(size as u32), 64);
+        let (block, starts) = Block::new(1, Payload::Random, &Sizes::Fixed(size as u32), 64);
         group.throughput(Throughput::Bytes(size as u64));
         let mut request = 0;
         group.bench_function(format!("{size} bytes"), |bencher| {

@@ -5,7 +5,7 @@ use crate::serve::address;
 use crate::units::{self, count, count_or_none, duration, duration_or_none};
 use io_models::lab::load::hostile::HostileClients;
 use io_models::lab::load::knee::Limit;
-use io_models::lab::load::plan::{EngineKind, Plan, Sizes, Wait};
+use io_models::lab::load::plan::{EngineKind, Expect, Payload, Plan, Sizes, Wait};
 use io_models::lab::load::schedule::Arrivals;
 use io_models::lab::load::shape::Shape;
 use std::net::{IpAddr, SocketAddr};
@@ -42,6 +42,14 @@ pub(crate) struct Args {
     /// Bytes a request: a number, a range 64-1k, or a list 64,512,4k
     #[arg(short, long, value_name = "BYTES", default_value = "64", value_parser = units::sizes)]
     size: Sizes,
+
+    /// The bytes: random ones, zero bytes included; or text (letters and digits), for servers that use strlen or printf
+    #[arg(long, value_enum, default_value_t = PayloadArg::Random)]
+    payload: PayloadArg,
+
+    /// The right answer: echo, the bytes of the request; or ok, these two bytes, one request at a time
+    #[arg(long, value_enum, default_value_t = ExpectArg::Echo)]
+    expect: ExpectArg,
 
     /// Load before the clock starts
     #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = duration_or_none)]
@@ -157,6 +165,18 @@ enum ArrivalsArg {
     Poisson,
 }
 
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum PayloadArg {
+    Random,
+    Text,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, clap::ValueEnum)]
+enum ExpectArg {
+    Echo,
+    Ok,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, clap::ValueEnum)]
 pub(crate) enum EngineArg {
     Epoll,
@@ -194,6 +214,12 @@ impl Args {
                 "--arrivals is for requests that have their times: give a rate with -R",
             ));
         }
+        if self.expect == ExpectArg::Ok && self.depth > 1 {
+            return Err(Failure::usage(format_args!(
+                "--expect ok with --depth {}: a server that receives two requests at once answers `ok` once; use --depth 1",
+                self.depth
+            )));
+        }
         if self.threads > self.connections {
             return Err(Failure::usage(format_args!(
                 "--threads {} for {} connections: give at least one connection to each thread",
@@ -215,6 +241,14 @@ impl Args {
             active,
             idle,
             sizes: self.size.clone(),
+            payload: match self.payload {
+                PayloadArg::Random => Payload::Random,
+                PayloadArg::Text => Payload::Text,
+            },
+            expect: match self.expect {
+                ExpectArg::Echo => Expect::Echo,
+                ExpectArg::Ok => Expect::Ok,
+            },
             seed: self.seed,
             patience: self.timeout,
             depth: self.depth,
@@ -255,6 +289,11 @@ impl Args {
             resetters: of(self.reset),
         };
         let hostile = clients.connections();
+        if hostile > 0 && self.expect == ExpectArg::Ok {
+            return Err(Failure::usage(
+                "--expect ok: hostile clients check an echo; leave out --slow-reader, --half-close and --reset",
+            ));
+        }
         if hostile + self.threads > self.connections {
             return Err(Failure::usage(format_args!(
                 "{hostile} of {} connections would be hostile: leave at least one to measure for each of {} threads, or \

@@ -1,13 +1,11 @@
-//! One connection of the generator: what it has asked, sent and got back, and what can go wrong.
+//! One connection of the generator: what it has asked, sent and got back.
 
-use super::plan::Sizes;
-use super::stream::{Block, Start, Wrong};
+use super::plan::{Expect, Plan};
+use super::stream::{Block, Place, Start, Wrong};
+use super::trouble::{Seen, Unfinished};
 use super::wire::Wire;
-use crate::sys::Errno;
 use fastrand::Rng;
 use std::collections::VecDeque;
-use std::fmt;
-use std::time::Duration;
 
 /// A part of an answer that counts as progress: an answer of a hundred megabytes may take longer than a timeout, and
 /// one that comes a byte at a time may not.
@@ -18,9 +16,9 @@ const PROGRESS: u64 = 64 << 10;
 pub(super) enum State {
     /// There is none: the next request opens it.
     Closed,
-    /// It has been begun.
+    /// connect(2) was called.
     Connecting,
-    /// It stands.
+    /// It is established.
     Open,
     /// We have said that no more will come, and wait for the server to say so too.
     Ending,
@@ -35,9 +33,9 @@ pub(super) struct Request {
     pub(super) intended: u64,
     /// When it was begun.
     pub(super) asked: u64,
-    /// When it was sent: then, or as soon as its connection stood.
+    /// When it was sent: then, or as soon as its connection was established.
     pub(super) sent: u64,
-    /// Where in the stream its answer ends.
+    /// Where in the stream of answers its answer ends.
     end: u64,
 }
 
@@ -51,13 +49,19 @@ pub(super) struct Unanswered {
 /// What one connection knows.
 pub(super) struct Connection {
     pub(super) state: State,
+    /// Where its requests begin in their block.
     start: Start,
+    /// Where its answers begin in theirs.
+    answer_start: Start,
     /// Sizes of its requests, where these are random.
     random: Rng,
-    /// Bytes of all requests that were begun; how many of them the kernel has taken; how many came back.
+    /// Bytes of all requests that were begun; how many of them the kernel has taken.
     asked: u64,
     taken: u64,
+    /// Bytes of the answers to these requests; how many of them came; how many are of complete answers.
+    expected: u64,
     received: u64,
+    complete: u64,
     /// The kernel will tell when it can take more.
     waiting: bool,
     /// The oldest first.
@@ -66,8 +70,10 @@ pub(super) struct Connection {
     pub(super) left: u64,
     /// Whether it stands in the queue of those that are free for a request.
     pub(super) queued: bool,
-    /// When it was begun.
+    /// When connect(2) was called.
     pub(super) connect_began: u64,
+    /// Answers since it was opened.
+    answers: u64,
     /// Requests answered while the clock ran.
     pub(super) answered: u64,
     /// Whether one was answered in this slice of half a second.
@@ -88,20 +94,33 @@ struct Progress {
     at: u64,
 }
 
+/// Bytes that are not those that were expected.
+#[derive(Debug)]
+pub(super) enum Mismatch {
+    /// One of them is another byte.
+    Wrong(Wrong),
+    /// From this one on, they are more than was asked for.
+    TooMuch(usize),
+}
+
 impl Connection {
-    pub(super) fn new(start: Start, seed: u64, left: u64) -> Connection {
+    pub(super) fn new(start: Start, expect: Expect, seed: u64, left: u64) -> Connection {
         Connection {
             state: State::Closed,
             start,
+            answer_start: if expect == Expect::Ok { Start::ZERO } else { start },
             random: Rng::with_seed(seed),
             asked: 0,
             taken: 0,
+            expected: 0,
             received: 0,
+            complete: 0,
             waiting: false,
             requests: VecDeque::new(),
             left,
             queued: false,
             connect_began: 0,
+            answers: 0,
             answered: 0,
             heard: false,
             stalled: 0,
@@ -123,25 +142,26 @@ impl Connection {
     /// Bytes of answers that have not come.
     #[inline]
     pub(super) fn missing(&self) -> u64 {
-        self.asked - self.received
+        self.expected - self.received
     }
 
     /// Note a request. It is not sent yet.
     #[inline]
-    pub(super) fn ask(&mut self, sizes: &Sizes, intended: u64, now: u64) {
-        self.asked += sizes.next(&mut self.random);
+    pub(super) fn ask(&mut self, plan: &Plan, intended: u64, now: u64) {
+        let size = plan.sizes.next(&mut self.random);
+        self.asked += size;
+        self.expected += plan.expect.answer_to(size);
         self.left = self.left.saturating_sub(1);
-        self.requests.push_back(Request { intended, asked: now, sent: now, end: self.asked });
+        self.requests.push_back(Request { intended, asked: now, sent: now, end: self.expected });
     }
 
     /// Send what has been asked and not sent, as far as the kernel takes it.
     #[inline]
-    pub(super) fn send<W: Wire>(&mut self, slot: usize, wire: &mut W, block: &Block) -> Result<(), Trouble> {
+    pub(super) fn send<W: Wire>(&mut self, slot: usize, wire: &mut W, block: &Block) -> crate::Result<()> {
         while self.taken < self.asked && !self.waiting {
-            match wire.send(slot, block.range(self.start, self.taken, self.asked - self.taken)) {
-                Ok(Some(bytes)) => self.taken += bytes as u64,
-                Ok(None) => self.waiting = true,
-                Err(error) => return Err(Trouble::Failed(error)),
+            match wire.send(slot, block.range(self.start, self.taken, self.asked - self.taken))? {
+                Some(bytes) => self.taken += bytes as u64,
+                None => self.waiting = true,
             }
         }
         Ok(())
@@ -154,21 +174,18 @@ impl Connection {
         self.waiting = false;
     }
 
-    /// Check what has come.
+    /// Check what has come against the block of answers.
     #[inline]
-    pub(super) fn take(&mut self, block: &Block, bytes: &[u8]) -> Result<(), Trouble> {
+    pub(super) fn take(&mut self, answers: &Block, bytes: &[u8]) -> Result<(), Mismatch> {
         // Against what was asked, and not what was taken: io_uring(7) may tell of an answer before it tells that the
         // request was sent.
         let known = self.missing().min(bytes.len() as u64) as usize;
-        if let Some(wrong) = block.differs(self.start, self.received, &bytes[..known]) {
-            let at = (wrong.position - self.received) as usize;
-            let displaced = block.displaced(self.start, wrong.position, &bytes[at..]);
-            return Err(Trouble::Wrong { wrong, displaced });
+        if let Some(wrong) = answers.differs(self.answer_start, self.received, &bytes[..known]) {
+            return Err(Mismatch::Wrong(wrong));
         }
         self.received += known as u64;
         if known < bytes.len() {
-            let again = block.displaced(self.start, self.received, &bytes[known..]).is_some_and(|by| by < 0);
-            return Err(Trouble::TooMuch { bytes: bytes.len() - known, again });
+            return Err(Mismatch::TooMuch(known));
         }
         Ok(())
     }
@@ -185,117 +202,60 @@ impl Connection {
     /// The oldest request, if its answer is complete.
     #[inline]
     pub(super) fn answer(&mut self) -> Option<Request> {
-        let complete = self.requests.front().is_some_and(|request| request.end <= self.received);
-        if complete { self.requests.pop_front() } else { None }
+        let request = *self.requests.front()?;
+        if request.end > self.received {
+            return None;
+        }
+        self.complete = request.end;
+        self.answers += 1;
+        self.requests.pop_front()
     }
 
-    /// It has been closed. Requests that were under way.
-    pub(super) fn closed(&mut self, state: State) -> usize {
+    /// It has been closed.
+    pub(super) fn closed(&mut self, state: State) {
         self.state = state;
-        self.asked = self.received;
+        // What a lost connection had asked may still come back on another one.
+        if state != State::Lost {
+            self.asked = self.received;
+        }
         self.taken = self.received;
+        self.expected = self.received;
+        self.complete = self.received;
         self.waiting = false;
-        let under_way = self.requests.len();
+        self.answers = 0;
         self.requests.clear();
-        under_way
-    }
-}
-
-/// Why a connection is lost.
-#[derive(Debug)]
-pub(super) enum Trouble {
-    NotConnected(crate::Error),
-    Closed { missing: u64 },
-    Failed(crate::Error),
-    Wrong { wrong: Wrong, displaced: Option<i64> },
-    TooMuch { bytes: usize, again: bool },
-    Silent { missing: u64, patience: Duration },
-    NoConnection { timeout: Duration },
-    Slow { missing: u64, limit: Duration },
-    NotOpened,
-}
-
-impl Trouble {
-    /// Bytes that came back and were not those that had been sent.
-    pub(super) fn wrong_bytes(&self) -> u64 {
-        match self {
-            Trouble::Wrong { wrong, .. } => wrong.bytes,
-            Trouble::TooMuch { bytes, .. } => *bytes as u64,
-            _ => 0,
-        }
     }
 
-    /// What the server did, in a word.
-    pub(super) fn kind(&self) -> &'static str {
-        match self {
-            Trouble::NotConnected(_) | Trouble::NoConnection { .. } => "refused",
-            Trouble::Closed { .. } => "closed",
-            Trouble::Failed(error) if error.errno() == Some(Errno::ECONNRESET) => "reset",
-            Trouble::Failed(_) => "failed",
-            Trouble::Wrong { displaced: Some(..0), .. } | Trouble::TooMuch { again: true, .. } => "repeated",
-            Trouble::Wrong { displaced: Some(_), .. } => "dropped",
-            Trouble::Wrong { displaced: None, .. } => "corrupted",
-            Trouble::TooMuch { again: false, .. } => "unasked",
-            Trouble::Silent { .. } => "silent",
-            Trouble::Slow { .. } => "slow",
-            Trouble::NotOpened => "not opened",
-        }
+    /// Where the next byte of an answer is in its stream.
+    pub(super) fn received(&self) -> u64 {
+        self.received
     }
-}
 
-impl fmt::Display for Trouble {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Trouble::NotConnected(error) => match error.errno() {
-                Some(Errno::ECONNREFUSED) => {
-                    write!(f, "{error}; nobody listens there: is the server running?")
-                }
-                Some(Errno::EADDRNOTAVAIL) => write!(
-                    f,
-                    "{error}; all local ports towards it are in use: give more --sources, or see \
-                     net.ipv4.ip_local_port_range"
-                ),
-                Some(Errno::EMFILE) => write!(f, "{error}; no descriptor is left: see `ulimit -n`"),
-                _ => write!(f, "{error}"),
-            },
-            Trouble::Closed { missing: 0 } => write!(f, "the server closed it between two requests"),
-            Trouble::Closed { missing } => {
-                write!(f, "the server closed it with {missing} bytes of an answer missing")
+    /// Whether no part of an answer has come.
+    pub(super) fn is_between_answers(&self) -> bool {
+        self.received == self.complete
+    }
+
+    /// How far from `position` its stream has the bytes of that place: earlier (below 0) or later. `None` when they are not
+    /// among the bytes that it has asked for.
+    pub(super) fn distance(&self, block: &Block, position: u64, place: Place) -> Option<i64> {
+        let by = block.distance(self.start, position, place);
+        position.checked_add_signed(by).is_some_and(|at| at < self.asked).then_some(by)
+    }
+
+    /// What it has seen until now.
+    pub(super) fn seen(&self, answers: &Block, expect: Expect) -> Seen {
+        let answer = self.requests.front().filter(|request| request.end > self.received).map(|request| {
+            let came = self.received - self.complete;
+            let part = answers.piece(self.answer_start, self.complete, came);
+            Unfinished {
+                came,
+                size: request.end - self.complete,
+                last: part.last().copied(),
+                next: answers.piece(self.answer_start, self.received, 1)[0],
+                first_zero: !part.contains(&0),
             }
-            Trouble::Failed(error) => write!(f, "{error}"),
-            Trouble::Wrong { wrong: Wrong { position, expected, got, bytes }, displaced } => {
-                write!(
-                    f,
-                    "byte {position} came back as 0x{got:02x}, 0x{expected:02x} was sent ({bytes} wrong in this \
-                     piece); "
-                )?;
-                match displaced {
-                    Some(by @ ..0) => {
-                        write!(f, "they had come {} bytes earlier: an answer was repeated", -by)
-                    }
-                    Some(by) => write!(f, "they belong {by} bytes later: {by} bytes were dropped"),
-                    None => write!(f, "is it an echo server?"),
-                }
-            }
-            Trouble::TooMuch { bytes, again: true } => {
-                write!(f, "{bytes} bytes came back that had not been sent: an answer was repeated")
-            }
-            Trouble::TooMuch { bytes, again: false } => {
-                write!(f, "{bytes} bytes came back that had not been sent")
-            }
-            Trouble::Silent { missing, patience } => write!(
-                f,
-                "no answer within {patience:?} ({missing} bytes missing); is it too slow for --timeout, or: \
-                 does the server serve several clients at once?"
-            ),
-            Trouble::NoConnection { timeout } => write!(
-                f,
-                "connect: no answer within {timeout:?}; is the address right, and the server's listen queue not full?"
-            ),
-            Trouble::Slow { missing, limit } => {
-                write!(f, "not answered in full after {} s ({missing} bytes missing)", limit.as_secs())
-            }
-            Trouble::NotOpened => write!(f, "not used, because others had no answer"),
-        }
+        });
+        Seen { answers: self.answers, answer, expect }
     }
 }

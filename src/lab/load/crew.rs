@@ -13,6 +13,7 @@ use super::wire::Wire;
 use super::wire::epoll::EpollWire;
 use crate::sys::affinity;
 use anyhow::anyhow;
+use serde::Serialize;
 use std::cell::Cell;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
@@ -120,6 +121,8 @@ pub struct Crew {
     messages: Receiver<Message>,
     /// How long it took to open all connections and have each answered once.
     pub open_time: Duration,
+    /// What was asked before the load, and answered.
+    pub opening: Opening,
     most_under_way: u64,
 }
 
@@ -152,6 +155,17 @@ pub struct Ending {
 
 struct Ready {
     open_time: Duration,
+    opening: Opening,
+}
+
+/// The requests before the load: one on each connection, so that the server knows them all. Connections that come and go
+/// are not asked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Opening {
+    /// How many were asked.
+    pub requests: u64,
+    /// How many were answered.
+    pub answered: u64,
 }
 
 /// A thread's part of an interval.
@@ -209,12 +223,15 @@ impl Crew {
         }
         drop(to_us);
         let most_under_way = (order.plan.active * order.plan.depth) as u64;
-        let mut crew = Crew { workers, messages, open_time: Duration::ZERO, most_under_way };
+        let (open_time, opening) = (Duration::ZERO, Opening::default());
+        let mut crew = Crew { workers, messages, open_time, opening, most_under_way };
         for _ in 0..order.threads {
             match crew.messages.recv() {
                 Ok(Message::Ready(ready)) => {
                     let ready = ready?;
                     crew.open_time = crew.open_time.max(ready.open_time);
+                    crew.opening.requests += ready.opening.requests;
+                    crew.opening.answered += ready.opening.answered;
                 }
                 _ => return Err(gone()),
             }
@@ -426,7 +443,7 @@ impl Desk<'_> {
             Ok(engine) => engine,
             Err(why) => return drop(self.out.send(Message::Ready(Err(why)))),
         };
-        let ready = Ready { open_time: engine.open_time() };
+        let ready = Ready { open_time: engine.open_time(), opening: engine.opening() };
         if self.out.send(Message::Ready(Ok(ready))).is_err() {
             return;
         }

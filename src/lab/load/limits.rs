@@ -173,7 +173,7 @@ pub fn fewest_requests(time: Duration) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::plan::{Sizes, Wait};
+    use super::super::plan::{Expect, Payload, Sizes, Wait};
     use super::*;
 
     fn plan(connections: usize, requests_per_conn: Option<u32>) -> Plan {
@@ -182,6 +182,8 @@ mod tests {
             active: connections,
             idle: 0,
             sizes: Sizes::Fixed(64),
+            payload: Payload::Random,
+            expect: Expect::Echo,
             seed: 1,
             patience: Duration::from_secs(10),
             depth: 1,

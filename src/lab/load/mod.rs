@@ -15,6 +15,7 @@
 pub mod hostile;
 mod connection;
 pub mod crew;
+pub mod diagnosis;
 pub mod engine;
 pub mod hgrm;
 pub mod hlog;
@@ -31,6 +32,7 @@ pub mod self_test;
 pub mod shape;
 pub mod slices;
 pub mod stream;
+mod trouble;
 mod wire;
 
 use super::units::latency;
@@ -43,9 +45,12 @@ use report::Found;
 use serde::{Deserialize, Serialize};
 use shape::Shape;
 use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::thread;
 use std::time::Duration;
+pub use trouble::{Kind, Lost};
 
 /// All that a run is made of.
 #[derive(Debug)]
@@ -83,7 +88,7 @@ pub fn run<'a>(
     let plan = &order.plan;
     thread::scope(|scope| {
         let mut crew = Crew::open(order, stop, scope)?;
-        let open_time = crew.open_time;
+        let (open_time, opening) = (crew.open_time, crew.opening);
         let clients = (hostile.connections() > 0).then(|| {
             let ends = hostile_ends.as_fd();
             scope.spawn(move || hostile::run(plan, hostile, ends, stop))
@@ -96,8 +101,37 @@ pub fn run<'a>(
         // The end of the connections is checked as well: what comes after the last answer was not asked for.
         (result.last.lost, result.last.wrong_bytes) = (ending.lost, ending.wrong_bytes);
         result.last.failure = result.last.failure.or(ending.failure);
-        Ok(Found { order, shape, processors, times, open_time, ports, result, ends: ending.ends, hostile })
+        let run = diagnosis::Run {
+            connections: plan.connections(),
+            comes_and_goes: plan.requests_per_conn.is_some(),
+            gone: is_gone(plan.target, &result.last.lost),
+        };
+        let diagnosis = diagnosis::of(&mut result.last.lost, run);
+        let ends = ending.ends;
+        Ok(Found {
+            order,
+            shape,
+            processors,
+            times,
+            open_time,
+            opening,
+            ports,
+            result,
+            ends,
+            diagnosis,
+            hostile,
+        })
     })
+}
+
+/// Whether the server, after it ended connections, refuses new ones.
+fn is_gone(target: SocketAddr, lost: &[Lost]) -> bool {
+    let ended = lost.iter().any(|lost| matches!(lost.kind, Kind::Closed | Kind::Reset | Kind::Refused));
+    let refuses = || {
+        TcpStream::connect_timeout(&target, Duration::from_secs(1))
+            .is_err_and(|why| why.kind() == io::ErrorKind::ConnectionRefused)
+    };
+    ended && refuses()
 }
 
 /// A generator that works less than this share of the time is not what limits the rate.
@@ -139,16 +173,4 @@ impl fmt::Display for LatencyUs {
         let [p50, p90, p99, p99_9, max] = [p50, p90, p99, p99_9, max].map(latency);
         write!(f, "p50 {p50}, p90 {p90}, p99 {p99}, p99.9 {p99_9}, max {max}")
     }
-}
-
-/// A connection that could not be used to the end.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Lost {
-    /// Its number, from 0, in the order of opening.
-    pub connection: usize,
-    /// What the server did, in a word: `corrupted`, `repeated`, `dropped`, `unasked`, `closed`, `reset`, `silent`,
-    /// `slow`, `refused`, `failed`; or `not opened`.
-    pub kind: String,
-    /// What happened.
-    pub reason: String,
 }

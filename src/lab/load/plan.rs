@@ -17,6 +17,10 @@ pub struct Plan {
     pub idle: usize,
     /// Bytes a request.
     pub sizes: Sizes,
+    /// What these bytes are.
+    pub payload: Payload,
+    /// What the server must answer.
+    pub expect: Expect,
     /// Of the bytes that are sent, and of the times, where these are random.
     pub seed: u64,
     /// How long nothing at all may come back before the connections without answer count as lost.
@@ -69,6 +73,42 @@ pub enum EngineKind {
     Epoll,
     /// io_uring(7): one system call for a batch of requests.
     Uring,
+}
+
+/// The bytes that are sent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Payload {
+    /// Each value of a byte, zero bytes and newlines included.
+    #[default]
+    Random,
+    /// Letters, digits, `-` and `_`: for servers that handle text only.
+    Text,
+}
+
+/// What the server must answer to a request.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Expect {
+    /// The bytes of the request.
+    #[default]
+    Echo,
+    /// The two bytes `ok`, whatever the request is.
+    Ok,
+}
+
+/// The answer of [`Expect::Ok`].
+pub(super) const OK: &[u8] = b"ok";
+
+impl Expect {
+    /// How many bytes the answer to a request of `size` bytes has.
+    #[inline]
+    pub(super) fn answer_to(self, size: u64) -> u64 {
+        match self {
+            Expect::Echo => size,
+            Expect::Ok => OK.len() as u64,
+        }
+    }
 }
 
 /// How many bytes a request has.

@@ -7,12 +7,12 @@ use super::crew::Order;
 use super::hostile::HostileClients;
 use super::liars::{Liar, Lie};
 use super::limits;
-use super::plan::{EngineKind, Plan, Sizes, Wait};
+use super::plan::{EngineKind, Expect, Payload, Plan, Sizes, Wait};
 use super::processors::Processors;
 use super::report::Found;
 use super::schedule::Arrivals;
 use super::shape::Shape;
-use super::{LatencyUs, Run, run};
+use super::{Kind, LatencyUs, Run, run};
 use crate::lab::compare::pair::Process;
 use crate::lab::units::latency;
 use crate::stop::Stop;
@@ -93,16 +93,16 @@ const EXPERIMENTS: &[(&str, &str, Experiment)] = &[
         limited,
     ),
     ("corrupts", "a changed bit is found and called corrupted", |s, stop| {
-        liar(s, stop, Lie::Corrupts, "corrupted")
+        liar(s, stop, Lie::Corrupts, Kind::Corrupted)
     }),
     ("repeats", "an answer given twice is found and called repeated", |s, stop| {
-        liar(s, stop, Lie::Repeats, "repeated")
+        liar(s, stop, Lie::Repeats, Kind::Repeated)
     }),
     ("drops", "16 bytes left out are found and called dropped", |s, stop| {
-        liar(s, stop, Lie::Drops, "dropped")
+        liar(s, stop, Lie::Drops, Kind::Dropped)
     }),
     ("closes", "a connection that the server ends is found and called closed", |s, stop| {
-        liar(s, stop, Lie::Closes, "closed")
+        liar(s, stop, Lie::Closes, Kind::Closed)
     }),
     ("delays", "one answer held back for 1.2 s on one of 8 connections is reported as a stall", delays),
     (
@@ -144,6 +144,8 @@ fn measure<T>(
         active: connections,
         idle: 0,
         sizes: Sizes::Fixed(SIZE),
+        payload: Payload::Random,
+        expect: Expect::Echo,
         seed: setup.seed,
         patience,
         depth,
@@ -284,7 +286,7 @@ fn limited(setup: Setup, stop: &Stop) -> anyhow::Result<(bool, String)> {
 }
 
 /// The lie must be found, on connection 0, and have this name.
-fn liar(setup: Setup, stop: &Stop, lie: Lie, kind: &str) -> anyhow::Result<(bool, String)> {
+fn liar(setup: Setup, stop: &Stop, lie: Lie, kind: Kind) -> anyhow::Result<(bool, String)> {
     let load = |target| Load {
         // A connection with unread requests is reset when it is closed; only without them does it end.
         depth: if lie == Lie::Closes { 1 } else { 4 },
@@ -328,7 +330,7 @@ fn forgets(setup: Setup, stop: &Stop) -> anyhow::Result<(bool, String)> {
         let (stalled, slices) = last.stalled;
         let counts = found.result.total.counts;
         let ratio = counts.answered_ns as f64 / counts.under_way_ns.max(1) as f64;
-        let named = last.lost.iter().any(|lost| lost.connection == 0 && lost.kind == "silent");
+        let named = last.lost.iter().any(|lost| lost.connection == 0 && lost.kind == Kind::Silent);
         // Of 8 connections 7 are answered.
         let seen = named && stalled >= 1 && ratio < 0.95;
         let figures = format!(

@@ -5,13 +5,19 @@
 //! two, gives bytes that differ from what the stream has at that position. What cannot be seen is a
 //! chance hit (1 in 256 for messages of one byte), and an exchange of bytes that are equal.
 
-use super::plan::Sizes;
+use super::plan::{OK, Payload, Sizes};
 use std::ops::Range;
 use std::sync::Arc;
 
 /// How long the block is: a prime, so that messages of no size come back to the same place soon; and
 /// the next smaller one, for sizes of which the first is a divisor.
 const PERIODS: [u32; 2] = [65_521, 65_519];
+
+/// What a payload of text is made of: 64 characters, so that six random bits choose one.
+const TEXT: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+/// How many bytes are looked for in the block, at most and at least, to tell where they belong.
+const SAMPLE: Range<usize> = 8..16;
 
 /// The longest piece that can be had at once.
 pub const PIECE: usize = 65_536;
@@ -27,24 +33,40 @@ pub struct Block {
 #[derive(Debug, Clone, Copy)]
 pub struct Start(u32);
 
+impl Start {
+    /// The beginning of the block.
+    pub const ZERO: Start = Start(0);
+}
+
 impl Block {
     /// The block of that seed for messages of these sizes, and where `connections` streams start in it:
     /// each at a place of its own, as long as there are places.
     #[must_use]
-    pub fn new(seed: u64, sizes: &Sizes, connections: usize) -> (Block, Vec<Start>) {
+    pub fn new(seed: u64, payload: Payload, sizes: &Sizes, connections: usize) -> (Block, Vec<Start>) {
         let mut random = fastrand::Rng::with_seed(seed);
         let divides = |size: u32| size.is_multiple_of(PERIODS[0]);
         let period = if sizes.fixed().is_some_and(divides) { PERIODS[1] } else { PERIODS[0] };
-        let mut bytes = vec![0; period as usize + PIECE];
-        let (head, tail) = bytes.split_at_mut(period as usize);
-        random.fill(head);
-        for (i, byte) in tail.iter_mut().enumerate() {
-            *byte = head[i % head.len()];
+        let mut bytes = vec![0; period as usize];
+        random.fill(&mut bytes);
+        if payload == Payload::Text {
+            bytes.iter_mut().for_each(|byte| *byte = TEXT[usize::from(*byte) % TEXT.len()]);
         }
         let mut places: Vec<_> = (0..period).map(Start).collect();
         random.shuffle(&mut places);
         let starts = places.into_iter().cycle().take(connections).collect();
-        (Block { bytes: bytes.into(), period }, starts)
+        (Block::of(&bytes), starts)
+    }
+
+    /// The stream of a server that answers `ok` to each request. All connections read it from [`Start::ZERO`].
+    #[must_use]
+    pub fn of_oks() -> Block {
+        Block::of(OK)
+    }
+
+    /// These bytes again and again.
+    fn of(bytes: &[u8]) -> Block {
+        let all = bytes.iter().copied().cycle().take(bytes.len() + PIECE);
+        Block { bytes: all.collect(), period: bytes.len() as u32 }
     }
 
     /// The whole of it, of which streams are made.
@@ -68,19 +90,31 @@ impl Block {
         &self.bytes[self.range(start, position, length)]
     }
 
-    /// How far from `position` the stream has `bytes`: so many bytes earlier, if they were sent twice, and later, if
-    /// some before them were lost. `None` when they are nowhere near, or too few to tell.
+    /// Where in the block `bytes` are: the first of two places, which are the same bytes, if that happens. `None` when
+    /// they are nowhere, or too few to tell.
     #[must_use]
-    pub fn displaced(&self, start: Start, position: u64, bytes: &[u8]) -> Option<i64> {
-        let sample = &bytes[..bytes.len().min(16)];
-        if sample.len() < 8 {
+    pub fn find(&self, bytes: &[u8]) -> Option<Place> {
+        let sample = &bytes[..bytes.len().min(SAMPLE.end)];
+        if sample.len() < SAMPLE.start {
             return None;
         }
-        let found = |&by: &i64| {
-            let at = position.checked_add_signed(by);
-            at.is_some_and(|at| self.piece(start, at, sample.len() as u64) == sample)
-        };
-        (1..i64::from(self.period) / 2).flat_map(|by| [-by, by]).find(found)
+        let windows = self.bytes.windows(sample.len()).take(self.period as usize);
+        windows.enumerate().find(|(_, window)| *window == sample).map(|(at, _)| Place(at as u32))
+    }
+
+    /// How far from `position` a stream has the bytes of that place: at an earlier position (less than 0), or at a later
+    /// one; whichever is nearer.
+    #[must_use]
+    pub fn distance(&self, start: Start, position: u64, place: Place) -> i64 {
+        let period = i64::from(self.period);
+        let by = (i64::from(place.0) - self.range(start, position, 0).start as i64).rem_euclid(period);
+        if by > period / 2 { by - period } else { by }
+    }
+
+    /// How many different places there are.
+    #[must_use]
+    pub fn period(&self) -> u64 {
+        self.period.into()
     }
 
     /// Which of `bytes`, at most [`PIECE`], are not what the stream has at `position`: the first that
@@ -104,6 +138,10 @@ impl Block {
     }
 }
 
+/// A place in the block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place(u32);
+
 /// A byte that is not the one that was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Wrong {
@@ -123,9 +161,9 @@ mod tests {
 
     #[test]
     fn the_same_seed_gives_the_same_streams_and_another_gives_others() {
-        let (one, starts) = Block::new(7, &Sizes::Fixed(64), 3);
-        let (two, same) = Block::new(7, &Sizes::Fixed(64), 3);
-        let (other, elsewhere) = Block::new(8, &Sizes::Fixed(64), 3);
+        let (one, starts) = Block::new(7, Payload::Random, &Sizes::Fixed(64), 3);
+        let (two, same) = Block::new(7, Payload::Random, &Sizes::Fixed(64), 3);
+        let (other, elsewhere) = Block::new(8, Payload::Random, &Sizes::Fixed(64), 3);
         for i in 0..3 {
             let piece = one.piece(starts[i], 1 << 40, 64);
             assert_eq!(piece.len(), 64);
@@ -138,7 +176,7 @@ mod tests {
     #[test]
     fn no_two_streams_start_at_the_same_place_and_no_size_repeats_itself() {
         for size in PERIODS {
-            let (block, starts) = Block::new(1, &Sizes::Fixed(size), 20_000);
+            let (block, starts) = Block::new(1, Payload::Random, &Sizes::Fixed(size), 20_000);
             let places: std::collections::HashSet<_> = starts.iter().map(|start| start.0).collect();
             assert_eq!(places.len(), 20_000);
             let size = u64::from(size);
@@ -148,7 +186,7 @@ mod tests {
 
     #[test]
     fn pieces_join_seamlessly_around_the_block() {
-        let (block, starts) = Block::new(1, &Sizes::Fixed(64), 1);
+        let (block, starts) = Block::new(1, Payload::Random, &Sizes::Fixed(64), 1);
         let whole = block.piece(starts[0], 0, u64::MAX);
         assert_eq!(whole.len(), PIECE);
         for (position, &byte) in whole.iter().enumerate() {
@@ -158,7 +196,7 @@ mod tests {
 
     #[test]
     fn a_wrong_byte_is_found_named_and_counted() {
-        let (block, starts) = Block::new(1, &Sizes::Fixed(64), 1);
+        let (block, starts) = Block::new(1, Payload::Random, &Sizes::Fixed(64), 1);
         let mut bytes = block.piece(starts[0], 1000, 100).to_vec();
         assert_eq!(block.differs(starts[0], 1000, &bytes), None);
         bytes[42] ^= 1;
@@ -170,13 +208,36 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_were_repeated_or_skipped_are_recognised() {
-        let (block, starts) = Block::new(1, &Sizes::Fixed(64), 1);
-        let at = |position| block.piece(starts[0], position, 64);
-        assert_eq!(block.displaced(starts[0], 640, at(640 - 64)), Some(-64));
-        assert_eq!(block.displaced(starts[0], 640, at(640 + 100)), Some(100));
-        assert_eq!(block.displaced(starts[0], 10, at(0)), Some(-10));
-        assert_eq!(block.displaced(starts[0], 640, b"nothing of the kind"), None);
-        assert_eq!(block.displaced(starts[0], 640, &at(0)[..3]), None, "three bytes are anywhere");
+    fn bytes_that_were_repeated_or_skipped_are_found_where_they_belong() {
+        for payload in [Payload::Random, Payload::Text] {
+            let (block, starts) = Block::new(1, payload, &Sizes::Fixed(64), 1);
+            let at = |position| block.piece(starts[0], position, 64);
+            let distance = |position, bytes| Some(block.distance(starts[0], position, block.find(bytes)?));
+            assert_eq!(distance(640, at(640 - 64)), Some(-64));
+            assert_eq!(distance(640, at(640 + 100)), Some(100));
+            assert_eq!(distance(10, at(0)), Some(-10));
+            assert_eq!(distance(640, b"nothing of the kind"), None);
+            assert_eq!(distance(640, &at(0)[..3]), None, "three bytes are anywhere");
+        }
+    }
+
+    #[test]
+    fn a_payload_of_text_has_letters_and_digits_only_and_does_not_repeat_itself() {
+        let (block, starts) = Block::new(1, Payload::Text, &Sizes::Fixed(64), 2);
+        let piece = block.piece(starts[0], 0, u64::MAX);
+        assert!(piece.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(byte)));
+        assert!(TEXT.iter().all(|byte| piece.contains(byte)), "all of them");
+        assert_ne!(block.piece(starts[0], 0, 64), block.piece(starts[0], 64, 64));
+        assert_ne!(block.piece(starts[0], 0, 64), block.piece(starts[1], 0, 64));
+    }
+
+    #[test]
+    fn the_answers_of_an_ok_server_are_ok_at_any_position() {
+        let block = Block::of_oks();
+        for request in [0, 1, 1 << 40] {
+            assert_eq!(block.piece(Start::ZERO, 2 * request, 2), b"ok");
+            assert_eq!(block.differs(Start::ZERO, 2 * request, b"ok"), None);
+            assert!(block.differs(Start::ZERO, 2 * request, b"no").is_some_and(|wrong| wrong.bytes == 2));
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! A thread on a wire that breaks: no sockets, no clock, no luck.
 
-use super::super::plan::{Sizes, Wait};
+use super::super::plan::{Expect, Payload, Sizes, Wait};
 use super::super::wire::Event;
 use super::*;
 use crate::sys::{Call, Errno};
@@ -79,6 +79,8 @@ fn order() -> Order {
         active: 1,
         idle: 0,
         sizes: Sizes::Fixed(64),
+        payload: Payload::Random,
+        expect: Expect::Echo,
         seed: 1,
         patience: Duration::from_secs(10),
         depth: 1,

@@ -9,14 +9,16 @@
 //! wake-up time is counted as the server's latency. The price is a processor, which should be another than the
 //! server's.
 
+mod explain;
 mod turn;
 
-use super::Lost;
-use super::connection::{Connection, State, Trouble, Unanswered};
-use super::plan::{Plan, Wait};
+use super::connection::{Connection, State, Unanswered};
+use super::crew::Opening;
+use super::plan::{Expect, Plan, Wait};
 use super::record::Record;
 use super::schedule::Schedule;
 use super::stream::Block;
+use super::trouble::{Kind, Lost, Trouble};
 use super::wire::Wire;
 use crate::sys::clock::{set_timer_slack, thread_cpu, thread_run_delay};
 use anyhow::bail;
@@ -63,6 +65,13 @@ const SWEEP: Duration = Duration::from_millis(20);
 /// Connections that are opened before the server has to answer the first of them. Fewer than any
 /// sensible listen queue holds, so that no connect has to be tried again a second later.
 const OPEN_AT_ONCE: usize = 128;
+
+/// Connections that are opened at once after a listen queue was full. Course servers call listen(fd, 5).
+const SHORT_QUEUE: usize = 4;
+
+/// How long to wait for connections when others were established: a SYN that a full listen queue has dropped is sent
+/// again after 1 s, and after 2 s more.
+const CONNECT_PATIENCE: Duration = Duration::from_millis(3500);
 
 /// Requests that are sent before the engine looks again at what has come.
 const SEND_AT_ONCE: usize = 64;
@@ -120,7 +129,10 @@ pub struct Engine<W> {
     started: Instant,
     wire: W,
     plan: Plan,
+    /// What the requests are made of.
     block: Block,
+    /// What the answers must be.
+    answers: Block,
     connections: Vec<Connection>,
     active: Range<usize>,
     /// The number of the first connection among those of all threads.
@@ -155,6 +167,7 @@ pub struct Engine<W> {
     ending: usize,
     ends: Ends,
     open_time: Duration,
+    opening: Opening,
     /// The stretch that is measured, or was the last.
     window: Range<u64>,
     record: Record,
@@ -223,19 +236,24 @@ impl<W: Wire> Engine<W> {
     ///
     /// # Errors
     ///
-    /// When a connection cannot be opened: nobody listens, no port or descriptor is left. A server
-    /// that answers wrongly or not at all is not an error here; see [`lost`](Engine::lost).
+    /// When no connection can be opened (nobody listens), or one cannot because of this machine (no port or descriptor is
+    /// left). What the server does to connections that were opened is not an error here; see [`lost`](Engine::lost).
     pub fn open(plan: &Plan, part: Part, stop: Option<BorrowedFd<'_>>) -> anyhow::Result<Engine<W>> {
         let started = Instant::now();
         let (idle, active) = (part.of(plan.idle).len(), part.of(plan.active).len());
         let count = idle + active;
         let first = part.of(plan.idle).start + part.of(plan.active).start;
-        let (block, starts) = Block::new(plan.seed, &plan.sizes, plan.connections());
+        let (block, starts) = Block::new(plan.seed, plan.payload, &plan.sizes, plan.connections());
+        let answers = match plan.expect {
+            Expect::Echo => block.clone(),
+            Expect::Ok => Block::of_oks(),
+        };
         let is_active = |i: usize| (idle / 2..idle / 2 + active).contains(&i);
         // Silent connections stay.
         let left = |i| plan.requests_per_conn.filter(|_| is_active(i)).map_or(u64::MAX, u64::from);
-        let seeded =
-            |(i, &start)| Connection::new(start, plan.seed.wrapping_add((first + i) as u64), left(i));
+        let seeded = |(i, &start)| {
+            Connection::new(start, plan.expect, plan.seed.wrapping_add((first + i) as u64), left(i))
+        };
         let largest = plan.sizes.largest() as usize * plan.depth;
         if plan.wait == Wait::Sleep {
             set_timer_slack(Duration::from_nanos(1))?;
@@ -245,6 +263,7 @@ impl<W: Wire> Engine<W> {
             wire: W::new(block.bytes(), count, largest, stop)?,
             plan: plan.clone(),
             block,
+            answers,
             connections: starts[first..first + count].iter().enumerate().map(seeded).collect(),
             active: idle / 2..idle / 2 + active,
             first,
@@ -265,6 +284,7 @@ impl<W: Wire> Engine<W> {
             ending: 0,
             ends: Ends::default(),
             open_time: Duration::ZERO,
+            opening: Opening::default(),
             window: 0..0,
             record: Record::default(),
             older: Vec::new(),
@@ -278,18 +298,21 @@ impl<W: Wire> Engine<W> {
         };
         engine.open_all(count)?;
         engine.open_time = started.elapsed();
+        engine.opening.answered = engine.answered_in_all;
         Ok(engine)
     }
 
     fn open_all(&mut self, count: usize) -> anyhow::Result<()> {
-        let mut next = 0;
+        let (mut next, mut at_once) = (0, OPEN_AT_ONCE);
         let comes_and_goes = self.plan.requests_per_conn.is_some();
         while next < count && !self.stopped {
-            let (batch, lost_before) = (next..count.min(next + OPEN_AT_ONCE), self.lost.len());
+            let (batch, lost_before) = (next..count.min(next + at_once), self.lost.len());
             next = batch.end;
+            let began = Instant::now();
             for slot in batch.clone() {
                 if !comes_and_goes || !self.active.contains(&slot) {
                     self.ask(slot, self.now());
+                    self.opening.requests += 1;
                 }
             }
             self.spin(self.after(self.longest_drain()))?;
@@ -298,6 +321,9 @@ impl<W: Wire> Engine<W> {
             if (self.lost.len() - lost_before) * 2 > batch.len() {
                 break; // It leaves most without answer: no use to wait for the rest as well.
             }
+            // A full listen queue drops what comes, and TCP tries again after a second.
+            let queue_was_full = began.elapsed() >= Duration::from_secs(1);
+            at_once = if queue_was_full { SHORT_QUEUE } else { OPEN_AT_ONCE.min(at_once * 2) };
         }
         if next < count && !self.stopped {
             for slot in next..count {
@@ -307,13 +333,25 @@ impl<W: Wire> Engine<W> {
         Ok(())
     }
 
-    /// A connection that cannot be opened ends the run before it has begun.
+    /// Whether a connection was established, at any time.
+    fn has_connected(&self) -> bool {
+        let never = [Kind::Refused, Kind::NotConnected, Kind::NotAccepted, Kind::NotOpened];
+        self.connections.iter().any(|connection| connection.state == State::Open)
+            || self.lost.iter().any(|lost| !never.contains(&lost.kind))
+    }
+
+    /// A run ends before it has begun when this machine cannot open a connection, or the server has not accepted any.
     fn check_connected(&self) -> anyhow::Result<()> {
-        let target = self.plan.target;
-        match self.lost.iter().find(|lost| lost.kind == "refused") {
-            Some(lost) => bail!("cannot open connection {} to {target}: {}", lost.connection, lost.reason),
-            None => Ok(()),
-        }
+        let is_fatal = |lost: &&Lost| match lost.kind {
+            Kind::NotConnected => true,
+            Kind::Refused | Kind::NotAccepted => !self.has_connected(),
+            _ => false,
+        };
+        let Some(Lost { connection, reason, hint, .. }) = self.lost.iter().find(is_fatal) else {
+            return Ok(());
+        };
+        let hint = hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
+        bail!("cannot open connection {connection} to {}: {reason}{hint}", self.plan.target);
     }
 
     /// Ask from now on, at this pace.
@@ -529,9 +567,8 @@ impl<W: Wire> Engine<W> {
         }
         let limit = self.longest_drain();
         for slot in 0..self.connections.len() {
-            let missing = self.connections[slot].missing();
-            if missing > 0 {
-                self.lose(slot, &Trouble::Slow { missing, limit });
+            if self.connections[slot].missing() > 0 {
+                self.lose(slot, &Trouble::Slow { limit });
             }
         }
     }
@@ -540,18 +577,20 @@ impl<W: Wire> Engine<W> {
     #[cold]
     fn give_up_silent(&mut self) {
         let patience = self.plan.patience;
-        let (timeout, every) = (patience.as_nanos() as u64, patience / 4);
+        let every = patience / 4;
+        // Others were established, so that a full listen queue is likely.
+        let to_connect = if self.has_connected() { patience.max(CONNECT_PATIENCE) } else { patience };
         self.next_check = self.watched + every.clamp(CHECKS.start, CHECKS.end).as_nanos() as u64;
         for slot in 0..self.connections.len() {
             let connection = &mut self.connections[slot];
+            let (waited, trouble) = match connection.state {
+                State::Connecting => (to_connect, Trouble::NotAccepted { waited: to_connect }),
+                _ => (patience, Trouble::Silent { waited: patience }),
+            };
+            let timeout = waited.as_nanos() as u64;
             if connection.waits_since(self.watched).is_none_or(|waited| waited < timeout) {
                 continue;
             }
-            let missing = connection.missing();
-            let trouble = match connection.state {
-                State::Connecting => Trouble::NoConnection { timeout: patience },
-                _ => Trouble::Silent { missing, patience },
-            };
             self.lose(slot, &trouble);
         }
     }
@@ -683,6 +722,12 @@ impl<W: Wire> Engine<W> {
     #[must_use]
     pub fn open_time(&self) -> Duration {
         self.open_time
+    }
+
+    /// What was asked meanwhile, and answered.
+    #[must_use]
+    pub fn opening(&self) -> Opening {
+        self.opening
     }
 
     /// Nanoseconds since this engine began.

@@ -1,9 +1,9 @@
 //! What goes on in a turn of the engine: wait, take what has come, send what is due.
 
 use super::{AFTER_STOP, Engine, LATE_NS, LONGEST_LOOK_NS, Pace, SEND_AT_ONCE, SLICE, record_of};
-use crate::lab::load::Lost;
-use crate::lab::load::connection::{Request, State, Trouble};
+use crate::lab::load::connection::{Request, State};
 use crate::lab::load::plan::Wait;
+use crate::lab::load::trouble::Trouble;
 use crate::lab::load::wire::{Event, Wire};
 use crate::sys::socket::{self, Mode};
 use std::net::SocketAddr;
@@ -129,10 +129,7 @@ impl<W: Wire> Engine<W> {
                     self.ends.in_order += 1;
                     self.close_ended(slot);
                 }
-                Event::Ended { slot } => {
-                    let missing = self.connections[slot].missing();
-                    self.lose(slot, &Trouble::Closed { missing });
-                }
+                Event::Ended { slot } => self.lose(slot, &Trouble::Closed),
                 Event::Failed { slot, error } if self.connections[slot].state == State::Connecting => {
                     self.lose(slot, &Trouble::NotConnected(error));
                 }
@@ -227,7 +224,7 @@ impl<W: Wire> Engine<W> {
         if let Some(record) = record_of(&self.window, &mut self.record, &mut self.older, intended) {
             record.counts.sent += 1;
         }
-        self.connections[slot].ask(&self.plan.sizes, intended, now);
+        self.connections[slot].ask(&self.plan, intended, now);
     }
 
     /// In a closed loop: begin so many requests, as far as the connection can take them.
@@ -250,8 +247,8 @@ impl<W: Wire> Engine<W> {
 
     #[inline]
     fn send(&mut self, slot: usize) {
-        if let Err(trouble) = self.connections[slot].send(slot, &mut self.wire, &self.block) {
-            self.lose(slot, &trouble);
+        if let Err(error) = self.connections[slot].send(slot, &mut self.wire, &self.block) {
+            self.lose(slot, &Trouble::Failed(error));
         }
     }
 
@@ -259,8 +256,8 @@ impl<W: Wire> Engine<W> {
     #[inline]
     fn arrived(&mut self, slot: usize) {
         let connection = &mut self.connections[slot];
-        if let Err(trouble) = connection.take(&self.block, self.wire.bytes()) {
-            return self.lose(slot, &trouble);
+        if let Err(mismatch) = connection.take(&self.answers, self.wire.bytes()) {
+            return self.lose(slot, &self.explain(slot, mismatch));
         }
         if connection.state == State::Ending {
             return; // An answer after a stop: it was checked, and is no part of the measurement.
@@ -393,6 +390,7 @@ impl<W: Wire> Engine<W> {
             State::Ending => self.ending -= 1,
             State::Closed | State::Connecting | State::Open => {}
         }
+        let seen = connection.seen(&self.answers, self.plan.expect);
         let under_way: Vec<_> = connection.unanswered().collect();
         connection.closed(State::Lost);
         let now = self.now();
@@ -406,7 +404,6 @@ impl<W: Wire> Engine<W> {
         self.alive -= usize::from(self.active.contains(&slot));
         self.wire.close(slot);
         self.wrong_bytes += trouble.wrong_bytes();
-        let (connection, kind) = (self.first + slot, trouble.kind());
-        self.lost.push(Lost { connection, kind: kind.to_owned(), reason: trouble.to_string() });
+        self.lost.push(trouble.of(self.first + slot, &seen));
     }
 }

@@ -371,7 +371,7 @@ impl Runner {
         let seed = !plan.seed;
         let size = plan.sizes.largest().max(1);
         let HostileClients { slow_readers, half_closers, resetters } = clients;
-        let (block, starts) = Block::new(seed, &Sizes::Fixed(size), clients.connections());
+        let (block, starts) = Block::new(seed, plan.payload, &Sizes::Fixed(size), clients.connections());
         let mut starts = starts.into_iter();
         let now = Instant::now();
         let mut clients = Vec::with_capacity(clients.connections());

@@ -1,6 +1,6 @@
 //! Hostile clients beside right servers and wrong ones.
 
-use super::super::plan::Wait;
+use super::super::plan::{Expect, Payload, Wait};
 use super::*;
 use crate::echo::{Echo, Reply, SCRATCH_BYTES};
 use crate::initserver::initserver;
@@ -30,6 +30,8 @@ fn plan(target: SocketAddr, size: u32) -> Plan {
         active: 0,
         idle: 0,
         sizes: Sizes::Fixed(size),
+        payload: Payload::Random,
+        expect: Expect::Echo,
         seed: 7,
         patience: DEADLINE,
         depth: 1,

@@ -26,9 +26,11 @@ use std::time::{Duration, UNIX_EPOCH};
 
 /// What must be the same in runs that are added. Connections and threads are not in it, which are summed, nor rates:
 /// machines of different strength may offer different ones.
-const SAME: [&str; 10] = [
+const SAME: [&str; 12] = [
     "mode",
     "sizes",
+    "payload",
+    "expect",
     "depth",
     "requests_per_conn",
     "arrivals",

@@ -4,12 +4,13 @@ mod show;
 
 pub(super) use show::CLOSED_LOOP;
 
-use super::crew::Order;
+use super::crew::{Opening, Order};
+use super::diagnosis::Diagnosis;
 use super::engine::Ends;
 use super::hostile::Outcomes;
 use super::knee::Knee;
 use super::limits::Ports;
-use super::plan::{EngineKind, Sizes, Wait};
+use super::plan::{EngineKind, Expect, Payload, Sizes, Wait};
 use super::processors::Processors;
 use super::record::Record;
 use super::schedule::Arrivals;
@@ -52,6 +53,8 @@ pub struct Report {
     /// When the clock started, in seconds since 1970.
     started_unix_s: f64,
     open_s: f64,
+    /// The requests before the load, one on each connection.
+    opening: Opening,
     /// Length of what was measured; of all stages together.
     seconds: f64,
     /// `null` in a closed loop, which offers no rate; over several rows their mean.
@@ -92,6 +95,8 @@ pub struct Report {
     lost: Vec<Lost>,
     /// How the connections ended that were open at the end.
     ends: Ends,
+    /// What is wrong with the server, from all lost connections together; the most telling first.
+    diagnosis: Vec<Diagnosis>,
     /// Connections that were opened while the clock ran, where they come and go.
     opened: u64,
     ports: Option<Ports>,
@@ -122,6 +127,8 @@ pub struct Report {
 struct PlanReport {
     mode: &'static str,
     sizes: Sizes,
+    payload: Payload,
+    expect: Expect,
     depth: usize,
     requests_per_conn: Option<u32>,
     arrivals: Option<Arrivals>,
@@ -181,12 +188,16 @@ pub struct Found<'a> {
     pub times: (Duration, Duration),
     /// How long it took to open the connections.
     pub open_time: Duration,
+    /// What was asked before the load, and answered.
+    pub opening: Opening,
     /// The ports that there were.
     pub ports: Ports,
     /// What it gave.
     pub result: shape::Result,
     /// How the connections ended.
     pub ends: Ends,
+    /// What is wrong with the server.
+    pub diagnosis: Vec<Diagnosis>,
     /// What became of the hostile clients.
     pub hostile: Option<Outcomes>,
 }
@@ -197,6 +208,8 @@ impl PlanReport {
         PlanReport {
             mode: if shape.is_open() { "open" } else { "closed" },
             sizes: plan.sizes.clone(),
+            payload: plan.payload,
+            expect: plan.expect,
             depth: plan.depth,
             requests_per_conn: plan.requests_per_conn,
             arrivals: shape.is_open().then_some(order.arrivals),
@@ -221,7 +234,19 @@ impl Report {
     /// The report of a run.
     #[must_use]
     pub fn of(found: Found<'_>) -> Report {
-        let Found { order, shape, processors, times, open_time, ports, result, ends, hostile } = found;
+        let Found {
+            order,
+            shape,
+            processors,
+            times,
+            open_time,
+            opening,
+            ports,
+            result,
+            ends,
+            diagnosis,
+            hostile,
+        } = found;
         let shape::Result { rows, total, fewest_and_most, stalled, busiest, last, started, knee } = result;
         let plan = &order.plan;
         let counts = total.counts;
@@ -255,6 +280,7 @@ impl Report {
             wait_why: processors.why_sleep.clone(),
             started_unix_s: started.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64()),
             open_s: open_time.as_secs_f64(),
+            opening,
             seconds,
             offered_per_s: match shape {
                 Shape::Knee(..) => knee.as_ref().and_then(|knee| knee.rate_per_s),
@@ -290,6 +316,7 @@ impl Report {
             lost_connections: last.lost.len(),
             lost: last.lost,
             ends,
+            diagnosis,
             opened: counts.opened,
             ports: comes_and_goes.then_some(ports),
             generator_cpu_s: cpu_s,
@@ -327,9 +354,13 @@ impl Report {
         }
         if let Some(first) = self.lost.first() {
             let (lost, all) = (self.lost.len(), self.connections + self.plan.idle);
+            let hint = self.diagnosis.first().and_then(|diagnosis| diagnosis.hint.as_ref());
             return Some(format!(
-                "{lost} of {all} connections lost, {} wrong bytes; the first: connection {}: {}",
-                self.wrong_bytes, first.connection, first.reason
+                "{lost} of {all} connections lost, {} wrong bytes; the first: connection {}: {}{}",
+                self.wrong_bytes,
+                first.connection,
+                first.reason,
+                hint.map(|hint| format!("; {hint}")).unwrap_or_default()
             ));
         }
         if let Some(trouble) = self.hostile.as_ref().and_then(Outcomes::trouble) {

@@ -2,6 +2,8 @@
 
 use super::{ByClock, LittlesLaw, Report};
 use crate::lab::load::LatencyUs;
+use crate::lab::load::crew::Opening;
+use crate::lab::load::diagnosis::Diagnosis;
 use crate::lab::load::knee::Verdict;
 use crate::lab::load::limits::Ports;
 use crate::lab::show::{DOUBTFUL, Page, Table, WRONG, paint, paint_if};
@@ -86,7 +88,15 @@ impl Report {
     }
 
     fn requests(&self, page: &mut Page) {
+        let Opening { requests, answered } = self.opening;
+        if answered < requests {
+            let answered = paint(WRONG, &format!("{} answered", count(answered)));
+            page.line("opening", format!("{}, one on each connection: {answered}", of(requests, "request")));
+        }
         let mut requests = format!("{} sent, {} answered", count(self.sent), count(self.answered));
+        if self.sent == 0 && self.lost.len() == self.connections + self.plan.idle {
+            requests += ": no connection was left for the load";
+        }
         if self.answered_after > 0 {
             requests += &format!(", {} more after the end", count(self.answered_after));
         }
@@ -202,6 +212,10 @@ impl Report {
         }
         if self.lost.len() > 5 {
             page.item(&format!("… and {} more", count(self.lost.len() as u64 - 5)));
+        }
+        for (i, Diagnosis { seen, hint, .. }) in self.diagnosis.iter().enumerate() {
+            page.line(if i == 0 { "diagnosis" } else { "" }, paint(WRONG, seen));
+            hint.iter().for_each(|hint| page.more(hint));
         }
     }
 }
