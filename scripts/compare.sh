@@ -19,7 +19,7 @@ echo "# models: $models; slices: ${SLICES:-30} of ${SLICE_MS:-40} ms"
 echo "idle,model,control,status,requests_per_s,ratio,ratio_low,ratio_high,server_cpu_us_per_request,cpu_ratio,cpu_ratio_low,cpu_ratio_high,p50_us,p99_us,calls_per_request,peak_rss_bytes,generator_busy_share"
 for idle in "${counts[@]}"; do
   "$program" compare --quiet --json --models "$models" --workloads idle --idle "$idle" \
-    --slices "${SLICES:-30}" --slice-ms "${SLICE_MS:-40}" |
+    --slices "${SLICES:-30}" --slice "${SLICE_MS:-40}ms" |
     jq -r '.rows[] | [.idle, .model, .control, .status, .requests_per_s.median,
       .ratio.median, .ratio.low, .ratio.high, .server_cpu_us_per_request,
       .cpu_ratio.median, .cpu_ratio.low, .cpu_ratio.high, .latency_us.p50, .latency_us.p99,

@@ -9,6 +9,7 @@ use io_models::{lab, stop};
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// Compare the models: each a process of its own, under the same checked load, in short turns
 #[derive(Debug, clap::Args)]
@@ -30,9 +31,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 40, value_parser = crate::units::count)]
     slices: usize,
 
-    /// Length of a slice in milliseconds
-    #[arg(long, value_name = "MS", default_value_t = 40, value_parser = clap::value_parser!(u64).range(1..=60_000))]
-    slice_ms: u64,
+    /// Length of a slice
+    #[arg(long, value_name = "TIME", default_value = "40ms", value_parser = crate::units::slice)]
+    slice: Duration,
 
     /// Bytes a request
     #[arg(short, long, value_name = "BYTES", default_value_t = 64, value_parser = crate::units::size)]
@@ -45,6 +46,10 @@ pub(crate) struct Args {
     /// Let servers and generators run on any processor
     #[arg(long)]
     no_pin: bool,
+
+    /// Also print the system calls of each model, per request
+    #[arg(long, conflicts_with = "json")]
+    calls: bool,
 
     /// Print one JSON document instead of the table
     #[arg(long)]
@@ -65,7 +70,7 @@ pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
         workloads: workloads.into_iter().map(fewer_idle).collect(),
         baseline: BASELINE,
         slices: args.slices,
-        slice_ms: args.slice_ms,
+        slice_ms: args.slice.as_millis() as u64,
         size_bytes: args.size,
         seed: args.seed,
         pinning: if args.no_pin { None } else { Pinning::choose() },
@@ -86,7 +91,7 @@ pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
     let comparison = result.map_err(Failure::of)?;
     let text = match args.json {
         true => format!("{}\n", lab::json(&comparison)),
-        false => comparison.table(output.columns()),
+        false => comparison.text(output.columns(), args.calls),
     };
     let written = output.report(&text);
     // The table has it too, if it is what is on the screen.

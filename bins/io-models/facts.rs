@@ -71,12 +71,14 @@ pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
     let mut outputs = Outputs::default();
     let output = outputs.report(args.output)?;
     if let Some(fact) = args.explain {
-        output.report(&explain(fact))?;
+        let text = explain(fact, output.columns());
+        output.report(&text)?;
         return Ok(ExitCode::SUCCESS);
     }
     let chosen = choose(&args.which)?;
     if args.list {
-        output.report(&list(&chosen))?;
+        let text = list(&chosen, output.columns());
+        output.report(&text)?;
         return Ok(ExitCode::SUCCESS);
     }
     let baseline = args.baseline.as_deref().map(read).transpose()?;
@@ -108,7 +110,7 @@ pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
     let text = match (args.json, args.markdown) {
         (true, _) => format!("{}\n", lab::json(&Document::of(&report))),
         (_, true) => report.markdown(),
-        _ => report.page(args.verbose),
+        _ => report.page(args.verbose, output.columns()),
     };
     // The report first: nothing that fails may take it away.
     let mut written = vec![output.report(&text)];
@@ -123,8 +125,13 @@ pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
 /// The facts that were asked for, each once, in the order of the report.
 fn choose(which: &[String]) -> Result<Vec<&'static Fact>, Failure> {
     for name in which {
-        if area(name).is_none() {
-            fact(name).map_err(|why| Failure::usage(format_args!("{why}; areas: {}", area_names())))?;
+        if area(name).is_none() && facts::find(name).is_none() {
+            let areas = Area::ALL.iter().map(|area| area.name());
+            let [area, facts] = [nearest(name, 1, areas), nearest(name, 3, facts::all().map(|fact| fact.id))];
+            return Err(Failure::usage(format_args!(
+                "there is no area or fact {name:?}; the nearest area: {area}; the nearest facts: {facts}; areas: {}",
+                area_names()
+            )));
         }
     }
     let asked = |fact: &Fact| which.iter().any(|name| name == fact.id || name == fact.area.name());
@@ -156,25 +163,25 @@ fn area_names() -> String {
 /// clap's parser for the id of a fact.
 fn fact(id: &str) -> Result<&'static Fact, String> {
     facts::find(id).ok_or_else(|| {
-        format!("there is no fact {id:?}; the nearest: {}", nearest(id, facts::all().map(|fact| fact.id)))
+        format!("there is no fact {id:?}; the nearest: {}", nearest(id, 3, facts::all().map(|fact| fact.id)))
     })
 }
 
 /// clap's parser for the name of a wrong kernel.
 fn mutant(name: &str) -> Result<&'static Mutant, String> {
     Mutant::find(name).ok_or_else(|| {
-        let names = nearest(name, Mutant::all().map(|mutant| mutant.name));
+        let names = nearest(name, 3, Mutant::all().map(|mutant| mutant.name));
         format!("there is no such wrong kernel; the nearest: {names}; `facts --list` has them all")
     })
 }
 
-/// The three names that are most like `name`.
-fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
+/// The `most` names that are most like `name`.
+fn nearest<'a>(name: &str, most: usize, known: impl Iterator<Item = &'a str>) -> String {
     // In millionths, which can be sorted.
     let mut known: Vec<_> =
         known.map(|one| (Reverse((strsim::jaro_winkler(name, one) * 1e6) as u32), one)).collect();
     known.sort();
-    known.iter().take(3).map(|(_, one)| *one).collect::<Vec<_>>().join(", ")
+    known.iter().take(most).map(|(_, one)| *one).collect::<Vec<_>>().join(", ")
 }
 
 fn areas() -> String {

@@ -42,7 +42,7 @@ pub(super) struct Figures {
     /// The same of server CPU a request; under 1 is better.
     pub(super) cpu_ratio: Option<Spread>,
     /// What the two ratios show, in words.
-    pub(super) verdict: &'static str,
+    pub(super) verdict: String,
     /// Over all slices. Closed loop: compare within a workload only.
     pub(super) latency_us: LatencyUs,
     /// Median over slices.
@@ -130,7 +130,7 @@ impl Figures {
             requests_per_s: Spread::quartiles(&of(Timed::rate))?,
             ratio,
             cpu_ratio,
-            verdict: "",
+            verdict: String::new(),
             latency_us: sum.latency_us,
             server_cpu_us_per_request: Spread::quartiles(&of(Timed::cpu_us))?.median,
             generator_cpu_share: cpu / seconds,

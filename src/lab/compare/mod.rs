@@ -19,6 +19,7 @@ mod table;
 use super::env::Environment;
 use super::load::limits::NOT_FOR_CONNECTIONS;
 use super::stats::Spread;
+use super::units;
 use crate::model::{self, Clients, Model};
 use crate::stop::Stop;
 use crate::sys::limits::Nofile;
@@ -159,6 +160,8 @@ struct Entrant {
     model: &'static Model,
     control: bool,
     load: Load,
+    /// What limits its connections.
+    fewer: String,
     state: State,
     slices: Vec<Timed>,
 }
@@ -212,7 +215,9 @@ impl Comparison {
         let noisy: Vec<_> = noisy.map(|(workload, cpus)| format!("{cpus} under {workload}")).collect();
         (!noisy.is_empty()).then(|| {
             let (noisy, cpus) = (noisy.join(", "), self.environment.cpus());
-            format!("other programs kept processors busy: {noisy}, of {cpus}; measure again when it is quiet")
+            format!(
+                "other programs kept some of {cpus} processors busy: {noisy}; measure again when it is quiet"
+            )
         })
     }
 
@@ -259,27 +264,30 @@ fn entrants(plan: &Plan, workload: &Workload) -> anyhow::Result<Vec<Entrant>> {
     Ok(all
         .into_iter()
         .map(|(model, control)| {
-            let (idle, state) = match room(model, workload, nofile) {
-                Ok(idle) => (idle, State::Waiting),
-                Err(why) => (0, State::Skipped(why)),
+            let (idle, state, fewer) = match room(model, workload, nofile) {
+                Ok((idle, because)) => (idle, State::Waiting, because),
+                Err(why) => (0, State::Skipped(why), String::new()),
             };
             let (size, seed) = (plan.size_bytes, random.u64(..));
             let load = Load { active: workload.active, idle, size, seed };
-            Entrant { model, control, load, state, slices: Vec::new() }
+            Entrant { model, control, load, fewer, state, slices: Vec::new() }
         })
         .collect())
 }
 
-/// How many silent connections the model gets beside the active ones, or why it cannot take these.
-fn room(model: &Model, workload: &Workload, nofile: Nofile) -> Result<usize, String> {
+/// How many silent connections the model gets beside the active ones, and what would limit them; or why it cannot take
+/// the active ones.
+fn room(model: &Model, workload: &Workload, nofile: Nofile) -> Result<(usize, String), String> {
     let descriptors = usize::try_from(nofile.soft).unwrap_or(usize::MAX).saturating_sub(NOT_FOR_CONNECTIONS);
     let mut limits = vec![(descriptors, format!("the descriptor limit: {nofile}"))];
     match model.clients {
         Clients::One => limits.push((1, "one client at a time".to_owned())),
         Clients::UpTo { most, because } => limits.push((most, because.to_owned())),
         Clients::Processes => {
-            limits
-                .push((MOST_PROCESSES, "a process each; more is not a design that anybody runs".to_owned()));
+            limits.push((
+                MOST_PROCESSES,
+                format!("a process per client, and nobody runs more than {MOST_PROCESSES}"),
+            ));
             limits.extend(processes().map(|most| (most, "the limit on processes (pids.max)".to_owned())));
         }
         Clients::Descriptors => {}
@@ -287,9 +295,13 @@ fn room(model: &Model, workload: &Workload, nofile: Nofile) -> Result<usize, Str
     let (most, because) = limits.into_iter().min().unwrap_or_default();
     let wants = workload.active + usize::from(workload.idle > 0);
     if wants > most {
-        return Err(format!("at most {most} ({because}), and {wants} are needed"));
+        let most = units::of(most as u64, "connection");
+        return Err(format!(
+            "takes at most {most} ({because}), and {} are needed",
+            units::count(wants as u64)
+        ));
     }
-    Ok(workload.idle.min(most - workload.active))
+    Ok((workload.idle.min(most - workload.active), because))
 }
 
 /// How many more processes this control group may have, if it says so; a few are left for others.
@@ -370,18 +382,26 @@ fn own_cpu() -> anyhow::Result<Duration> {
 /// End all servers of a workload, and make the rows.
 fn finish(entrants: Vec<Entrant>, workload: &Workload) -> Vec<Row> {
     let baseline: Vec<_> = entrants[0].slices.iter().map(|s| (s.turn, s.rate(), s.cpu_us())).collect();
+    let fewer: Vec<_> = entrants.iter().map(|entrant| entrant.fewer.clone()).collect();
     let mut rows: Vec<_> = entrants.into_iter().map(|entrant| entrant.finish(workload, &baseline)).collect();
     let control = rows.iter().find(|row| row.control).and_then(|row| row.figures.clone());
-    for row in &mut rows {
+    let baseline_idle = rows[0].figures.is_some().then_some(rows[0].idle);
+    for (row, because) in rows.iter_mut().zip(fewer) {
         let is_baseline = row.model == BASELINE && !row.control;
-        if let Some(figures) = &mut row.figures {
-            figures.verdict = match (&control, is_baseline, row.control) {
-                (_, true, _) => "the baseline",
-                (_, _, true) => "the noise",
-                (Some(control), ..) => figures.verdict(control),
-                (None, ..) => "no A/A row to judge by",
-            };
-        }
+        let Some(figures) = &mut row.figures else { continue };
+        figures.verdict = match (&control, is_baseline, row.control) {
+            (_, true, _) => "the baseline".to_owned(),
+            (_, _, true) => "the noise".to_owned(),
+            _ if baseline_idle.is_some_and(|idle| idle != row.idle) => {
+                // Only rows under the same load are judged against each other.
+                (figures.ratio, figures.cpu_ratio) = (None, None);
+                let [idle, wanted] =
+                    [row.idle, baseline_idle.unwrap_or_default()].map(|n| units::count(n as u64));
+                format!("not comparable: {idle} idle instead of {wanted} ({because})")
+            }
+            (Some(control), ..) => figures.verdict(control).to_owned(),
+            (None, ..) => "no A/A row to judge by".to_owned(),
+        };
     }
     rows
 }
@@ -389,7 +409,7 @@ fn finish(entrants: Vec<Entrant>, workload: &Workload) -> Vec<Row> {
 impl Entrant {
     fn finish(self, workload: &Workload, baseline: &[(usize, f64, f64)]) -> Row {
         let is_baseline = self.model.name == BASELINE && !self.control;
-        let Entrant { model, control, load, state, slices } = self;
+        let Entrant { model, control, load, state, slices, .. } = self;
         let row = |status, reason, figures| Row {
             workload: workload.name,
             model: model.name,
@@ -413,7 +433,7 @@ impl Entrant {
             pair.end()?;
             ensure!(
                 slices.iter().any(|slice| slice.measured.slice.answered > 0),
-                "no answer came while the clock ran: measure longer slices (--slice-ms), or send less (-s)"
+                "no answer came while the clock ran: measure longer slices (--slice), or send less (-s)"
             );
             let mut figures = Figures::of(&slices, &sum, rss, baseline).context("no slices")?;
             if is_baseline {

@@ -1,210 +1,184 @@
-//! The comparison as a table for people, which is Markdown as well.
+//! The comparison as a table for people, which is Markdown in a file.
 
 use super::figures::Figures;
-use super::{BASELINE, Comparison, Row, Status};
+use super::{BASELINE, Comparison, Row, Status, Workload};
+use crate::lab::load::BUSY_LIMIT;
+use crate::lab::show::{DOUBTFUL, Page, Table, WRONG, paint};
 use crate::lab::stats::Spread;
-use crate::lab::units::latency;
-use comfy_table::{
-    CellAlignment, Table,
-    presets::{ASCII_MARKDOWN, NOTHING},
-};
-use std::fmt;
+use crate::lab::units::{UNKNOWN, bytes, count, latency, rate};
+use anstyle::Style;
 
-const HEAD: [&str; 11] = [
+/// The columns, the ones that decide first: on a narrow terminal the last ones stand under their row.
+const HEAD: [&str; 13] = [
     "model",
     "requests/s",
-    "to epoll-level",
-    "server CPU µs/req",
-    "to epoll-level",
-    "p50 / p99 / p99.9 µs",
-    "calls/req",
-    "peak MiB",
-    "gen. busy",
+    "rate ratio",
+    "CPU µs/req",
+    "CPU ratio",
+    "p50",
+    "p99",
+    "memory",
     "active + idle",
-    "note",
+    "p99.9",
+    "calls/req",
+    "generator busy",
+    "quartiles of requests/s",
 ];
 
-/// What fits a narrow terminal.
-const BRIEF: [&str; 6] = ["model", "requests/s", "ratio", "CPU µs/req", "ratio", "note"];
-
 impl Comparison {
-    /// The whole table, or if it does not fit into so many columns, the most important part of it.
+    /// The tables and how to read them: for a terminal of `width` columns, or without a width as Markdown, whose lines
+    /// are as long as they are. With `calls`, also a table of the system calls per request. Colours are escape
+    /// sequences.
     #[must_use]
-    pub fn table(&self, columns: Option<usize>) -> String {
-        let whole = self.to_string();
-        let width = whole.lines().filter(|line| line.starts_with('|')).map(|line| line.chars().count()).max();
-        if columns.is_none_or(|columns| width <= Some(columns)) {
-            return whole;
-        }
-        let mut text = String::new();
+    pub fn text(&self, width: Option<usize>, calls: bool) -> String {
+        let mut page = Page::new(width);
         if self.partial {
-            text += "PARTIAL: interrupted\n\n";
+            page.paragraph(&paint(DOUBTFUL, "PARTIAL: interrupted, this is what was measured until then"));
+            page.blank();
         }
+        let show = |page: &mut Page, table: &Table| match width {
+            Some(_) => page.table(table),
+            None => page.push(&table.markdown()),
+        };
         for workload in &self.plan.workloads {
-            let mut table = Table::new();
-            table.load_style(NOTHING).set_header(BRIEF);
-            for row in self.rows.iter().filter(|row| row.workload == workload.name) {
-                table.add_row(row.brief());
-            }
-            for column in table.column_iter_mut().skip(1).take(BRIEF.len() - 2) {
-                column.set_cell_alignment(CellAlignment::Right);
-            }
-            text += &format!("{}: {}\n\n{table}\n\n", workload.name, workload.summary);
-        }
-        if let Some(warning) = self.warning() {
-            text += &format!("Warning: {warning}.\n");
-        }
-        text += &format!("Ratios are to {BASELINE}, beside it in time. Closed loop. The whole table has\n");
-        text +=
-            &format!("{} columns: widen the terminal, or use --output FILE.\n", width.unwrap_or_default());
-        text
-    }
-}
-
-impl fmt::Display for Comparison {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let plan = &self.plan;
-        if self.partial {
-            writeln!(f, "PARTIAL: interrupted, this is what was measured until then\n")?;
-        }
-        for workload in &plan.workloads {
-            let rows: Vec<_> = self.rows.iter().filter(|row| row.workload == workload.name).collect();
-            if rows.is_empty() {
+            if self.rows_of(workload).count() == 0 {
                 continue;
             }
-            let mut table = Table::new();
-            table.load_style(ASCII_MARKDOWN).set_header(HEAD);
-            for row in rows {
-                table.add_row(row.cells());
+            page.paragraph(&format!("{}: {}", workload.name, workload.summary));
+            page.blank();
+            show(&mut page, &self.figures_of(workload));
+            page.blank();
+            if calls {
+                page.paragraph(&format!("System calls per request under {}:", workload.name));
+                page.blank();
+                show(&mut page, &self.calls_of(workload));
+                page.blank();
             }
-            for column in table.column_iter_mut().skip(1).take(HEAD.len() - 2) {
-                column.set_cell_alignment(CellAlignment::Right);
-            }
-            writeln!(f, "{}: {}\n\n{table}\n", workload.name, workload.summary)?;
         }
-        writeln!(f, "{}", self.environment.line())?;
+        page.paragraph(&self.environment.line());
+        page.paragraph(&self.setting());
+        if let Some(warning) = self.warning() {
+            page.paragraph(&format!("{} {warning}.", paint(DOUBTFUL, "Warning:")));
+        }
+        for line in self.how_to_read() {
+            page.paragraph(&line);
+        }
+        page.into_text()
+    }
+
+    fn rows_of(&self, workload: &Workload) -> impl Iterator<Item = &Row> {
+        self.rows.iter().filter(|row| row.workload == workload.name)
+    }
+
+    fn figures_of(&self, workload: &Workload) -> Table {
+        let mut table = Table::new(&HEAD, "note");
+        for row in self.rows_of(workload) {
+            let name = row.name();
+            match (&row.figures, row.status) {
+                (Some(figures), Status::Measured) => {
+                    let clients = format!("{} + {}", count(row.active as u64), count(row.idle as u64));
+                    let (note, style) = figures.note();
+                    table.row([name].into_iter().chain(figures.cells(clients)), note, style);
+                }
+                (_, status) => {
+                    let why = row.reason.as_deref().unwrap_or("no reason was given");
+                    let (word, style) = match status {
+                        Status::Failed => ("FAILED", WRONG),
+                        Status::Skipped | Status::Measured => ("skipped", DOUBTFUL),
+                    };
+                    table.row([name], format!("{word}: {why}"), style);
+                }
+            }
+        }
+        table
+    }
+
+    /// Each system call that a server made, the most frequent of the first row first.
+    fn calls_of(&self, workload: &Workload) -> Table {
+        let measured = || self.rows_of(workload).filter_map(|row| Some((row, row.figures.as_ref()?)));
+        let mut names: Vec<&str> = Vec::new();
+        for (_, figures) in measured() {
+            let unknown =
+                figures.syscalls_per_request.by_name.keys().filter(|name| !names.contains(&name.as_str()));
+            names.extend(unknown.map(String::as_str).collect::<Vec<_>>());
+        }
+        let mut table = Table::new(&[&["model", "all"], names.as_slice()].concat(), "");
+        for (row, Figures { syscalls_per_request: calls, .. }) in measured() {
+            let of = |name: &&str| calls.by_name.get(*name).and_then(|n| n.as_f64()).unwrap_or(0.0);
+            let numbers = [calls.total].into_iter().chain(names.iter().map(of));
+            table.row([row.name()].into_iter().chain(numbers.map(|n| format!("{n:.2}"))), "", Style::new());
+        }
+        table
+    }
+
+    /// What was done, in a sentence.
+    fn setting(&self) -> String {
+        let plan = &self.plan;
         let pinned = plan.pinning.map_or("not pinned".to_owned(), |pinning| {
             format!("servers on CPU {}, generators on CPU {}", pinning.server_cpu, pinning.generator_cpu)
         });
-        writeln!(
-            f,
-            "Closed loop, {} bytes a request, {} slices of {} ms a model in random turns, seed {}; {pinned}; \
-             generators spin, every byte checked.",
+        format!(
+            "Closed loop, {} bytes per request, {} slices of {} ms per model in random turns, seed {}; {pinned}; \
+             generators busy-wait, every byte checked.",
             plan.size_bytes, plan.slices, plan.slice_ms, plan.seed
-        )?;
-        if let Some(warning) = self.warning() {
-            writeln!(f, "Warning: {warning}.")?;
-        }
-        writeln!(
-            f,
-            "requests/s: median (quartiles). To {BASELINE}: median ratio of a slice to the {BASELINE} slices \
-             beside it [95 % interval]; the A/A row is {BASELINE} against itself, and a difference is shown only \
-             beyond its interval. Under 1 is better for CPU, over 1 for requests/s. Generator-bound: the \
-             generator had no time left, so trust CPU and not requests/s."
         )
+    }
+
+    fn how_to_read(&self) -> [String; 3] {
+        [
+            "requests/s: the median of the slices. Rate ratio, CPU ratio: a slice over the baseline slices next to it, \
+             median [95 % interval]; more than 1 is faster, less than 1 is cheaper."
+                .to_owned(),
+            format!(
+                "A/A: {BASELINE}, the baseline, against itself; smaller differences are noise. Not comparable: the load \
+                 was not that of the baseline, so there is no ratio and no verdict."
+            ),
+            "Generator-bound: requests/s and latency are the generator's limit; compare CPU.".to_owned(),
+        ]
     }
 }
 
 impl Row {
-    fn brief(&self) -> Vec<String> {
-        let cells = self.cells();
-        match &self.figures {
-            Some(figures) => {
-                let ratio =
-                    |ratio: Option<Spread>| ratio.map_or("–".to_owned(), |r| format!("{:.2}", r.median));
-                vec![
-                    cells[0].clone(),
-                    thousands(figures.requests_per_s.median),
-                    ratio(figures.ratio),
-                    format!("{:.2}", figures.server_cpu_us_per_request),
-                    ratio(figures.cpu_ratio),
-                    figures.verdict.to_owned(),
-                ]
-            }
-            None => {
-                let none = || "–".to_owned();
-                let note = if self.status == Status::Failed { "FAILED" } else { "skipped" };
-                vec![cells[0].clone(), none(), none(), none(), none(), note.to_owned()]
-            }
-        }
-    }
-
-    fn cells(&self) -> Vec<String> {
-        let name = if self.control { format!("{} (A/A)", self.model) } else { self.model.to_owned() };
-        let mut cells = vec![name];
-        match (&self.figures, self.status) {
-            (Some(figures), Status::Measured) => {
-                cells.extend(figures.cells());
-                cells.push(format!("{} + {}", self.active, self.idle));
-                cells.push(figures.note());
-            }
-            (_, status) => {
-                let word = if status == Status::Failed { "FAILED" } else { "skipped" };
-                cells.resize(HEAD.len() - 1, "–".to_owned());
-                cells.push(format!("{word}: {}", self.reason.as_deref().unwrap_or("")));
-            }
-        }
-        cells
+    fn name(&self) -> String {
+        if self.control { format!("{} (A/A)", self.model) } else { self.model.to_owned() }
     }
 }
 
 impl Figures {
-    fn cells(&self) -> [String; 8] {
+    fn cells(&self, clients: String) -> [String; 12] {
         let Spread { median, low, high } = self.requests_per_s;
         let l = self.latency_us;
         [
-            format!("{} ({}–{})", thousands(median), thousands(low), thousands(high)),
+            rate(median),
             ratio(self.ratio),
             format!("{:.2}", self.server_cpu_us_per_request),
             ratio(self.cpu_ratio),
-            [l.p50, l.p99, l.p99_9].map(latency).join(" / "),
+            latency(l.p50),
+            latency(l.p99),
+            bytes(self.peak_rss_bytes),
+            clients,
+            latency(l.p99_9),
             format!("{:.2}", self.syscalls_per_request.total),
-            format!("{:.1}", self.peak_rss_bytes as f64 / 1048576.0),
             format!("{:.0} %", self.generator_busy_share * 100.0),
+            format!("{}–{}", rate(low), rate(high)),
         ]
     }
 
-    /// What the ratios say, and what limits them.
-    fn note(&self) -> String {
-        let mut notes = vec![self.verdict.to_owned()];
-        if self.generator_busy_share >= crate::lab::load::BUSY_LIMIT {
+    /// What the ratios say, and what limits them; and its colour.
+    fn note(&self) -> (String, Style) {
+        let mut notes = vec![self.verdict.clone()];
+        if self.generator_busy_share >= BUSY_LIMIT {
             notes.push("generator-bound".to_owned());
         }
-        if self.slices_with_a_starved_connection > 0 {
-            notes.push(format!(
-                "in {} of {} slices a connection had no answer",
-                self.slices_with_a_starved_connection, self.rounds
-            ));
+        let starved = self.slices_with_a_starved_connection;
+        if starved > 0 {
+            notes.push(format!("in {starved} of {} slices a connection had no answer", self.rounds));
         }
-        notes.join("; ")
+        let style = if starved > 0 { WRONG } else { Style::new() };
+        (notes.join("; "), style)
     }
 }
 
 fn ratio(ratio: Option<Spread>) -> String {
-    ratio.map_or("–".to_owned(), |r| format!("{:.2} [{:.2}–{:.2}]", r.median, r.low, r.high))
-}
-
-/// 1234567.8 as `1,234,568`.
-fn thousands(value: f64) -> String {
-    let digits = format!("{value:.0}");
-    let mut text = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn thousands_are_grouped() {
-        for (value, text) in [(0.4, "0"), (999.0, "999"), (1000.0, "1,000"), (1_234_567.8, "1,234,568")] {
-            assert_eq!(thousands(value), text);
-        }
-    }
+    ratio.map_or(UNKNOWN.to_owned(), |r| format!("{:.2} [{:.2}–{:.2}]", r.median, r.low, r.high))
 }

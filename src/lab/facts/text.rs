@@ -2,74 +2,79 @@
 
 use super::{Report, Totals};
 use crate::facts::{Area, Fact, Mutant, Outcome, Run, Since};
-use comfy_table::{
-    CellAlignment, Table,
-    presets::{ASCII_MARKDOWN, NOTHING},
-};
+use crate::lab::show::{DOUBTFUL, Page, Table, WRONG, paint, paint_if};
+use crate::lab::units::{count, of, seconds};
+use anstyle::Style;
 use std::fmt::Write;
 
 impl Report {
-    /// One page: how many of each area hold, what differs in full, what was skipped and why. `verbose`
-    /// has each fact on a line.
+    /// One page in lines of at most `width` columns: how many of each area hold, what differs in full, what was skipped
+    /// and why. `verbose` has each fact. Colours are escape sequences.
     #[must_use]
-    pub fn page(&self, verbose: bool) -> String {
-        let mut text = self.head(|title| format!("Kernel facts of {title}"));
+    pub fn page(&self, verbose: bool, width: Option<usize>) -> String {
+        let mut page = Page::new(width);
+        for line in self.head(|title| format!("Kernel facts of {title}")) {
+            page.paragraph(&line);
+            page.blank();
+        }
         if verbose {
             for (area, runs) in self.by_area() {
-                let mut table = Table::new();
-                table.load_style(NOTHING);
-                for run in runs {
-                    table.add_row([run.fact.id, run.outcome.name(), run.fact.claim]);
+                let mut table = Table::new(&["", ""], "");
+                for Run { fact, outcome, .. } in runs {
+                    table.row([fact.id.to_owned(), outcome.name().to_owned()], fact.claim, style(outcome));
                 }
-                write!(text, "{}: {}\n\n{}\n\n", area.name(), area.title(), trimmed(&table)).ok();
+                titled(&mut page, area, &table);
             }
         }
-        let mut table = self.counts();
-        table.load_style(NOTHING);
-        write!(text, "{}\n\n", trimmed(&table)).ok();
+        page.table(&self.counts());
+        page.blank();
         for run in &self.runs {
             if let Outcome::Differs { expected, observed } = &run.outcome {
                 let Fact { id, claim, reference, since, matters, .. } = run.fact;
-                writeln!(text, "DIFFERS: {id}\n  claim      {claim}").ok();
-                writeln!(text, "  expected   {expected}\n  observed   {observed}").ok();
-                writeln!(text, "  reference  {reference}{}\n  breaks     {matters}\n", version(*since)).ok();
+                page.paragraph(&paint(WRONG, &format!("DIFFERS: {id}")));
+                page.line("claim", claim);
+                page.line("expected", expected);
+                page.line("observed", paint(WRONG, observed));
+                page.line("reference", format!("{reference}{}", version(*since)));
+                page.line("breaks", matters);
+                page.blank();
             }
         }
         let reasons = self.reasons();
         if !reasons.is_empty() {
-            text += "Not checked:\n";
+            page.paragraph(&paint(DOUBTFUL, "Not checked:"));
             for (why, ids) in reasons {
-                writeln!(text, "  {}: {why}", ids.join(", ")).ok();
+                page.indented(2, 4, &format!("{}: {why}", ids.join(", ")));
             }
-            text.push('\n');
+            page.blank();
         }
         if let Some(changes) = &self.changes {
-            text += &match changes.list.len() {
-                0 => format!("Nothing changed since {}.\n", changes.baseline),
-                n => format!("{n} changed since {}:\n", changes.baseline),
-            };
+            page.paragraph(&match changes.list.len() {
+                0 => format!("Nothing changed since {}.", changes.baseline),
+                n => paint(WRONG, &format!("{n} changed since {}:", changes.baseline)),
+            });
             for change in &changes.list {
                 let was = change.was.as_deref().unwrap_or("not in it");
-                writeln!(text, "- {}: {was}", change.id).ok();
+                page.indented(0, 2, &format!("- {}: {was}", change.id));
                 let colon = if change.found.is_empty() { "" } else { ": " };
-                writeln!(text, "+ {}: {}{colon}{}", change.id, change.is, change.found).ok();
+                page.indented(0, 2, &format!("+ {}: {}{colon}{}", change.id, change.is, change.found));
             }
-            text.push('\n');
+            page.blank();
         }
-        text += &self.sum();
-        text
+        page.paragraph(&self.sum());
+        page.into_text()
     }
 
     /// As Markdown, for an issue or a wiki.
     #[must_use]
     pub fn markdown(&self) -> String {
-        let mut text = self.head(|title| format!("# Kernel facts of {title}"));
-        let mut table = self.counts();
-        table.load_style(ASCII_MARKDOWN);
-        write!(text, "{table}\n\n").ok();
+        let mut text = String::new();
+        for line in self.head(|title| format!("# Kernel facts of {title}")) {
+            write!(text, "{line}\n\n").ok();
+        }
+        write!(text, "{}\n", self.counts().markdown()).ok();
         for (area, runs) in self.by_area() {
-            let mut table = Table::new();
-            table.load_style(ASCII_MARKDOWN).set_header(["fact", "outcome", "claim"]);
+            let mut table = Table::new(&["fact", "outcome"], "claim");
             for Run { fact, outcome, .. } in runs {
                 let outcome = match outcome {
                     Outcome::Holds => "holds".to_owned(),
@@ -78,10 +83,9 @@ impl Report {
                     }
                     Outcome::Skipped { why } => format!("skipped: {why}"),
                 };
-                let cell = |text: &str| text.replace('|', "\\|");
-                table.add_row([format!("`{}`", fact.id), cell(&outcome), cell(fact.claim)]);
+                table.row([format!("`{}`", fact.id), outcome], fact.claim, Style::new());
             }
-            write!(text, "## {}: {}\n\n{table}\n\n", area.name(), area.title()).ok();
+            write!(text, "## {}: {}\n\n{}\n", area.name(), area.title(), table.markdown()).ok();
         }
         if let Some(changes) = &self.changes {
             write!(text, "## Changed since {}\n\n", changes.baseline).ok();
@@ -92,35 +96,38 @@ impl Report {
             text += if changes.list.is_empty() { "Nothing.\n\n" } else { "\n" };
         }
         text += &self.sum();
+        text.push('\n');
         text
     }
 
-    fn head(&self, heading: impl Fn(&str) -> String) -> String {
-        let mut text = format!("{}\n\n", heading(&self.title()));
+    /// The first paragraphs.
+    fn head(&self, heading: impl Fn(&str) -> String) -> Vec<String> {
+        let mut lines = vec![heading(&self.title())];
         if self.is_partial() {
-            let (runs, asked) = (self.runs.len(), self.asked);
-            write!(text, "PARTIAL: interrupted after {runs} of {asked} facts\n\n").ok();
+            lines.push(format!(
+                "PARTIAL: interrupted after {} of {}",
+                self.runs.len(),
+                of(self.asked as u64, "fact")
+            ));
         }
         if let Some(Mutant { breaks, behaviour, .. }) = self.under {
-            write!(text, "A wrong kernel on purpose, to show that {breaks} can fail: {behaviour}\n\n").ok();
+            lines.push(format!("A wrong kernel on purpose, to show that {breaks} can fail: {behaviour}"));
         }
-        text
+        lines
     }
 
     /// How many of each area.
     fn counts(&self) -> Table {
-        let mut table = Table::new();
-        table.set_header(["area", "holds", "differs", "skipped", "what it is about"]);
+        let mut table = Table::new(&["area", "holds", "differs", "skipped"], "what it is about");
         let mut row = |name: &str, Totals { holds, differs, skipped }, about: &str| {
-            table.add_row([name, &holds.to_string(), &differs.to_string(), &skipped.to_string(), about]);
+            let numbers = [holds, differs, skipped].map(|n| count(n as u64));
+            let style = if differs > 0 { WRONG } else { Style::new() };
+            table.row([name.to_owned()].into_iter().chain(numbers), about, style);
         };
         for (area, runs) in self.by_area() {
             row(area.name(), Totals::of(runs.into_iter()), area.title());
         }
         row("all", self.totals(), "");
-        for column in table.column_iter_mut().skip(1).take(3) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
         table
     }
 
@@ -143,22 +150,31 @@ impl Report {
     fn sum(&self) -> String {
         let totals = self.totals();
         let Totals { holds, differs, skipped } = totals;
-        let seconds = self.took.as_millis() / 100;
         format!(
-            "{} in {}.{} s: {holds} hold, {differs} differ, {skipped} skipped\n",
-            match totals.all() {
-                1 => "1 fact".to_owned(),
-                n => format!("{n} facts"),
-            },
-            seconds / 10,
-            seconds % 10
+            "{} in {}: {holds} hold, {}, {}",
+            of(totals.all() as u64, "fact"),
+            seconds(self.took.as_secs_f64()),
+            paint_if(differs > 0, WRONG, format!("{differs} differ")),
+            paint_if(skipped > 0, DOUBTFUL, format!("{skipped} skipped"))
         )
     }
 }
 
-/// A table without the spaces that fill its last column.
-fn trimmed(table: &Table) -> String {
-    table.to_string().lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+/// The colour of an outcome.
+fn style(outcome: &Outcome) -> Style {
+    match outcome {
+        Outcome::Holds => Style::new(),
+        Outcome::Differs { .. } => WRONG,
+        Outcome::Skipped { .. } => DOUBTFUL,
+    }
+}
+
+/// The title of an area, and a table.
+fn titled(page: &mut Page, area: Area, table: &Table) {
+    page.paragraph(&format!("{}: {}", area.name(), area.title()));
+    page.blank();
+    page.table(table);
+    page.blank();
 }
 
 fn version(since: Since) -> String {
@@ -168,38 +184,40 @@ fn version(since: Since) -> String {
     }
 }
 
-/// Facts with their claims, area by area, then the wrong kernels that break one of them.
+/// Facts with their claims, area by area, then the wrong kernels that break one of them, in lines of at most `width`
+/// columns.
 #[must_use]
-pub fn list(facts: &[&'static Fact]) -> String {
-    let mut text = String::new();
+pub fn list(facts: &[&'static Fact], width: Option<usize>) -> String {
+    let mut page = Page::new(width);
     for area in Area::ALL {
-        let mut table = Table::new();
-        table.load_style(NOTHING);
+        let mut table = Table::new(&[""], "");
         for fact in facts.iter().filter(|fact| fact.area == *area) {
-            table.add_row([fact.id, fact.claim]);
+            table.row([fact.id.to_owned()], fact.claim, Style::new());
         }
-        if table.row_count() > 0 {
-            write!(text, "{}: {}\n\n{}\n\n", area.name(), area.title(), trimmed(&table)).ok();
+        if !table.is_empty() {
+            titled(&mut page, *area, &table);
         }
     }
-    let mut table = Table::new();
-    table.load_style(NOTHING);
+    let mut table = Table::new(&["", ""], "");
     for mutant in Mutant::all().filter(|mutant| facts.iter().any(|fact| fact.id == mutant.breaks)) {
-        table.add_row([mutant.name, mutant.breaks, mutant.behaviour]);
+        table.row([mutant.name.to_owned(), mutant.breaks.to_owned()], mutant.behaviour, Style::new());
     }
-    if table.row_count() > 0 {
-        write!(text, "wrong kernels, for --under, and the fact that notices:\n\n{}\n", trimmed(&table)).ok();
+    if !table.is_empty() {
+        page.paragraph("wrong kernels, for --under, and the fact that notices:");
+        page.blank();
+        page.table(&table);
     }
-    text
+    page.into_text()
 }
 
-/// All that there is to know about a fact.
+/// All that there is to know about a fact, in lines of at most `width` columns.
 #[must_use]
-pub fn explain(fact: &Fact) -> String {
+pub fn explain(fact: &Fact, width: Option<usize>) -> String {
     let Fact { id, area, claim, reference, since, matters, experiment, wrong, .. } = fact;
-    let mut text = format!("{id} ({}: {})\n\n", area.name(), area.title());
+    let mut page = Page::new(width);
+    page.paragraph(&format!("{id} ({}: {})", area.name(), area.title()));
     let since = match *since {
-        Since::ALWAYS => "as long as anybody remembers".to_owned(),
+        Since::ALWAYS => "every supported kernel".to_owned(),
         since => since.to_string(),
     };
     for (what, said) in [
@@ -209,21 +227,23 @@ pub fn explain(fact: &Fact) -> String {
         ("Why it matters", *matters),
         ("The experiment", *experiment),
     ] {
-        write!(text, "{what}\n  {said}\n\n").ok();
+        page.blank();
+        page.paragraph(what);
+        page.indented(2, 2, said);
     }
     if !wrong.is_empty() {
-        text += "Who got it wrong, or was bitten\n";
-        wrong.iter().for_each(|who| text += &format!("  {who}\n"));
-        text.push('\n');
+        page.blank();
+        page.paragraph("Who got it wrong, or was bitten");
+        wrong.iter().for_each(|who| page.indented(2, 4, who));
     }
-    let mutants: Vec<_> = Mutant::all().filter(|mutant| mutant.breaks == *id).collect();
-    if !mutants.is_empty() {
-        text += "See it fail\n";
-        for Mutant { name, behaviour, .. } in mutants {
-            write!(text, "  io-models facts {id} --under {name}\n    {behaviour}\n").ok();
-        }
-        text.push('\n');
+    let mut mutants = Mutant::all().filter(|mutant| mutant.breaks == *id).peekable();
+    if mutants.peek().is_some() {
+        page.blank();
+        page.paragraph("See it fail");
     }
-    text.pop();
-    text
+    for Mutant { name, behaviour, .. } in mutants {
+        page.indented(2, 4, &format!("io-models facts {id} --under {name}"));
+        page.indented(4, 4, behaviour);
+    }
+    page.into_text()
 }

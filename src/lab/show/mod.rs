@@ -18,6 +18,9 @@ pub const DOUBTFUL: Style = AnsiColor::Yellow.on_default();
 /// Where the text of a [`Page::line`] begins.
 const LABEL_WIDTH: usize = 17;
 
+/// A space that stays within its line.
+const HARD_SPACE: char = '\u{a0}';
+
 /// Units, which stay in the line of their number.
 const UNITS: [&str; 9] = ["µs", "ms", "s", "B", "KiB", "MiB", "GiB", "%", "bytes"];
 
@@ -50,7 +53,7 @@ pub fn columns(text: &str) -> usize {
 
 /// `text` wrapped at words, without a newline at its end. The first line begins after `first` columns, which are not
 /// written; the others are indented by `rest`. A word that is longer than a line is not broken, so that paths and
-/// commands can be copied.
+/// commands can be copied. A [`HARD_SPACE`] is written as a space, and no line ends there.
 #[must_use]
 pub fn wrap(text: &str, width: Option<usize>, first: usize, rest: usize) -> String {
     let mut wrapped = String::new();
@@ -69,17 +72,17 @@ pub fn wrap(text: &str, width: Option<usize>, first: usize, rest: usize) -> Stri
         wrapped += &word;
         column += long;
     }
-    wrapped
+    wrapped.replace(HARD_SPACE, " ")
 }
 
 /// The words of `text`; a number and its unit are one.
 fn words(text: &str) -> Vec<String> {
     let mut words: Vec<String> = Vec::new();
-    for word in text.split_whitespace() {
+    for word in text.split([' ', '\n']).filter(|word| !word.is_empty()) {
         let is_unit = UNITS.contains(&word.trim_end_matches([',', ';', ':', '.', ')', ']']));
         match words.last_mut() {
             Some(number) if is_unit && number.ends_with(|c: char| c.is_ascii_digit() || c == '–') => {
-                *number = format!("{number} {word}");
+                *number = format!("{number}{HARD_SPACE}{word}");
             }
             _ => words.push(word.to_owned()),
         }

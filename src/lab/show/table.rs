@@ -1,6 +1,6 @@
 //! Tables for a terminal of any width, and as Markdown.
 
-use super::{columns, paint, wrap};
+use super::{HARD_SPACE, columns, paint, wrap};
 use crate::lab::units::UNKNOWN;
 use anstyle::Style;
 
@@ -17,7 +17,7 @@ const INDENT: usize = 4;
 /// their row, each with its column's name, and none is left out.
 #[derive(Debug)]
 pub struct Table {
-    head: Vec<&'static str>,
+    head: Vec<String>,
     note: &'static str,
     rows: Vec<Row>,
 }
@@ -32,8 +32,8 @@ struct Row {
 impl Table {
     /// A table without rows: the names of its columns and of the notes. Without any name it has no head.
     #[must_use]
-    pub fn new(head: &[&'static str], note: &'static str) -> Table {
-        Table { head: head.to_vec(), note, rows: Vec::new() }
+    pub fn new(head: &[&str], note: &'static str) -> Table {
+        Table { head: head.iter().map(|&name| name.to_owned()).collect(), note, rows: Vec::new() }
     }
 
     /// Add a row. One with fewer cells than the table has columns has no figures for the others.
@@ -56,9 +56,8 @@ impl Table {
         let note_beside = beside == layout.len() && self.has_room_for_notes(used, width);
         let mut text = String::new();
         if self.head.iter().any(|name| !name.is_empty()) {
-            let head: Vec<_> = self.head[..beside].iter().map(|&name| name.to_owned()).collect();
             let note = if note_beside { self.note } else { "" };
-            push_line(&mut text, 0, &format!("{:<used$}{note}", aligned(&head, &layout)));
+            push_line(&mut text, 0, &format!("{:<used$}{note}", aligned(&self.head[..beside], &layout)));
         }
         for row in &self.rows {
             let has_figures = row.cells.len() == layout.len();
@@ -75,7 +74,7 @@ impl Table {
                 push_line(&mut text, INDENT, &note(INDENT));
             }
             let under = self.head.iter().zip(&row.cells).skip(beside);
-            let under: Vec<_> = under.map(|(name, cell)| format!("{name} {cell}")).collect();
+            let under: Vec<_> = under.map(|(name, cell)| together(&format!("{name} {cell}"))).collect();
             if !under.is_empty() {
                 push_line(&mut text, INDENT, &wrap(&under.join(", "), width, INDENT, INDENT));
             }
@@ -99,7 +98,8 @@ impl Table {
             let end = if column.of_numbers { ":" } else { "-" };
             format!("-{}{end}|", "-".repeat(column.width))
         });
-        let mut text = line(self.head.iter().chain([&self.note]).map(|name| escaped(name)).collect());
+        let head = self.head.iter().map(String::as_str).chain([self.note]);
+        let mut text = line(head.map(escaped).collect());
         text += &format!("|{}\n", rules.collect::<String>());
         for row in &self.rows {
             let cells = row.cells.iter().map(String::as_str).chain(std::iter::repeat(UNKNOWN));
@@ -109,7 +109,7 @@ impl Table {
     }
 
     fn columns(&self) -> Vec<Column> {
-        let column = |(i, name): (usize, &&str)| {
+        let column = |(i, name): (usize, &String)| {
             let cells = || self.rows.iter().filter_map(|row| row.cells.get(i));
             let width =
                 cells().map(|cell| columns(&escaped(cell))).max().unwrap_or_default().max(columns(name));
@@ -158,6 +158,11 @@ fn push_line(text: &mut String, indent: usize, line: &str) {
     *text += &" ".repeat(indent);
     *text += line.trim_end();
     text.push('\n');
+}
+
+/// A column's name and its figure, in one line.
+fn together(text: &str) -> String {
+    text.replace(' ', &HARD_SPACE.to_string())
 }
 
 fn escaped(cell: &str) -> String {

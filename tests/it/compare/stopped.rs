@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// The baseline, its double, fork and poll, and more slices than any test waits for.
-const ENDLESS: &str = "compare --workloads ping --models fork,poll --slices 100000 --slice-ms 40";
+const ENDLESS: &str = "compare --workloads ping --models fork,poll --slices 100000 --slice 40ms";
 
 /// Start a comparison, and wait until all of its servers have had turns.
 fn in_the_middle(args: &str) -> (Family, Program) {
@@ -139,7 +139,7 @@ fn the_row_that_failed(family: &Family, program: Program) -> (String, String) {
 
 #[test]
 fn a_comparison_that_is_done_leaves_nobody() {
-    let (family, program) = Family::start("compare --slices 1 --slice-ms 120 --workloads ping --models fork");
+    let (family, program) = Family::start("compare --slices 1 --slice 120ms --workloads ping --models fork");
     program.end().exits(0);
     assert!(family.members().is_empty(), "{:?}", family.members());
 }

@@ -6,9 +6,9 @@ use serde_json::Value;
 
 /// For tests that look at figures: on a busy machine a server may get no processor for tens of
 /// milliseconds, and a shorter slice has no answer in it.
-const LONG: &str = "--slices 3 --slice-ms 120";
+const LONG: &str = "--slices 3 --slice 120ms";
 
-const SHORT: &str = "--slices 3 --slice-ms 40";
+const SHORT: &str = "--slices 3 --slice 40ms";
 
 /// A row without trouble.
 #[track_caller]
@@ -161,8 +161,8 @@ fn the_text_is_a_markdown_table_for_each_workload_with_the_baseline_against_itse
         assert!(table[3].starts_with("| epoll-level (A/A) "), "{text}");
         assert!(table[4].starts_with("| blocking "), "{text}");
     }
-    assert!(text.contains("skipped: at most 1 (one client at a time)"), "{text}");
-    assert!(text.contains("Closed loop, 64 bytes a request, 3 slices of 40 ms"), "{text}");
+    assert!(text.contains("skipped: takes at most 1 connection (one client at a time), and 64 are needed"), "{text}");
+    assert!(text.contains("Closed loop, 64 bytes per request, 3 slices of 40 ms"), "{text}");
     assert!(text.contains("Linux "), "the environment: {text}");
 
     // And on standard error one plain line for each workload, nothing animated.
@@ -174,14 +174,14 @@ fn the_text_is_a_markdown_table_for_each_workload_with_the_baseline_against_itse
 
 #[test]
 fn quiet_means_that_standard_error_is_empty() {
-    let ended = compare("--slices 1 --slice-ms 120 --workloads single --models epoll-level --quiet");
+    let ended = compare("--slices 1 --slice 120ms --workloads single --models epoll-level --quiet");
     assert_eq!(ended.exits(0).stderr, "");
     assert!(ended.stdout.contains("| epoll-level (A/A) "), "{}", ended.stdout);
 }
 
 #[test]
 fn one_slice_is_enough_for_a_row() {
-    let ended = compare("--slices 1 --slice-ms 120 --workloads single --models poll --json");
+    let ended = compare("--slices 1 --slice 120ms --workloads single --models poll --json");
     let comparison = comparison(ended.exits(0));
     assert_eq!(row(&comparison, "single", "poll", false)["rounds"], 1);
 }
@@ -189,7 +189,7 @@ fn one_slice_is_enough_for_a_row() {
 #[test]
 fn rows_without_an_answer_fail() {
     // Far more bytes than a millisecond is enough for.
-    let ended = compare("--slices 1 --slice-ms 1 --workloads single --models poll -s 100000000 --json");
+    let ended = compare("--slices 1 --slice 1ms --workloads single --models poll -s 100000000 --json");
     let comparison = comparison(ended.exits(1));
     let poll = row(&comparison, "single", "poll", false);
     assert_eq!(poll["status"], "failed", "{poll:#}");

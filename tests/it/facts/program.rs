@@ -24,7 +24,7 @@ fn launcher(script: &str) -> (TempDir, String) {
 fn a_page_counts_by_area_and_says_how_long_it_took() {
     let page = page(&[ONE], 0);
     let row: Vec<&str> =
-        page.lines().find(|line| line.contains(" limits ")).unwrap().split_whitespace().collect();
+        page.lines().find(|line| line.starts_with("limits ")).unwrap().split_whitespace().collect();
     assert_eq!(row[..4], ["limits", "1", "0", "0"], "{page}");
     assert!(page.lines().last().unwrap().starts_with("1 fact in "), "{page}");
     assert!(!page.contains("DIFFERS"), "{page}");
@@ -44,10 +44,10 @@ fn a_fact_that_differs_is_told_in_full_and_the_exit_code_is_3() {
     let page = page(&[ONE, "--under", WRONG], 3);
     for said in [
         &format!("DIFFERS: {ONE}"),
-        "expected   the listener after accept failed: IN",
-        "observed   the listener after accept failed: nothing",
-        "reference  accept(2)",
-        "breaks     A level-triggered loop",
+        "expected       the listener after accept failed: IN",
+        "observed       the listener after accept failed: nothing",
+        "reference      accept(2)",
+        "breaks         A level-triggered loop",
         "under the wrong kernel",
     ] {
         assert!(page.contains(said), "no {said:?} in {page}");
@@ -122,6 +122,8 @@ fn the_list_and_the_explanation_run_nothing() {
 fn what_does_not_exist_is_refused_with_the_nearest_that_does() {
     for (args, said) in [
         (&["fd-accept-emfile"][..], ONE),
+        (&["limit"], "the nearest area: limits; "),
+        (&["tpc"], "the nearest area: tcp; "),
         (&["limit"], "areas: select, poll"),
         (&["--explain", "fd-accept"], ONE),
         (&["--under", "emfile-drops"], WRONG),
@@ -141,7 +143,7 @@ fn what_does_not_exist_is_refused_with_the_nearest_that_does() {
 fn an_experiment_that_hangs_is_an_outcome() {
     let (_folder, hangs) = launcher("exec sleep 60");
     let page = page(&[ONE, "--launcher", &hangs, "--deadline", "200ms"], 3);
-    assert!(page.contains("observed   it did not end within 0.2 s"), "{page}");
+    assert!(page.contains("observed       it did not end within 0.2 s"), "{page}");
 }
 
 #[test]
