@@ -1,7 +1,7 @@
 //! `io-models compare`: every model side by side under the same load.
 
 use crate::failure::Failure;
-use crate::output::{Outputs, conclude, ended, tell};
+use crate::output::{Outputs, conclude, ended, help_table, tell};
 use crate::progress::Progress;
 use io_models::lab::compare::{self, BASELINE, Plan, WORKLOADS, Watch, Workload, pair::Pinning};
 use io_models::model::{self, Model};
@@ -11,11 +11,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// Compare the models: each a process of its own, under the same checked load, in short turns
+/// Compare the models side by side under the same load, in short turns
 #[derive(Debug, clap::Args)]
 #[command(after_help = workloads())]
 pub(crate) struct Args {
-    /// Models, separated by commas; epoll-level is run beside them in any case [default: all]
+    /// Models, separated by commas; epoll-level is always run beside them [default: all]
     #[arg(long, value_name = "A,B", value_delimiter = ',', value_parser = crate::serve::model)]
     models: Vec<&'static Model>,
 
@@ -23,11 +23,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "A,B", value_delimiter = ',', value_parser = workload)]
     workloads: Vec<Workload>,
 
-    /// Silent connections of the workload `idle`, at most
+    /// Most idle connections of the workload `idle`
     #[arg(long, value_name = "N", default_value_t = compare::MOST_IDLE, value_parser = crate::units::count_or_none)]
     idle: usize,
 
-    /// Slices for each model and workload
+    /// Slices per model and workload
     #[arg(long, value_name = "N", default_value_t = 40, value_parser = crate::units::count)]
     slices: usize,
 
@@ -35,11 +35,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TIME", default_value = "40ms", value_parser = crate::units::slice)]
     slice: Duration,
 
-    /// Bytes a request
+    /// Bytes per request
     #[arg(short, long, value_name = "BYTES", default_value_t = 64, value_parser = crate::units::size)]
     size: u32,
 
-    /// Seed of the bytes that are sent and of the order of turns
+    /// Seed of the payload and of the order of turns
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
 
@@ -143,6 +143,6 @@ fn workload(name: &str) -> Result<Workload, String> {
 }
 
 fn workloads() -> String {
-    let lines = WORKLOADS.iter().map(|Workload { name, summary, .. }| format!("  {name:<8} {summary}\n"));
-    format!("Workloads:\n{}", lines.collect::<String>())
+    let about = |workload: &Workload| (workload.name.to_owned(), workload.summary.to_owned());
+    format!("Workloads:\n{}", help_table(WORKLOADS.iter().map(about)))
 }

@@ -1,7 +1,7 @@
 //! `io-models facts`: what this kernel does, beside what Linux does.
 
 use crate::failure::{DIFFERS, Failure};
-use crate::output::{Outputs, conclude, ended};
+use crate::output::{Outputs, conclude, ended, help_table};
 use crate::progress::Progress;
 use io_models::facts::{self, Area, Fact, Mutant, Runner};
 use io_models::lab::facts::{Baseline, Document, Report, explain, list};
@@ -11,10 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// Check this kernel: run the facts, and tell where it differs from Linux
-///
-/// Each fact is an experiment in a process of its own. The exit code is 0 if none differs (3 otherwise), or with
-/// --baseline, if nothing changed. It is 1 if every fact was skipped.
+/// Check this kernel: run the facts, and print where it differs from Linux
 #[derive(Debug, clap::Args)]
 #[command(after_help = areas())]
 pub(crate) struct Args {
@@ -38,15 +35,15 @@ pub(crate) struct Args {
     #[arg(long, group = "form")]
     list: bool,
 
-    /// Print all there is to know about one fact, and run nothing
+    /// Print everything about one fact, and run nothing
     #[arg(long, group = "form", value_name = "ID", value_parser = fact)]
     explain: Option<&'static Fact>,
 
-    /// Compare with a profile that --json wrote; exit code 3 if an outcome changed
+    /// Compare with a profile that --json wrote
     #[arg(long, value_name = "FILE")]
     baseline: Option<PathBuf>,
 
-    /// Write JUnit XML there too
+    /// Also write JUnit XML to this file
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
 
@@ -54,7 +51,7 @@ pub(crate) struct Args {
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 
-    /// Run under a wrong kernel, to see a fact fail; --list names them
+    /// Run under a kernel that is wrong on purpose, to see a fact fail; --list names them
     #[arg(long, value_name = "MUTANT", value_parser = mutant)]
     under: Option<&'static Mutant>,
 
@@ -62,7 +59,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "COMMAND")]
     launcher: Option<String>,
 
-    /// How long one experiment may take
+    /// Longest time for one experiment
     #[arg(long, value_name = "TIME", default_value = "15s", value_parser = crate::units::duration)]
     deadline: Duration,
 }
@@ -185,8 +182,14 @@ fn nearest<'a>(name: &str, most: usize, known: impl Iterator<Item = &'a str>) ->
 }
 
 fn areas() -> String {
-    let lines = Area::ALL
-        .iter()
-        .map(|area| format!("  {:<9} {:>3}  {}\n", area.name(), area.facts().count(), area.title()));
-    format!("Areas, with the number of their facts:\n{}", lines.collect::<String>())
+    let about = |area: &Area| {
+        let facts = area.facts().count();
+        (format!("{:<8} {facts:>2}", area.name()), area.title().to_owned())
+    };
+    format!(
+        "Each fact is an experiment in a process of its own. The exit code is 0 if no fact differs and 3 if one does; with \
+         --baseline it is 0 if nothing changed. It is 1 if every fact was skipped.\n\nAreas, with the number of their \
+         facts:\n{}",
+        help_table(Area::ALL.iter().map(about))
+    )
 }

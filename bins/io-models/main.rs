@@ -17,7 +17,7 @@ use std::process::ExitCode;
 
 /// Linux network I/O models, side by side, measured under a verified load
 #[derive(Debug, Parser)]
-#[command(name = "io-models", version, max_term_width = 100)]
+#[command(name = "io-models", version, max_term_width = output::HELP_WIDTH)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -7,17 +7,20 @@ use io_models::lab::load::merge::{Document, Merged};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Add up what several generators found: JSON reports and .hlog logs of `load`
-///
-/// Counts and histograms are added, so that percentiles are those of all requests. Only runs of one plan add up;
-/// rates are summed if the runs were on at the same time. A merged result can be merged again.
+/// What stands below the options.
+const HELP: &str = "\
+Counts and histograms are added, so percentiles are those of all requests. All runs must have the same plan. Rates are added \
+if the runs were on at the same time. A merged result can be merged again.";
+
+/// Add up the results of several generators: JSON reports and .hlog logs of `load`
 #[derive(Debug, clap::Args)]
+#[command(after_help = HELP)]
 pub(crate) struct Args {
-    /// What `load --json -o FILE` or `load --hlog FILE` wrote: one of them for each run
+    /// What `load --json -o FILE` or `load --hlog FILE` wrote, one file per run
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
 
-    /// Report as one JSON document, as `load` does
+    /// Print one JSON document, as `load` does
     #[arg(long)]
     json: bool,
 
@@ -25,11 +28,11 @@ pub(crate) struct Args {
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 
-    /// The distribution of the latency, for the HdrHistogram plotter; milliseconds
+    /// Write the latency distribution for the HdrHistogram plotter, in milliseconds
     #[arg(long, value_name = "FILE")]
     hgrm: Option<PathBuf>,
 
-    /// All of it as one HdrHistogram log, of one interval; nanoseconds
+    /// Write all of it as an HdrHistogram log with one interval, in nanoseconds
     #[arg(long, value_name = "FILE")]
     hlog: Option<PathBuf>,
 }

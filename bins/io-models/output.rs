@@ -7,7 +7,8 @@
 use crate::failure::Failure;
 use anstream::adapter::strip_str;
 use anstream::{AutoStream, ColorChoice};
-use io_models::lab::show::{DOUBTFUL, paint, wrap};
+use anstyle::Style;
+use io_models::lab::show::{DOUBTFUL, Table, paint, wrap};
 use io_models::sys::signal::{self, Signal};
 use io_models::sys::stdio::{self, Stream};
 use nix::sys::stat::fstat;
@@ -211,9 +212,21 @@ fn number_of(path: &Path) -> Option<RawFd> {
     None
 }
 
+/// Help texts are not wider than this.
+pub(crate) const HELP_WIDTH: usize = 100;
+
 /// The width of a terminal; `None` for what is none.
 pub(crate) fn columns(stream: impl AsFd) -> Option<usize> {
     terminal_size_of(stream).map(|(Width(columns), _)| columns.into())
+}
+
+/// Names and what they mean, for the end of a help text.
+pub(crate) fn help_table(rows: impl Iterator<Item = (String, String)>) -> String {
+    const MARGIN: &str = "  ";
+    let mut table = Table::new(&[""], "");
+    rows.for_each(|(name, meaning)| table.row([name], meaning, Style::new()));
+    let width = columns(io::stdout()).unwrap_or(HELP_WIDTH).min(HELP_WIDTH) - MARGIN.len();
+    table.stacked(Some(width)).lines().map(|line| format!("{MARGIN}{line}\n")).collect()
 }
 
 /// One line on standard error that is no warning.

@@ -1,7 +1,7 @@
 //! `io-models serve MODEL`: one server, until Ctrl-C, and what it cost.
 
 use crate::failure::Failure;
-use crate::output::Output;
+use crate::output::{Output, help_table};
 use io_models::echo::Reply;
 use io_models::initserver::initserver;
 use io_models::lab::{self, remedy, serve::Report};
@@ -18,7 +18,7 @@ use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::time::Instant;
 
-/// Serve with one model until SIGINT (Ctrl-C) or SIGTERM, then say what it did and cost
+/// Run one server model until Ctrl-C (SIGINT) or SIGTERM, then print what it did and what it cost
 #[derive(Debug, clap::Args)]
 #[command(after_help = models())]
 pub(crate) struct Args {
@@ -30,11 +30,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:0", value_parser = address)]
     listen: SocketAddr,
 
-    /// What to answer: the bytes that came, or `ok` for each piece
+    /// The answer: the bytes that came, or `ok` for each piece
     #[arg(long, value_enum, default_value_t = ReplyArg::Echo)]
     reply: ReplyArg,
 
-    /// Report at the end as one JSON document, after the line `listening on`
+    /// Print the report as one JSON document, after the line `listening on`
     #[arg(long)]
     json: bool,
 
@@ -121,14 +121,13 @@ pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
 }
 
 fn models() -> String {
-    let mut text = "Models:\n".to_owned();
-    for model in model::ALL {
+    let about = |model: &Model| {
         let most = match model.clients {
             Clients::One => " (1 client)".to_owned(),
-            Clients::UpTo { most, .. } => format!(" (some {most} clients)"),
+            Clients::UpTo { most, .. } => format!(" (about {most} clients)"),
             Clients::Processes | Clients::Descriptors => String::new(),
         };
-        text += &format!("  {:<12} {}{most}\n", model.name, model.summary);
-    }
-    text
+        (model.name.to_owned(), format!("{}{most}", model.summary))
+    };
+    format!("Models:\n{}", help_table(model::ALL.iter().map(about)))
 }

@@ -12,121 +12,128 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Put load on a TCP echo server, ours or anybody's, and check every byte
-///
-/// Open loop, with a rate (-R, --ramp, --sweep, --find-knee): requests are sent at times that were decided before,
-/// and latency is response time, from the intended send. Closed loop, without: each connection asks, waits for the
-/// whole answer, and asks again at once; that compares servers and hides stalls, and is labelled.
+/// What stands below the options. As a second paragraph above them it would make clap spread them over three times as
+/// many lines.
+const HELP: &str = "\
+With a rate (-R, --ramp, --sweep, --find-knee) the loop is open: each request has its time, whatever the server does, and \
+latency counts from that time. Without a rate the loop is closed: each connection sends a request, waits for the whole \
+answer, and sends the next one. A closed loop compares servers, but it hides stalls.
+
+Times are 250us, 40ms, 5s, 2m or 1h; a number without a unit is in seconds. Counts and rates may end in k or M. Sizes may \
+end in k (1000), M, KiB (1024) or MiB.";
+
+/// Put load on any TCP echo server, and check every byte
 #[derive(Debug, clap::Args)]
+#[command(after_help = HELP)]
 pub(crate) struct Args {
     /// The server
     #[arg(value_name = "ADDR:PORT", value_parser = address, required_unless_present = "self_test")]
     target: Option<SocketAddr>,
 
-    /// Connections
+    /// Connections that send requests
     #[arg(short, long, value_name = "N", default_value_t = 64, value_parser = count)]
     pub(crate) connections: usize,
 
-    /// How long to measure, each rate on its own: us, ms, s, m or h [default: 5s]
+    /// How long to measure each rate: 500ms, 30s, 2m, or a number of seconds [default: 5s]
     #[arg(short, long, value_name = "TIME", value_parser = duration)]
     duration: Option<Duration>,
 
-    /// Offer so many requests a second (open loop): 500, 50k, 1.5m
+    /// Send so many requests per second (open loop): 500, 50k, 1.5M
     #[arg(short = 'R', long, value_name = "RATE", value_parser = units::rate)]
     rate: Option<f64>,
 
-    /// Threads, each with its part of the connections
+    /// Threads of the generator, each with its part of the connections and of the rate
     #[arg(short, long, value_name = "N", default_value_t = 1, value_parser = count)]
     pub(crate) threads: usize,
 
-    /// Bytes a request: a number, a range 64-1k, or a list 64,512,4k
+    /// Bytes per request: a number, a range 64-1k, or a list 64,512,4KiB
     #[arg(short, long, value_name = "BYTES", default_value = "64", value_parser = units::sizes)]
     size: Sizes,
 
-    /// The bytes: random ones, zero bytes included; or text (letters and digits), for servers that use strlen or printf
+    /// The bytes to send: random, zero bytes included; or text (letters and digits), for servers that use strlen or printf
     #[arg(long, value_enum, default_value_t = PayloadArg::Random)]
     payload: PayloadArg,
 
-    /// The right answer: echo, the bytes of the request; or ok, these two bytes, one request at a time
+    /// The right answer: echo (the bytes of the request) or the two bytes ok
     #[arg(long, value_enum, default_value_t = ExpectArg::Echo)]
     expect: ExpectArg,
 
-    /// Load before the clock starts
+    /// Time under load before the measurement starts
     #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = duration_or_none)]
     warmup: Duration,
 
-    /// How long nothing may come back before connections without answer count as lost
+    /// Give up on a connection after this long without an answer
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
     timeout: Duration,
 
-    /// Requests under way on one connection, at most
+    /// Most requests under way on one connection
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = count)]
     depth: usize,
 
-    /// How the requests of an open loop follow each other [default: constant]
+    /// Times between requests in an open loop: even, or random as from many users [default: constant]
     #[arg(long, value_enum)]
     arrivals: Option<ArrivalsArg>,
 
-    /// Raise the rate in steps without a pause, a row for each: 10k:50k:10k:2s
+    /// Change the rate in steps without a pause, one row per rate: 10k:50k:10k:2s
     #[arg(long, value_name = "FROM:TO:STEP:TIME", value_parser = units::ramp,
         conflicts_with_all = ["rate", "sweep", "find_knee", "duration"])]
     ramp: Option<(Vec<f64>, Duration)>,
 
-    /// Offer each of these rates on its own, a row for each: 10k,20k,40k
+    /// Measure each of these rates on its own, one row per rate: 10k,20k,40k
     #[arg(long, value_name = "RATE,RATE", value_delimiter = ',', value_parser = units::rate,
         conflicts_with_all = ["rate", "find_knee"])]
     sweep: Vec<f64>,
 
-    /// Search for the highest rate that holds --limit, from -R (or 1000) on
+    /// Search for the highest rate that keeps --limit; it starts at -R [default: 1000]
     #[arg(long, requires = "limit")]
     find_knee: bool,
 
-    /// The limit: a percentile of the response time, such as p99=1ms, p99.9=5ms or max=50ms
+    /// A percentile of the response time and its limit: p99=1ms, p99.9=5ms, max=50ms
     #[arg(long, value_name = "PERCENTILE=TIME", value_parser = limit, requires = "find_knee")]
     limit: Option<Limit>,
 
-    /// Close each connection after N requests, and open another
+    /// Close each connection after N requests and open another
     #[arg(long, value_name = "N", value_parser = units::small_count)]
     requests_per_conn: Option<u32>,
 
-    /// Silent connections, held open beside the others
+    /// Idle connections to hold open beside the others
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = count_or_none)]
     pub(crate) idle: usize,
 
-    /// This share of the connections sends without waiting, and reads slowly: 10%, 0.1
+    /// Share of the connections that send without a pause and read slowly: 10%, 0.1
     #[arg(long, value_name = "SHARE", default_value = "0", value_parser = units::share, help_heading = "Badly behaved clients, reported separately")]
     slow_reader: f64,
 
-    /// This share ends its side after a request, and wants the answer nevertheless
+    /// Share that shut down their sending side after a request and expect the answer
     #[arg(long, value_name = "SHARE", default_value = "0", value_parser = units::share, help_heading = "Badly behaved clients, reported separately")]
     half_close: f64,
 
-    /// This share resets its connections in the middle of an answer
+    /// Share that reset the connection in the middle of an answer
     #[arg(long, value_name = "SHARE", default_value = "0", value_parser = units::share, help_heading = "Badly behaved clients, reported separately")]
     reset: f64,
 
-    /// How to talk to the kernel; uring costs less a request, so that the server stays the bottleneck
+    /// System calls of the generator; uring needs fewer per request, so that the server stays the bottleneck
     #[arg(long, value_enum, default_value_t = EngineArg::Epoll, help_heading = "The generator")]
     engine: EngineArg,
 
-    /// How to wait: spin asks the kernel again and again, finds everything at once and takes a processor; sleep leaves
-    /// the processor to others, and its wake-ups are in the latency [default: spin where a processor is free]
+    /// spin (busy-wait) sees answers at once and needs a processor of its own; sleep shares the processor, and its
+    /// wake-ups are part of the latency [default: spin if a processor is free]
     #[arg(long, value_enum, help_heading = "The generator")]
     wait: Option<WaitArg>,
 
-    /// Bind each thread to a processor, from the last that is allowed downwards
+    /// Bind each thread to a processor, starting from the last one that is allowed
     #[arg(long, help_heading = "The generator")]
     pub(crate) pin: bool,
 
-    /// Own addresses, used in turn: 127.0.0.2-127.0.0.9, or a list [default: as many as are needed, on loopback]
+    /// Source addresses, used in turn: 127.0.0.2-127.0.0.9, or a list [default: on loopback as many as are needed]
     #[arg(long, value_name = "ADDR-ADDR", value_parser = units::sources, help_heading = "The generator")]
     sources: Option<Addresses>,
 
-    /// Seed of the bytes and of random times and sizes: the same seed sends the same
+    /// Seed of the payload and of random times and sizes: the same seed sends the same
     #[arg(long, value_name = "N", default_value_t = 1, help_heading = "The generator")]
     pub(crate) seed: u64,
 
-    /// Report as one JSON document
+    /// Print one JSON document
     #[arg(long, help_heading = "Output")]
     pub(crate) json: bool,
 
@@ -134,19 +141,19 @@ pub(crate) struct Args {
     #[arg(short, long, value_name = "FILE", help_heading = "Output")]
     pub(crate) output: Option<PathBuf>,
 
-    /// A JSON object for each second, a line each
+    /// Write one JSON object per second to this file, a line each
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(crate) ndjson: Option<PathBuf>,
 
-    /// The distribution of the latency, for the HdrHistogram plotter; milliseconds
+    /// Write the latency distribution for the HdrHistogram plotter, in milliseconds
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(crate) hgrm: Option<PathBuf>,
 
-    /// The histograms of each second: HdrHistogram's interval log V2, nanoseconds; for `merge` as well
+    /// Write the histograms of each second: an HdrHistogram interval log in nanoseconds, which `merge` reads
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(crate) hlog: Option<PathBuf>,
 
-    /// Show that this generator cannot be fooled, on servers of its own that try
+    /// Test the generator itself, on servers that try to fool it
     #[arg(long, conflicts_with_all = ["target", "rate", "ramp", "sweep", "find_knee", "hgrm", "hlog", "ndjson"])]
     pub(crate) self_test: bool,
 

@@ -161,7 +161,10 @@ fn the_text_is_a_markdown_table_for_each_workload_with_the_baseline_against_itse
         assert!(table[3].starts_with("| epoll-level (A/A) "), "{text}");
         assert!(table[4].starts_with("| blocking "), "{text}");
     }
-    assert!(text.contains("skipped: takes at most 1 connection (one client at a time), and 64 are needed"), "{text}");
+    assert!(
+        text.contains("skipped: takes at most 1 connection (one client at a time), and 64 are needed"),
+        "{text}"
+    );
     assert!(text.contains("Closed loop, 64 bytes per request, 3 slices of 40 ms"), "{text}");
     assert!(text.contains("Linux "), "the environment: {text}");
 
