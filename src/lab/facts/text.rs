@@ -72,7 +72,7 @@ impl Report {
         for line in self.head(|title| format!("# Kernel facts of {title}")) {
             write!(text, "{line}\n\n").ok();
         }
-        write!(text, "{}\n", self.counts().markdown()).ok();
+        writeln!(text, "{}", self.counts().markdown()).ok();
         for (area, runs) in self.by_area() {
             let mut table = Table::new(&["fact", "outcome"], "claim");
             for Run { fact, outcome, .. } in runs {
@@ -85,7 +85,7 @@ impl Report {
                 };
                 table.row([format!("`{}`", fact.id), outcome], fact.claim, Style::new());
             }
-            write!(text, "## {}: {}\n\n{}\n", area.name(), area.title(), table.markdown()).ok();
+            writeln!(text, "## {}: {}\n\n{}", area.name(), area.title(), table.markdown()).ok();
         }
         if let Some(changes) = &self.changes {
             write!(text, "## Changed since {}\n\n", changes.baseline).ok();
