@@ -21,13 +21,14 @@ impl<W: Wire> Engine<W> {
         while self.has_work() {
             let timeout = self.pause(last, due, until);
             let happened = self.wire.wait(timeout)?;
-            // Time asleep is idle time whatever ended it. To wake up late is the generator's own fault.
+            // Time asleep is idle time whatever ended it.
             let slept = if timeout.is_zero() { 0 } else { self.now().saturating_sub(last) };
-            let slept = slept.min(timeout.as_nanos() as u64);
             self.handle_events();
             let mut now = self.now();
-            if now - last > slept + LATE_NS && !self.is_behind {
-                self.absence = last + slept..now;
+            // To wake up late is to be away: requests may have been due meanwhile.
+            let wanted = slept.min(timeout.as_nanos() as u64);
+            if now - last > wanted + LATE_NS && !self.is_behind {
+                self.absence = last + wanted..now;
             }
             // What is due at `until` itself is another stretch's.
             let sent = match self.send_due(now.min(until.saturating_sub(1))) {
