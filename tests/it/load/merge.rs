@@ -308,7 +308,7 @@ fn runs_that_were_not_on_together_have_the_rate_over_their_time_and_a_warning() 
         (sum(&[&merged], "seconds") - sum(&parts, "seconds")).abs() < 1e-3,
         "the gap does not count: {merged:#}"
     );
-    let rate = sum(&parts, "answered") / sum(&[&merged], "seconds");
+    let rate = sum(&parts, "completed") / sum(&[&merged], "seconds");
     assert!(close(&merged["achieved_per_s"], rate), "{merged:#}");
     let ended = folder.merge("a.json later.json");
     assert!(ended.exits(0).stderr.contains("did not run at the same time"), "{ended}");
