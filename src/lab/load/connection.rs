@@ -92,6 +92,8 @@ struct Progress {
     received: u64,
     /// When that was, on the engine's clock for this.
     at: u64,
+    /// Bytes in all when it was looked at last that had changed, and when that was.
+    last: (u64, u64),
 }
 
 /// Bytes that are not those that were expected.
@@ -133,10 +135,19 @@ impl Connection {
     pub(super) fn waits_since(&mut self, now: u64) -> Option<u64> {
         let answer = self.requests.front()?.end;
         let progress = &mut self.progress;
+        if self.received != progress.last.0 {
+            progress.last = (self.received, now);
+        }
         if answer != progress.answer || self.received - progress.received >= PROGRESS {
-            *progress = Progress { answer, received: self.received, at: now };
+            let last = (self.received, now);
+            *progress = Progress { answer, received: self.received, at: now, last };
         }
         Some(now - progress.at)
+    }
+
+    /// How long nothing has come at all, as exactly as [`waits_since`](Connection::waits_since) was called.
+    pub(super) fn quiet_since(&self, now: u64) -> u64 {
+        now - self.progress.last.1
     }
 
     /// Bytes of answers that have not come.

@@ -145,7 +145,7 @@ fn a_server_that_drips_does_not_bound_the_run() {
     let report = report_of("closed", ended.exits(1));
     agrees_with_itself(&report);
     assert_eq!(report["lost_connections"], 2, "{report:#}");
-    assert_eq!(report["lost"][0]["kind"], "silent", "{report:#}");
+    assert_eq!(report["lost"][0]["kind"], "slow", "{report:#}");
 }
 
 #[test]

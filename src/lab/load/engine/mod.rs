@@ -583,14 +583,18 @@ impl<W: Wire> Engine<W> {
         self.next_check = self.watched + every.clamp(CHECKS.start, CHECKS.end).as_nanos() as u64;
         for slot in 0..self.connections.len() {
             let connection = &mut self.connections[slot];
-            let (waited, trouble) = match connection.state {
-                State::Connecting => (to_connect, Trouble::NotAccepted { waited: to_connect }),
-                _ => (patience, Trouble::Silent { waited: patience }),
-            };
-            let timeout = waited.as_nanos() as u64;
-            if connection.waits_since(self.watched).is_none_or(|waited| waited < timeout) {
+            let timeout = if connection.state == State::Connecting { to_connect } else { patience };
+            let timeout_ns = timeout.as_nanos() as u64;
+            if connection.waits_since(self.watched).is_none_or(|waited| waited < timeout_ns) {
                 continue;
             }
+            let trouble = match connection.state {
+                State::Connecting => Trouble::NotAccepted { waited: timeout },
+                _ if connection.quiet_since(self.watched) < timeout_ns / 2 => {
+                    Trouble::Slow { limit: timeout }
+                }
+                _ => Trouble::Silent { waited: timeout },
+            };
             self.lose(slot, &trouble);
         }
     }
