@@ -14,6 +14,7 @@ use io_models::lab::load::limits::{self, Ports};
 use io_models::lab::load::plan::EngineKind;
 use io_models::lab::load::processors::Processors;
 use io_models::lab::load::report::{Report, addresses};
+use io_models::lab::load::server::Watch;
 use io_models::lab::load::shape::Shape;
 use io_models::lab::load::{self, LatencyUs, slices};
 use io_models::lab::units::{count, latency, of, rate};
@@ -46,6 +47,8 @@ pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
         arrivals: args.arrivals(),
     };
     let times = args.times();
+    let server =
+        args.pid.map(Watch::new).transpose().map_err(|why| Failure::usage(format_args!("--pid: {why}")))?;
     let mut processors = Processors::look(&target);
     if args.wait().is_none() {
         order.plan.wait = processors.choose_wait(order.threads);
@@ -62,7 +65,7 @@ pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
 
     let line = Progress::new(quiet);
     line.show(&format!("opening {} to {target}", of(order.plan.connections() as u64, "connection")));
-    let load = load::Run { order: &order, shape: &shape, times, ports, hostile, processors };
+    let load = load::Run { order: &order, shape: &shape, times, ports, hostile, processors, server };
     let found = load::run(load, stop.as_fd(), |interval| {
         // The end of a run is a short interval, in which nothing may have been answered.
         if interval.to.saturating_sub(interval.from) >= SHORTEST_SHOWN {

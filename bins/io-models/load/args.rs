@@ -112,6 +112,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SHARE", default_value = "0", value_parser = units::share, help_heading = "Badly behaved clients, reported separately")]
     reset: f64,
 
+    /// The server's process, to see the CPU time that it takes, with its children, under load and at rest
+    #[arg(long, value_name = "PID")]
+    pub(crate) pid: Option<u32>,
+
     /// System calls of the generator; uring needs fewer per request, so that the server stays the bottleneck
     #[arg(long, value_enum, default_value_t = EngineArg::Epoll, help_heading = "The generator")]
     engine: EngineArg,
@@ -154,7 +158,7 @@ pub(crate) struct Args {
     pub(crate) hlog: Option<PathBuf>,
 
     /// Test the generator itself, on servers that try to fool it
-    #[arg(long, conflicts_with_all = ["target", "rate", "ramp", "sweep", "find_knee", "hgrm", "hlog", "ndjson"])]
+    #[arg(long, conflicts_with_all = ["target", "pid", "rate", "ramp", "sweep", "find_knee", "hgrm", "hlog", "ndjson"])]
     pub(crate) self_test: bool,
 
     /// Take orders on standard input instead, for `compare`, with so many idle connections

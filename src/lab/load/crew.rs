@@ -123,6 +123,8 @@ pub struct Crew {
     pub open_time: Duration,
     /// What was asked before the load, and answered.
     pub opening: Opening,
+    /// Requests that were answered in all stages, in warm-up and drain as well.
+    pub answered_in_all: u64,
     most_under_way: u64,
 }
 
@@ -184,6 +186,7 @@ struct Done {
     all_lost: bool,
     lost: Vec<Lost>,
     wrong_bytes: u64,
+    answered_in_all: u64,
     failure: Option<String>,
 }
 
@@ -224,7 +227,7 @@ impl Crew {
         drop(to_us);
         let most_under_way = (order.plan.active * order.plan.depth) as u64;
         let (open_time, opening) = (Duration::ZERO, Opening::default());
-        let mut crew = Crew { workers, messages, open_time, opening, most_under_way };
+        let mut crew = Crew { workers, messages, open_time, opening, answered_in_all: 0, most_under_way };
         for _ in 0..order.threads {
             match crew.messages.recv() {
                 Ok(Message::Ready(ready)) => {
@@ -298,6 +301,7 @@ impl Crew {
                     }
                 }
                 Message::Done(done) => {
+                    self.answered_in_all += done.answered_in_all;
                     outcome.add(done);
                     working -= 1;
                 }
@@ -495,6 +499,7 @@ impl Desk<'_> {
             all_lost: !engine.was_stopped() && !engine.can_go_on(),
             lost: engine.lost().to_vec(),
             wrong_bytes: engine.wrong_bytes(),
+            answered_in_all: engine.answered_in_all(),
             failure,
         }
     }

@@ -29,6 +29,7 @@ pub mod record;
 pub mod report;
 pub mod schedule;
 pub mod self_test;
+pub mod server;
 pub mod shape;
 pub mod slices;
 pub mod stream;
@@ -67,6 +68,8 @@ pub struct Run<'a> {
     pub hostile: HostileClients,
     /// The processors that there are.
     pub processors: Processors,
+    /// The server's process, if somebody wants to know what it costs.
+    pub server: Option<server::Watch>,
 }
 
 /// Open the connections, put the load on them, and hand over each second of it. A readable `stop` ends it early.
@@ -83,20 +86,24 @@ pub fn run<'a>(
     stop: BorrowedFd<'_>,
     watch: impl FnMut(&Interval),
 ) -> anyhow::Result<Found<'a>> {
-    let Run { order, shape, times, ports, hostile, processors } = run;
+    let Run { order, shape, times, ports, hostile, processors, server } = run;
     let (end_hostile, hostile_ends) = stop::pair()?;
     let plan = &order.plan;
     thread::scope(|scope| {
         let mut crew = Crew::open(order, stop, scope)?;
         let (open_time, opening) = (crew.open_time, crew.opening);
+        let mut server = server.map(|watch| server::Observed::before(watch, stop));
         let clients = (hostile.connections() > 0).then(|| {
             let ends = hostile_ends.as_fd();
             scope.spawn(move || hostile::run(plan, hostile, ends, stop))
         });
         let result = shape.run(&mut crew, times, limits::most_requests(order.threads), watch);
+        server.iter_mut().for_each(server::Observed::answered);
         end_hostile.stop()?;
-        let ending = crew.end();
         let hostile = clients.map(|thread| thread.join().expect("it does not panic")).transpose()?;
+        // A server that does not sleep may do so only as long as it has connections.
+        let server = server.map(|server| server.after(crew.answered_in_all, stop));
+        let ending = crew.end();
         let mut result = result?;
         // The end of the connections is checked as well: what comes after the last answer was not asked for.
         (result.last.lost, result.last.wrong_bytes) = (ending.lost, ending.wrong_bytes);
@@ -120,6 +127,7 @@ pub fn run<'a>(
             ends,
             diagnosis,
             hostile,
+            server,
         })
     })
 }

@@ -159,7 +159,7 @@ fn measure<T>(
     let times = (Duration::from_millis(100), time);
     let processors = Processors::look(&target);
     let hostile = HostileClients::default();
-    let load = Run { order: &order, shape: &shape, times, ports, hostile, processors };
+    let load = Run { order: &order, shape: &shape, times, ports, hostile, processors, server: None };
     let found = run(load, stop.as_fd(), |_| {})?;
     Ok(look(&found))
 }

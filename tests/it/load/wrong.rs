@@ -232,7 +232,7 @@ fn a_server_that_answers_only_its_first_client_is_reported() {
     let (report, reason) = losing(&server, 4, 3, WITH_ANSWERS);
     assert_eq!(report["lost"][0]["connection"], 1);
     assert_eq!(report["wrong_bytes"], 0);
-    assert_eq!(reason, "no byte came back for 2 s");
+    assert_eq!(reason, "no byte came back for 3.5 s");
     let diagnosis = diagnosed(&report, "one_at_a_time", 3);
     assert_eq!(diagnosis["seen"], "1 connection was answered, 3 never got a byte");
     assert!(hint_of(diagnosis).starts_with("does the server serve one client at a time?"), "{diagnosis:#}");
@@ -288,7 +288,7 @@ fn a_server_that_misses_clients_at_accept_is_not_called_one_at_a_time() {
         _ => Answer::Nothing,
     });
     let (report, reason) = losing(&server, 10, 7, "-d 300ms --json --timeout 1s --quiet");
-    assert_eq!(reason, "no byte came back for 1 s");
+    assert_eq!(reason, "no byte came back for 3.5 s");
     let diagnosis = diagnosed(&report, "some_never_answered", 7);
     assert_eq!(diagnosis["seen"], "3 connections were answered, 7 never got a byte");
     assert!(hint_of(diagnosis).contains("Accept until EAGAIN"), "{diagnosis:#}");
@@ -364,4 +364,43 @@ fn a_server_that_ends_is_gone_and_what_was_wrong_before_comes_first() {
     let kinds: Vec<_> = report["diagnosis"].as_array().expect("a list").iter().map(|d| &d["kind"]).collect();
     assert_eq!(kinds, ["wrong_answer", "gone"], "{report:#}");
     ended.says_one_line(&["4 of 4 connections lost", "use --expect ok"]);
+}
+
+/// What `--pid` says of this test's own process, in which the servers run.
+#[test]
+fn the_cpu_time_of_the_server_is_in_the_report_and_one_that_never_sleeps_is_found() {
+    let server = Server::start(|_, mut client, _| {
+        client.set_nonblocking(true)?;
+        let mut buffer = [0; SIZE];
+        // Asks again and again, as a server does that leaves EPOLLOUT on.
+        loop {
+            match std::io::Read::read(&mut client, &mut buffer) {
+                Ok(0) => return Ok(()),
+                Ok(n) => std::io::Write::write_all(&mut client, &buffer[..n])?,
+                Err(why) if why.kind() == std::io::ErrorKind::WouldBlock => {}
+                Err(why) => return Err(why),
+            }
+        }
+    });
+    let pid = std::process::id();
+    let ended = load(server.addr, &format!("-c 1 --pid {pid} -d 1s --warmup 50ms --json"));
+    let report = report(ended.exits(0));
+    let cost = &report["server"];
+    assert_eq!(cost["pid"], pid);
+    assert!(cost["rest_before"]["cpu_share"].as_f64() > Some(0.0), "{cost:#}");
+    assert!(cost["load_answers"].as_u64() >= report["answered"].as_u64(), "{report:#}");
+    assert_eq!(cost["not_known"], Value::Null, "{cost:#}");
+    assert!(hint_of(cost).starts_with("the server does not sleep: "), "{cost:#}");
+    assert!(ended.stderr.contains("warning: the server does not sleep: "), "{}", ended.stderr);
+}
+
+#[test]
+fn a_process_that_is_not_there_is_refused_before_the_first_connection() {
+    let mut child = std::process::Command::new("true").spawn().expect("a process");
+    let pid = child.id();
+    child.wait().expect("it ends");
+    let server = Server::answering(SIZE, |_| panic!("nothing is asked"));
+    load(server.addr, &format!("--pid {pid} -d 1s"))
+        .exits(2)
+        .says_one_line(&[&format!("--pid: there is no process {pid}")]);
 }

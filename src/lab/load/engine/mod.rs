@@ -69,7 +69,7 @@ const OPEN_AT_ONCE: usize = 128;
 /// Connections that are opened at once after a listen queue was full. Course servers call listen(fd, 5).
 const SHORT_QUEUE: usize = 4;
 
-/// How long to wait for connections when others were established: a SYN that a full listen queue has dropped is sent
+/// How long to wait for a connection at least, when others were established: what a full listen queue has dropped is sent
 /// again after 1 s, and after 2 s more.
 const CONNECT_PATIENCE: Duration = Duration::from_millis(3500);
 
@@ -583,7 +583,10 @@ impl<W: Wire> Engine<W> {
         self.next_check = self.watched + every.clamp(CHECKS.start, CHECKS.end).as_nanos() as u64;
         for slot in 0..self.connections.len() {
             let connection = &mut self.connections[slot];
-            let timeout = if connection.state == State::Connecting { to_connect } else { patience };
+            // Its SYN may have been dropped, or the ACK after it: then only the server knows that it is not established.
+            let may_be_queued = connection.state == State::Connecting
+                || (connection.received() == 0 && self.answered_in_all > 0);
+            let timeout = if may_be_queued { to_connect } else { patience };
             let timeout_ns = timeout.as_nanos() as u64;
             if connection.waits_since(self.watched).is_none_or(|waited| waited < timeout_ns) {
                 continue;

@@ -14,6 +14,7 @@ use super::plan::{EngineKind, Expect, Payload, Sizes, Wait};
 use super::processors::Processors;
 use super::record::Record;
 use super::schedule::Arrivals;
+use super::server::Server;
 use super::shape::{Row, Shape};
 use super::{BUSY_LIMIT, LatencyUs, Lost, shape};
 use crate::lab::units::{count, of, rate, seconds};
@@ -100,6 +101,8 @@ pub struct Report {
     /// Connections that were opened while the clock ran, where they come and go.
     opened: u64,
     ports: Option<Ports>,
+    /// What the server cost, with `--pid`.
+    server: Option<Server>,
     generator_cpu_s: f64,
     /// CPU time over elapsed time: 1 for a thread that spins.
     generator_cpu_share: f64,
@@ -198,6 +201,8 @@ pub struct Found<'a> {
     pub ends: Ends,
     /// What is wrong with the server.
     pub diagnosis: Vec<Diagnosis>,
+    /// What it cost.
+    pub server: Option<Server>,
     /// What became of the hostile clients.
     pub hostile: Option<Outcomes>,
 }
@@ -245,6 +250,7 @@ impl Report {
             result,
             ends,
             diagnosis,
+            server,
             hostile,
         } = found;
         let shape::Result { rows, total, fewest_and_most, stalled, busiest, last, started, knee } = result;
@@ -319,6 +325,7 @@ impl Report {
             diagnosis,
             opened: counts.opened,
             ports: comes_and_goes.then_some(ports),
+            server,
             generator_cpu_s: cpu_s,
             generator_cpu_share: share(counts.cpu_ns),
             generator_busy_share: busiest,
@@ -391,6 +398,7 @@ impl Report {
         if self.missed_rate && self.not_met().is_none() {
             warnings.push(self.missed());
         }
+        warnings.extend(self.server.as_ref().and_then(|server| server.hint.clone()));
         warnings.extend(self.wait_why.clone());
         if self.generator_was_the_limit {
             warnings.push(if self.generator_busy_share >= BUSY_LIMIT {

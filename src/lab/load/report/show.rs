@@ -33,6 +33,9 @@ impl Report {
         self.rates(&mut page);
         self.requests(&mut page);
         self.latencies(&mut page);
+        if let Some(server) = &self.server {
+            server.show(&mut page);
+        }
         self.generator(&mut page);
         self.checked(&mut page);
         if let Some(fates) = &self.hostile {
