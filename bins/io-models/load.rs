@@ -10,6 +10,7 @@ use crate::progress::Progress;
 pub(crate) use args::{Addresses, Args};
 use files::Files;
 use io_models::lab::load::crew::{Interval, Order};
+use io_models::lab::load::hostile::HostileClients;
 use io_models::lab::load::limits::{self, Ports};
 use io_models::lab::load::plan::EngineKind;
 use io_models::lab::load::processors::Processors;
@@ -53,7 +54,7 @@ pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
     if args.wait().is_none() {
         order.plan.wait = processors.choose_wait(order.threads);
     }
-    let ports = check(&mut order, &shape, hostile.connections(), times)?;
+    let ports = check(&mut order, &shape, hostile, times)?;
     if let Some(words) = ports.in_words().filter(|_| !quiet) {
         crate::output::note(&format!("{words}, from {}", addresses(&order.plan.sources)));
     }
@@ -95,8 +96,8 @@ pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
 fn check(
     order: &mut Order,
     shape: &Shape,
-    hostile: usize,
-    (warmup, time): (Duration, Duration),
+    hostile: HostileClients,
+    times: (Duration, Duration),
 ) -> Result<Ports, Failure> {
     if let Some(why) = uring_missing().filter(|_| order.engine == EngineKind::Uring) {
         return Err(Failure::usage(format_args!("--engine uring: {why}; use --engine epoll")));
@@ -109,15 +110,18 @@ fn check(
             order.threads
         )));
     }
-    if let Some(rate) = shape.lowest().filter(|&rate| rate < limits::fewest_requests(time)) {
+    if let Some(rate) = shape.lowest().filter(|&rate| rate < limits::fewest_requests(times.1)) {
         return Err(Failure::usage(format_args!(
-            "at {rate} requests/s none is due within {time:?}: measure for longer with --duration, or ask for more"
+            "at {rate} requests/s none is due within {:?}: measure for longer with --duration, or ask for more",
+            times.1
         )));
     }
-    limits::check_descriptors(order.plan.connections() + hostile).map_err(Failure::usage)?;
-    let ports =
-        limits::check_ports(&mut order.plan, shape.highest(), warmup + time).map_err(Failure::usage)?;
-    limits::check_memory(&order.plan).map_err(Failure::usage)?;
+    let connections = order.plan.connections().saturating_add(hostile.connections());
+    limits::check_descriptors(connections).map_err(Failure::usage)?;
+    limits::check_sources(&order.plan).map_err(Failure::usage)?;
+    let ports = limits::check_ports(&mut order.plan, hostile, shape.highest(), shape.longest(times))
+        .map_err(Failure::usage)?;
+    limits::check_memory(order, hostile, shape.steps()).map_err(Failure::usage)?;
     Ok(ports)
 }
 

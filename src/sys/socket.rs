@@ -556,4 +556,20 @@ mod tests {
         assert_eq!(error.errno(), Some(Errno::EADDRINUSE));
         assert!(error.to_string().starts_with("bind(fd "), "{error}");
     }
+
+    #[test]
+    fn a_socket_can_be_connected_to_itself_and_everything_comes_back() {
+        let any = "127.0.0.1:0".parse().unwrap();
+        let socket = tcp(&any, Mode::Nonblocking).unwrap();
+        bind(&socket, &any).unwrap();
+        connect(&socket, &local_addr(&socket).unwrap()).unwrap();
+        assert!(wait_for(&socket, PollFlags::POLLOUT, Some(Duration::from_secs(10))).is_ok());
+        assert!(is_connected_to_itself(&socket).unwrap());
+        assert_eq!(send(&socket, b"x").unwrap(), Sent::Bytes(1));
+        assert!(wait_for(&socket, PollFlags::POLLIN, Some(Duration::from_secs(10))).is_ok());
+        assert_eq!(recv(&socket, &mut [0; 8]).unwrap(), Received::Bytes(1));
+        let (client, server) = pair("127.0.0.1:0");
+        assert!(!is_connected_to_itself(&client).unwrap());
+        assert!(!is_connected_to_itself(&server).unwrap());
+    }
 }

@@ -305,7 +305,7 @@ impl Args {
                 "--expect ok: hostile clients check an echo; leave out --slow-reader, --half-close and --reset",
             ));
         }
-        if hostile + self.threads > self.connections {
+        if hostile.saturating_add(self.threads) > self.connections {
             return Err(Failure::usage(format_args!(
                 "{hostile} of {} connections would be hostile: leave at least one to measure for each of {} threads, or \
                  open more with -c",

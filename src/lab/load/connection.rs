@@ -16,6 +16,8 @@ const PROGRESS: u64 = 64 << 10;
 pub(super) enum State {
     /// There is none: the next request opens it.
     Closed,
+    /// It could not be begun, for lack of a local `port` or because nobody listened, and is tried again.
+    Waiting { port: bool },
     /// connect(2) was called.
     Connecting,
     /// It is established.
@@ -62,12 +64,19 @@ pub(super) struct Connection {
     expected: u64,
     received: u64,
     complete: u64,
+    /// How many came, and had been taken, before this connection was begun.
+    received_before: u64,
+    taken_before: u64,
     /// The kernel will tell when it can take more.
     waiting: bool,
     /// The oldest first.
     pub(super) requests: VecDeque<Request>,
     /// How many requests it may still have before it is closed.
     pub(super) left: u64,
+    /// How many connections broke since the last that served all its requests.
+    pub(super) broken: u32,
+    /// A loss was reported.
+    pub(super) reported: bool,
     /// Whether it stands in the queue of those that are free for a request.
     pub(super) queued: bool,
     /// When connect(2) was called.
@@ -117,9 +126,13 @@ impl Connection {
             expected: 0,
             received: 0,
             complete: 0,
+            received_before: 0,
+            taken_before: 0,
             waiting: false,
             requests: VecDeque::new(),
             left,
+            broken: 0,
+            reported: false,
             queued: false,
             connect_began: 0,
             answers: 0,
@@ -220,6 +233,25 @@ impl Connection {
         self.complete = request.end;
         self.answers += 1;
         self.requests.pop_front()
+    }
+
+    /// connect(2) is about to be called.
+    pub(super) fn begin(&mut self) {
+        self.state = State::Connecting;
+        self.received_before = self.received;
+        self.taken_before = self.taken;
+    }
+
+    /// Whether no byte came back since it was begun.
+    pub(super) fn has_had_nothing(&self) -> bool {
+        self.received == self.received_before
+    }
+
+    /// It could not be used. Its requests, of which no byte has come back, are for another connection.
+    pub(super) fn send_again(&mut self, state: State) {
+        self.state = state;
+        self.taken = self.taken_before;
+        self.waiting = false;
     }
 
     /// It has been closed.

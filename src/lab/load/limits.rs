@@ -1,12 +1,16 @@
 //! What a load needs of this machine, computed before the first connection: descriptors, ports, memory.
 
-use super::plan::Plan;
+use super::crew::Order;
+use super::hostile::HostileClients;
+use super::plan::{EngineKind, Plan};
+use crate::sys::Errno;
 use crate::sys::limits::Nofile;
-use anyhow::bail;
+use crate::sys::socket::{self, Mode};
+use anyhow::{anyhow, bail};
 use procfs::Current;
 use serde::Serialize;
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 /// Descriptors that a generator needs beside its connections: the standard three, epoll, stop, and
@@ -27,6 +31,15 @@ const TIME_WAIT_REUSED: f64 = 1.0;
 /// Linux 6.18, rounded up.
 const KERNEL_BYTES: u64 = 5 << 10;
 
+/// What the engine keeps of a request that is under way.
+const REQUEST_BYTES: u64 = 32;
+
+/// The histograms of a step, when all of their pages are in use.
+const RECORD_BYTES: u64 = 1 << 20;
+
+/// The buffers of an io_uring(7).
+const URING_BYTES: u64 = 17 << 20;
+
 /// The ports that there are for a load, and what they suffice for.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Ports {
@@ -34,8 +47,14 @@ pub struct Ports {
     pub of_one_address: usize,
     /// Own addresses.
     pub addresses: usize,
-    /// How long a port is not to be had after its connection, in seconds, where connections come and go.
+    /// How long a port cannot be used after its connection, in seconds.
     pub held_s: f64,
+    /// Ports that the connections need at once.
+    pub at_once: usize,
+    /// Ports that are held since earlier runs, where that matters.
+    pub in_time_wait: usize,
+    /// Whether connections come and go.
+    pub comes_and_goes: bool,
 }
 
 /// Check that this process can hold that many connections.
@@ -52,68 +71,134 @@ pub fn check_descriptors(connections: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Check that there are enough ports for `plan`, at so many requests a second, if that is known, for that long; where
-/// own addresses can be added, as on loopback, they are.
+/// Check that there are enough ports for `plan` and the hostile clients, at so many requests a second, if that is known,
+/// for that long in all; where own addresses can be added, as on loopback, they are.
 ///
 /// # Errors
 ///
 /// When they do not suffice: with the arithmetic and the remedy.
-pub fn check_ports(plan: &mut Plan, rate: Option<f64>, time: Duration) -> anyhow::Result<Ports> {
+pub fn check_ports(
+    plan: &mut Plan,
+    hostile: HostileClients,
+    rate: Option<f64>,
+    time: Duration,
+) -> anyhow::Result<Ports> {
     let of_one_address = local_ports();
-    let held_s = if plan.requests_per_conn.is_some() { time_wait(plan.target.ip()) } else { 0.0 };
-    // Each connection that ends keeps its port for a while, and each that is open has one.
-    let new = rate.unwrap_or(MOST_NEW) / f64::from(plan.requests_per_conn.unwrap_or(1));
-    let ended = if held_s > 0.0 { new * held_s.min(time.as_secs_f64()) } else { 0.0 };
-    let needed = plan.connections() + ended.ceil() as usize;
+    let held_s = time_wait(plan.target.ip());
+    // Each connection that is open has a port, and each that our side has ended keeps its port for a while.
+    let per_conn = plan.requests_per_conn.map(f64::from);
+    let new = per_conn.map_or(0.0, |n| rate.unwrap_or(MOST_NEW) / n) + hostile.ended_per_s();
+    let ended = (new * held_s.min(time.as_secs_f64())).ceil() as usize;
+    let at_once = plan.connections().saturating_add(hostile.connections());
+    let needed = at_once.saturating_add(ended);
     let addresses = needed.div_ceil(of_one_address);
     let can_add = plan.sources.is_empty() && matches!(plan.target.ip(), IpAddr::V4(v4) if v4.is_loopback());
     if addresses > 1 && can_add {
         let last = addresses.min(250) as u8;
         plan.sources = (1..=last).map(|i| IpAddr::V4(Ipv4Addr::new(127, 0, 0, 1 + i))).collect();
     }
-    let ports = Ports { of_one_address, addresses: plan.sources.len().max(1), held_s };
-    // Without a rate nobody knows: a closed loop slows down by itself.
-    if needed > of_one_address * ports.addresses && (rate.is_some() || ended == 0.0) {
-        let why = if ended > 0.0 {
-            format!(", because {new:.0} connections/s each hold their port for {held_s} s")
-        } else {
-            String::new()
+    let addresses = plan.sources.len().max(1);
+    // After a second the kernel gives them out again.
+    let in_time_wait = if held_s > TIME_WAIT_REUSED { in_time_wait(plan.target) } else { 0 };
+    let comes_and_goes = per_conn.is_some();
+    let ports = Ports { of_one_address, addresses, held_s, at_once, in_time_wait, comes_and_goes };
+    // In a closed loop a connection waits for its port, and the loop slows down by itself.
+    let needed = if comes_and_goes && rate.is_none() { at_once } else { needed };
+    let all = of_one_address * addresses;
+    if needed > all.saturating_sub(in_time_wait) {
+        let why = match ended {
+            _ if comes_and_goes && rate.is_none() => String::new(),
+            0 => String::new(),
+            _ => format!(", because {new:.0} connections/s each hold their port for {held_s} s"),
+        };
+        let taken = match in_time_wait {
+            0 => String::new(),
+            n => format!(", of which {n} are in TIME_WAIT since earlier runs, for {held_s} s at most"),
         };
         bail!(
             "this needs {needed} local ports{why}; there are {of_one_address} (net.ipv4.ip_local_port_range) for each \
-             of {} own addresses: give more --sources, such as 127.0.0.2-127.0.0.9 for a server on loopback, \
-             a wider range, or a lower rate",
-            ports.addresses
+             of {addresses} own addresses{taken}: give more --sources, such as 127.0.0.2-127.0.0.9 for a server on \
+             loopback, a wider range, or a lower rate"
         );
     }
     Ok(ports)
 }
 
 impl Ports {
-    /// The arithmetic, in a line; `None` where connections do not come and go.
+    /// The arithmetic, in a line; `None` where there are plenty of ports.
     #[must_use]
     pub fn in_words(&self) -> Option<String> {
-        let Ports { of_one_address, addresses, held_s } = *self;
-        (held_s > 0.0).then(|| {
+        let Ports { of_one_address, addresses, held_s, at_once, in_time_wait, comes_and_goes } = *self;
+        let all = of_one_address * addresses;
+        let own = format!(
+            "{of_one_address} ports × {addresses} own address{}",
+            if addresses == 1 { "" } else { "es" }
+        );
+        if comes_and_goes {
+            return Some(format!(
+                "{own}, each held for {held_s} s after its connection (TIME_WAIT): {:.0} connections/s at most",
+                all as f64 / held_s
+            ));
+        }
+        // Few connections leave enough for the next run, and where a port is soon given out again, so do many.
+        let taken = at_once.saturating_add(in_time_wait);
+        (held_s > TIME_WAIT_REUSED && taken > all / 10).then(|| {
+            let before = match in_time_wait {
+                0 => String::new(),
+                n => format!(", and {n} are held since earlier runs"),
+            };
             format!(
-                "{of_one_address} ports × {addresses} own address{}, each held for {held_s} s after its connection \
-                 (TIME_WAIT): {:.0} connections/s at most",
-                if addresses == 1 { "" } else { "es" },
-                (of_one_address * addresses) as f64 / held_s
+                "{own}; this run takes {at_once}{before}; each is held for {held_s} s after it (TIME_WAIT)"
             )
         })
     }
 }
 
-/// Check that there is memory for `plan` on so many threads.
+/// How many ports towards `target` are held by connections that have ended.
+fn in_time_wait(target: SocketAddr) -> usize {
+    let entries = if target.is_ipv4() { procfs::net::tcp() } else { procfs::net::tcp6() };
+    let held = |entry: &procfs::net::TcpNetEntry| {
+        entry.remote_address == target && entry.state == procfs::net::TcpState::TimeWait
+    };
+    entries.map_or(0, |entries| entries.iter().filter(|entry| held(entry)).count())
+}
+
+/// Check that the own addresses of `plan` are addresses of this machine, and of the family of the server's.
+///
+/// # Errors
+///
+/// When one is not.
+pub fn check_sources(plan: &Plan) -> anyhow::Result<()> {
+    for source in &plan.sources {
+        if source.is_ipv4() != plan.target.is_ipv4() {
+            let of = |is_ipv4| if is_ipv4 { "IPv4" } else { "IPv6" };
+            bail!(
+                "--sources {source} is an {} address, and the server's is an {} address: give addresses of its kind",
+                of(source.is_ipv4()),
+                of(plan.target.is_ipv4())
+            );
+        }
+        let addr = SocketAddr::new(*source, 0);
+        let bound = socket::tcp(&addr, Mode::Nonblocking).and_then(|socket| socket::bind(&socket, &addr));
+        match bound {
+            Err(error) if error.errno() == Some(Errno::EADDRNOTAVAIL) => {
+                bail!("--sources {source} is not an address of this machine: see `ip addr`, or add it")
+            }
+            bound => bound.map_err(|error| anyhow!("--sources {source}: {error}"))?,
+        }
+    }
+    Ok(())
+}
+
+/// Check that there is memory for this load, which has so many rates one after the other.
 ///
 /// # Errors
 ///
 /// When there is not.
-pub fn check_memory(plan: &Plan) -> anyhow::Result<()> {
+pub fn check_memory(order: &Order, hostile: HostileClients, steps: usize) -> anyhow::Result<()> {
     let Ok(memory) = procfs::Meminfo::current() else { return Ok(()) };
     let available = memory.mem_available.unwrap_or(memory.mem_free);
-    let needed = memory_of(plan);
+    let needed = memory_of(&order.plan, hostile, order.threads, steps, order.engine);
     if needed > available {
         bail!(
             "this needs some {} MiB of memory, of which {} MiB are available: open fewer connections, or lower --depth \
@@ -125,25 +210,44 @@ pub fn check_memory(plan: &Plan) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Bytes, with the kernel's.
-fn memory_of(plan: &Plan) -> u64 {
+/// Bytes, with the kernel's. Absurd numbers give an absurd sum, and no overflow.
+fn memory_of(plan: &Plan, hostile: HostileClients, threads: usize, steps: usize, engine: EngineKind) -> u64 {
     let ends = if plan.target.ip().is_loopback() { 2 } else { 1 };
     let requests = (plan.active as u64).saturating_mul(plan.depth as u64);
     // What is under way waits in socket buffers, which have limits (4 and 6 MiB, tcp(7)).
     let a_request = u64::from(plan.sizes.largest());
-    let in_buffers = requests.saturating_mul(a_request).min(plan.active as u64 * ends * (10 << 20));
-    let of_requests = requests.saturating_mul(24);
-    let of_connections = plan.connections() as u64 * (KERNEL_BYTES * ends + 512);
-    of_connections.saturating_add(of_requests).saturating_add(in_buffers)
+    let most_in_buffers = (plan.active as u64).saturating_mul(ends * (10 << 20));
+    let in_buffers = requests.saturating_mul(a_request).min(most_in_buffers);
+    // The queue of a connection doubles as it grows.
+    let of_requests = requests.saturating_mul(2 * REQUEST_BYTES);
+    let connections = (plan.connections() as u64).saturating_add(hostile.connections() as u64);
+    let of_connections = connections.saturating_mul(KERNEL_BYTES * ends + 512);
+    let of_a_thread = (steps as u64).saturating_add(1).saturating_mul(RECORD_BYTES);
+    let of_buffers = if engine == EngineKind::Uring { URING_BYTES } else { 0 };
+    let of_threads = (threads as u64).saturating_mul(of_a_thread.saturating_add(of_buffers));
+    [in_buffers, of_requests, of_connections, of_threads].into_iter().fold(0, u64::saturating_add)
 }
 
-/// Ports that the kernel chooses from.
+/// Whether connect(2) may choose this port as the local one.
+#[must_use]
+pub fn is_local_port(port: u16) -> bool {
+    let (from, to) = port_range();
+    (from..=to).contains(&usize::from(port))
+}
+
+/// How many ports the kernel chooses from.
 fn local_ports() -> usize {
+    let (from, to) = port_range();
+    to - from + 1
+}
+
+/// The first and the last of them.
+fn port_range() -> (usize, usize) {
     let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
     let mut ends = range.split_whitespace().filter_map(|end| end.parse::<usize>().ok());
     match (ends.next(), ends.next()) {
-        (Some(from), Some(to)) if from <= to => to - from + 1,
-        _ => 28_232, // The kernel's default: 32768 to 60999.
+        (Some(from), Some(to)) if from <= to => (from, to),
+        _ => (32_768, 60_999), // The kernel's default.
     }
 }
 
@@ -174,6 +278,7 @@ pub fn fewest_requests(time: Duration) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::super::plan::{Expect, Payload, Sizes, Wait};
+    use super::super::schedule::Arrivals;
     use super::*;
 
     fn plan(connections: usize, requests_per_conn: Option<u32>) -> Plan {
@@ -194,11 +299,18 @@ mod tests {
     }
 
     const SECOND: Duration = Duration::from_secs(1);
+    const NOBODY: HostileClients = HostileClients { slow_readers: 0, half_closers: 0, resetters: 0 };
+
+    fn memory(plan: Plan) -> anyhow::Result<()> {
+        let order =
+            Order { plan, engine: EngineKind::Epoll, threads: 1, pin: false, arrivals: Arrivals::Constant };
+        check_memory(&order, NOBODY, 1)
+    }
 
     #[test]
     fn few_connections_need_no_address_of_their_own() {
         let mut plan = plan(64, None);
-        let ports = check_ports(&mut plan, Some(1e6), SECOND).unwrap();
+        let ports = check_ports(&mut plan, NOBODY, Some(1e6), SECOND).unwrap();
         assert!(plan.sources.is_empty());
         assert_eq!(ports.in_words(), None, "a rate needs no ports, only connections do");
     }
@@ -207,10 +319,10 @@ mod tests {
     fn more_connections_than_ports_get_several_addresses_on_loopback_and_elsewhere_a_refusal() {
         let ports = local_ports();
         let mut many = plan(3 * ports, None);
-        assert_eq!(check_ports(&mut many, None, SECOND).unwrap().addresses, 3);
+        assert_eq!(check_ports(&mut many, NOBODY, None, SECOND).unwrap().addresses, 3);
         assert_eq!(many.sources[0], IpAddr::from([127, 0, 0, 2]));
         let mut elsewhere = Plan { target: "192.0.2.1:9".parse().unwrap(), ..plan(3 * ports, None) };
-        let why = check_ports(&mut elsewhere, None, SECOND).unwrap_err().to_string();
+        let why = check_ports(&mut elsewhere, NOBODY, None, SECOND).unwrap_err().to_string();
         assert!(why.contains("--sources") && why.contains(&(3 * ports).to_string()), "{why}");
     }
 
@@ -219,18 +331,44 @@ mod tests {
         let mut elsewhere = Plan { target: "192.0.2.1:9".parse().unwrap(), ..plan(64, Some(1)) };
         let held = time_wait(elsewhere.target.ip());
         let most = local_ports() as f64 / held;
-        assert!(check_ports(&mut elsewhere, Some(most * 0.9), 2 * Duration::from_secs(60)).is_ok());
-        let why = check_ports(&mut elsewhere, Some(most * 1.1), 2 * Duration::from_secs(60)).unwrap_err();
+        assert!(check_ports(&mut elsewhere, NOBODY, Some(most * 0.9), 2 * Duration::from_secs(60)).is_ok());
+        let why =
+            check_ports(&mut elsewhere, NOBODY, Some(most * 1.1), 2 * Duration::from_secs(60)).unwrap_err();
         assert!(why.to_string().contains("hold their port for"), "{why}");
         elsewhere.requests_per_conn = Some(2);
-        let ports = check_ports(&mut elsewhere, Some(most * 1.1), 2 * Duration::from_secs(60)).unwrap();
+        let ports =
+            check_ports(&mut elsewhere, NOBODY, Some(most * 1.1), 2 * Duration::from_secs(60)).unwrap();
         assert!(ports.in_words().is_some_and(|words| words.contains("connections/s at most")));
     }
 
     #[test]
     fn more_memory_than_there_is_is_refused() {
-        assert!(check_memory(&plan(64, None)).is_ok());
-        let why = check_memory(&Plan { depth: usize::MAX / 100, ..plan(64, None) }).unwrap_err();
+        assert!(memory(plan(64, None)).is_ok());
+        let why = memory(Plan { depth: usize::MAX / 100, ..plan(64, None) }).unwrap_err();
         assert!(why.to_string().contains("MiB are available"), "{why}");
+    }
+
+    #[test]
+    fn absurd_numbers_are_refused_and_overflow_nothing() {
+        for (active, idle) in [(usize::MAX, 1), (1, usize::MAX), (usize::MAX, usize::MAX)] {
+            let mut absurd = Plan { active, idle, depth: usize::MAX, ..plan(1, Some(1)) };
+            assert_eq!(absurd.connections(), usize::MAX);
+            assert!(check_descriptors(absurd.connections()).is_err());
+            assert!(check_ports(&mut absurd, NOBODY, Some(1e300), Duration::MAX).is_err());
+            assert!(memory(absurd).is_err());
+        }
+        let all =
+            HostileClients { slow_readers: usize::MAX, half_closers: usize::MAX, resetters: usize::MAX };
+        assert_eq!(all.connections(), usize::MAX);
+    }
+
+    #[test]
+    fn a_source_that_is_not_ours_or_of_the_other_kind_is_named() {
+        let from = |source: &str| Plan { sources: vec![source.parse().unwrap()], ..plan(1, None) };
+        assert!(check_sources(&from("127.0.0.2")).is_ok());
+        let why = check_sources(&from("192.0.2.1")).unwrap_err().to_string();
+        assert!(why.contains("192.0.2.1 is not an address of this machine"), "{why}");
+        let why = check_sources(&from("::1")).unwrap_err().to_string();
+        assert!(why.contains("::1 is an IPv6 address, and the server's is an IPv4 address"), "{why}");
     }
 }

@@ -39,7 +39,7 @@ impl Plan {
     /// Connections in all.
     #[must_use]
     pub fn connections(&self) -> usize {
-        self.active + self.idle
+        self.active.saturating_add(self.idle)
     }
 }
 

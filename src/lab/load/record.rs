@@ -63,6 +63,10 @@ pub struct Counts {
     pub late_by_generator: u64,
     /// Connections that were opened.
     pub opened: u64,
+    /// Attempts at one that were refused, and made again.
+    pub refused: u64,
+    /// Attempts at one for which there was no local port, and which were made again.
+    pub without_port: u64,
     /// Time in which the generator's threads were kept from a processor, in nanoseconds.
     pub kept_waiting_ns: u64,
     /// Time for which that is not known.
@@ -188,6 +192,8 @@ impl Counts {
         self.late += other.late;
         self.late_by_generator += other.late_by_generator;
         self.opened += other.opened;
+        self.refused += other.refused;
+        self.without_port += other.without_port;
         self.kept_waiting_ns += other.kept_waiting_ns;
         self.unwatched_ns += other.unwatched_ns;
         self.answered_ns += other.answered_ns;

@@ -153,7 +153,7 @@ fn measure<T>(
         sources: Vec::new(),
         wait: setup.wait,
     };
-    let ports = limits::check_ports(&mut plan, rate, time)?;
+    let ports = limits::check_ports(&mut plan, HostileClients::default(), rate, time)?;
     let order = Order { plan, engine: setup.engine, threads: 1, pin: false, arrivals: Arrivals::Constant };
     let shape = rate.map_or(Shape::Closed, Shape::Rate);
     let times = (Duration::from_millis(100), time);

@@ -102,6 +102,30 @@ impl Shape {
         }
     }
 
+    /// How many rates there are one after the other, as far as is known beforehand.
+    #[must_use]
+    pub fn steps(&self) -> usize {
+        match self {
+            Shape::Ramp(rates) | Shape::Sweep(rates) => rates.len(),
+            Shape::Closed | Shape::Rate(_) | Shape::Knee(..) => 1,
+        }
+    }
+
+    /// How long it takes at most, with so long a warm-up and so long a time for each rate; [`Duration::MAX`] when nobody
+    /// knows.
+    #[must_use]
+    pub fn longest(&self, (warmup, time): (Duration, Duration)) -> Duration {
+        let all = |each: Duration, rates: &[f64]| {
+            each.saturating_mul(u32::try_from(rates.len()).unwrap_or(u32::MAX))
+        };
+        match self {
+            Shape::Closed | Shape::Rate(_) => warmup.saturating_add(time),
+            Shape::Ramp(rates) => warmup.saturating_add(all(time, rates)),
+            Shape::Sweep(rates) => all(warmup.saturating_add(time), rates),
+            Shape::Knee(..) => Duration::MAX,
+        }
+    }
+
     /// Put this load on the server; each rate for `time`, after a warm-up. No more than `most` requests a second are
     /// tried in a search.
     ///

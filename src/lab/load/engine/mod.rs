@@ -9,11 +9,13 @@
 //! wake-up time is counted as the server's latency. The price is a processor, which should be another than the
 //! server's.
 
+mod dial;
 mod explain;
 mod turn;
 
 use super::connection::{Connection, State, Unanswered};
 use super::crew::Opening;
+use super::limits;
 use super::plan::{Expect, Plan, Wait};
 use super::record::Record;
 use super::schedule::Schedule;
@@ -139,6 +141,12 @@ pub struct Engine<W> {
     first: usize,
     /// Connections that were begun.
     dialled: usize,
+    /// Whether one has stood.
+    has_connected: bool,
+    /// Whether connect(2) could choose the server's port as the local one.
+    may_meet_itself: bool,
+    /// Slots that could not be connected, and when they are tried again; the first is the next.
+    waiting: VecDeque<(u64, usize)>,
     pace: Pace,
     /// Whether the requests have, or had, their times.
     has_times: bool,
@@ -268,6 +276,9 @@ impl<W: Wire> Engine<W> {
             active: idle / 2..idle / 2 + active,
             first,
             dialled: first,
+            has_connected: false,
+            may_meet_itself: limits::is_local_port(plan.target.port()),
+            waiting: VecDeque::new(),
             pace: Pace::Still,
             has_times: false,
             free: VecDeque::new(),
@@ -333,18 +344,11 @@ impl<W: Wire> Engine<W> {
         Ok(())
     }
 
-    /// Whether a connection was established, at any time.
-    fn has_connected(&self) -> bool {
-        let never = [Kind::Refused, Kind::NotConnected, Kind::NotAccepted, Kind::NotOpened];
-        self.connections.iter().any(|connection| connection.state == State::Open)
-            || self.lost.iter().any(|lost| !never.contains(&lost.kind))
-    }
-
     /// A run ends before it has begun when this machine cannot open a connection, or the server has not accepted any.
     fn check_connected(&self) -> anyhow::Result<()> {
         let is_fatal = |lost: &&Lost| match lost.kind {
             Kind::NotConnected => true,
-            Kind::Refused | Kind::NotAccepted => !self.has_connected(),
+            Kind::Refused | Kind::NotAccepted => !self.has_connected,
             _ => false,
         };
         let Some(Lost { connection, reason, hint, .. }) = self.lost.iter().find(is_fatal) else {
@@ -421,6 +425,7 @@ impl<W: Wire> Engine<W> {
         self.last_due = at;
         if !self.catches_up() {
             self.send_no_more();
+            self.wait_for_no_port();
         }
     }
 
@@ -579,12 +584,15 @@ impl<W: Wire> Engine<W> {
         let patience = self.plan.patience;
         let every = patience / 4;
         // Others were established, so that a full listen queue is likely.
-        let to_connect = if self.has_connected() { patience.max(CONNECT_PATIENCE) } else { patience };
+        let to_connect = if self.has_connected { patience.max(CONNECT_PATIENCE) } else { patience };
         self.next_check = self.watched + every.clamp(CHECKS.start, CHECKS.end).as_nanos() as u64;
         for slot in 0..self.connections.len() {
             let connection = &mut self.connections[slot];
+            if connection.state == (State::Waiting { port: true }) {
+                continue; // That is no fault of the server.
+            }
             // Its SYN may have been dropped, or the ACK after it: then only the server knows that it is not established.
-            let may_be_queued = connection.state == State::Connecting
+            let may_be_queued = matches!(connection.state, State::Connecting | State::Waiting { .. })
                 || (connection.received() == 0 && self.answered_in_all > 0);
             let timeout = if may_be_queued { to_connect } else { patience };
             let timeout_ns = timeout.as_nanos() as u64;
@@ -592,7 +600,7 @@ impl<W: Wire> Engine<W> {
                 continue;
             }
             let trouble = match connection.state {
-                State::Connecting => Trouble::NotAccepted { waited: timeout },
+                State::Connecting | State::Waiting { .. } => Trouble::NotAccepted { waited: timeout },
                 _ if connection.quiet_since(self.watched) < timeout_ns / 2 => {
                     Trouble::Slow { limit: timeout }
                 }
@@ -631,7 +639,7 @@ impl<W: Wire> Engine<W> {
             match self.connections[slot].state {
                 State::Open => self.shutdown(slot),
                 State::Connecting => self.wire.close(slot),
-                State::Closed | State::Ending | State::Lost => {}
+                State::Waiting { .. } | State::Closed | State::Ending | State::Lost => {}
             }
         }
         let (began, timeout, longest) = match self.stopped {

@@ -5,10 +5,7 @@ use crate::lab::load::connection::{Request, State};
 use crate::lab::load::plan::Wait;
 use crate::lab::load::trouble::Trouble;
 use crate::lab::load::wire::{Event, Wire};
-use crate::sys::socket::{self, Mode};
-use std::net::SocketAddr;
 use std::ops::Range;
-use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 #[expect(private_bounds, reason = "the two wires are all there are")]
@@ -25,6 +22,9 @@ impl<W: Wire> Engine<W> {
             let slept = if timeout.is_zero() { 0 } else { self.now().saturating_sub(last) };
             self.handle_events();
             let mut now = self.now();
+            if !self.waiting.is_empty() {
+                self.dial_again(now);
+            }
             // To wake up late is to be away: requests may have been due meanwhile.
             let wanted = slept.min(timeout.as_nanos() as u64);
             if now - last > wanted + LATE_NS && !self.is_behind {
@@ -78,7 +78,8 @@ impl<W: Wire> Engine<W> {
             now + LONGEST_LOOK_NS
         };
         let check = now + self.next_check.saturating_sub(self.watched).max(1);
-        Duration::from_nanos(due.min(until).min(slice).min(check).saturating_sub(now))
+        let again = self.waiting.front().map_or(u64::MAX, |&(due, _)| due);
+        Duration::from_nanos(due.min(until).min(slice).min(check).min(again).saturating_sub(now))
     }
 
     /// Write down that it is `now`, and `idle` of the time since `last` there was nothing to do.
@@ -107,6 +108,7 @@ impl<W: Wire> Engine<W> {
     fn end_slice(&mut self, now: u64) {
         for connection in &mut self.connections[self.active.clone()] {
             let waits = connection.requests.front().is_some_and(|request| request.sent <= self.slice_began);
+            let waits = waits && connection.state != State::Waiting { port: true };
             connection.stalled += u32::from(waits && !connection.heard);
             connection.heard = false;
         }
@@ -130,15 +132,15 @@ impl<W: Wire> Engine<W> {
                     self.ends.in_order += 1;
                     self.close_ended(slot);
                 }
-                Event::Ended { slot } => self.lose(slot, &Trouble::Closed),
+                Event::Ended { slot } => self.broken(slot, &Trouble::Closed),
                 Event::Failed { slot, error } if self.connections[slot].state == State::Connecting => {
-                    self.lose(slot, &Trouble::NotConnected(error));
+                    self.not_connected(slot, error);
                 }
                 Event::Failed { slot, .. } if self.connections[slot].state == State::Ending => {
                     self.ends.reset += 1;
                     self.close_ended(slot);
                 }
-                Event::Failed { slot, error } => self.lose(slot, &Trouble::Failed(error)),
+                Event::Failed { slot, error } => self.broken(slot, &Trouble::Failed(error)),
                 Event::Stop => self.stopped = true,
             }
         }
@@ -214,7 +216,7 @@ impl<W: Wire> Engine<W> {
         match self.connections[slot].state {
             State::Open => self.send(slot),
             State::Closed => self.dial(slot, now),
-            State::Connecting | State::Ending | State::Lost => {}
+            State::Connecting | State::Waiting { .. } | State::Ending | State::Lost => {}
         }
     }
 
@@ -247,7 +249,7 @@ impl<W: Wire> Engine<W> {
     }
 
     #[inline]
-    fn send(&mut self, slot: usize) {
+    pub(super) fn send(&mut self, slot: usize) {
         if let Err(error) = self.connections[slot].send(slot, &mut self.wire, &self.block) {
             self.lose(slot, &Trouble::Failed(error));
         }
@@ -308,6 +310,7 @@ impl<W: Wire> Engine<W> {
     fn answered(&mut self, slot: usize, answers: usize, now: u64) {
         let connection = &mut self.connections[slot];
         if connection.left == 0 && connection.requests.is_empty() {
+            connection.broken = 0;
             connection.left = self.plan.requests_per_conn.map_or(u64::MAX, u64::from);
             connection.closed(State::Closed);
             self.wire.close(slot);
@@ -320,50 +323,6 @@ impl<W: Wire> Engine<W> {
             Pace::Open(_) => self.set_free(slot),
             Pace::Still => {}
         }
-    }
-
-    /// Begin a connection.
-    fn dial(&mut self, slot: usize, now: u64) {
-        self.connections[slot].state = State::Connecting;
-        self.connections[slot].connect_began = now;
-        for attempt in 1.. {
-            let begun = self.socket().and_then(|socket| self.wire.connect(slot, socket, &self.plan.target));
-            let Err(error) = begun else { return };
-            // No port of this address is left; another one may have some.
-            let ports = error.errno() == Some(crate::sys::Errno::EADDRNOTAVAIL);
-            if !ports || attempt >= self.plan.sources.len() {
-                return self.lose(slot, &Trouble::NotConnected(error));
-            }
-        }
-    }
-
-    /// A socket for the next connection, with its own address.
-    fn socket(&mut self) -> crate::Result<OwnedFd> {
-        let socket = socket::tcp(&self.plan.target, Mode::Nonblocking)?;
-        let sources = &self.plan.sources;
-        self.dialled += 1;
-        if !sources.is_empty() {
-            let source = SocketAddr::new(sources[self.dialled % sources.len()], 0);
-            socket::set_bind_address_no_port(&socket, true)?;
-            socket::bind(&socket, &source)?;
-        }
-        socket::set_nodelay(&socket, true)?;
-        Ok(socket)
-    }
-
-    /// The connection stands: what was asked meanwhile can be sent.
-    fn connected(&mut self, slot: usize) {
-        let now = self.now();
-        let connection = &mut self.connections[slot];
-        connection.state = State::Open;
-        for request in &mut connection.requests {
-            request.sent = now;
-        }
-        if self.clock.is_some() {
-            self.record.counts.opened += 1;
-            self.record.connect.saturating_record(now - connection.connect_began);
-        }
-        self.send(slot);
     }
 
     /// End our side of a connection.
@@ -389,11 +348,20 @@ impl<W: Wire> Engine<W> {
         match connection.state {
             State::Lost => return,
             State::Ending => self.ending -= 1,
-            State::Closed | State::Connecting | State::Open => {}
+            State::Closed | State::Waiting { .. } | State::Connecting | State::Open => {}
         }
-        let seen = connection.seen(&self.answers, self.plan.expect);
+        if !std::mem::replace(&mut connection.reported, true) {
+            self.report_lost(slot, trouble);
+        }
+        self.give_up(slot, State::Lost);
+        self.alive -= usize::from(self.active.contains(&slot));
+    }
+
+    /// Close a connection, with the requests that are under way on it.
+    pub(super) fn give_up(&mut self, slot: usize, state: State) {
+        let connection = &mut self.connections[slot];
         let under_way: Vec<_> = connection.unanswered().collect();
-        connection.closed(State::Lost);
+        connection.closed(state);
         let now = self.now();
         self.integrate(now);
         self.under_way -= under_way.len();
@@ -402,9 +370,13 @@ impl<W: Wire> Engine<W> {
             Some(_) => self.given_up.extend(under_way),
             None => under_way.into_iter().for_each(|request| self.not_answered(request, now)),
         }
-        self.alive -= usize::from(self.active.contains(&slot));
         self.wire.close(slot);
+    }
+
+    /// Write down that a connection was lost. Where connections come and go, the first one of a slot.
+    pub(super) fn report_lost(&mut self, slot: usize, trouble: &Trouble) {
         self.wrong_bytes += trouble.wrong_bytes();
+        let seen = self.connections[slot].seen(&self.answers, self.plan.expect);
         self.lost.push(trouble.of(self.first + slot, &seen));
     }
 }

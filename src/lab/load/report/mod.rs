@@ -100,6 +100,10 @@ pub struct Report {
     diagnosis: Vec<Diagnosis>,
     /// Connections that were opened while the clock ran, where they come and go.
     opened: u64,
+    /// Connections that were refused meanwhile, and tried again.
+    refused: u64,
+    /// How often there was no local port for one, and it was tried again.
+    without_port: u64,
     ports: Option<Ports>,
     /// What the server cost, with `--pid`.
     server: Option<Server>,
@@ -324,6 +328,8 @@ impl Report {
             ends,
             diagnosis,
             opened: counts.opened,
+            refused: counts.refused,
+            without_port: counts.without_port,
             ports: comes_and_goes.then_some(ports),
             server,
             generator_cpu_s: cpu_s,
@@ -372,6 +378,13 @@ impl Report {
         }
         if let Some(trouble) = self.hostile.as_ref().and_then(Outcomes::trouble) {
             return Some(trouble);
+        }
+        if self.completed == 0 && self.without_port > 0 {
+            return Some(
+                "nothing was measured, because there was no local port for a connection: those of \
+                 net.ipv4.ip_local_port_range are in use or in TIME_WAIT; give more --sources, or wait a minute"
+                    .to_owned(),
+            );
         }
         (self.completed == 0 && !self.partial).then(|| {
             "nothing was measured, because no answer came while the clock ran: measure for longer with --duration"
@@ -432,6 +445,19 @@ impl Report {
                 "{} waited for an answer for half a second or longer, one for {}",
                 of(self.stalled_connections as u64, "connection"),
                 seconds(self.longest_stall_s)
+            ));
+        }
+        if self.refused > 0 {
+            warnings.push(format!(
+                "{} connections were refused, and tried again: the server was away",
+                self.refused
+            ));
+        }
+        if self.without_port > 0 {
+            warnings.push(format!(
+                "for a connection there was no local port, {} times, and it had to wait: the rate is that of the ports; \
+                 give more --sources",
+                self.without_port
             ));
         }
         warnings.extend(self.ends.warnings(self.partial));

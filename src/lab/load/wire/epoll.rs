@@ -77,6 +77,10 @@ impl Wire for EpollWire {
         Ok(())
     }
 
+    fn is_connected_to_itself(&self, slot: usize) -> bool {
+        self.slots[slot].socket.as_ref().is_some_and(super::is_connected_to_itself)
+    }
+
     #[inline]
     fn send(&mut self, slot: usize, piece: Range<usize>) -> Result<Option<usize>> {
         let slot = &mut self.slots[slot];

@@ -8,6 +8,7 @@ pub(super) mod epoll;
 pub(super) mod uring;
 
 use crate::Result;
+use crate::sys::socket;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -39,6 +40,10 @@ pub(super) trait Wire: Sized {
     /// Begin a connection. [`Event::Connected`] or [`Event::Failed`] follows, unless it fails at once.
     fn connect(&mut self, slot: usize, socket: OwnedFd, target: &SocketAddr) -> Result<()>;
 
+    /// Whether the connection in this slot is one of a socket with itself. Then closing it is a reset, so that its port,
+    /// on which somebody may want to listen, is not in TIME_WAIT.
+    fn is_connected_to_itself(&self, slot: usize) -> bool;
+
     /// Send this piece of the source. `Some` bytes are taken at once; or all of the piece is under way, and
     /// [`Event::Took`] will tell, before which nothing more may be sent.
     fn send(&mut self, slot: usize, piece: Range<usize>) -> Result<Option<usize>>;
@@ -57,4 +62,10 @@ pub(super) trait Wire: Sized {
 
     /// The bytes of the [`Event::Arrived`] that came last.
     fn bytes(&self) -> &[u8];
+}
+
+/// Whether both ends are this socket, which from now on is reset when it is closed.
+fn is_connected_to_itself(socket: &OwnedFd) -> bool {
+    let itself = socket::is_connected_to_itself(socket).is_ok_and(|itself| itself);
+    itself && socket::set_reset_on_close(socket).is_ok()
 }
