@@ -31,7 +31,7 @@ pub(super) enum State {
 /// A request whose answer is not complete.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Request {
-    /// When it was to be sent, in nanoseconds since the engine's start.
+    /// When it was due, in nanoseconds since the engine's start.
     pub(super) intended: u64,
     /// When it was begun.
     pub(super) asked: u64,
@@ -41,7 +41,7 @@ pub(super) struct Request {
     end: u64,
 }
 
-/// A request without an answer: when it was to be sent, and when it was, if it was.
+/// A request without an answer: when it was due, and when it was sent, if it was.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Unanswered {
     pub(super) intended: u64,

@@ -1,8 +1,8 @@
-//! The threads of a generator, each with an engine of its own, and what they send to the one that collects.
+//! The threads of a generator, each with its own engine, and what they send to the thread that collects.
 //!
-//! The thread that collects sleeps while load is on; once a second it is handed what was written down, and adds it
-//! up. What is handed over is a whole set of histograms, and an empty one goes back for it: a request costs no
-//! lock and no second recording.
+//! The collecting thread sleeps while the load is on. Once a second it gets what each thread has recorded, and adds it
+//! up. A thread hands over its whole set of histograms and gets an empty set back, so that a request costs no lock and
+//! is recorded once.
 
 use super::Lost;
 use super::engine::{Ends, Engine, Pace, Part};
@@ -46,7 +46,7 @@ pub struct Order {
     pub arrivals: Arrivals,
 }
 
-/// A stretch of load after which the last answers are awaited.
+/// A part of the load after which the last answers are awaited.
 #[derive(Debug, Clone)]
 pub struct Stage {
     /// Load before the clock starts, at the first rate.
@@ -64,7 +64,7 @@ pub struct Interval {
     pub to: Duration,
     /// Requests a second that were offered; `None` in a closed loop.
     pub offered: Option<f64>,
-    /// What was written down.
+    /// What was recorded.
     pub record: Record,
     /// Connections lost until now.
     pub lost: usize,
@@ -136,7 +136,7 @@ struct Worker {
 
 enum Message {
     Ready(anyhow::Result<Ready>),
-    /// Of that thread: what was written down until then.
+    /// Of that thread: what it has recorded until then.
     Interval(usize, Share),
     Done(Done),
     Ended(Ending),
@@ -195,7 +195,7 @@ impl Crew {
     ///
     /// # Errors
     ///
-    /// When a connection cannot be opened, or io_uring is asked for and not to be had.
+    /// When a connection cannot be opened, or io_uring is asked for and not available.
     pub fn open<'s>(
         order: &'s Order,
         stop: BorrowedFd<'s>,
@@ -461,8 +461,8 @@ impl Desk<'_> {
         self.out.send(Message::Ended(Ending { ends, lost, wrong_bytes, failure })).ok();
     }
 
-    /// Put this load on the server. A failure ends it here and, soon, in the other threads; what was written down
-    /// until then is handed over as always.
+    /// Put this load on the server. A failure ends it here and, soon, in the other threads; what was recorded until
+    /// then is handed over as always.
     fn stage<W: Wire>(&self, engine: &mut Engine<W>, stage: &Stage, start: Instant) -> Done {
         engine.forget_windows();
         let start = engine.time_of(start);
@@ -471,7 +471,7 @@ impl Desk<'_> {
         let mut put = || -> crate::Result<u64> {
             let end = start + stage.warmup.as_nanos() as u64;
             engine.run(end)?;
-            // Before its time, if there is nobody left to ask, or somebody said stop.
+            // Earlier, if no connection is left or the run was stopped.
             let from = *clock_start.insert(engine.start_clock(end.min(engine.now())));
             let end = self.steps(engine, stage, from)?;
             // The schedule is accounted for to its end, also when no connection is left to keep it.
@@ -549,7 +549,7 @@ impl Desk<'_> {
         let records = engine.take_records(spare);
         let to = Duration::from_nanos(to);
         let part = Share { number, to, offered, records, lost: engine.lost().len() };
-        // If nobody collects, nobody wants it.
+        // If the collecting thread has ended, there is nobody to send it to.
         self.out.send(Message::Interval(self.part.thread, part)).ok();
     }
 }

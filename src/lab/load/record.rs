@@ -1,10 +1,10 @@
-//! What is written down of a stretch of load.
+//! What is recorded of a window: a time in which the load is measured.
 
 use anyhow::anyhow;
 use hdrhistogram::Histogram;
 use std::borrow::Cow;
 
-/// The longest latency that is told from a longer one: an hour. Longer ones count as an hour, and
+/// The longest latency that is distinguished from a longer one: an hour. Longer ones count as an hour, and
 /// [`Counts::clamped`] says how many they were.
 pub const LONGEST_NS: u64 = 3_600_000_000_000;
 
@@ -21,7 +21,7 @@ pub fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, LONGEST_NS, DIGITS).expect("constants that it accepts")
 }
 
-/// What happened in a stretch: to all requests that were to begin in it, and what else went on meanwhile.
+/// What happened in a window: to all requests that were due in it, and what else went on meanwhile.
 #[derive(Debug, Clone)]
 pub struct Record {
     /// From the intended send to the whole answer. Empty in a closed loop, which intends nothing.
@@ -43,17 +43,17 @@ pub struct Record {
 /// How many of what.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Requests that were to begin in this stretch, and were sent.
+    /// Requests that were due in this window and were sent.
     pub sent: u64,
-    /// Requests that were to begin in it, and were never sent.
+    /// Requests that were due in it and were never sent.
     pub unsent: u64,
-    /// Requests of this stretch that were answered in it, completely and rightly.
+    /// Requests of this window that were answered in it, completely and rightly.
     pub answered: u64,
-    /// Requests of this stretch that were answered after it.
+    /// Requests of this window that were answered after it.
     pub answered_after: u64,
-    /// Requests of this stretch that were sent and never answered.
+    /// Requests of this window that were sent and never answered.
     pub unanswered: u64,
-    /// All answers that came in this stretch, also to requests from before it: what the server did in this time.
+    /// All answers that came in this window, also to requests from before it: what the server did in this time.
     pub completed: u64,
     /// Latencies above [`LONGEST_NS`].
     pub clamped: u64,
@@ -75,7 +75,7 @@ pub struct Counts {
     pub answered_ns: u64,
     /// Sum over time of the requests under way, in request-nanoseconds.
     pub under_way_ns: u64,
-    /// Time of the stretch, in nanoseconds.
+    /// Length of the window, in nanoseconds.
     pub elapsed_ns: u64,
     /// Time of it in which there was something to do.
     pub busy_ns: u64,
@@ -98,7 +98,7 @@ impl Default for Record {
 }
 
 impl Record {
-    /// Add what another thread saw in the same stretch, or this one in another.
+    /// Add what another thread recorded in the same window, or this one in another window.
     ///
     /// # Errors
     ///
@@ -168,7 +168,7 @@ fn record(histogram: &mut Histogram<u64>, latency: u64, counts: &mut Counts) {
 }
 
 impl Counts {
-    /// Requests that were to begin in this stretch.
+    /// Requests that were due in this window.
     #[must_use]
     pub fn due(&self) -> u64 {
         self.sent + self.unsent
@@ -180,7 +180,7 @@ impl Counts {
         self.unsent + self.unanswered
     }
 
-    /// Add the counts of another stretch.
+    /// Add the counts of another window.
     pub fn add(&mut self, other: &Counts) {
         self.sent += other.sent;
         self.unsent += other.unsent;

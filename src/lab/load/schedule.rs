@@ -1,4 +1,4 @@
-//! When requests are to be sent: decided before anything is known of the server.
+//! When requests are due: decided before anything is known of the server.
 
 use fastrand::Rng;
 use std::time::Duration;
@@ -16,9 +16,9 @@ pub enum Arrivals {
 /// The times at which one thread is to send, in nanoseconds, without end.
 #[derive(Debug, Clone)]
 pub struct Schedule {
-    /// The stretches that are to come, the next one last: when it ends, and the mean distance in it.
-    stretches: Vec<(f64, f64)>,
-    /// When the present stretch ends.
+    /// The rates that follow, the next one last: when each ends, and the mean distance between its requests.
+    rates: Vec<(f64, f64)>,
+    /// When the present rate ends.
     until: f64,
     /// The mean distance in it.
     gap: f64,
@@ -45,19 +45,19 @@ impl Schedule {
         seed: u64,
     ) -> Schedule {
         let mut until = start as f64;
-        let mut stretches: Vec<_> = steps
+        let mut rates: Vec<_> = steps
             .iter()
             .map(|&(rate, time)| {
                 until += time.as_nanos() as f64;
                 (until, threads as f64 * 1e9 / rate)
             })
             .collect();
-        stretches.last_mut().expect("a rate").0 = f64::INFINITY;
-        stretches.reverse();
-        let (until, gap) = stretches.pop().expect("a rate");
+        rates.last_mut().expect("a rate").0 = f64::INFINITY;
+        rates.reverse();
+        let (until, gap) = rates.pop().expect("a rate");
         let random = Rng::with_seed(seed ^ (thread as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let mut schedule = Schedule {
-            stretches,
+            rates,
             until,
             gap,
             next: start as f64,
@@ -94,7 +94,7 @@ impl Schedule {
             Arrivals::Poisson => self.next += self.gap * exponential(&mut self.random),
         }
         while self.next >= self.until {
-            let Some((until, gap)) = self.stretches.pop() else { return };
+            let Some((until, gap)) = self.rates.pop() else { return };
             // What of the distance lies beyond the end passes at the new rate.
             self.next = self.until + (self.next - self.until) * gap / self.gap;
             (self.until, self.gap, self.origin) = (until, gap, (self.next, 0.0));

@@ -1,4 +1,4 @@
-//! Load in short stretches, ordered by another process over a pipe.
+//! Load in short slices, ordered by another process over a pipe.
 //!
 //! A line of JSON comes in ([`Order`]), a line goes out. Between two orders nothing is under way and
 //! this process sleeps, so that many generators, each connected to its server, can take turns within

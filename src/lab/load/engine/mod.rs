@@ -78,10 +78,10 @@ const CONNECT_PATIENCE: Duration = Duration::from_millis(3500);
 /// Requests that are sent before the engine looks again at what has come.
 const SEND_AT_ONCE: usize = 64;
 
-/// Who asks when.
+/// Which connection sends a request when.
 #[derive(Debug)]
 pub enum Pace {
-    /// Nobody: answers are awaited, no more.
+    /// None: answers are awaited, and no request is sent.
     Still,
     /// Each connection again, as soon as it was answered.
     Closed,
@@ -176,15 +176,15 @@ pub struct Engine<W> {
     ends: Ends,
     open_time: Duration,
     opening: Opening,
-    /// The stretch that is measured, or was the last.
+    /// The window that is measured, or the last one.
     window: Range<u64>,
     record: Record,
-    /// Stretches before it, whose last answers have not come.
+    /// Windows before it, whose last answers have not come.
     older: Vec<(Range<u64>, Record)>,
     clock: Option<Clock>,
     /// When it was started and stopped last.
     clocked: Range<u64>,
-    /// Requests of the stretches that were given up while the clock ran: how long they waited is known at its end.
+    /// Measured requests that were given up while the clock ran: how long they waited is known when it stops.
     given_up: Vec<Unanswered>,
     /// Requests that are due then or later are not sent.
     last_due: u64,
@@ -201,7 +201,7 @@ pub struct Engine<W> {
 struct Clock {
     /// When it was started.
     began: u64,
-    /// Up to when time and CPU time have been written down.
+    /// Up to when time and CPU time have been recorded.
     settled: u64,
     /// Up to when the requests under way have been added up.
     integrated: u64,
@@ -358,7 +358,7 @@ impl<W: Wire> Engine<W> {
         bail!("cannot open connection {connection} to {}: {reason}{hint}", self.plan.target);
     }
 
-    /// Ask from now on, at this pace.
+    /// Send requests from now on, at this pace.
     pub fn begin(&mut self, pace: Pace) {
         self.answered_in_all = 0;
         self.has_times = matches!(pace, Pace::Open(_));
@@ -446,9 +446,9 @@ impl<W: Wire> Engine<W> {
         }
     }
 
-    /// Write down the measured requests that have no answer: those that were never sent, and those whose connection
-    /// was lost, with the time that they had waited when the clock stopped; and those that are still under way,
-    /// because somebody said stop, with the time until now.
+    /// Record the measured requests that have no answer: those that were never sent, and those whose connection was
+    /// lost, with the time that they had waited when the clock stopped; and those that are still under way because the
+    /// run was stopped, with the time until now.
     pub fn account_for_the_rest(&mut self) {
         let now = self.now();
         let mut rest = std::mem::take(&mut self.given_up);
@@ -479,8 +479,8 @@ impl<W: Wire> Engine<W> {
         }
     }
 
-    /// What was written down since the last time, by stretch, beginning with number 0. The stretches before the
-    /// last have something only if answers to their requests came meanwhile.
+    /// What was recorded since the last time, by window, beginning with number 0. The windows before the last are in it
+    /// only if answers to their requests came meanwhile.
     pub fn take_records(&mut self, spare: Record) -> Vec<(usize, Record)> {
         self.settle();
         let last = self.older.len();
@@ -495,14 +495,14 @@ impl<W: Wire> Engine<W> {
         records
     }
 
-    /// Forget the stretches that were measured.
+    /// Forget the windows that were measured.
     pub fn forget_windows(&mut self) {
         self.older.clear();
         self.window = 0..0;
         self.record.clear();
     }
 
-    /// Write down time and CPU time up to now.
+    /// Record time and CPU time up to now.
     fn settle(&mut self) {
         let now = self.now();
         self.integrate(now);
@@ -523,7 +523,7 @@ impl<W: Wire> Engine<W> {
         }
     }
 
-    /// Handle what comes and ask what is due, until `until`, or until there is nobody left to ask.
+    /// Receive answers and send the requests that are due, until `until`, or until no connection is left.
     ///
     /// # Errors
     ///
@@ -532,7 +532,7 @@ impl<W: Wire> Engine<W> {
         self.spin(until)
     }
 
-    /// Wait until `until`, or until somebody says stop, although there is nobody left to ask.
+    /// Wait until `until` or a stop, although no connection is left.
     ///
     /// # Errors
     ///
@@ -545,7 +545,7 @@ impl<W: Wire> Engine<W> {
         Ok(())
     }
 
-    /// Let the requests that are under way be answered, and ask no more, but for what the generator itself is late with. A connection without an answer for
+    /// Wait for the answers to the requests that are under way. Only what the generator itself is late with is sent. A connection without an answer for
     /// [`Plan::patience`] is lost, and so are those that are not answered in full within [`LONGEST_DRAIN`].
     ///
     /// # Errors
@@ -568,7 +568,7 @@ impl<W: Wire> Engine<W> {
     /// Lose the connections that were not answered in full, although there was progress.
     fn give_up_slow(&mut self) {
         if self.under_way == 0 || self.stopped {
-            return; // Who was interrupted cannot know whether the answers would have come.
+            return; // After an interruption nobody knows whether the answers would have come.
         }
         let limit = self.longest_drain();
         for slot in 0..self.connections.len() {
@@ -674,7 +674,7 @@ impl<W: Wire> Engine<W> {
         self.ends
     }
 
-    /// Whether there is a connection left to ask, and nobody has said stop.
+    /// Whether a connection is left, and the run was not stopped.
     #[must_use]
     pub fn can_go_on(&self) -> bool {
         !self.stopped && self.alive > 0
@@ -715,7 +715,7 @@ impl<W: Wire> Engine<W> {
         (stalled().filter(|&slices| slices > 0).count(), stalled().max().unwrap_or(0))
     }
 
-    /// What has been written down of this stretch.
+    /// What has been recorded in this window.
     #[must_use]
     pub fn record(&self) -> &Record {
         &self.record
@@ -763,7 +763,7 @@ impl<W: Wire> Engine<W> {
     }
 }
 
-/// Where to write down a request that was to be sent at `intended`.
+/// Where to record a request that was due at `intended`.
 #[inline]
 fn record_of<'r>(
     window: &Range<u64>,
@@ -774,6 +774,6 @@ fn record_of<'r>(
     if window.contains(&intended) {
         return Some(record);
     }
-    // The stretches that requests still come from are the latest.
+    // Requests still come from the latest windows.
     older.iter_mut().rev().find(|(window, _)| window.contains(&intended)).map(|(_, record)| record)
 }

@@ -14,7 +14,7 @@ impl<W: Wire> Engine<W> {
     pub(super) fn spin(&mut self, mut until: u64) -> crate::Result<()> {
         let (mut last, mut stopped_at) = (self.now(), None);
         let mut due = last;
-        // Who says stop wants no more requests; those under way are still answered.
+        // After a stop no more requests are sent; those under way are still answered.
         while self.has_work() {
             let timeout = self.pause(last, due, until);
             let happened = self.wire.wait(timeout)?;
@@ -30,7 +30,7 @@ impl<W: Wire> Engine<W> {
             if now - last > wanted + LATE_NS && !self.is_behind {
                 self.absence = last + wanted..now;
             }
-            // What is due at `until` itself is another stretch's.
+            // What is due at `until` itself belongs to the next window.
             let sent = match self.send_due(now.min(until.saturating_sub(1))) {
                 Some((sent, next)) => {
                     due = next;
@@ -208,7 +208,7 @@ impl<W: Wire> Engine<W> {
         }
     }
 
-    /// Begin a request, which was to be sent at `intended`.
+    /// Begin a request that was due at `intended`.
     #[inline]
     pub(super) fn ask(&mut self, slot: usize, intended: u64) {
         let now = self.now();

@@ -61,7 +61,7 @@ pub struct Report {
     /// `null` in a closed loop, which offers no rate; over several rows their mean.
     offered_per_s: Option<f64>,
     achieved_per_s: f64,
-    /// Requests that were to begin: `sent` and `unsent` together.
+    /// Requests that were due: `sent` and `unsent` together.
     due: u64,
     sent: u64,
     unsent: u64,
@@ -182,7 +182,7 @@ struct LittlesLaw {
     holds: bool,
 }
 
-/// What a run was to be and what it gave: all that a report is made of.
+/// What a run was asked for and what it gave: all that a report is made of.
 #[derive(Debug)]
 pub struct Found<'a> {
     /// What load was put on whom.
