@@ -56,15 +56,8 @@ impl Schedule {
         rates.reverse();
         let (until, gap) = rates.pop().expect("a rate");
         let random = Rng::with_seed(seed ^ (thread as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        let mut schedule = Schedule {
-            rates,
-            until,
-            gap,
-            next: start as f64,
-            origin: (start as f64, 0.0),
-            arrivals,
-            random,
-        };
+        let mut schedule =
+            Schedule { rates, until, gap, next: start as f64, origin: (start as f64, 0.0), arrivals, random };
         match arrivals {
             // The threads take turns.
             Arrivals::Constant => {
