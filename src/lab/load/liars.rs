@@ -6,7 +6,7 @@
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -23,16 +23,38 @@ pub enum Lie {
     Repeats,
     /// It leaves out 16 bytes of an answer of client 0.
     Drops,
-    /// It holds back an answer of client 0 for that long.
-    Delays(Duration),
+    /// It holds back an answer of client 0 once, when the load has been on for some time: what a request of the warm-up
+    /// suffers is not measured.
+    Delays {
+        /// How long the load has been on.
+        after: Duration,
+        /// How long the answer is held back.
+        by: Duration,
+    },
     /// It does not answer client 0 any more.
     Forgets,
     /// It ends the connection of client 0.
     Closes,
+    /// It gives client 0 the last request of client 1 as an answer.
+    Crosses,
+    /// It answers up to the first zero byte, as a server with strlen does.
+    StopsAtZero,
+    /// It answers only so many clients, and throws away what the others send.
+    Misses(usize),
+    /// It answers `ok` to everything.
+    SaysOk,
 }
 
 /// The request from which on a lie is told. The first is asked before the load begins.
 const FIRST_LIE: u64 = 10;
+
+/// What the threads of the clients have in common.
+struct Shared {
+    /// When the next request may be answered.
+    next: Mutex<Instant>,
+    /// The last request of client 1.
+    other: Mutex<Vec<u8>>,
+}
 
 /// A server that runs until it is dropped.
 #[derive(Debug)]
@@ -53,16 +75,16 @@ impl Liar {
         let addr = listener.local_addr()?;
         let over = Arc::new(AtomicBool::new(false));
         let end = Arc::clone(&over);
-        let next = Arc::new(Mutex::new(Instant::now()));
+        let shared = Arc::new(Shared { next: Mutex::new(Instant::now()), other: Mutex::default() });
         let accepting = thread::Builder::new().spawn(move || {
             for (number, client) in listener.incoming().enumerate() {
                 if end.load(SeqCst) {
                     return;
                 }
                 let Ok(client) = client else { return };
-                let next = Arc::clone(&next);
+                let shared = Arc::clone(&shared);
                 // A client that has gone ends its thread; so does one that the liar itself has closed.
-                let serve = move || serve(lie, size, number, client, &next).ok();
+                let serve = move || serve(lie, size, number, client, &shared).ok();
                 if thread::Builder::new().spawn(serve).is_err() {
                     return;
                 }
@@ -87,31 +109,54 @@ impl Drop for Liar {
     }
 }
 
-fn serve(
-    lie: Lie,
-    size: usize,
-    client: usize,
-    mut socket: TcpStream,
-    next: &Mutex<Instant>,
-) -> io::Result<()> {
+fn serve(lie: Lie, size: usize, client: usize, mut socket: TcpStream, shared: &Shared) -> io::Result<()> {
     socket.set_nodelay(true)?;
+    if let Lie::Misses(served) = lie
+        && client >= served
+    {
+        // Until the client leaves.
+        return io::copy(&mut socket, &mut io::sink()).map(drop);
+    }
     let mut bytes = vec![0; size];
+    let (mut load_began, mut delayed) = (None, false);
     for request in 0_u64.. {
         socket.read_exact(&mut bytes)?;
         let came = Instant::now();
         let lies = client == 0 && request == FIRST_LIE;
         match lie {
             Lie::After(time) => sleep_until(came + time),
-            Lie::AtMost(rate) => sleep_until(turn(next, came, rate)),
+            Lie::AtMost(rate) => sleep_until(turn(&shared.next, came, rate)),
             Lie::Corrupts if lies => bytes[size / 2] ^= 0x10,
             Lie::Repeats if lies => socket.write_all(&bytes)?,
             Lie::Drops if lies => {
                 socket.write_all(&bytes[16..])?;
                 continue;
             }
-            Lie::Delays(time) if lies => sleep_until(came + time),
+            Lie::Delays { after, by } if client == 0 && request > 0 && !delayed => {
+                let began = *load_began.get_or_insert(came);
+                delayed = came >= began + after;
+                if delayed {
+                    sleep_until(came + by);
+                }
+            }
             Lie::Forgets if client == 0 && request >= FIRST_LIE => continue,
             Lie::Closes if lies => return Ok(()),
+            Lie::Crosses if client == 1 => *locked(&shared.other) = bytes.clone(),
+            Lie::Crosses if lies => {
+                // Client 1 cannot go on meanwhile, so that its bytes are those under way, or the last ones.
+                let other = locked(&shared.other);
+                socket.write_all(&other)?;
+                continue;
+            }
+            Lie::StopsAtZero => {
+                let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(size);
+                socket.write_all(&bytes[..end])?;
+                continue;
+            }
+            Lie::SaysOk => {
+                socket.write_all(b"ok")?;
+                continue;
+            }
             _ => {}
         }
         socket.write_all(&bytes)?;
@@ -121,10 +166,14 @@ fn serve(
 
 /// When it is the turn of this request.
 fn turn(next: &Mutex<Instant>, came: Instant, rate: f64) -> Instant {
-    let mut next = next.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let mut next = locked(next);
     let turn = (*next).max(came);
     *next = turn + Duration::from_secs_f64(1.0 / rate);
     turn
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 /// Never less.

@@ -4,6 +4,7 @@
 //! that cannot be shorter; no time has to be short, so that a busy machine fails nothing.
 
 use super::crew::Order;
+use super::diagnosis::Cause;
 use super::hostile::HostileClients;
 use super::liars::{Liar, Lie};
 use super::limits;
@@ -27,6 +28,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 const SIZE: u32 = 64;
+
+/// Load before the clock starts.
+const WARMUP: Duration = Duration::from_millis(100);
 
 /// How long the stopped server stands still.
 const STOP: Duration = Duration::from_secs(1);
@@ -104,7 +108,19 @@ const EXPERIMENTS: &[(&str, &str, Experiment)] = &[
     ("closes", "a connection that the server ends is found and called closed", |s, stop| {
         liar(s, stop, Lie::Closes, Kind::Closed)
     }),
-    ("delays", "one answer held back for 1.2 s on one of 8 connections is reported as a stall", delays),
+    ("crosses", "bytes of another connection are found, and called those of connection 1", crosses),
+    ("stops at zero", "answers that end before a zero byte are called so", |s, stop| {
+        diagnosed(s, stop, Lie::StopsAtZero, Cause::StopsAtZero)
+    }),
+    (
+        "misses clients",
+        "2 of 8 connections that are answered, and 6 that never are, are told apart",
+        |s, stop| diagnosed(s, stop, Lie::Misses(2), Cause::SomeNeverAnswered),
+    ),
+    ("says ok", "`ok` instead of an echo is called a wrong answer", |s, stop| {
+        diagnosed(s, stop, Lie::SaysOk, Cause::Each(Kind::WrongAnswer))
+    }),
+    ("delays", "one answer held back for 2 s on one of 8 connections is reported as a stall", delays),
     (
         "forgets",
         "a connection that is not answered any more is reported as a stall, as silent, and by Little's law",
@@ -156,7 +172,7 @@ fn measure<T>(
     let ports = limits::check_ports(&mut plan, HostileClients::default(), rate, time)?;
     let order = Order { plan, engine: setup.engine, threads: 1, pin: false, arrivals: Arrivals::Constant };
     let shape = rate.map_or(Shape::Closed, Shape::Rate);
-    let times = (Duration::from_millis(100), time);
+    let times = (WARMUP, time);
     let processors = Processors::look(&target);
     let hostile = HostileClients::default();
     let load = Run { order: &order, shape: &shape, times, ports, hostile, processors, server: None };
@@ -304,21 +320,59 @@ fn liar(setup: Setup, stop: &Stop, lie: Lie, kind: Kind) -> anyhow::Result<(bool
     })
 }
 
+/// Bytes of client 1 that client 0 gets.
+fn crosses(setup: Setup, stop: &Stop) -> anyhow::Result<(bool, String)> {
+    let load = |target| Load { time: Duration::from_millis(500), ..Load::on(target) };
+    on_liar((setup, stop), Lie::Crosses, load, |found| {
+        let Some(lost) = found.result.last.lost.first() else {
+            return (false, "no connection was lost".to_owned());
+        };
+        let seen = lost.connection == 0
+            && lost.kind == Kind::Foreign
+            && lost.reason.ends_with("these are bytes of connection 1");
+        (seen, format!("connection {} {}: {}", lost.connection, lost.kind, lost.reason))
+    })
+}
+
+/// The lie must be what is wrong with the server, and nothing else.
+fn diagnosed(setup: Setup, stop: &Stop, lie: Lie, cause: Cause) -> anyhow::Result<(bool, String)> {
+    let (time, patience) = (Duration::from_millis(500), Duration::from_millis(500));
+    on_liar(
+        (setup, stop),
+        lie,
+        |target| Load { time, patience, ..Load::on(target) },
+        |found| {
+            let seen: Vec<_> = found.diagnosis.iter().map(|diagnosis| diagnosis.seen.as_str()).collect();
+            let kinds: Vec<_> = found.diagnosis.iter().map(|diagnosis| diagnosis.kind).collect();
+            let none = "nothing was wrong".to_owned();
+            (kinds == [cause], if seen.is_empty() { none } else { seen.join("; ") })
+        },
+    )
+}
+
+/// How long an answer is held back. Of any such time, one slice at least is without an answer, also if the generator is
+/// late by as much as a slice.
+const DELAY: Duration = Duration::from_secs(2);
+
 fn delays(setup: Setup, stop: &Stop) -> anyhow::Result<(bool, String)> {
-    let delay = Duration::from_millis(1200);
-    on_liar((setup, stop), Lie::Delays(delay), Load::on, |found| {
+    on_liar((setup, stop), Lie::Delays { after: 5 * WARMUP, by: DELAY }, Load::on, |found| {
         let (stalled, slices) = found.result.last.stalled;
         let service = &found.result.total.service;
         let lost = found.result.last.lost.len();
-        let seen = lost == 0 && (stalled >= 1 || service.max() as u128 >= delay.as_nanos());
+        let seen = stall_is_seen(lost, stalled, Duration::from_nanos(service.max()));
         let figures = format!(
-            "{stalled} of 8 connections without an answer for half a second or longer ({slices} slices), max {:.0} ms, p99 \
-             {}, {lost} lost",
-            service.max() as f64 / 1e6,
+            "{stalled} of 8 connections without an answer for half a second or longer ({slices} slices), max {}, p99 {}, \
+             {lost} lost",
+            latency(LatencyUs::of(service).max),
             latency(LatencyUs::of(service).p99)
         );
         (seen, figures)
     })
+}
+
+/// A stall must be found as one, and be in the latency. Each alone is not enough.
+fn stall_is_seen(lost: usize, stalled: usize, longest: Duration) -> bool {
+    lost == 0 && stalled >= 1 && longest >= DELAY
 }
 
 fn forgets(setup: Setup, stop: &Stop) -> anyhow::Result<(bool, String)> {
@@ -341,4 +395,17 @@ fn forgets(setup: Setup, stop: &Stop) -> anyhow::Result<(bool, String)> {
         );
         (seen, figures)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stall_is_seen_only_if_it_is_found_and_in_the_latency() {
+        assert!(stall_is_seen(0, 1, DELAY));
+        assert!(!stall_is_seen(0, 0, DELAY), "without stall detection");
+        assert!(!stall_is_seen(0, 1, DELAY / 2), "without the latency");
+        assert!(!stall_is_seen(1, 1, DELAY), "not by giving the connection up");
+    }
 }

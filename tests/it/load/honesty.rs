@@ -9,5 +9,5 @@ fn the_self_test_sees_what_each_lying_server_does() {
     let result = ended.exits(0).json();
     assert_eq!(result["schema"], "io-models/load-self-test");
     assert_eq!(result["seen"], true, "{result:#}");
-    assert_eq!(result["findings"].as_array().map(Vec::len), Some(9), "{result:#}");
+    assert_eq!(result["findings"].as_array().map(Vec::len), Some(13), "{result:#}");
 }
