@@ -1,9 +1,10 @@
 //! What a server did and cost: the report of `io-models serve`.
 
-use super::show::Page;
+use super::show::{Page, Table};
 use super::{SystemCalls, units};
 use crate::serve::Totals;
 use crate::sys::calls;
+use anstyle::Style;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::{TimeVal, TimeValLike};
 use serde::Serialize;
@@ -92,10 +93,12 @@ impl Report {
         }
         page.line("peak memory", memory);
         page.line("system calls", units::count(self.system_calls.total));
+        let mut calls = Table::new(&["", ""], "");
         for (name, n) in &self.system_calls.by_name {
             let n = n.as_u64().map_or_else(|| n.to_string(), units::count);
-            page.line(&format!("  {name}"), n);
+            calls.row([format!("    {name}"), n], "", Style::new());
         }
+        page.table(&calls);
         page.into_text()
     }
 }

@@ -17,3 +17,4 @@ mod load;
 mod compare;
 mod course;
 mod facts;
+mod terminal;

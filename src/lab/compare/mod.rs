@@ -1,15 +1,18 @@
 //! The main job: every model side by side under the same load.
 //!
 //! Noise is the difficulty. On a shared machine the same server differs by a factor of two from one
-//! second to another, and runs of seconds, one after another, compare the weather. But the noise is
-//! correlated over some tenths of a second. So all servers of a workload are started and connected
-//! first, each with a generator of its own; then they take turns in slices of some 40 ms, in random
-//! order, everybody else asleep, with the baseline's turn again and again between them. A slice is
-//! compared with the baseline's slices just before and after it, which had the same weather, and the
+//! second to the next, so runs of seconds, one after another, compare the machine with itself. But the
+//! noise is correlated over some tenths of a second. So all servers of a workload are started and
+//! connected first, each with a generator of its own. Then they take turns in slices of some 40 ms, in
+//! random order, while all others sleep. The baseline has a turn after every few of them. A slice is
+//! compared with the baseline's slices just before and after it, which met the same noise, and the
 //! median of these ratios is the result.
 //!
-//! The baseline runs a second time under the same conditions as any other model. That row, A/A, must
-//! come out at 1.00: how far it is from that is how far the others may be believed.
+//! The baseline runs a second time, as any other model does. The ratio of that row, A/A, would be 1.00
+//! without noise; differences smaller than its own are noise.
+//!
+//! Only rows under the same load are compared. A model that cannot hold as many idle connections as the
+//! baseline is measured, but gets no ratio.
 
 mod figures;
 pub mod meter;

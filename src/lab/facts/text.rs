@@ -215,7 +215,7 @@ pub fn list(facts: &[&'static Fact], width: Option<usize>) -> String {
 pub fn explain(fact: &Fact, width: Option<usize>) -> String {
     let Fact { id, area, claim, reference, since, matters, experiment, wrong, .. } = fact;
     let mut page = Page::new(width);
-    page.paragraph(&format!("{id} ({}: {})", area.name(), area.title()));
+    page.paragraph(&format!("{id} ({})", area.title()));
     let since = match *since {
         Since::ALWAYS => "every supported kernel".to_owned(),
         since => since.to_string(),

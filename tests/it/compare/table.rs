@@ -119,6 +119,26 @@ fn silent_connections_are_as_many_as_the_descriptors_allow() {
     assert_eq!(rows(&comparison).len(), 4);
 }
 
+/// A set of `select` ends at descriptor 1023, so it cannot have the load of the baseline.
+#[test]
+fn rows_under_different_loads_are_not_judged_against_each_other() {
+    let ended = compare(&format!("{SHORT} --workloads idle --idle 1200 --models select,poll --json"));
+    let comparison = comparison(ended.exits(0));
+    let select = row(&comparison, "idle", "select", false);
+    let idle = select["idle"].as_u64().expect("a number");
+    assert!((900..1000).contains(&idle), "{select:#}");
+    let verdict = select["verdict"].as_str().expect("words");
+    assert!(verdict.starts_with(&format!("not comparable: {idle} idle instead of 1,200 (")), "{verdict}");
+    assert_eq!((&select["ratio"], &select["cpu_ratio"]), (&Value::Null, &Value::Null), "{select:#}");
+    assert!(
+        select["requests_per_s"]["median"].as_f64() > Some(0.0),
+        "it is measured all the same: {select:#}"
+    );
+    let poll = row(&comparison, "idle", "poll", false);
+    assert_eq!(poll["idle"], 1200, "{poll:#}");
+    assert!(poll["ratio"].is_object(), "{poll:#}");
+}
+
 #[test]
 fn with_fewer_descriptors_than_active_connections_rows_are_skipped_and_say_why() {
     let line = format!("compare {SHORT} --workloads ping,single --models poll --json");

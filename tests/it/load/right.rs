@@ -4,6 +4,7 @@ use super::servers::{Answer, Server};
 use super::{load, report};
 use crate::support;
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::thread;
 use std::time::Duration;
@@ -152,4 +153,27 @@ fn output_goes_to_the_file_that_is_asked_for() {
     let text = std::fs::read_to_string(file).expect("the report");
     let report: Value = serde_json::from_str(&text).expect("a JSON document");
     assert_eq!(report["schema"], "io-models/load");
+}
+
+/// The labels of a report, which stand before its seventeenth column.
+fn labels(report: &str) -> BTreeSet<String> {
+    let lines = report.lines().filter(|line| line.starts_with("  "));
+    let labels = lines.map(|line| line.chars().take(17).collect::<String>().trim().to_owned());
+    labels.filter(|label| !label.is_empty()).collect()
+}
+
+#[test]
+fn the_sample_report_in_the_docs_has_the_lines_of_a_report_and_explains_them() {
+    let page = include_str!("../../../docs/load.md");
+    let sample =
+        page.split("<!-- sample: ").nth(1).and_then(|text| text.split("```").nth(1)).expect("a sample");
+    let server = Server::echo();
+    let ended = load(server.addr, "-c 2 -R 100 -d 200ms --warmup 20ms --quiet");
+    assert_eq!(labels(sample), labels(&ended.stdout), "run scripts/sample-report.sh: {ended}");
+    for label in labels(sample) {
+        assert!(
+            page.contains(&format!("\n| `{label}` |")),
+            "docs/load.md does not explain the line {label:?}"
+        );
+    }
 }

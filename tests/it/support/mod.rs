@@ -6,6 +6,7 @@ mod models;
 mod process;
 mod sandbox;
 mod server;
+mod terminal;
 mod user;
 mod wait;
 
@@ -17,5 +18,6 @@ pub(crate) use process::{
 };
 pub(crate) use sandbox::without;
 pub(crate) use server::{Report, Server};
+pub(crate) use terminal::{Screen, on_a_terminal};
 pub(crate) use user::{copy_for_everybody, is_root};
 pub(crate) use wait::{DEADLINE, wait_until, wait_within};

@@ -465,8 +465,8 @@ impl Report {
             let LittlesLaw { under_way, rate_times_latency, .. } = self.littles_law;
             warnings.push(self.never_answered().unwrap_or_else(|| {
                 format!(
-                    "{under_way:.2} requests were under way, and the answers account for {rate_times_latency:.2}: some \
-                     figures of this run are wrong"
+                    "Little's law does not hold: {under_way:.2} requests were under way, and the answers account for \
+                     {rate_times_latency:.2}"
                 )
             }));
         }

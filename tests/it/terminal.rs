@@ -1,0 +1,167 @@
+//! What people see: nothing is wider than their terminal, nothing that they need is left out, and what is wrong has a
+//! colour.
+
+use crate::load::program::io_models;
+use crate::load::servers::Server;
+use crate::support::{Screen, on_a_terminal};
+use std::collections::HashSet;
+use std::process::Command;
+
+/// A terminal as it opens, one beside another window, and a wide one.
+const WIDTHS: [u16; 3] = [80, 100, 120];
+
+const RED: &str = "\x1b[31m";
+
+/// With the arguments in `line`, of which none has a blank.
+#[track_caller]
+fn run(columns: u16, line: &str) -> Screen {
+    on_a_terminal(columns, io_models(line))
+}
+
+#[test]
+fn a_comparison_shows_all_that_a_decision_needs() {
+    for columns in WIDTHS {
+        let screen = run(columns, "compare --slices 3 --slice 60ms --workloads ping --models blocking,poll");
+        let screen = screen.fits().exits(0);
+        let screen = screen.shows(&[
+            "requests/s",
+            "rate ratio",
+            "CPU µs/req",
+            "CPU ratio",
+            "1.00 [1.00–1.00]",
+            "p50",
+            "p99",
+            "memory",
+            "MiB",
+            "active + idle",
+            "64 + 0",
+            "calls/req",
+            "skipped: takes at most 1 connection (one client at a time), and 64 are needed",
+            "too few slices for a verdict",
+            "Closed loop",
+        ]);
+        let heads = screen.lines.iter().filter(|line| line.starts_with("model "));
+        for head in heads {
+            let names: Vec<_> = head.split("  ").map(str::trim).filter(|name| !name.is_empty()).collect();
+            let different: HashSet<_> = names.iter().collect();
+            assert_eq!(different.len(), names.len(), "two columns with one name: {screen}");
+        }
+    }
+}
+
+#[test]
+fn the_system_calls_of_the_models_stand_side_by_side_on_request() {
+    let screen = run(80, "compare --slices 1 --slice 120ms --workloads single --models poll --calls");
+    screen.fits().exits(0).shows(&[
+        "System calls per request under single:",
+        "epoll_wait",
+        "recvfrom",
+        "sendto",
+    ]);
+}
+
+#[test]
+fn a_report_of_the_load_fits() {
+    let server = Server::echo();
+    for columns in WIDTHS {
+        let line = format!("load {} -c 4 -d 200ms --warmup 20ms --wait sleep", server.addr);
+        let screen = run(columns, &line).fits().exits(0);
+        screen.shows(&[
+            "closed loop: 4 connections",
+            "requests/s",
+            "p99.9",
+            "Little's law",
+            "0 connections lost",
+        ]);
+    }
+}
+
+#[test]
+fn a_sweep_shows_the_latencies_of_each_rate() {
+    let server = Server::echo();
+    for columns in WIDTHS {
+        let line = format!("load {} -c 4 --sweep 200,400 -d 200ms --warmup 20ms --wait sleep", server.addr);
+        let screen = run(columns, &line).fits();
+        screen.shows(&["offered/s", "achieved/s", "unsent", "late", "p50", "p99", "p99.9", "max", "checked"]);
+    }
+}
+
+#[test]
+fn facts_and_their_explanations_fit() {
+    for columns in WIDTHS {
+        run(columns, "facts limits --verbose").fits().exits(0).shows(&["fd-accept-emfile-keeps-connection"]);
+        run(columns, "facts --list").fits().exits(0).shows(&["wrong kernels, for --under"]);
+        run(columns, "facts --explain ep-fork-keeps-registration").fits().exits(0).shows(&["Why it matters"]);
+    }
+}
+
+#[test]
+fn help_fits() {
+    for columns in [80, 120] {
+        for command in ["", "compare", "serve", "load", "merge", "facts"] {
+            run(columns, &format!("{command} --help")).fits().exits(0).shows(&["Usage: io-models"]);
+        }
+    }
+}
+
+#[test]
+fn messages_wrap_at_words() {
+    run(60, "serve poll --listen 192.0.2.1:1").fits().exits(1).shows(&["is not an address of this machine"]);
+}
+
+/// The line is redrawn in its place: afterwards nothing is left of it.
+#[test]
+fn the_progress_line_of_the_load_fits_and_leaves_nothing() {
+    let server = Server::echo();
+    for columns in [40, 80] {
+        let line = format!("load {} -c 4 -d 2100ms -R 200 --warmup 20ms --wait sleep", server.addr);
+        let screen = run(columns, &line).fits();
+        let progress = |text: &&str| text.contains("requests/s of 200");
+        let drawn: Vec<_> = screen.raw.split('\r').filter(progress).collect();
+        assert!(drawn.len() >= 2, "one for each second: {screen}\n{:?}", screen.raw);
+        assert!(!drawn.iter().any(|text| text.contains(": 0 requests/s")), "{drawn:?}");
+        assert!(!screen.lines.iter().any(|line| progress(&line.as_str())), "{screen}");
+    }
+}
+
+#[test]
+fn the_progress_lines_of_the_others_fit_and_leave_nothing() {
+    for line in ["compare --slices 2 --slice 60ms --workloads single --models poll", "facts limits"] {
+        let screen = run(40, line).fits();
+        let drawn = screen.raw.matches("\x1b[K").count();
+        assert!(drawn >= 2, "a line that is redrawn, and its end: {:?}", screen.raw);
+        let left =
+            |line: &String| line.contains("[#") || line.contains("measuring") || line.starts_with("1/");
+        assert!(!screen.lines.iter().any(left), "{screen}");
+    }
+}
+
+#[test]
+fn what_is_wrong_is_red() {
+    let differs = "facts fd-accept-emfile-keeps-connection --under emfile-drops-connection";
+    let screen = run(80, differs).exits(3).shows(&["DIFFERS: fd-accept-emfile-keeps-connection"]);
+    assert!(screen.raw.contains(&format!("{RED}DIFFERS")), "{:?}", screen.raw);
+
+    let server = Server::silent();
+    let screen =
+        run(80, &format!("load {} -c 2 -d 100ms --warmup 0 --timeout 200ms", server.addr)).fits().exits(1);
+    assert!(screen.raw.contains(&format!("{RED}2 connections lost")), "{:?}", screen.raw);
+}
+
+#[test]
+fn nothing_has_a_colour_where_nobody_wants_one() {
+    let differs = "facts fd-accept-emfile-keeps-connection --under emfile-drops-connection";
+    let mut command: Command = io_models(&format!("{differs} --color never"));
+    assert!(!on_a_terminal(80, command).raw.contains("\x1b["), "--color never");
+    command = Command::new("sh");
+    command.args(["-c", r#"NO_COLOR=1 exec "$0" "$@""#, env!("CARGO_BIN_EXE_io-models")]);
+    command.args(differs.split_whitespace());
+    let screen = on_a_terminal(80, command).exits(3);
+    assert!(!screen.raw.contains(RED), "NO_COLOR: {:?}", screen.raw);
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("page.txt");
+    run(80, &format!("{differs} --color always -o {}", file.display())).exits(3);
+    let page = std::fs::read_to_string(file).expect("the report");
+    assert!(page.contains("DIFFERS") && !page.contains('\x1b'), "{page:?}");
+}
