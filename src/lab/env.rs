@@ -1,5 +1,6 @@
 //! Where a measurement was made: a number without it cannot be compared with another.
 
+use super::units;
 use crate::sys::affinity;
 use crate::sys::limits::Nofile;
 use serde::Serialize;
@@ -91,16 +92,16 @@ impl Environment {
     #[must_use]
     pub fn line(&self) -> String {
         format!(
-            "Linux {} {}, {}, {} CPUs, {} descriptors, {}, commit {}",
+            "Linux {} {}, {}, {}, at most {} descriptors, TCP congestion control {}, commit {}",
             self.kernel,
             self.machine,
             self.cpu_model,
-            self.cpus_allowed.len(),
-            self.rlimit_nofile_soft,
+            units::of(self.cpus_allowed.len() as u64, "CPU"),
+            units::count(self.rlimit_nofile_soft),
             self.sysctls
                 .get("net.ipv4.tcp_congestion_control")
                 .and_then(|value| value.as_str())
-                .unwrap_or("congestion control unknown"),
+                .unwrap_or("unknown"),
             self.commit
         )
     }

@@ -25,7 +25,7 @@ pub fn plural(n: u64, one: &str) -> String {
     }
 }
 
-/// Something a second, without the word: `152,056`; small rates have decimals, `0.4`.
+/// A rate per second, without the words: `152,056`; small rates have decimals, `0.4`.
 #[must_use]
 pub fn rate(per_s: f64) -> String {
     // More than a tenth of a percent is written.

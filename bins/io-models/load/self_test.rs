@@ -4,12 +4,17 @@ use super::Args;
 use crate::failure::Failure;
 use crate::output::{Outputs, conclude, ended};
 use crate::progress::Progress;
+use anstyle::Style;
 use io_models::lab::load::processors::Processors;
 use io_models::lab::load::self_test::{Finding, Setup, all};
+use io_models::lab::show::{DOUBTFUL, Page, WRONG, paint};
 use io_models::{lab, stop};
 use serde_json::json;
 use std::net::Ipv4Addr;
 use std::process::ExitCode;
+
+/// What belongs to a verdict is indented by that.
+const INDENT: usize = 4;
 
 pub(super) fn run(args: &Args, quiet: bool) -> Result<ExitCode, Failure> {
     let output = Outputs::default().report(args.output.clone())?;
@@ -35,9 +40,16 @@ pub(super) fn run(args: &Args, quiet: bool) -> Result<ExitCode, Failure> {
         });
         format!("{}\n", lab::json(&document))
     } else {
-        let lines: Vec<_> = findings.iter().map(in_words).collect();
-        let head = if partial { "PARTIAL: interrupted\n" } else { "" };
-        format!("{head}{}", lines.concat())
+        let mut page = Page::new(output.columns());
+        if partial {
+            page.paragraph(&paint(DOUBTFUL, "PARTIAL: interrupted"));
+        }
+        for Finding { name, claim, seen, figures } in &findings {
+            let (verdict, style) = if *seen { ("seen", Style::new()) } else { ("NOT SEEN", WRONG) };
+            page.indented(0, INDENT, &paint(style, &format!("{verdict}: {name}: {claim}")));
+            page.indented(INDENT, INDENT, figures);
+        }
+        page.into_text()
     };
     let written = output.report(&text);
     let failed: Vec<_> =
@@ -45,9 +57,4 @@ pub(super) fn run(args: &Args, quiet: bool) -> Result<ExitCode, Failure> {
     let trouble = (!failed.is_empty())
         .then(|| format!("{} of {} were not seen: {}", failed.len(), findings.len(), failed.join(", ")));
     conclude([written], ended(trouble, partial))
-}
-
-fn in_words(Finding { name, claim, seen, figures }: &Finding) -> String {
-    let verdict = if *seen { "seen" } else { "NOT SEEN" };
-    format!("{verdict:<9} {name}: {claim}\n          {figures}\n")
 }

@@ -24,7 +24,7 @@ impl Timed {
         self.measured.slice.answered as f64 / self.measured.slice.seconds
     }
 
-    /// Server CPU a request, in microseconds.
+    /// Server CPU per request, in microseconds.
     pub(super) fn cpu_us(&self) -> f64 {
         self.measured.server_cpu.as_secs_f64() * 1e6 / self.measured.slice.answered_in_all as f64
     }
@@ -39,7 +39,7 @@ pub(super) struct Figures {
     pub(super) requests_per_s: Spread,
     /// Requests/s to the baseline's: median and its 95 % interval, over pairs of slices.
     pub(super) ratio: Option<Spread>,
-    /// The same of server CPU a request; under 1 is better.
+    /// The same of server CPU per request; under 1 is better.
     pub(super) cpu_ratio: Option<Spread>,
     /// What the two ratios show, in words.
     pub(super) verdict: String,

@@ -91,7 +91,7 @@ pub struct Plan {
     pub slices: usize,
     /// Length of a slice.
     pub slice_ms: u64,
-    /// Bytes a request.
+    /// Bytes per request.
     pub size_bytes: u32,
     /// Of the bytes and of the order of turns.
     pub seed: u64,

@@ -94,14 +94,14 @@ pub struct Pair {
     unanswered: bool,
 }
 
-/// The load: connections that ask, connections that are silent, bytes a request, and their seed.
+/// The load: connections that ask, connections that are silent, bytes per request, and their seed.
 #[derive(Debug, Clone, Copy)]
 pub struct Load {
     /// Connections that ask.
     pub active: usize,
     /// Connections that are silent.
     pub idle: usize,
-    /// Bytes a request.
+    /// Bytes per request.
     pub size: u32,
     /// Of the bytes.
     pub seed: u64,

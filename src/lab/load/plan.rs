@@ -69,7 +69,7 @@ impl Wait {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EngineKind {
-    /// epoll(7): three system calls a request, or two for a batch of requests.
+    /// epoll(7): two system calls per request (recv and send), and one epoll_wait for a batch of requests.
     Epoll,
     /// io_uring(7): one system call for a batch of requests.
     Uring,

@@ -107,7 +107,7 @@ pub struct Page {
 }
 
 impl Page {
-    /// An empty one. Lines of a page without a width are as long as they are.
+    /// An empty page. Without a width its lines do not wrap.
     #[must_use]
     pub fn new(width: Option<usize>) -> Page {
         Page { width, text: String::new() }

@@ -58,8 +58,10 @@ fn no_time_is_refused() {
 }
 
 #[test]
-fn a_time_without_unit_is_refused_with_an_example() {
-    refused("load 127.0.0.1:9 -d 5", &["--duration", "unit", "5s"]);
+fn a_time_that_is_none_is_refused_with_an_example() {
+    refused("load 127.0.0.1:9 -d 5days", &["--duration", "no such unit: days", "us, ms, s, m and h"]);
+    refused("load 127.0.0.1:9 -d soon", &["--duration", "no such unit"]);
+    refused("load 127.0.0.1:9 -d s", &["--duration", "40ms", "in seconds"]);
 }
 
 #[test]
@@ -105,7 +107,11 @@ fn a_full_disk_fails_with_one_line() {
         let line = format!("load {} -c 1 -d 300ms --warmup 10ms --quiet {format}", server.addr);
         let out = full.try_clone().expect("a descriptor");
         let ended: Ended = Program::end_with_stdout(io_models(&line), out);
-        ended.exits(1).says_one_line(&["cannot write to standard output", "No space left", "disk full"]);
+        ended.exits(1).says_one_line(&[
+            "cannot write to standard output",
+            "No space left",
+            "the disk is full",
+        ]);
     }
 }
 
@@ -137,7 +143,7 @@ fn a_rate_that_nobody_can_send_is_refused() {
 #[test]
 fn a_ramp_that_is_none_is_refused_with_an_example() {
     refused("load 127.0.0.1:9 --ramp 10k", &["--ramp", "FROM:TO:STEP:TIME"]);
-    refused("load 127.0.0.1:9 --ramp 1:2:3:4", &["--ramp", "unit"]);
+    refused("load 127.0.0.1:9 --ramp 1:2:3:4x", &["--ramp", "unit"]);
     refused("load 127.0.0.1:9 --ramp 1:2:0:1s", &["--ramp", "above 0"]);
     refused("load 127.0.0.1:9 --ramp 1:1m:1:1s", &["--ramp", "rates", "larger step"]);
     refused("load 127.0.0.1:9 --sweep 1,,2", &["--sweep"]);
@@ -179,7 +185,7 @@ fn limits_that_are_none_are_refused_with_an_example() {
     refused(&with("p99"), &["--limit", "p99=1ms"]);
     refused(&with("p101=1ms"), &["--limit", "at most 100"]);
     refused(&with("p0=1ms"), &["--limit", "above 0"]);
-    refused(&with("p99=5"), &["--limit", "unit"]);
+    refused(&with("p99=5x"), &["--limit", "unit"]);
     refused(&with("p99=0s"), &["--limit", "longer"]);
     refused(&with("median=1ms"), &["--limit", "p99=1ms"]);
 }
@@ -235,7 +241,8 @@ fn more_ports_than_there_are_are_refused_with_the_arithmetic() {
 
 #[test]
 fn more_memory_than_there_is_is_refused() {
-    refused("load 127.0.0.1:9 --depth 99999999999", &["MiB", "--depth"]);
+    refused("load 127.0.0.1:9 --depth 4294967295", &["MiB", "--depth"]);
+    refused("load 127.0.0.1:9 --depth 4294967296", &["--depth", "at most 4,294,967,295"]);
 }
 
 #[test]

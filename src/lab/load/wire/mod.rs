@@ -1,7 +1,8 @@
-//! The two ways in which the generator talks to the kernel: epoll(7) and io_uring(7), behind the same few words.
+//! The two ways in which the generator talks to the kernel: epoll(7) and io_uring(7), behind one trait.
 //!
-//! The engine is compiled once for each, so the words cost nothing. A generator has to be cheaper than what it
-//! measures, or it is itself the limit; io_uring needs a system call for a batch of requests, epoll three for each.
+//! The engine is compiled once for each, so the trait costs nothing. A generator has to be cheaper than what it
+//! measures, or it is itself the limit. io_uring needs one system call for a batch of requests; epoll needs two for each
+//! request and one for a batch.
 
 pub(super) mod epoll;
 #[cfg(feature = "uring")]
