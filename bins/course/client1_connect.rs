@@ -9,6 +9,7 @@ use io_models::sys::poll::{PollFlags, wait_for};
 use io_models::sys::socket::{self, Connected, Mode};
 use io_models::tcp::resolve;
 use io_models::{Error, sys::calls::Call};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
 /// Connect without waiting in connect(2), and say whether that worked
@@ -27,30 +28,54 @@ fn main() -> ExitCode {
         say(format!("connect({}:{}) failed.", args.host, args.port));
         perror("connect", &error)
     };
-    let addr = match resolve(&args.host, args.port) {
-        Ok(addrs) => addrs[0],
+    let addrs = match resolve(&args.host, args.port) {
+        Ok(addrs) => addrs,
         Err(error) => return failed_at_once(error),
     };
-    let sockfd = match socket::tcp(&addr, Mode::Nonblocking) {
-        Ok(sockfd) => sockfd,
-        Err(error) => {
-            say("socket() failed.");
-            return perror("socket", &error);
+    // A name may have several addresses, and the server listen on one of them. The failure told is the last one's.
+    let (last, others) = addrs.split_last().expect("a name that was resolved has an address");
+    if others.iter().any(|addr| matches!(attempt(addr), Attempt::Connected)) {
+        say("connect ok.");
+        return ExitCode::SUCCESS;
+    }
+    match attempt(last) {
+        Attempt::Connected => {
+            say("connect ok.");
+            ExitCode::SUCCESS
         }
+        Attempt::NoSocket(error) => {
+            say("socket() failed.");
+            perror("socket", &error)
+        }
+        Attempt::FailedAtOnce(error) => failed_at_once(error),
+        Attempt::Failed(error) => {
+            say("connect failed.");
+            perror("connect", &error)
+        }
+    }
+}
+
+/// How an attempt to connect went.
+enum Attempt {
+    Connected,
+    NoSocket(Error),
+    FailedAtOnce(Error),
+    Failed(Error),
+}
+
+fn attempt(addr: &SocketAddr) -> Attempt {
+    let sockfd = match socket::tcp(addr, Mode::Nonblocking) {
+        Ok(sockfd) => sockfd,
+        Err(error) => return Attempt::NoSocket(error),
     };
-    match socket::connect(&sockfd, &addr) {
+    match socket::connect(&sockfd, addr) {
         Ok(Connected::Yes | Connected::Pending) => {}
-        Err(error) => return failed_at_once(error),
+        Err(error) => return Attempt::FailedAtOnce(error),
     }
     let outcome = wait_for(&sockfd, PollFlags::POLLOUT, None).and_then(|_| socket::take_error(&sockfd));
-    let error = match outcome {
-        Ok(None) => {
-            say("connect ok.");
-            return ExitCode::SUCCESS;
-        }
-        Ok(Some(source)) => Error::Call { call: Call::Connect, fd: None, source },
-        Err(error) => error,
-    };
-    say("connect failed.");
-    perror("connect", &error)
+    match outcome {
+        Ok(None) => Attempt::Connected,
+        Ok(Some(source)) => Attempt::Failed(Error::Call { call: Call::Connect, fd: None, source }),
+        Err(error) => Attempt::Failed(error),
+    }
 }

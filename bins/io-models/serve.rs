@@ -111,13 +111,23 @@ pub(crate) fn model(name: &str) -> Result<&'static Model, String> {
 
 /// clap's parser for an address: numbers or a name, and a port.
 pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
-    let found = text.to_socket_addrs().map_err(|why| {
-        format!("{why}; write ADDR:PORT, such as 127.0.0.1:5005, [::1]:5005 or localhost:5005")
+    addresses(text).map(|found| found[0])
+}
+
+/// All addresses of a name, at least one; IPv4 first, because servers here listen on IPv4 unless told otherwise.
+pub(crate) fn addresses(text: &str) -> Result<Vec<SocketAddr>, String> {
+    // The resolver knows the zone of an address by its name (%eth0), and knows no brackets.
+    let in_brackets = text.strip_prefix('[').and_then(|rest| rest.split_once("]:"));
+    let found = match in_brackets.map(|(host, port)| (host, port.parse::<u16>())) {
+        Some((host, Ok(port))) if host.contains('%') => (host, port).to_socket_addrs(),
+        _ => text.to_socket_addrs(),
+    };
+    let found = found.map_err(|why| {
+        format!("{why}; write ADDR:PORT, such as 127.0.0.1:5005, [::1]:5005, [fe80::1%eth0]:5005 or localhost:5005")
     });
-    let found: Vec<_> = found?.collect();
-    // A name such as localhost may have both kinds; servers here listen on IPv4 unless told otherwise.
-    let first = found.iter().find(|addr| addr.is_ipv4()).or(found.first());
-    first.copied().ok_or_else(|| "the name has no address".to_owned())
+    let mut found: Vec<_> = found?.collect();
+    found.sort_by_key(SocketAddr::is_ipv6);
+    if found.is_empty() { Err("the name has no address".to_owned()) } else { Ok(found) }
 }
 
 fn models() -> String {

@@ -1,14 +1,14 @@
 //! The arguments of `io-models load`, and what they mean.
 
 use crate::failure::Failure;
-use crate::serve::address;
+use crate::serve;
 use crate::units::{self, count, count_or_none, duration, duration_or_none};
 use io_models::lab::load::hostile::HostileClients;
 use io_models::lab::load::knee::Limit;
 use io_models::lab::load::plan::{EngineKind, Expect, Payload, Plan, Sizes, Wait};
 use io_models::lab::load::schedule::Arrivals;
 use io_models::lab::load::shape::Shape;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -27,8 +27,8 @@ end in k (1000), M, KiB (1024) or MiB.";
 #[command(after_help = HELP)]
 pub(crate) struct Args {
     /// The server
-    #[arg(value_name = "ADDR:PORT", value_parser = address, required_unless_present = "self_test")]
-    target: Option<SocketAddr>,
+    #[arg(value_name = "ADDR:PORT", value_parser = target, required_unless_present = "self_test")]
+    target: Option<Target>,
 
     /// Connections that send requests
     #[arg(short, long, value_name = "N", default_value_t = 64, value_parser = count)]
@@ -166,6 +166,29 @@ pub(crate) struct Args {
     pub(crate) follow_orders: Option<usize>,
 }
 
+/// The addresses of the server. A type of its own, because clap takes a vector for an option that may be repeated.
+#[derive(Debug, Clone)]
+struct Target(Vec<SocketAddr>);
+
+fn target(text: &str) -> Result<Target, String> {
+    serve::addresses(text).map(Target)
+}
+
+/// How long one of several addresses may take to accept a connection.
+const TO_CONNECT: Duration = Duration::from_secs(5);
+
+/// A name has several addresses, such as 127.0.0.1 and ::1 for localhost, and the server may listen on one of them.
+fn first_that_answers(addresses: &[SocketAddr]) -> Result<SocketAddr, Failure> {
+    let mut failures = Vec::new();
+    for addr in addresses {
+        match TcpStream::connect_timeout(addr, TO_CONNECT) {
+            Ok(_) => return Ok(*addr),
+            Err(why) => failures.push(format!("{addr}: {why}")),
+        }
+    }
+    Err(Failure::run(anyhow::anyhow!("no address of this name takes a connection: {}", failures.join("; "))))
+}
+
 /// Own addresses. A type of its own, because clap takes a vector for an option that may be repeated.
 #[derive(Debug, Clone)]
 pub(crate) struct Addresses(pub(crate) Vec<IpAddr>);
@@ -206,7 +229,13 @@ const FIRST_RATE: f64 = 1000.0;
 impl Args {
     /// The server, which clap has made sure of unless this is a self-test.
     pub(crate) fn target(&self) -> Result<SocketAddr, Failure> {
-        self.target.ok_or_else(|| Failure::usage("say which server: ADDR:PORT"))
+        let Some(Target(addresses)) = &self.target else {
+            return Err(Failure::usage("say which server: ADDR:PORT"));
+        };
+        match addresses[..] {
+            [only] => Ok(only),
+            _ => first_that_answers(addresses),
+        }
     }
 
     /// How the load goes over time.

@@ -12,7 +12,7 @@ use super::schedule::{Arrivals, Schedule};
 use super::wire::Wire;
 use super::wire::epoll::EpollWire;
 use crate::sys::affinity;
-use anyhow::anyhow;
+use anyhow::{Context, anyhow};
 use serde::Serialize;
 use std::cell::Cell;
 use std::os::fd::BorrowedFd;
@@ -125,6 +125,8 @@ pub struct Crew {
     pub opening: Opening,
     /// Requests that were answered in all stages, in warm-up and drain as well.
     pub answered_in_all: u64,
+    /// Why a thread is not pinned, although it should be.
+    pub unpinned: Option<String>,
     most_under_way: u64,
 }
 
@@ -157,6 +159,8 @@ pub struct Ending {
 
 struct Ready {
     open_time: Duration,
+    /// Why this thread is not pinned, although it should be.
+    unpinned: Option<String>,
     opening: Opening,
 }
 
@@ -202,7 +206,11 @@ impl Crew {
         scope: &'s Scope<'s, '_>,
     ) -> anyhow::Result<Crew> {
         let (to_us, messages) = channel();
-        let cpus = if order.pin { affinity::allowed()? } else { Vec::new() };
+        let (cpus, unpinned) = match affinity::allowed() {
+            _ if !order.pin => (Vec::new(), None),
+            Ok(cpus) => (cpus, None),
+            Err(why) => (Vec::new(), Some(why.to_string())),
+        };
         let mut workers = Vec::new();
         let (with_connections, failed) = (AtomicUsize::new(order.threads), AtomicBool::new(false));
         let shared = Arc::new(Shared { with_connections, failed });
@@ -221,18 +229,23 @@ impl Crew {
                 lives: Cell::new(true),
             };
             let work = move || desk.work(cpu, stop);
-            thread::Builder::new().name(format!("load {thread}")).spawn_scoped(scope, work)?;
+            let begun = thread::Builder::new().name(format!("load {thread}")).spawn_scoped(scope, work);
+            begun.with_context(|| {
+                format!("cannot start thread {} of {}: pthread_create", thread + 1, order.threads)
+            })?;
             workers.push(Worker { stages, spares });
         }
         drop(to_us);
         let most_under_way = (order.plan.active * order.plan.depth) as u64;
         let (open_time, opening) = (Duration::ZERO, Opening::default());
-        let mut crew = Crew { workers, messages, open_time, opening, answered_in_all: 0, most_under_way };
+        let mut crew =
+            Crew { workers, messages, open_time, opening, answered_in_all: 0, most_under_way, unpinned };
         for _ in 0..order.threads {
             match crew.messages.recv() {
                 Ok(Message::Ready(ready)) => {
                     let ready = ready?;
                     crew.open_time = crew.open_time.max(ready.open_time);
+                    crew.unpinned = crew.unpinned.take().or(ready.unpinned);
                     crew.opening.requests += ready.opening.requests;
                     crew.opening.answered += ready.opening.answered;
                 }
@@ -425,15 +438,11 @@ struct Desk<'s> {
 impl Desk<'_> {
     fn work(self, cpu: Option<usize>, stop: BorrowedFd<'_>) {
         // 0: this thread.
-        let pinned = cpu.map_or(Ok(()), |cpu| affinity::pin(0, cpu));
-        if let Err(why) = pinned {
-            self.out.send(Message::Ready(Err(why.into()))).ok();
-            return;
-        }
+        let unpinned = cpu.and_then(|cpu| affinity::pin(0, cpu).err()).map(|why| why.to_string());
         match self.order.engine {
-            EngineKind::Epoll => self.with::<EpollWire>(stop),
+            EngineKind::Epoll => self.with::<EpollWire>(stop, unpinned),
             #[cfg(feature = "uring")]
-            EngineKind::Uring => self.with::<super::wire::uring::UringWire>(stop),
+            EngineKind::Uring => self.with::<super::wire::uring::UringWire>(stop, unpinned),
             #[cfg(not(feature = "uring"))]
             EngineKind::Uring => {
                 let why = anyhow!("this program was built without io_uring (feature `uring`)");
@@ -442,12 +451,12 @@ impl Desk<'_> {
         }
     }
 
-    fn with<W: Wire>(self, stop: BorrowedFd<'_>) {
+    fn with<W: Wire>(self, stop: BorrowedFd<'_>, unpinned: Option<String>) {
         let mut engine = match Engine::<W>::open(&self.order.plan, self.part, Some(stop)) {
             Ok(engine) => engine,
             Err(why) => return drop(self.out.send(Message::Ready(Err(why)))),
         };
-        let ready = Ready { open_time: engine.open_time(), opening: engine.opening() };
+        let ready = Ready { open_time: engine.open_time(), unpinned, opening: engine.opening() };
         if self.out.send(Message::Ready(Ok(ready))).is_err() {
             return;
         }

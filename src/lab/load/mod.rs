@@ -38,6 +38,7 @@ mod wire;
 
 use super::units::latency;
 use crate::stop;
+use anyhow::Context;
 use crew::{Crew, Interval, Order};
 use hostile::HostileClients;
 use limits::Ports;
@@ -91,12 +92,15 @@ pub fn run<'a>(
     let plan = &order.plan;
     thread::scope(|scope| {
         let mut crew = Crew::open(order, stop, scope)?;
-        let (open_time, opening) = (crew.open_time, crew.opening);
+        let (open_time, opening, unpinned) = (crew.open_time, crew.opening, crew.unpinned.take());
         let mut server = server.map(|watch| server::Observed::before(watch, stop));
         let clients = (hostile.connections() > 0).then(|| {
             let ends = hostile_ends.as_fd();
-            scope.spawn(move || hostile::run(plan, hostile, ends, stop))
+            let work = move || hostile::run(plan, hostile, ends, stop);
+            thread::Builder::new().name("hostile".to_owned()).spawn_scoped(scope, work)
         });
+        let clients =
+            clients.transpose().context("cannot start the thread of the hostile clients: pthread_create")?;
         let result = shape.run(&mut crew, times, limits::most_requests(order.threads), watch);
         server.iter_mut().for_each(server::Observed::answered);
         end_hostile.stop()?;
@@ -122,6 +126,7 @@ pub fn run<'a>(
             times,
             open_time,
             opening,
+            unpinned,
             ports,
             result,
             ends,

@@ -241,6 +241,7 @@ impl Trouble {
                     "all local ports towards it are in use: give more --sources, or see \
                      net.ipv4.ip_local_port_range"
                 }
+                Errno::EINVAL => "a link-local address needs its interface: write it as [fe80::1%eth0]:5005",
                 Errno::EMFILE => "no descriptor is left: see `ulimit -n`",
                 _ => return None,
             },

@@ -56,6 +56,8 @@ pub struct Report {
     open_s: f64,
     /// The requests before the load, one on each connection.
     opening: Opening,
+    /// Why threads are not pinned, although they should be.
+    unpinned: Option<String>,
     /// Length of what was measured; of all stages together.
     seconds: f64,
     /// `null` in a closed loop, which offers no rate; over several rows their mean.
@@ -197,6 +199,8 @@ pub struct Found<'a> {
     pub open_time: Duration,
     /// What was asked before the load, and answered.
     pub opening: Opening,
+    /// Why threads are not pinned, although they should be.
+    pub unpinned: Option<String>,
     /// The ports that there were.
     pub ports: Ports,
     /// What it gave.
@@ -250,6 +254,7 @@ impl Report {
             times,
             open_time,
             opening,
+            unpinned,
             ports,
             result,
             ends,
@@ -291,6 +296,7 @@ impl Report {
             started_unix_s: started.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64()),
             open_s: open_time.as_secs_f64(),
             opening,
+            unpinned,
             seconds,
             offered_per_s: match shape {
                 Shape::Knee(..) => knee.as_ref().and_then(|knee| knee.rate_per_s),
@@ -446,6 +452,9 @@ impl Report {
                 of(self.stalled_connections as u64, "connection"),
                 seconds(self.longest_stall_s)
             ));
+        }
+        if let Some(why) = &self.unpinned {
+            warnings.push(format!("the threads are not bound to processors: {why}"));
         }
         if self.refused > 0 {
             warnings.push(format!(
