@@ -32,6 +32,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
             "et-fin-is-an-edge",
             "et-listener-per-connection",
             "et-lt-eof-sticky",
+            "et-lt-out-spins",
             "et-new-data-without-drain",
             "et-once-per-edge",
             "et-partial-read-silent",
