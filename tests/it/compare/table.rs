@@ -197,14 +197,14 @@ fn the_text_is_a_markdown_table_for_each_workload_with_the_baseline_against_itse
 
 #[test]
 fn quiet_means_that_standard_error_is_empty() {
-    let ended = compare("--slices 1 --slice 120ms --workloads single --models epoll-level --quiet");
+    let ended = compare(&format!("{LONG} --workloads single --models epoll-level --quiet"));
     assert_eq!(ended.exits(0).stderr, "");
     assert!(ended.stdout.contains("| epoll-level (A/A) "), "{}", ended.stdout);
 }
 
 #[test]
 fn one_slice_is_enough_for_a_row() {
-    let ended = compare("--slices 1 --slice 120ms --workloads single --models poll --json");
+    let ended = compare("--slices 1 --slice 300ms --workloads single --models poll --json");
     let comparison = comparison(ended.exits(0));
     assert_eq!(row(&comparison, "single", "poll", false)["rounds"], 1);
 }

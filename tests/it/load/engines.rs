@@ -259,7 +259,7 @@ fn in_an_open_loop_connections_come_and_go_as_well() {
 #[test]
 fn the_ports_that_there_are_for_connections_that_come_and_go_are_told_unless_it_is_to_be_quiet() {
     let server = Server::echo();
-    let args = "-c 2 -R 50 --requests-per-conn 1 -d 100ms --warmup 10ms";
+    let args = "-c 2 -R 50 --requests-per-conn 1 -d 300ms --warmup 10ms";
     let ended = load(server.addr, args);
     let first = ended.measured().stderr.lines().next().unwrap_or_default();
     for part in ["io-models: ", " ports × ", "own address", "TIME_WAIT", "connections/s at most"] {

