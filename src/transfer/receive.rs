@@ -8,7 +8,7 @@ use crate::tcp::{recv_full, recv_some, send_all};
 use nix::fcntl::{AT_FDCWD, AtFlags, FcntlArg, fcntl};
 use nix::unistd::linkat;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Seek, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -113,7 +113,10 @@ impl Incoming {
         self.put_in_place().map_err(|source| self.failed("rename", source))?;
         // The name is part of the directory, which we may be allowed to write and not to open.
         match File::open(self.path.parent().unwrap_or(Path::new("."))) {
-            Ok(dir) => dir.sync_all().map_err(|source| self.failed("flush", source)),
+            Ok(dir) => match dir.sync_all() {
+                Err(why) if !cannot_be_flushed(&why) => Err(self.failed("flush", why)),
+                _ => Ok(()),
+            },
             Err(_) => Ok(()),
         }
     }
@@ -165,16 +168,34 @@ impl Incoming {
             fs::rename(name, &self.path)?;
         } else {
             // A file without a name cannot get one that is taken, but then a rename can take it.
-            match link(&self.file, &self.path) {
+            let linked = match link(&self.file, &self.path) {
                 Err(why) if why.kind() == io::ErrorKind::AlreadyExists => {
-                    let ((), name) = with_partial_name(&self.path, |name| link(&self.file, name))?;
-                    fs::rename(self.partial.insert(name), &self.path)?;
+                    with_partial_name(&self.path, |name| link(&self.file, name)).map(|((), name)| Some(name))
                 }
-                linked => linked?,
+                linked => linked.map(|()| None),
+            };
+            match linked {
+                Ok(None) => {}
+                Ok(Some(name)) => fs::rename(self.partial.insert(name), &self.path)?,
+                Err(why) if cannot_be_linked(&why) => {
+                    self.copy_beside()?;
+                    self.partial.as_ref().map_or(Ok(()), |name| fs::rename(name, &self.path))?;
+                }
+                Err(why) => return Err(why),
             }
         }
         self.partial = None;
         Ok(())
+    }
+
+    /// Copy the file, which cannot get a name here, into one beside the path that has one.
+    fn copy_beside(&mut self) -> io::Result<()> {
+        let create = |name: &Path| OpenOptions::new().write(true).create_new(true).mode(0o666).open(name);
+        let (mut named, name) = with_partial_name(&self.path, create)?;
+        self.partial = Some(name);
+        self.file.rewind()?;
+        io::copy(&mut self.file, &mut named)?;
+        named.sync_all()
     }
 }
 
@@ -189,7 +210,9 @@ impl Drop for Incoming {
 /// A file without a name in `dir`, which goes away by itself when this process does (`O_TMPFILE`,
 /// open(2)). Where the file system has no such files: one with a name, which is returned as well.
 fn beside(dir: &Path) -> io::Result<(File, Option<PathBuf>)> {
-    let nameless = OpenOptions::new().write(true).mode(0o666).custom_flags(libc::O_TMPFILE).open(dir);
+    // Readable as well: where it cannot get a name, it is copied.
+    let nameless =
+        OpenOptions::new().read(true).write(true).mode(0o666).custom_flags(libc::O_TMPFILE).open(dir);
     match nameless {
         Ok(file) => Ok((file, None)),
         // Kernels and file systems that do not know the flag see a directory opened for writing.
@@ -253,6 +276,18 @@ fn with_partial_name<T>(path: &Path, make: impl Fn(&Path) -> io::Result<T>) -> i
             made => return Ok((made?, name)),
         }
     }
+}
+
+/// Whether it is not the disk that failed: this file system (FUSE, CIFS, DrvFs) does not flush directories.
+fn cannot_be_flushed(why: &io::Error) -> bool {
+    matches!(why.raw_os_error(), Some(libc::EINVAL | libc::EOPNOTSUPP | libc::ENOSYS))
+}
+
+/// Whether files without a name cannot get one here: there is no /proc (`ENOENT`), or the file system or a sandbox does
+/// not allow it.
+fn cannot_be_linked(why: &io::Error) -> bool {
+    let known = [libc::ENOENT, libc::EOPNOTSUPP, libc::EXDEV, libc::EPERM, libc::ENOSYS];
+    why.raw_os_error().is_some_and(|errno| known.contains(&errno))
 }
 
 /// Give `file`, which has no name, that one: linkat(2). (`AT_EMPTY_PATH` would need a privilege.)
