@@ -36,10 +36,11 @@ pub enum Error {
     },
     /// fork(2) in a process with several threads: the child would have only one of them.
     #[error(
-        "fork: refused, this process has {threads} threads; a child would inherit their locks but not them"
+        "fork: refused, this process has {}; a child would inherit their locks but not them",
+        in_number(*threads)
     )]
     Threads {
-        /// How many threads the process has.
+        /// How many threads the process has; 0 where that cannot be known.
         threads: u64,
     },
     /// A name without an address: getaddrinfo(3), which is no system call.
@@ -64,6 +65,14 @@ impl Error {
             Error::Call { source, .. } => Some(*source),
             _ => None,
         }
+    }
+}
+
+fn in_number(threads: u64) -> String {
+    if threads == 0 {
+        "several threads, or a number that is not known here".to_owned()
+    } else {
+        format!("{threads} threads")
     }
 }
 

@@ -19,6 +19,7 @@
 //! | the file mode mask | stays: it says how files are to be protected. A file that is written stays open until it is complete |
 
 use crate::sys::signal::{self, Signal};
+use std::path::PathBuf;
 
 /// Put what was inherited in order. Call it first in `main`, while there is one thread.
 ///
@@ -31,4 +32,12 @@ pub fn prepare() {
     signal::ignore(Signal::SIGXFSZ).ok();
     // Last: a signal that was pending arrives now.
     signal::unblock_all().ok();
+}
+
+/// This program, for who starts it again: the link in /proc, which is this program even after another was installed in
+/// its place. Without /proc it is the name that it was started by.
+#[must_use]
+pub fn this_program() -> PathBuf {
+    let link = PathBuf::from("/proc/self/exe");
+    if link.exists() { link } else { std::env::args_os().next().map_or(link, PathBuf::from) }
 }

@@ -5,7 +5,7 @@ use crate::output::{Outputs, conclude, ended, help_table, tell};
 use crate::progress::Progress;
 use io_models::lab::compare::{self, BASELINE, Plan, WORKLOADS, Watch, Workload, pair::Pinning};
 use io_models::model::{self, Model};
-use io_models::{lab, stop};
+use io_models::{lab, startup, stop};
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -74,8 +74,7 @@ pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
         size_bytes: args.size,
         seed: args.seed,
         pinning: if args.no_pin { None } else { Pinning::choose() },
-        // The link, not what it points to: after a rebuild that would be "… (deleted)".
-        program: PathBuf::from("/proc/self/exe"),
+        program: startup::this_program(),
     };
     let elsewhere = args.json || args.output.is_some();
     let output = Outputs::default().report(args.output)?;

@@ -75,8 +75,7 @@ impl Default for Runner {
         let room =
             Nofile::current().map_or(1, |nofile| usize::try_from(nofile.soft / 8).unwrap_or(usize::MAX));
         Runner {
-            // The link, not what it points to: it is this program even after another was installed in its place.
-            program: "/proc/self/exe".into(),
+            program: crate::startup::this_program().into(),
             launcher: Vec::new(),
             under: None,
             deadline: Duration::from_secs(15),

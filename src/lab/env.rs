@@ -14,7 +14,8 @@ pub struct Environment {
     cpu_model: String,
     cpus: usize,
     cpus_allowed: Vec<usize>,
-    memory_bytes: u64,
+    /// `None` where /proc does not tell.
+    memory_bytes: Option<u64>,
     mitigations: Vec<String>,
     rlimit_nofile_soft: u64,
     rlimit_nofile_hard: u64,
@@ -63,7 +64,7 @@ impl Environment {
             cpus_allowed: affinity::allowed().unwrap_or_default(),
             memory_bytes: line_of("/proc/meminfo", "MemTotal")
                 .and_then(|kib| kib.trim_end_matches("kB").trim().parse::<u64>().ok())
-                .map_or(0, |kib| kib * 1024),
+                .map(|kib| kib * 1024),
             mitigations: mitigations(),
             rlimit_nofile_soft: nofile.soft,
             rlimit_nofile_hard: nofile.hard,

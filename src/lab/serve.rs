@@ -28,8 +28,8 @@ pub struct Report {
     /// Of this process and of the children that it has collected.
     user_cpu_s: f64,
     system_cpu_s: f64,
-    /// `VmHWM` of this process, and the largest of a child (0 without children).
-    peak_rss_bytes: u64,
+    /// `VmHWM` of this process; null where /proc does not tell. And the largest of a child (0 without children).
+    peak_rss_bytes: Option<u64>,
     largest_child_rss_bytes: u64,
 }
 
@@ -38,7 +38,7 @@ impl Report {
     ///
     /// # Errors
     ///
-    /// When /proc cannot be read.
+    /// Those of getrusage(2): none in practice.
     pub fn new(
         model: &'static str,
         address: SocketAddr,
@@ -50,9 +50,8 @@ impl Report {
         let children = getrusage(UsageWho::RUSAGE_CHILDREN)?;
         let seconds = |time: TimeVal| time.num_microseconds() as f64 / 1e6;
         // ru_maxrss of a process also holds what its starter had before exec; VmHWM does not.
-        // Where /proc does not tell (some sandboxes), it is 0: no reason to lose the rest.
         let status = procfs::process::Process::myself().and_then(|process| process.status());
-        let peak_kib = status.ok().and_then(|status| status.vmhwm).unwrap_or(0);
+        let peak_kib = status.ok().and_then(|status| status.vmhwm);
         Ok(Report {
             schema: "io-models/serve",
             schema_version: 1,
@@ -66,7 +65,7 @@ impl Report {
             system_calls,
             user_cpu_s: seconds(own.user_time()) + seconds(children.user_time()),
             system_cpu_s: seconds(own.system_time()) + seconds(children.system_time()),
-            peak_rss_bytes: peak_kib * 1024,
+            peak_rss_bytes: peak_kib.map(|kib| kib * 1024),
             largest_child_rss_bytes: children.max_rss().unsigned_abs() * 1024,
         })
     }
@@ -87,7 +86,7 @@ impl Report {
         }
         let [user, system] = [self.user_cpu_s, self.system_cpu_s].map(units::seconds);
         page.line("CPU", format!("{user} user, {system} system"));
-        let mut memory = units::bytes(self.peak_rss_bytes);
+        let mut memory = self.peak_rss_bytes.map_or("–".to_owned(), units::bytes);
         if self.largest_child_rss_bytes > 0 {
             memory += &format!(" here, {} in the largest child", units::bytes(self.largest_child_rss_bytes));
         }

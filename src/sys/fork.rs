@@ -58,8 +58,16 @@ fn threads() -> u64 {
     if links > 2 {
         return links - 2;
     }
-    // No /proc at all: nothing is known, so it counts as "several".
-    std::fs::read_dir("/proc/self/task").map_or(0, |tasks| tasks.count() as u64)
+    match std::fs::read_dir("/proc/self/task") {
+        Ok(tasks) => tasks.count() as u64,
+        Err(_) => threads_without_proc(),
+    }
+}
+
+/// The same where there is no /proc: 1, or 0 for "several, or not known". unshare(2) with `CLONE_THREAD` does nothing in
+/// a process of one thread, and is `EINVAL` in others.
+fn threads_without_proc() -> u64 {
+    u64::from(nix::sched::unshare(nix::sched::CloneFlags::CLONE_THREAD).is_ok())
 }
 
 /// End a forked child at once: `_exit(2)`, without the parent's exit handlers and buffers.
@@ -120,6 +128,11 @@ pub fn reap() -> Result<Option<Pid>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_process_with_several_threads_is_told_from_one_without_proc_as_well() {
+        assert_eq!(threads_without_proc(), 0, "a test has a thread beside the harness's");
+    }
 
     #[test]
     fn fork_refuses_in_a_process_with_several_threads() {
