@@ -97,6 +97,9 @@ pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
     if let Some(warning) = comparison.warning().filter(|_| !quiet && elsewhere) {
         crate::output::warn(&warning);
     }
+    if elsewhere && !quiet {
+        comparison.not_known().iter().for_each(|what| crate::output::warn(what));
+    }
     let trouble = comparison.trouble();
     if let Some(warning) = comparison.unmeasured().filter(|_| !quiet && trouble.is_none()) {
         crate::output::warn(&warning);

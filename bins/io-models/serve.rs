@@ -89,10 +89,10 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
 }
 
 fn cannot_listen(addr: SocketAddr, error: io_models::Error) -> Failure {
-    let remedy = error.errno().and_then(|errno| remedy::to_listen_on(addr, errno));
+    let known = error.errno().and_then(|errno| remedy::to_listen_on(addr, errno));
     let error = anyhow::Error::from(error).context(format!("cannot listen on {addr}"));
-    match remedy {
-        Some(remedy) => Failure::run(format_args!("{error:#}; {remedy}")),
+    match known {
+        Some(remedy) => Failure::run(format_args!("{}; {remedy}", remedy::in_words(&error))),
         None => Failure::of(error),
     }
 }

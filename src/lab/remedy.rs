@@ -48,7 +48,7 @@ pub fn of(call: Option<Call>, errno: Errno) -> Option<String> {
         (Some(EpollCtl), Errno::ENOSPC) => "epoll watches as much as this user may: raise `sysctl \
                                             fs.epoll.max_user_watches`"
             .to_owned(),
-        (_, Errno::ENOSPC) => "the disk is full: `df` shows which".to_owned(),
+        (_, Errno::ENOSPC) => "is the disk full? `df` shows how full each is".to_owned(),
         (_, Errno::EDQUOT) => "the quota of this user on this disk is used up: `quota` shows it".to_owned(),
         (_, Errno::EFBIG) => {
             format!("the limit on the size of a file is {}: raise `ulimit -f`", limit(Resource::RLIMIT_FSIZE))
@@ -84,10 +84,19 @@ pub fn to_listen_on(addr: SocketAddr, errno: Errno) -> Option<String> {
     })
 }
 
+/// An error and its causes in one line.
+#[must_use]
+pub fn in_words(error: &anyhow::Error) -> String {
+    // The message of a failed call says its errno; its cause is that errno once more.
+    let call = error.chain().position(|cause| cause.is::<Error>()).unwrap_or(usize::MAX);
+    let causes: Vec<_> = error.chain().take(call.saturating_add(1)).map(ToString::to_string).collect();
+    causes.join(": ")
+}
+
 /// An error and its causes in one line, with the remedy if there is one.
 #[must_use]
 pub fn explain(error: &anyhow::Error) -> String {
-    let line = format!("{error:#}");
+    let line = in_words(error);
     match error.chain().find_map(of_cause) {
         // Somebody has told it already.
         Some(remedy) if !line.contains(&remedy) => format!("{line}; {remedy}"),
@@ -129,6 +138,7 @@ mod tests {
 
     #[test]
     fn an_error_without_a_known_cause_stays_as_it_is() {
-        assert_eq!(explain(&refused(Call::Read, Errno::EIO)), "read: Input/output error (os error 5)");
+        let refused = refused(Call::Read, Errno::EIO).context("no luck");
+        assert_eq!(explain(&refused), "no luck: read: Input/output error (os error 5)");
     }
 }

@@ -24,11 +24,15 @@ impl Timed {
         self.measured.slice.answered as f64 / self.measured.slice.seconds
     }
 
-    /// Server CPU per request, in microseconds.
-    pub(super) fn cpu_us(&self) -> f64 {
-        self.measured.server_cpu.as_secs_f64() * 1e6 / self.measured.slice.answered_in_all as f64
+    /// Server CPU per request, in microseconds, if it is known.
+    pub(super) fn cpu_us(&self) -> Option<f64> {
+        let requests = self.measured.slice.answered_in_all as f64;
+        self.measured.server_cpu.map(|cpu| cpu.as_secs_f64() * 1e6 / requests)
     }
 }
+
+/// A slice of the baseline: its turn, its rate, and its CPU a request.
+pub(super) type Beside = (usize, f64, Option<f64>);
 
 /// What was measured.
 #[derive(Debug, Clone, Serialize)]
@@ -46,13 +50,13 @@ pub(super) struct Figures {
     /// Over all slices. Closed loop: compare within a workload only.
     pub(super) latency_us: LatencyUs,
     /// Median over slices.
-    pub(super) server_cpu_us_per_request: f64,
+    pub(super) server_cpu_us_per_request: Option<f64>,
     /// CPU time of the generator over elapsed time: 1, because it spins.
     pub(super) generator_cpu_share: f64,
     /// Share of the time in which it had something to do.
     pub(super) generator_busy_share: f64,
-    pub(super) syscalls_per_request: SystemCalls<f64>,
-    pub(super) peak_rss_bytes: u64,
+    pub(super) syscalls_per_request: Option<SystemCalls<f64>>,
+    pub(super) peak_rss_bytes: Option<u64>,
     /// Slices in which a connection had no answer at all.
     pub(super) slices_with_a_starved_connection: usize,
     pub(super) wrong_bytes: u64,
@@ -94,32 +98,36 @@ impl Figures {
     pub(super) fn of(
         slices: &[Timed],
         sum: &Sum,
-        peak_rss_bytes: u64,
-        baseline: &[(usize, f64, f64)],
+        peak_rss_bytes: Option<u64>,
+        baseline: &[Beside],
     ) -> Option<Figures> {
-        let of = |value: fn(&Timed) -> f64| slices.iter().map(value).collect::<Vec<_>>();
+        let of = |value: fn(&Timed) -> Option<f64>| slices.iter().filter_map(value).collect::<Vec<_>>();
+        let rate = |slice: &Timed| Some(slice.rate());
         // To the baseline's slices just before and just after.
-        let paired = |value: fn(&Timed) -> f64, baseline_value: fn(&(usize, f64, f64)) -> f64| {
+        let paired = |value: fn(&Timed) -> Option<f64>, baseline_value: fn(&Beside) -> Option<f64>| {
             let ratios = slices.iter().filter_map(|slice| {
                 let after = baseline.partition_point(|&(turn, ..)| turn < slice.turn);
                 let beside = &baseline[after.saturating_sub(1)..baseline.len().min(after + 1)];
                 let mut near = beside
                     .iter()
                     .filter(|(turn, ..)| turn.abs_diff(slice.turn) <= BETWEEN_BASELINES + 1)
-                    .map(baseline_value);
+                    .filter_map(baseline_value);
                 let before = near.next()?;
                 // The geometric mean: the arithmetic one is pulled up by noise, and ratios to it down.
                 let mean = near.next().map_or(before, |after| (before * after).sqrt());
-                mean.is_normal().then(|| value(slice) / mean)
+                value(slice).filter(|_| mean.is_normal()).map(|value| value / mean)
             });
             Spread::of_median(&ratios.collect::<Vec<_>>())
         };
         let (ratio, cpu_ratio) =
-            (paired(Timed::rate, |&(_, rate, _)| rate), paired(Timed::cpu_us, |&(.., cpu)| cpu));
-        let (mut calls, mut requests) = (Counts::default(), 0);
+            (paired(rate, |&(_, rate, _)| Some(rate)), paired(Timed::cpu_us, |&(.., cpu)| cpu));
+        let (mut calls, mut requests) = (Some(Counts::default()), 0);
         let (mut seconds, mut busy, mut cpu) = (0.0, 0.0, 0.0);
         for Measured { slice, calls: more, .. } in slices.iter().map(|slice| &slice.measured) {
-            calls.add(more);
+            calls = calls.zip(more.as_ref()).map(|(mut sum, more)| {
+                sum.add(more);
+                sum
+            });
             requests += slice.answered_in_all;
             seconds += slice.seconds;
             busy += slice.busy_s;
@@ -127,15 +135,15 @@ impl Figures {
         }
         Some(Figures {
             rounds: slices.len(),
-            requests_per_s: Spread::quartiles(&of(Timed::rate))?,
+            requests_per_s: Spread::quartiles(&of(rate))?,
             ratio,
             cpu_ratio,
             verdict: String::new(),
             latency_us: sum.latency_us,
-            server_cpu_us_per_request: Spread::quartiles(&of(Timed::cpu_us))?.median,
+            server_cpu_us_per_request: Spread::quartiles(&of(Timed::cpu_us)).map(|cpu| cpu.median),
             generator_cpu_share: cpu / seconds,
             generator_busy_share: busy / seconds,
-            syscalls_per_request: SystemCalls::per_request(&calls, requests),
+            syscalls_per_request: calls.map(|calls| SystemCalls::per_request(&calls, requests)),
             peak_rss_bytes,
             slices_with_a_starved_connection: slices.iter().filter(|s| s.measured.slice.fewest == 0).count(),
             wrong_bytes: sum.wrong_bytes,

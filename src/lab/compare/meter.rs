@@ -43,49 +43,52 @@ impl CallCounter {
 }
 
 /// CPU time of everything that runs on this machine, since it started: the first line of /proc/stat,
-/// less what is idle or was stolen by the host.
-///
-/// # Errors
-///
-/// When /proc cannot be read.
-pub fn machine_busy() -> anyhow::Result<Duration> {
-    let cpu = KernelStats::current()?.total;
+/// less what is idle or was stolen by the host. `None` where /proc does not tell.
+#[must_use]
+pub fn machine_busy() -> Option<Duration> {
+    let cpu = KernelStats::current().ok()?.total;
     let some = |ms: Option<u64>| ms.unwrap_or(0);
     let ms = cpu.user_ms() + cpu.nice_ms() + cpu.system_ms();
-    Ok(Duration::from_millis(ms + some(cpu.irq_ms()) + some(cpu.softirq_ms())))
+    Some(Duration::from_millis(ms + some(cpu.irq_ms()) + some(cpu.softirq_ms())))
 }
 
-/// The processes and threads of a server, as they were once all its clients had come.
+/// The processes and threads of a server, as they were once all its clients had come. Where /proc does not tell, it is
+/// not known what they cost.
 #[derive(Debug)]
 pub struct Tree {
     pids: Vec<u32>,
     /// `/proc/PID/task/TID` of each thread.
     tasks: Vec<PathBuf>,
+    /// Whether this kernel tells the CPU time of threads (`CONFIG_SCHED_INFO`).
+    tells_cpu: bool,
 }
 
 impl Tree {
     /// `pid`, its children, theirs, and all threads of them.
-    ///
-    /// # Errors
-    ///
-    /// When the process has ended, or this kernel does not tell the CPU time of threads.
-    pub fn of(pid: u32) -> anyhow::Result<Tree> {
-        let mut tree = Tree { pids: vec![pid], tasks: Vec::new() };
+    #[must_use]
+    pub fn of(pid: u32) -> Tree {
+        let mut tree = Tree { pids: vec![pid], tasks: Vec::new(), tells_cpu: false };
         let mut next = 0;
         while let Some(&pid) = tree.pids.get(next) {
             next += 1;
-            let process = Process::new(pid.cast_signed()).with_context(|| format!("process {pid}"))?;
-            for task in process.tasks()?.flatten() {
+            let tasks = Process::new(pid.cast_signed()).and_then(|process| process.tasks());
+            for task in tasks.into_iter().flatten().flatten() {
                 // A kernel without this file (CONFIG_PROC_CHILDREN) shows no children: only `fork` has some.
                 tree.pids.extend(task.children().unwrap_or_default());
                 tree.tasks.push(format!("/proc/{pid}/task/{}", task.tid).into());
             }
         }
-        tree.cpu().context("CPU time cannot be measured here")?;
-        Ok(tree)
+        tree.tells_cpu = !tree.tasks.is_empty() && tree.cpu().is_ok();
+        tree
     }
 
-    /// CPU time of all of them, user and system, since they began.
+    /// Whether the CPU time is known.
+    #[must_use]
+    pub fn tells_cpu(&self) -> bool {
+        self.tells_cpu
+    }
+
+    /// CPU time of all of them, user and system, since they began; `None` where the kernel does not tell.
     ///
     /// The kernel brings the time of a *running* task up to date only at ticks (4 ms at 250 Hz), so
     /// equal readings prove nothing. This waits until every task sleeps (state S), which select and
@@ -94,15 +97,18 @@ impl Tree {
     /// # Errors
     ///
     /// When a process has ended, or does not go to sleep within five seconds, of which other programs may take most.
-    pub fn cpu_when_asleep(&self) -> anyhow::Result<Duration> {
+    pub fn cpu_when_asleep(&self) -> anyhow::Result<Option<Duration>> {
         const LONGEST: Duration = Duration::from_secs(5);
+        if !self.tells_cpu {
+            return Ok(None);
+        }
         let until = Instant::now() + LONGEST;
         loop {
             if self.sleeps()? {
                 let cpu = self.cpu()?;
                 // Nobody has woken up in between: then the readings belong together.
                 if self.sleeps()? && self.cpu()? == cpu {
-                    return Ok(cpu);
+                    return Ok(Some(cpu));
                 }
             }
             if Instant::now() > until {
@@ -137,17 +143,12 @@ impl Tree {
     }
 
     /// The largest resident memory that each process has had, added up. Pages that processes share
-    /// count for each.
-    ///
-    /// # Errors
-    ///
-    /// When a process has ended.
-    pub fn peak_rss_bytes(&self) -> anyhow::Result<u64> {
-        let mut kib = 0;
-        for &pid in &self.pids {
-            kib += Process::new(pid.cast_signed())?.status()?.vmhwm.unwrap_or(0);
-        }
-        Ok(kib * 1024)
+    /// count for each. `None` where /proc does not tell.
+    #[must_use]
+    pub fn peak_rss_bytes(&self) -> Option<u64> {
+        let peak_kib = |pid: u32| Process::new(pid.cast_signed()).ok()?.status().ok()?.vmhwm;
+        let kib: Option<u64> = self.pids.iter().map(|&pid| peak_kib(pid)).sum();
+        kib.map(|kib| kib * 1024)
     }
 }
 

@@ -21,13 +21,14 @@ mod table;
 
 use super::env::Environment;
 use super::load::limits::NOT_FOR_CONNECTIONS;
+use super::remedy;
 use super::stats::Spread;
 use super::units;
 use crate::model::{self, Clients, Model};
 use crate::stop::Stop;
 use crate::sys::limits::Nofile;
 use anyhow::{Context, ensure};
-use figures::{Figures, Timed};
+use figures::{Beside, Figures, Timed};
 use nix::time::{ClockId, clock_gettime};
 use pair::{Failed, Load, Pair, Pinning};
 use serde::{Serialize, Serializer};
@@ -118,7 +119,9 @@ pub struct Comparison {
     environment: Environment,
     plan: Plan,
     rows: Vec<Row>,
-    /// By workload: how many processors other programs kept busy while it was measured.
+    /// What could not be measured here, a sentence each.
+    not_known: Vec<String>,
+    /// By workload: how many processors other programs kept busy while it was measured; null where that is not known.
     foreign_cpus: serde_json::Map<String, serde_json::Value>,
 }
 
@@ -181,17 +184,26 @@ enum State {
 /// # Errors
 ///
 /// When the machine does not let us measure at all. What goes wrong with a model is in its rows.
-pub fn run(plan: Plan, stop: &Stop, watch: &mut dyn Watch) -> anyhow::Result<Comparison> {
+pub fn run(mut plan: Plan, stop: &Stop, watch: &mut dyn Watch) -> anyhow::Result<Comparison> {
     let environment = Environment::here();
     let mut random = fastrand::Rng::with_seed(plan.seed);
     let (mut rows, mut partial, mut foreign_cpus) = (Vec::new(), false, serde_json::Map::new());
-    for workload in &plan.workloads {
+    let mut not_known = Vec::new();
+    for workload in &plan.workloads.clone() {
         let mut entrants = entrants(&plan, workload)?;
         watch.workload(workload, entrants.iter().filter(|e| matches!(e.state, State::Waiting)).count());
-        let outcome = start(&plan, &mut entrants, stop, watch)
+        let outcome = start(&mut plan, &mut entrants, &mut not_known, stop, watch)
             .and_then(|()| take_turns(&plan, &mut entrants, &mut random, stop, watch));
         match outcome {
-            Ok(foreign) => drop(foreign_cpus.insert(workload.name.to_owned(), foreign.into())),
+            Ok(foreign) => {
+                if foreign.is_none() {
+                    learn(
+                        &mut not_known,
+                        "whether other programs used the processors is not known: /proc does not tell it",
+                    );
+                }
+                foreign_cpus.insert(workload.name.to_owned(), foreign.into());
+            }
             Err(Failed::Interrupted) => partial = true,
             Err(Failed::Error(error)) => return Err(error),
         }
@@ -201,7 +213,17 @@ pub fn run(plan: Plan, stop: &Stop, watch: &mut dyn Watch) -> anyhow::Result<Com
         }
     }
     let (schema, schema_version) = ("io-models/compare", 1);
-    Ok(Comparison { schema, schema_version, partial, mode: "closed", environment, plan, rows, foreign_cpus })
+    Ok(Comparison {
+        schema,
+        schema_version,
+        partial,
+        mode: "closed",
+        environment,
+        plan,
+        rows,
+        not_known,
+        foreign_cpus,
+    })
 }
 
 impl Comparison {
@@ -209,6 +231,12 @@ impl Comparison {
     #[must_use]
     pub fn is_partial(&self) -> bool {
         self.partial
+    }
+
+    /// What could not be measured here, a sentence each.
+    #[must_use]
+    pub fn not_known(&self) -> &[String] {
+        &self.not_known
     }
 
     /// One line, when other programs disturbed the measurement.
@@ -317,13 +345,31 @@ fn processes() -> Option<usize> {
     Some(number("pids.max")?.saturating_sub(number("pids.current")? + NOT_FOR_CONNECTIONS))
 }
 
+/// Say each sentence once.
+fn learn(not_known: &mut Vec<String>, what: &str) {
+    if !not_known.iter().any(|known| known == what) {
+        not_known.push(what.to_owned());
+    }
+}
+
 /// Start every server of the workload, and connect its generator.
-fn start(plan: &Plan, entrants: &mut [Entrant], stop: &Stop, watch: &mut dyn Watch) -> Result<(), Failed> {
+fn start(
+    plan: &mut Plan,
+    entrants: &mut [Entrant],
+    not_known: &mut Vec<String>,
+    stop: &Stop,
+    watch: &mut dyn Watch,
+) -> Result<(), Failed> {
     for entrant in entrants.iter_mut().filter(|entrant| matches!(entrant.state, State::Waiting)) {
         watch.progress(&format!("starting {}", entrant.model.name), 0, 1);
         entrant.state = match Pair::start(&plan.program, entrant.model, entrant.load, plan.pinning, stop) {
-            Ok(pair) => State::Running(Box::new(pair)),
-            Err(Failed::Error(error)) => State::Failed(format!("{error:#}")),
+            Ok(pair) => {
+                pair.not_known().iter().for_each(|what| learn(not_known, what));
+                // All or none: pairs that run elsewhere cannot be compared.
+                plan.pinning = plan.pinning.filter(|_| pair.is_pinned());
+                State::Running(Box::new(pair))
+            }
+            Err(Failed::Error(error)) => State::Failed(remedy::explain(&error)),
             Err(Failed::Interrupted) => return Err(Failed::Interrupted),
         };
     }
@@ -331,15 +377,15 @@ fn start(plan: &Plan, entrants: &mut [Entrant], stop: &Stop, watch: &mut dyn Wat
 }
 
 /// Measure: in each round one slice of every model, in random order, and the baseline before each
-/// third of them. Returns how many processors others kept busy meanwhile.
+/// third of them. Returns how many processors others kept busy meanwhile, if that is known.
 fn take_turns(
     plan: &Plan,
     entrants: &mut [Entrant],
     random: &mut fastrand::Rng,
     stop: &Stop,
     watch: &mut dyn Watch,
-) -> Result<f64, Failed> {
-    let (started, busy_before, mut ours) = (Instant::now(), meter::machine_busy()?, Duration::ZERO);
+) -> Result<Option<f64>, Failed> {
+    let (started, busy_before, mut ours) = (Instant::now(), meter::machine_busy(), Some(Duration::ZERO));
     let (mut turn, slice, own_before) = (0, Duration::from_millis(plan.slice_ms), own_cpu()?);
     for round in 0..plan.slices {
         watch.progress("measuring", round, plan.slices);
@@ -348,24 +394,28 @@ fn take_turns(
         let baseline_first = |group: &[usize]| std::iter::once(0).chain(group.to_vec());
         for i in others.chunks(BETWEEN_BASELINES).flat_map(baseline_first) {
             turn += 1;
-            ours += entrants[i].take_turn(turn, slice, stop)?;
+            let cpu = entrants[i].take_turn(turn, slice, stop)?;
+            ours = ours.zip(cpu).map(|(sum, cpu)| sum + cpu);
         }
     }
     // The last slices want a neighbour, too.
-    ours += entrants[0].take_turn(turn + 1, slice, stop)?;
-    ours += own_cpu()?.saturating_sub(own_before);
-    let all = meter::machine_busy()?.saturating_sub(busy_before);
-    let foreign = all.saturating_sub(ours).as_secs_f64() / started.elapsed().as_secs_f64();
-    Ok((foreign * 100.0).round() / 100.0)
+    let cpu = entrants[0].take_turn(turn + 1, slice, stop)?;
+    let own = own_cpu()?.saturating_sub(own_before);
+    let foreign = |((busy, before), (ours, cpu)): ((Duration, Duration), (Duration, Duration))| {
+        let foreign = busy.saturating_sub(before).saturating_sub(ours + cpu + own);
+        (foreign.as_secs_f64() / started.elapsed().as_secs_f64() * 100.0).round() / 100.0
+    };
+    Ok(meter::machine_busy().zip(busy_before).zip(ours.zip(cpu)).map(foreign))
 }
 
 impl Entrant {
-    /// One slice. Returns the CPU time that server and generator had for it.
-    fn take_turn(&mut self, turn: usize, slice: Duration, stop: &Stop) -> Result<Duration, Failed> {
-        let State::Running(pair) = &mut self.state else { return Ok(Duration::ZERO) };
+    /// One slice. Returns the CPU time that server and generator had for it, if it is known.
+    fn take_turn(&mut self, turn: usize, slice: Duration, stop: &Stop) -> Result<Option<Duration>, Failed> {
+        let State::Running(pair) = &mut self.state else { return Ok(Some(Duration::ZERO)) };
         match pair.slice(WARMUP, slice, stop) {
             Ok(measured) if measured.slice.lost == 0 => {
-                let cpu = measured.server_cpu + Duration::from_secs_f64(measured.slice.cpu_in_all_s);
+                let generator = Duration::from_secs_f64(measured.slice.cpu_in_all_s);
+                let cpu = measured.server_cpu.map(|server| server + generator);
                 self.slices.push(Timed { turn, measured });
                 return Ok(cpu);
             }
@@ -373,7 +423,7 @@ impl Entrant {
             Err(Failed::Error(error)) => self.state = State::Failed(pair.explain(error)),
             Err(Failed::Interrupted) => return Err(Failed::Interrupted),
         }
-        Ok(Duration::ZERO)
+        Ok(Some(Duration::ZERO))
     }
 }
 
@@ -410,7 +460,7 @@ fn finish(entrants: Vec<Entrant>, workload: &Workload) -> Vec<Row> {
 }
 
 impl Entrant {
-    fn finish(self, workload: &Workload, baseline: &[(usize, f64, f64)]) -> Row {
+    fn finish(self, workload: &Workload, baseline: &[Beside]) -> Row {
         let is_baseline = self.model.name == BASELINE && !self.control;
         let Entrant { model, control, load, state, slices, .. } = self;
         let row = |status, reason, figures| Row {
@@ -441,13 +491,14 @@ impl Entrant {
             let mut figures = Figures::of(&slices, &sum, rss, baseline).context("no slices")?;
             if is_baseline {
                 // Not measured: what it is the baseline of.
-                (figures.ratio, figures.cpu_ratio) = (Some(Spread::ONE), Some(Spread::ONE));
+                figures.ratio = Some(Spread::ONE);
+                figures.cpu_ratio = figures.server_cpu_us_per_request.map(|_| Spread::ONE);
             }
             Ok(figures)
         });
         match figures {
             Ok(figures) => row(Status::Measured, None, Some(figures)),
-            Err(error) => row(Status::Failed, Some(format!("{error:#}")), None),
+            Err(error) => row(Status::Failed, Some(remedy::explain(&error)), None),
         }
     }
 }

@@ -3,12 +3,13 @@
 use super::meter::{CallCounter, Tree};
 use crate::lab::load::engine::LONGEST_DRAIN;
 use crate::lab::load::slices::{Order, Ready, Slice, Sum};
+use crate::lab::remedy;
 use crate::model::Model;
 use crate::stop::Stop;
+use crate::sys::Errno;
 use crate::sys::affinity;
 use crate::sys::calls::Counts;
 use crate::sys::fork;
-use crate::sys::limits::Nofile;
 use crate::sys::poll::{PollFlags, PollSet};
 use crate::sys::signal::Signal;
 use anyhow::{Context, anyhow, bail};
@@ -73,10 +74,10 @@ impl<E: Into<anyhow::Error>> From<E> for Failed {
 pub struct Measured {
     /// The generator's view.
     pub slice: Slice,
-    /// CPU time of the server in the whole slice, with warm-up and last answers.
-    pub server_cpu: Duration,
-    /// Its system calls in the same time.
-    pub calls: Counts,
+    /// CPU time of the server in the whole slice, with warm-up and last answers; `None` where it is not known.
+    pub server_cpu: Option<Duration>,
+    /// Its system calls in the same time; `None` where they are not counted.
+    pub calls: Option<Counts>,
 }
 
 /// A server and its generator, connected, asleep.
@@ -86,8 +87,10 @@ pub struct Pair {
     generator: Process,
     orders: ChildStdin,
     answers: BufReader<ChildStdout>,
-    counter: CallCounter,
+    counter: Option<CallCounter>,
     tree: Tree,
+    not_known: Vec<String>,
+    is_pinned: bool,
     /// What the server says: kept open, because it reports at its end.
     _report: BufReader<ChildStdout>,
     /// An order to which the answer has not been read, because somebody said stop.
@@ -120,11 +123,30 @@ impl Pair {
         pinning: Option<Pinning>,
         stop: &Stop,
     ) -> Result<Pair, Failed> {
-        let counter = CallCounter::new()?;
+        let (mut not_known, mut is_pinned) = (Vec::new(), pinning.is_some());
+        let counter = CallCounter::new();
+        if let Err(why) = &counter {
+            not_known.push(format!("system calls are not counted: {}", remedy::explain(why)));
+        }
+        let counter = counter.ok();
+        let mut pin = |process: &Process, cpu: fn(Pinning) -> usize| {
+            if let Some(Err(why)) = pinning.map(|pinning| process.pin(cpu(pinning)))
+                && is_pinned
+            {
+                is_pinned = false;
+                not_known.push(format!(
+                    "servers and generators are not pinned, and disturb each other more ({why}; --no-pin asks for that)"
+                ));
+            }
+        };
         let mut server = Command::new(program);
         server.args(["serve", model.name, "--with-parent", &std::process::id().to_string()]);
-        server.arg("--count-into-stdin").stdin(counter.for_server()?).stdout(Stdio::piped());
-        let mut server = Process::start(server, pinning.map(|pinning| pinning.server_cpu))?;
+        server.stdin(Stdio::null()).stdout(Stdio::piped());
+        if let Some(counter) = &counter {
+            server.arg("--count-into-stdin").stdin(counter.for_server()?);
+        }
+        let mut server = Process::start(server)?;
+        pin(&server, |pinning| pinning.server_cpu);
         let mut said = BufReader::new(server.stdout().context("the server has no output")?);
         let line = read_line(&mut said, START_OR_END, Some(stop), "the server to listen")?;
         let addr = line.strip_prefix("listening on ").context(format!("the server said {line:?}"))?;
@@ -135,7 +157,8 @@ impl Pair {
         generator.args(["load", &addr.to_string(), "--follow-orders", &idle.to_string()]);
         generator.args(["-c", &active.to_string(), "-s", &size.to_string(), "--seed", &seed.to_string()]);
         generator.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut generator = Process::start(generator, pinning.map(|pinning| pinning.generator_cpu))?;
+        let mut generator = Process::start(generator)?;
+        pin(&generator, |pinning| pinning.generator_cpu);
         let orders = generator.0.stdin.take().context("the generator has no input")?;
         let answers = generator.0.stdout.take().context("the generator has no output")?;
         let mut answers = BufReader::new(answers);
@@ -150,8 +173,40 @@ impl Pair {
             return Err(Failed::Error(anyhow!(what)));
         }
         // Every client has been answered, so the server has all processes that it will have.
-        let tree = Tree::of(server.0.id())?;
-        Ok(Pair { server, generator, orders, answers, counter, tree, _report: said, unanswered: false })
+        let tree = Tree::of(server.0.id());
+        if !tree.tells_cpu() {
+            not_known.push(
+                "the CPU time of servers is not measured: /proc does not tell it (schedstat)".to_owned(),
+            );
+        }
+        if tree.peak_rss_bytes().is_none() {
+            not_known.push("the memory of servers is not measured: /proc does not tell it".to_owned());
+        }
+        let unanswered = false;
+        Ok(Pair {
+            server,
+            generator,
+            orders,
+            answers,
+            counter,
+            tree,
+            not_known,
+            is_pinned,
+            _report: said,
+            unanswered,
+        })
+    }
+
+    /// What cannot be measured here, a sentence each.
+    #[must_use]
+    pub fn not_known(&self) -> &[String] {
+        &self.not_known
+    }
+
+    /// Whether both run where they should.
+    #[must_use]
+    pub fn is_pinned(&self) -> bool {
+        self.is_pinned
     }
 
     /// Run one slice. Both sleep before and after it.
@@ -161,25 +216,30 @@ impl Pair {
     /// When the server or the generator has ended, or does not answer.
     pub fn slice(&mut self, warmup: Duration, slice: Duration, stop: &Stop) -> Result<Measured, Failed> {
         let cpu_before = self.tree.cpu_when_asleep()?;
-        let calls_before = self.counter.counts()?;
+        let calls_before = self.calls()?;
         let us = |time: Duration| time.as_micros() as u64;
         self.order(Order::Slice { warmup_us: us(warmup), slice_us: us(slice) })?;
         let limit = warmup + slice + SLICE_EXTRA;
         self.unanswered = true;
         let slice: Slice = read_answer(&mut self.answers, limit, Some(stop), "the end of a slice")?;
         self.unanswered = false;
-        let server_cpu = self.tree.cpu_when_asleep()?.saturating_sub(cpu_before);
-        let calls = self.counter.counts()?.since(&calls_before);
+        let server_cpu =
+            self.tree.cpu_when_asleep()?.zip(cpu_before).map(|(now, before)| now.saturating_sub(before));
+        let calls = self.calls()?.zip(calls_before).map(|(now, before)| now.since(&before));
         Ok(Measured { slice, server_cpu, calls })
     }
 
-    /// What all slices gave together, and the server's peak memory in bytes.
+    fn calls(&self) -> anyhow::Result<Option<Counts>> {
+        self.counter.as_ref().map(CallCounter::counts).transpose()
+    }
+
+    /// What all slices gave together, and the server's peak memory in bytes, if it is known.
     ///
     /// # Errors
     ///
     /// When the server or the generator has ended.
-    pub fn sum(&mut self) -> anyhow::Result<(Sum, u64)> {
-        Ok((self.ask_sum()?, self.tree.peak_rss_bytes()?))
+    pub fn sum(&mut self) -> anyhow::Result<(Sum, Option<u64>)> {
+        Ok((self.ask_sum()?, self.tree.peak_rss_bytes()))
     }
 
     fn ask_sum(&mut self) -> anyhow::Result<Sum> {
@@ -234,18 +294,20 @@ impl Pair {
 pub(in crate::lab) struct Process(Child);
 
 impl Process {
-    pub(in crate::lab) fn start(mut command: Command, cpu: Option<usize>) -> anyhow::Result<Process> {
+    pub(in crate::lab) fn start(mut command: Command) -> anyhow::Result<Process> {
         // In a process group of its own, or Ctrl-C would reach it before us; and by its name, because
         // the program is started through a link in /proc.
-        let child = command.process_group(0).arg0("io-models").spawn().with_context(|| {
-            let limit = Nofile::current().map_or_else(|why| why.to_string(), |limit| limit.to_string());
-            format!("cannot start this program again ({limit})")
-        })?;
-        let process = Process(child);
-        if let Some(cpu) = cpu {
-            affinity::pin(process.0.id(), cpu)?;
+        let child = command.process_group(0).arg0("io-models").spawn();
+        Ok(Process(child.context("cannot start this program again")?))
+    }
+
+    /// Let it run on `cpu` alone.
+    fn pin(&self, cpu: usize) -> crate::Result<()> {
+        match affinity::pin(self.0.id(), cpu) {
+            // It has ended already. Why, will be said by whoever waits for its first line.
+            Err(error) if error.errno() == Some(Errno::ESRCH) => Ok(()),
+            pinned => pinned,
         }
-        Ok(process)
     }
 
     /// `error` and the last line that the process wrote to standard error. It is ended for that.
@@ -257,7 +319,7 @@ impl Process {
             stderr.read_to_string(&mut said).ok();
         }
         match said.lines().last() {
-            Some(line) => anyhow!("{error:#}: {}", line.trim_start_matches("io-models: ")),
+            Some(line) => anyhow!("{}: {}", remedy::in_words(&error), line.trim_start_matches("io-models: ")),
             None => error,
         }
     }

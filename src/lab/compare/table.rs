@@ -60,6 +60,9 @@ impl Comparison {
         if let Some(warning) = self.warning() {
             page.paragraph(&format!("{} {warning}.", paint(DOUBTFUL, "Warning:")));
         }
+        for what in &self.not_known {
+            page.paragraph(&format!("{} {what}.", paint(DOUBTFUL, "Warning:")));
+        }
         for line in self.how_to_read() {
             page.paragraph(&line);
         }
@@ -94,16 +97,16 @@ impl Comparison {
     }
 
     /// Each system call that a server made, the most frequent of the first row first.
-    fn calls_of(&self, workload: &Workload) -> Table {
-        let measured = || self.rows_of(workload).filter_map(|row| Some((row, row.figures.as_ref()?)));
+    fn calls_of<'a>(&'a self, workload: &Workload) -> Table {
+        let calls = |row: &'a Row| row.figures.as_ref()?.syscalls_per_request.as_ref();
+        let counted = || self.rows_of(workload).filter_map(|row| Some((row, calls(row)?)));
         let mut names: Vec<&str> = Vec::new();
-        for (_, figures) in measured() {
-            let unknown =
-                figures.syscalls_per_request.by_name.keys().filter(|name| !names.contains(&name.as_str()));
+        for (_, calls) in counted() {
+            let unknown = calls.by_name.keys().filter(|name| !names.contains(&name.as_str()));
             names.extend(unknown.map(String::as_str).collect::<Vec<_>>());
         }
         let mut table = Table::new(&[&["model", "all"], names.as_slice()].concat(), "");
-        for (row, Figures { syscalls_per_request: calls, .. }) in measured() {
+        for (row, calls) in counted() {
             let of = |name: &&str| calls.by_name.get(*name).and_then(|n| n.as_f64()).unwrap_or(0.0);
             let numbers = [calls.total].into_iter().chain(names.iter().map(of));
             table.row([row.name()].into_iter().chain(numbers.map(|n| format!("{n:.2}"))), "", Style::new());
@@ -151,14 +154,14 @@ impl Figures {
         [
             rate(median),
             ratio(self.ratio),
-            format!("{:.2}", self.server_cpu_us_per_request),
+            known(self.server_cpu_us_per_request.map(|us| format!("{us:.2}"))),
             ratio(self.cpu_ratio),
             latency(l.p50),
             latency(l.p99),
-            bytes(self.peak_rss_bytes),
+            known(self.peak_rss_bytes.map(bytes)),
             clients,
             latency(l.p99_9),
-            format!("{:.2}", self.syscalls_per_request.total),
+            known(self.syscalls_per_request.as_ref().map(|calls| format!("{:.2}", calls.total))),
             format!("{:.0} %", self.generator_busy_share * 100.0),
             format!("{}–{}", rate(low), rate(high)),
         ]
@@ -177,6 +180,11 @@ impl Figures {
         let style = if starved > 0 { WRONG } else { Style::new() };
         (notes.join("; "), style)
     }
+}
+
+/// What was not measured is no 0.
+fn known(cell: Option<String>) -> String {
+    cell.unwrap_or_else(|| UNKNOWN.to_owned())
 }
 
 fn ratio(ratio: Option<Spread>) -> String {

@@ -4,6 +4,7 @@ mod input;
 mod processes;
 mod stopped;
 mod table;
+mod without;
 
 use crate::load::program::{Ended, Program};
 use serde_json::Value;

@@ -1,7 +1,7 @@
 //! File transfer that works: demo11 and demo12 with each other, and each with a peer that the test is.
 
 use super::{Program, accept, client, expect, listen, program, server};
-use crate::support::{children, connect, is_idle, pattern, process, wait_until};
+use crate::support::{children, connect, is_idle, pattern, process, wait_until, without};
 use io_models::transfer::{HEADER_BYTES, Header, LARGEST};
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -261,4 +261,18 @@ fn a_size_beyond_the_header_is_refused_before_connecting() {
     // Of such a file, as much as an int can say.
     let refused = "connect(): Connection refused\n";
     program("demo11-send-file").args(&nobody).args(&["2147483647"]).start().ends(255, "", refused);
+}
+
+#[test]
+fn a_file_arrives_under_its_name_where_files_without_a_name_can_get_none() {
+    for errno in [libc::EOPNOTSUPP, libc::ENOENT, libc::EXDEV, libc::EPERM] {
+        let (receiver, folder) = without(&[libc::SYS_linkat], errno, || receiver(&[]));
+        for content in [&b"first"[..], b"the second takes the name"] {
+            let mut sender = announced(receiver.addr(), "name", content.len() as u64);
+            sender.write_all(content).expect("the content");
+            expect(&sender, b"ok");
+            assert_eq!(fs::read(folder.path().join("name")).expect("it has its name"), content);
+            assert_eq!(names(&folder), ["name"], "and nothing is beside it");
+        }
+    }
 }
