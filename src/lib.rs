@@ -72,6 +72,7 @@ pub mod course;
 #[cfg(feature = "lab")]
 pub mod lab;
 pub mod error;
+pub mod remedy;
 #[expect(unsafe_code, reason = "the only place that calls the kernel")]
 pub mod sys;
 

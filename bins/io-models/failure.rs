@@ -2,7 +2,8 @@
 
 use anstyle::{AnsiColor, Style};
 use clap::error::ErrorKind;
-use io_models::lab::remedy;
+use io_models::lab::explain::explain;
+use io_models::remedy;
 use io_models::sys::Errno;
 use std::fmt;
 use std::io;
@@ -27,7 +28,7 @@ pub(crate) struct Failure {
 impl Failure {
     /// The run failed: the error, its causes, and what to do about it where that is known.
     pub(crate) fn of(error: impl Into<anyhow::Error>) -> Failure {
-        Failure::run(remedy::explain(&error.into()))
+        Failure::run(explain(&error.into()))
     }
 
     /// The run failed.

@@ -4,8 +4,9 @@ use crate::failure::Failure;
 use crate::output::{Output, help_table};
 use io_models::echo::Reply;
 use io_models::initserver::initserver;
-use io_models::lab::{self, remedy, serve::Report};
+use io_models::lab::{self, explain::in_words, serve::Report};
 use io_models::model::{self, Clients, Model};
+use io_models::remedy;
 use io_models::stop;
 use io_models::sys::limits::Nofile;
 use io_models::sys::signal::Signal;
@@ -92,7 +93,7 @@ fn cannot_listen(addr: SocketAddr, error: io_models::Error) -> Failure {
     let known = error.errno().and_then(|errno| remedy::to_listen_on(addr, errno));
     let error = anyhow::Error::from(error).context(format!("cannot listen on {addr}"));
     match known {
-        Some(remedy) => Failure::run(format_args!("{}; {remedy}", remedy::in_words(&error))),
+        Some(remedy) => Failure::run(format_args!("{}; {remedy}", in_words(&error))),
         None => Failure::of(error),
     }
 }

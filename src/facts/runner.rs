@@ -7,7 +7,9 @@
 use super::kernel::{Kernel, Linux};
 use super::support::help_if_asked;
 use super::{Fact, Mutant, Outcome, Since, find};
+use crate::remedy;
 use crate::stop::Stop;
+use crate::sys::Errno;
 use crate::sys::fork::exit_child;
 use crate::sys::limits::Nofile;
 use crate::sys::poll::{PollFlags, PollSet};
@@ -129,7 +131,14 @@ impl Runner {
             Err(why) => {
                 let program = self.program.display().to_string();
                 let start = self.launcher.first().unwrap_or(&program);
-                (Outcome::Skipped { why: format!("its process could not be started ({start}): {why}") }, true)
+                let remedy = why.raw_os_error().and_then(|errno| remedy::of(None, Errno::from_raw(errno)));
+                let remedy = remedy.map_or_else(String::new, |remedy| format!("; {remedy}"));
+                (
+                    Outcome::Skipped {
+                        why: format!("its process could not be started ({start}): {why}{remedy}"),
+                    },
+                    true,
+                )
             }
             Ok(mut experiment) => match experiment.watch(self.deadline, stop) {
                 End::Report(outcome) => (outcome, true),

@@ -3,7 +3,7 @@
 //! Behind the feature `lab`, because a program that wants the models has no use for them.
 
 pub mod env;
-pub mod remedy;
+pub mod explain;
 pub mod load;
 pub mod compare;
 pub mod facts;

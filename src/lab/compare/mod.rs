@@ -20,8 +20,8 @@ pub mod pair;
 mod table;
 
 use super::env::Environment;
+use super::explain;
 use super::load::limits::NOT_FOR_CONNECTIONS;
-use super::remedy;
 use super::stats::Spread;
 use super::units;
 use crate::model::{self, Clients, Model};
@@ -369,7 +369,7 @@ fn start(
                 plan.pinning = plan.pinning.filter(|_| pair.is_pinned());
                 State::Running(Box::new(pair))
             }
-            Err(Failed::Error(error)) => State::Failed(remedy::explain(&error)),
+            Err(Failed::Error(error)) => State::Failed(explain::explain(&error)),
             Err(Failed::Interrupted) => return Err(Failed::Interrupted),
         };
     }
@@ -498,7 +498,7 @@ impl Entrant {
         });
         match figures {
             Ok(figures) => row(Status::Measured, None, Some(figures)),
-            Err(error) => row(Status::Failed, Some(remedy::explain(&error)), None),
+            Err(error) => row(Status::Failed, Some(explain::explain(&error)), None),
         }
     }
 }

@@ -1,9 +1,9 @@
 //! A server and the generator that is connected to it: two processes of this program.
 
 use super::meter::{CallCounter, Tree};
+use crate::lab::explain;
 use crate::lab::load::engine::LONGEST_DRAIN;
 use crate::lab::load::slices::{Order, Ready, Slice, Sum};
-use crate::lab::remedy;
 use crate::model::Model;
 use crate::stop::Stop;
 use crate::sys::Errno;
@@ -126,7 +126,7 @@ impl Pair {
         let (mut not_known, mut is_pinned) = (Vec::new(), pinning.is_some());
         let counter = CallCounter::new();
         if let Err(why) = &counter {
-            not_known.push(format!("system calls are not counted: {}", remedy::explain(why)));
+            not_known.push(format!("system calls are not counted: {}", explain::explain(why)));
         }
         let counter = counter.ok();
         let mut pin = |process: &Process, cpu: fn(Pinning) -> usize| {
@@ -319,7 +319,9 @@ impl Process {
             stderr.read_to_string(&mut said).ok();
         }
         match said.lines().last() {
-            Some(line) => anyhow!("{}: {}", remedy::in_words(&error), line.trim_start_matches("io-models: ")),
+            Some(line) => {
+                anyhow!("{}: {}", explain::in_words(&error), line.trim_start_matches("io-models: "))
+            }
             None => error,
         }
     }

@@ -511,6 +511,24 @@ fn damaged_logs_are_refused_with_the_line() {
     folder.refused("x.hlog", &["x.hlog: a damaged log", "`service`"]);
 }
 
+#[test]
+fn a_log_with_tags_only_is_refused_with_the_command_that_takes_one_away() {
+    let folder = Folder::new();
+    let is_without_tag = |line: &&str| line.starts_with(|c: char| c.is_ascii_digit());
+    let tagged: Vec<_> = CLOSED[0].hlog.lines().filter(|line| !line.contains("plan:")).collect();
+    let tagged = tagged.iter().map(|line| match is_without_tag(line) {
+        true => format!("Tag=A,{line}\nTag=B,{line}\n"),
+        false => format!("{line}\n"),
+    });
+    folder.put("x.hlog", &tagged.collect::<String>());
+    let ended = folder.merge("x.hlog");
+    let command = ended.stderr.split("away: ").nth(1).unwrap_or_else(|| panic!("no command: {ended}"));
+    assert!(ended.exits(1).stderr.contains("intervals with tags (A, B)"), "{ended}");
+    let shell = std::process::Command::new("sh").current_dir(folder.path("")).args(["-c", command]).status();
+    assert!(shell.is_ok_and(|status| status.success()), "{command}");
+    folder.merge("A.hlog").exits(0);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 

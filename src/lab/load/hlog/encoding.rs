@@ -1,11 +1,13 @@
-//! A histogram as one word: HdrHistogram's encoding V2, deflated, in base64.
+//! A histogram as one word: HdrHistogram's encoding V2, deflated, in base64. The older encodings V0 and V1 are read as
+//! well.
 //!
 //! The crate encodes, but decoding is done here. Its `Deserializer` computes `f64::log2` of bounds that
 //! it has just read, which would make libm a dynamic dependency of the program and cost memory in every
 //! server that `compare` weighs; and it reserves as much memory as a damaged header asks for.
 //!
 //! The format: two numbers (what this is, how many bytes follow), then deflated: 40 bytes of header
-//! and the counts of all bins from the lowest value up, where -3 stands for three bins without any.
+//! and the counts of all bins from the lowest value up, where -3 stands for three bins without any. In V0 and V1 each
+//! count has a fixed number of bytes, which the first number of the header tells; V0 has a shorter header.
 
 use anyhow::{Context, anyhow, bail, ensure};
 use base64::Engine;
@@ -15,10 +17,12 @@ use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Serializer, V2DeflateSerializer};
 use std::io::Read;
 
-/// What the outer header begins with: deflated, V2.
-const DEFLATED: u32 = 0x1c84_9314;
-/// What the inner header begins with: V2.
-const COUNTS: u32 = 0x1c84_9313;
+/// What the outer header begins with, without the bits of [`WIDTH`]: deflated, of V0, V1 and V2.
+const DEFLATED: [u32; 3] = [0x1c84_9309, 0x1c84_9302, 0x1c84_9304];
+/// What the inner header begins with, in the same way.
+const COUNTS: [u32; 3] = [0x1c84_9308, 0x1c84_9301, 0x1c84_9303];
+/// In V0 and V1 these bits of both tell how many bytes each count has.
+const WIDTH: u32 = 0xf0;
 /// The most bytes that one count takes.
 const LONGEST_COUNT: usize = 9;
 /// The most digits of precision that a histogram may have.
@@ -51,8 +55,8 @@ pub fn decoded(text: &str) -> anyhow::Result<Histogram<u64>> {
     let mut bytes = bytes.as_slice();
     let kind = u32::from_be_bytes(take(&mut bytes)?);
     ensure!(
-        kind == DEFLATED,
-        "not an encoding that is known here, V2 with deflate (it begins with {kind:#x})"
+        DEFLATED.contains(&(kind & !WIDTH)),
+        "not an encoding that is known here: V0, V1 or V2 with deflate (it begins with {kind:#x})"
     );
     let length = u32::from_be_bytes(take(&mut bytes)?);
     ensure!(
@@ -65,22 +69,61 @@ pub fn decoded(text: &str) -> anyhow::Result<Histogram<u64>> {
 
 fn inflated(mut bytes: impl Read) -> anyhow::Result<Histogram<u64>> {
     let kind = u32::from_be_bytes(take(&mut bytes)?);
-    ensure!(kind == COUNTS, "not an encoding that is known here, V2 (the inner one begins with {kind:#x})");
-    let length = u32::from_be_bytes(take(&mut bytes)?);
-    let offset = u32::from_be_bytes(take(&mut bytes)?);
+    let version = COUNTS.iter().position(|&known| known == kind & !WIDTH);
+    let version = version.with_context(|| {
+        format!("not an encoding that is known here: V0, V1 or V2 (the inner one begins with {kind:#x})")
+    })?;
+    let (length, offset) = match version {
+        0 => (None, 0),
+        _ => (Some(u32::from_be_bytes(take(&mut bytes)?)), u32::from_be_bytes(take(&mut bytes)?)),
+    };
     let digits = u32::from_be_bytes(take(&mut bytes)?);
     let (low, high) = (u64::from_be_bytes(take(&mut bytes)?), u64::from_be_bytes(take(&mut bytes)?));
+    // In the place of the ratio V0 has the number of all counts.
     let ratio = f64::from_be_bytes(take(&mut bytes)?);
     ensure!(
-        offset == 0 && ratio == 1.0,
+        offset == 0 && (version == 0 || ratio == 1.0),
         "it is shifted or of fractions, and only whole numbers are known here"
     );
     let bins = Bins::new(low, high, digits)?;
-    let length = usize::try_from(length).unwrap_or(usize::MAX);
-    ensure!(length <= bins.number * LONGEST_COUNT, "it has more counts than fit between its bounds");
-    let mut counts = vec![0; length];
-    bytes.read_exact(&mut counts).context("its counts are cut off")?;
-    filled(empty(high, digits), &bins, &counts)
+    let most = bins.number * LONGEST_COUNT;
+    let mut counts = Vec::new();
+    // A byte more than there can be, to see it.
+    bytes
+        .take(length.map_or(most as u64 + 1, u64::from).min(most as u64 + 1))
+        .read_to_end(&mut counts)
+        .context("its counts are cut off")?;
+    ensure!(counts.len() <= most, "it has more counts than fit between its bounds");
+    ensure!(length.is_none_or(|length| counts.len() == length as usize), "its counts are cut off");
+    let counts = match version {
+        2 => Counts::Packed(&counts),
+        _ => Counts::Fixed(&counts, (kind & 0xe0) as usize >> 4),
+    };
+    filled(empty(high, digits), &bins, counts)
+}
+
+/// The counts of all bins, in the way of the version.
+enum Counts<'a> {
+    Packed(&'a [u8]),
+    /// So many bytes each: 2, 4 or 8.
+    Fixed(&'a [u8], usize),
+}
+
+impl Counts<'_> {
+    /// The next count, or how many bins without any come, as a negative number; `None` at the end.
+    fn next(&mut self) -> anyhow::Result<Option<i64>> {
+        match self {
+            Counts::Packed([]) | Counts::Fixed([], _) => Ok(None),
+            Counts::Packed(bytes) => number(bytes).context("its last count is cut off").map(Some),
+            Counts::Fixed(bytes, width) => {
+                ensure!(matches!(width, 2 | 4 | 8), "its counts have {width} bytes each, which cannot be");
+                let (word, rest) = bytes.split_at_checked(*width).context("its last count is cut off")?;
+                *bytes = rest;
+                let count = word.iter().fold(0, |count: u64, &byte| count << 8 | u64::from(byte));
+                Ok(Some(i64::try_from(count).context("its counts are more than can be")?))
+            }
+        }
+    }
 }
 
 fn take<const N: usize>(bytes: &mut impl Read) -> anyhow::Result<[u8; N]> {
@@ -107,10 +150,13 @@ fn empty(high: u64, digits: u32) -> Histogram<u64> {
     empty
 }
 
-fn filled(mut histogram: Histogram<u64>, bins: &Bins, mut counts: &[u8]) -> anyhow::Result<Histogram<u64>> {
+fn filled(
+    mut histogram: Histogram<u64>,
+    bins: &Bins,
+    mut counts: Counts<'_>,
+) -> anyhow::Result<Histogram<u64>> {
     let (mut bin, mut all) = (0_usize, 0_i64);
-    while !counts.is_empty() {
-        let count = number(&mut counts).context("its last count is cut off")?;
+    while let Some(count) = counts.next()? {
         let bins_taken = if count < 0 { count.unsigned_abs() } else { 1 };
         if count > 0 {
             all = all.checked_add(count).context("its counts are more than can be")?;

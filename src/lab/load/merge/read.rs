@@ -243,9 +243,14 @@ fn histograms_of(
         let at = logged.histograms.iter().position(|(known, _)| known.as_deref() == tag)?;
         Some(logged.histograms.remove(at).1)
     };
-    let untagged = take(None).with_context(|| {
-        format!("the log has only intervals with tags, and those without are what is merged; {REMEDY}")
-    })?;
+    let Some(untagged) = take(None) else {
+        let tags: Vec<_> = logged.histograms.iter().filter_map(|(tag, _)| tag.as_deref()).collect();
+        let (all, first) = (tags.join(", "), tags.first().copied().unwrap_or_default());
+        bail!(
+            "the log has only intervals with tags ({all}), and `merge` adds those without; to merge those of {first}, \
+             take the tag away: sed '/^Tag=/s/^Tag={first},//;/^Tag=/d' {name} > {first}.hlog"
+        );
+    };
     let unfinished = if is_ours { Some(take(Some("unfinished")).unwrap_or_else(histogram)) } else { None };
     let histograms = if is_open {
         let service = take(Some("service"))

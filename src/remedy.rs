@@ -1,12 +1,10 @@
 //! What to do about an error of the kernel whose cause is known: the one place that maps an errno to a remedy.
 //!
 //! Limits, settings and sandboxes are the administrator's. An error that comes from them says so, and is never reported
-//! as a fault of a server.
+//! as a fault of a server or a difference of a kernel.
 
-use crate::error::Error;
 use crate::sys::limits::{Nofile, Resource, soft};
 use crate::sys::{Call, Errno};
-use std::io;
 use std::net::SocketAddr;
 
 /// What to do about `errno`, which `call` gave, if that is known (`None` for a call of the standard library).
@@ -82,63 +80,4 @@ pub fn to_listen_on(addr: SocketAddr, errno: Errno) -> Option<String> {
         Errno::EADDRNOTAVAIL => format!("{ip} is not an address of this machine: `ip address` lists those"),
         _ => return of(Some(Call::Bind), errno),
     })
-}
-
-/// An error and its causes in one line.
-#[must_use]
-pub fn in_words(error: &anyhow::Error) -> String {
-    // The message of a failed call says its errno; its cause is that errno once more.
-    let call = error.chain().position(|cause| cause.is::<Error>()).unwrap_or(usize::MAX);
-    let causes: Vec<_> = error.chain().take(call.saturating_add(1)).map(ToString::to_string).collect();
-    causes.join(": ")
-}
-
-/// An error and its causes in one line, with the remedy if there is one.
-#[must_use]
-pub fn explain(error: &anyhow::Error) -> String {
-    let line = in_words(error);
-    match error.chain().find_map(of_cause) {
-        // Somebody has told it already.
-        Some(remedy) if !line.contains(&remedy) => format!("{line}; {remedy}"),
-        _ => line,
-    }
-}
-
-fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
-    if let Some(Error::Call { call, source, .. }) = cause.downcast_ref() {
-        return of(Some(*call), *source);
-    }
-    of(None, Errno::from_raw(cause.downcast_ref::<io::Error>()?.raw_os_error()?))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use anyhow::Context;
-
-    fn refused(call: Call, source: Errno) -> anyhow::Error {
-        Error::Call { call, fd: None, source }.into()
-    }
-
-    #[test]
-    fn one_errno_of_two_calls_has_two_remedies() {
-        assert!(explain(&refused(Call::Bind, Errno::EADDRNOTAVAIL)).contains("ip address"));
-        assert!(explain(&refused(Call::Connect, Errno::EADDRNOTAVAIL)).contains("--sources"));
-        assert!(explain(&refused(Call::EpollCtl, Errno::ENOSPC)).contains("max_user_watches"));
-    }
-
-    #[test]
-    fn the_remedy_stands_behind_the_error_once_however_deep_its_cause_is() {
-        let error = Err::<(), _>(io::Error::from(Errno::EFBIG)).context("cannot write a log").unwrap_err();
-        let line = explain(&error);
-        assert!(line.starts_with("cannot write a log: File too large (os error 27); the limit on"), "{line}");
-        let told = anyhow::anyhow!(line.clone());
-        assert_eq!(explain(&told), line);
-    }
-
-    #[test]
-    fn an_error_without_a_known_cause_stays_as_it_is() {
-        let refused = refused(Call::Read, Errno::EIO).context("no luck");
-        assert_eq!(explain(&refused), "no luck: read: Input/output error (os error 5)");
-    }
 }
