@@ -2,7 +2,9 @@
 
 use super::trouble::{Kind, Lost, ZERO};
 use crate::lab::units::of as number_of;
+use procfs::net::TcpState;
 use serde::Serialize;
+use std::net::SocketAddr;
 
 /// What was seen, on how many connections, and what usually causes it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -29,6 +31,8 @@ pub enum Cause {
     ClosesAfter,
     /// One connection was answered, the others never.
     OneAtATime,
+    /// Some connections were answered, the others never, and the queue of a listening socket was full meanwhile.
+    ListenQueueFull,
     /// Some connections were answered, the others never.
     SomeNeverAnswered,
     /// What happened to each of them.
@@ -45,6 +49,31 @@ pub(super) struct Run {
     pub(super) comes_and_goes: bool,
     /// Whether the server refuses connections now that the run is over.
     pub(super) gone: bool,
+    /// How often the queue of a listening socket on this machine was full meanwhile. 0 when it is not known.
+    pub(super) listen_overflows: u64,
+    /// Connections that wait for accept(2), for a server in our network namespace.
+    pub(super) not_accepted: Option<u64>,
+}
+
+/// How many connections to `target` are established and wait for accept(2). `None` when the server is not in our network
+/// namespace, or /proc does not tell.
+pub(super) fn not_accepted(target: SocketAddr) -> Option<u64> {
+    let entries = procfs::net::tcp().into_iter().chain(procfs::net::tcp6()).flatten();
+    let is_its = |local: SocketAddr| {
+        local.port() == target.port() && (local.ip().is_unspecified() || local.ip() == target.ip())
+    };
+    // The receive queue of a listening socket, man 7 tcp_diag, is that of accept.
+    let queues = entries.filter(|entry| entry.state == TcpState::Listen && is_its(entry.local_address));
+    queues.map(|entry| u64::from(entry.rx_queue)).reduce(u64::saturating_add)
+}
+
+/// How often the queue of a listening socket was full in this network namespace, since it exists; `TcpExtListenOverflows` of
+/// `nstat`. `None` where /proc does not tell.
+pub(super) fn listen_overflows() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/net/netstat").ok()?;
+    let mut lines = text.lines().filter(|line| line.starts_with("TcpExt:")).map(str::split_whitespace);
+    let (names, values) = (lines.next()?, lines.next()?);
+    names.zip(values).find(|(name, _)| *name == "ListenOverflows")?.1.parse().ok()
 }
 
 /// What is wrong, the most telling first. Hints of connections that only all of them together explain are replaced.
@@ -134,15 +163,24 @@ fn never_answered(left: &mut Vec<&mut Lost>, answered: usize, run: Run) -> Optio
         return None;
     }
     let tried = if not_tried > 0 { format!(", {not_tried} were not tried") } else { String::new() };
+    let waiting = match run.not_accepted.unwrap_or(0) {
+        0 => String::new(),
+        n => format!("; the server has not accepted {}", number_of(n, "connection")),
+    };
     let seen = format!(
-        "{} answered, {silent} never got a byte{tried}",
+        "{} answered, {silent} never got a byte{tried}{waiting}",
         if answered == 1 { "1 connection was".to_owned() } else { format!("{answered} connections were") }
     );
     let (kind, hint) = match answered {
         1 => (
             Cause::OneAtATime,
             "does the server serve one client at a time? Give each client a thread or a process, or use select, poll or \
-             epoll",
+             epoll. Is the listener edge-triggered? Accept until EAGAIN",
+        ),
+        _ if run.listen_overflows > 0 && run.not_accepted.unwrap_or(0) == 0 => (
+            Cause::ListenQueueFull,
+            "the queue of listen(2) was full: is its backlog small? Pass a larger number to listen, or give a longer \
+             --timeout",
         ),
         _ => (
             Cause::SomeNeverAnswered,
@@ -192,7 +230,8 @@ impl Kind {
 mod tests {
     use super::*;
 
-    const RUN: Run = Run { connections: 64, comes_and_goes: false, gone: false };
+    const RUN: Run =
+        Run { connections: 64, comes_and_goes: false, gone: false, listen_overflows: 0, not_accepted: None };
 
     fn lost(connection: usize, kind: Kind, answers: u64) -> Lost {
         Lost { connection, kind, reason: String::new(), hint: Some("its own".to_owned()), answers }
@@ -219,6 +258,11 @@ mod tests {
         let found = of(&mut lost, RUN);
         assert_eq!((found.len(), found[0].kind, found[0].connections), (1, Cause::SomeNeverAnswered, 57));
         assert_eq!(found[0].seen, "3 connections were answered, 57 never got a byte, 4 were not tried");
+        let found = of(&mut lost, Run { listen_overflows: 9, ..RUN });
+        assert_eq!((found.len(), found[0].kind, found[0].connections), (1, Cause::ListenQueueFull, 57));
+        let found = of(&mut lost, Run { listen_overflows: 9, not_accepted: Some(57), ..RUN });
+        assert_eq!(found[0].kind, Cause::SomeNeverAnswered);
+        assert!(found[0].seen.ends_with("; the server has not accepted 57 connections"), "{}", found[0].seen);
     }
 
     #[test]

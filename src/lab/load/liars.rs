@@ -39,7 +39,7 @@ pub enum Lie {
     Crosses,
     /// It answers up to the first zero byte, as a server with strlen does.
     StopsAtZero,
-    /// It answers only so many clients, and throws away what the others send.
+    /// It accepts only so many clients.
     Misses(usize),
     /// It answers `ok` to everything.
     SaysOk,
@@ -77,7 +77,12 @@ impl Liar {
         let end = Arc::clone(&over);
         let shared = Arc::new(Shared { next: Mutex::new(Instant::now()), other: Mutex::default() });
         let accepting = thread::Builder::new().spawn(move || {
-            for (number, client) in listener.incoming().enumerate() {
+            for number in 0.. {
+                if lie == Lie::Misses(number) {
+                    // Until the liar is dropped.
+                    return thread::park();
+                }
+                let client = listener.accept().map(|(client, _)| client);
                 if end.load(SeqCst) {
                     return;
                 }
@@ -105,18 +110,15 @@ impl Drop for Liar {
         self.over.store(true, SeqCst);
         // So that accept returns.
         drop(TcpStream::connect(self.addr));
-        self.accepting.take().map(JoinHandle::join);
+        if let Some(accepting) = self.accepting.take() {
+            accepting.thread().unpark();
+            accepting.join().ok();
+        }
     }
 }
 
 fn serve(lie: Lie, size: usize, client: usize, mut socket: TcpStream, shared: &Shared) -> io::Result<()> {
     socket.set_nodelay(true)?;
-    if let Lie::Misses(served) = lie
-        && client >= served
-    {
-        // Until the client leaves.
-        return io::copy(&mut socket, &mut io::sink()).map(drop);
-    }
     let mut bytes = vec![0; size];
     let (mut load_began, mut delayed) = (None, false);
     for request in 0_u64.. {

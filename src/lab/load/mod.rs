@@ -90,6 +90,7 @@ pub fn run<'a>(
     let Run { order, shape, times, ports, hostile, processors, server } = run;
     let (end_hostile, hostile_ends) = stop::pair()?;
     let plan = &order.plan;
+    let overflows = diagnosis::listen_overflows();
     thread::scope(|scope| {
         let mut crew = Crew::open(order, stop, scope)?;
         let (open_time, opening, unpinned) = (crew.open_time, crew.opening, crew.unpinned.take());
@@ -107,6 +108,8 @@ pub fn run<'a>(
         let hostile = clients.map(|thread| thread.join().expect("it does not panic")).transpose()?;
         // A server that does not sleep may do so only as long as it has connections.
         let server = server.map(|server| server.after(crew.answered_in_all, stop));
+        let is_lossy = result.as_ref().is_ok_and(|result| !result.last.lost.is_empty());
+        let not_accepted = if is_lossy { diagnosis::not_accepted(plan.target) } else { None };
         let ending = crew.end();
         let mut result = result?;
         // The end of the connections is checked as well: what comes after the last answer was not asked for.
@@ -116,6 +119,10 @@ pub fn run<'a>(
             connections: plan.connections(),
             comes_and_goes: plan.requests_per_conn.is_some(),
             gone: is_gone(plan.target, &result.last.lost),
+            not_accepted,
+            listen_overflows: diagnosis::listen_overflows()
+                .zip(overflows)
+                .map_or(0, |(after, before)| after.saturating_sub(before)),
         };
         let diagnosis = diagnosis::of(&mut result.last.lost, run);
         let ends = ending.ends;

@@ -191,7 +191,7 @@ impl Server {
             return Some(format!(
                 "the server does not sleep: {:.0} % of the time it runs, or is ready to, while no request is under way; does \
                  it leave EPOLLOUT on, or poll without a timeout?",
-                rest * 100.0
+                rest.min(1.0) * 100.0
             ));
         }
         (self.load_cpu_s == Some(0.0) && self.load_answers >= ENOUGH).then(|| {

@@ -91,13 +91,27 @@ pub(super) struct Unfinished {
 #[derive(Debug)]
 pub(super) enum Trouble {
     NotConnected(crate::Error),
-    NotAccepted { waited: Duration },
+    NotAccepted {
+        waited: Duration,
+    },
     Closed,
     Failed(crate::Error),
-    Wrong { wrong: Wrong, source: Source },
-    TooMuch { bytes: usize, source: Source },
-    Silent { waited: Duration },
-    Slow { limit: Duration },
+    Wrong {
+        wrong: Wrong,
+        source: Source,
+    },
+    TooMuch {
+        bytes: usize,
+        source: Source,
+    },
+    /// Whether bytes of the answer still came in the second half of the time.
+    Silent {
+        waited: Duration,
+        growing: bool,
+    },
+    Slow {
+        limit: Duration,
+    },
     NotOpened,
 }
 
@@ -204,7 +218,7 @@ impl Trouble {
                     _ => format!("{seen}{source}"),
                 }
             }
-            Trouble::Silent { waited } => {
+            Trouble::Silent { waited, growing } => {
                 let waited = time(*waited);
                 match had.answer {
                     Some(Unfinished { came: 0, next, first_zero, .. }) => {
@@ -216,8 +230,14 @@ impl Trouble {
                         }
                     }
                     Some(Unfinished { came, size, next, .. }) => {
+                        let then = if *growing {
+                            format!("in {waited}")
+                        } else {
+                            format!("then nothing for {waited}")
+                        };
+                        let comma = if *growing { "" } else { "," };
                         format!(
-                            "{came} of {size} bytes came back, then nothing for {waited}; the next byte is 0x{next:02x}"
+                            "{came} of {size} bytes came back{comma} {then}; the next byte is 0x{next:02x}"
                         )
                     }
                     None => format!("nothing for {waited}"),
@@ -263,7 +283,7 @@ impl Trouble {
                 "does the server send more than recv returned (its whole buffer, old bytes in it), or the same answer \
                  twice? Send as many bytes as recv returned, once"
             }
-            Trouble::Silent { .. } => silent(had.answer?, had.answers),
+            Trouble::Silent { growing, .. } => silent(had.answer?, had.answers, *growing),
             Trouble::Slow { .. } => "the server sends too slowly: is it blocked by another client?",
             Trouble::NotOpened => return None,
         };
@@ -279,9 +299,13 @@ pub(super) const ZERO: &str = "does the server use strlen, printf or %s? They st
                                recv returned (--payload text sends no zero bytes)";
 
 /// The usual cause of an answer that does not come, or not to its end.
-fn silent(answer: Unfinished, answers: u64) -> &'static str {
+fn silent(answer: Unfinished, answers: u64, growing: bool) -> &'static str {
     match answer {
         Unfinished { next: 0, first_zero: true, .. } => ZERO,
+        Unfinished { came: 1.., .. } if growing => {
+            "the server sends slowly, or has stopped in the middle: is it blocked by another client? With EPOLLET, recv until \
+             EAGAIN"
+        }
         Unfinished { last: Some(b'\n'), .. } => {
             "the last byte that came is a newline: does the server read lines? Use recv, and send as many bytes as it \
              returned (--payload text sends no newlines)"

@@ -145,7 +145,9 @@ fn a_server_that_drips_does_not_bound_the_run() {
     let report = report_of("closed", ended.exits(1));
     agrees_with_itself(&report);
     assert_eq!(report["lost_connections"], 2, "{report:#}");
-    assert_eq!(report["lost"][0]["kind"], "slow", "{report:#}");
+    assert_eq!(report["lost"][0]["kind"], "partial", "{report:#}");
+    let reason = report["lost"][0]["reason"].as_str();
+    assert!(reason.is_some_and(|reason| reason.contains(" of 64 bytes came back in 2 s;")), "{report:#}");
 }
 
 #[test]

@@ -283,17 +283,29 @@ fn half_an_answer_and_then_nothing_is_one_read_an_event() {
 
 #[test]
 fn a_server_that_misses_clients_at_accept_is_not_called_one_at_a_time() {
-    let server = Server::answering(SIZE, |request| match request.connection {
-        0..3 => Answer::Bytes(request.bytes.clone()),
-        _ => Answer::Nothing,
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let addr = listener.local_addr().expect("it has an address");
+    // It accepts three clients, as a server may do that calls accept once for each event.
+    let server = std::thread::spawn(move || {
+        let clients = [(); 3].map(|()| listener.accept().expect("a client").0);
+        let echoes = clients.map(|client| {
+            std::thread::spawn(move || std::io::copy(&mut &client, &mut &client).expect("an echo"))
+        });
+        for echo in echoes {
+            echo.join().expect("no panic");
+        }
     });
-    let (report, reason) = losing(&server, 10, 7, "-d 300ms --json --timeout 1s --quiet");
-    assert_eq!(reason, "no byte came back for 3.5 s");
+    let ended = load(addr, "-c 10 -d 300ms --json --timeout 1s --quiet");
+    server.join().expect("no panic");
+    let report = report(ended.exits(1));
+    assert_eq!(report["lost"][0]["reason"], "no byte came back for 3.5 s");
     let diagnosis = diagnosed(&report, "some_never_answered", 7);
-    assert_eq!(diagnosis["seen"], "3 connections were answered, 7 never got a byte");
+    let seen = "3 connections were answered, 7 never got a byte; the server has not accepted 7 connections";
+    assert_eq!(diagnosis["seen"], seen);
     assert!(hint_of(diagnosis).contains("Accept until EAGAIN"), "{diagnosis:#}");
     assert_eq!(report["opening"]["requests"], 10);
     assert_eq!(report["opening"]["answered"], 3);
+    ended.says_one_line(&["7 of 10 connections lost", "Accept until EAGAIN"]);
 }
 
 #[test]

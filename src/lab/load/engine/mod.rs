@@ -601,10 +601,10 @@ impl<W: Wire> Engine<W> {
             }
             let trouble = match connection.state {
                 State::Connecting | State::Waiting { .. } => Trouble::NotAccepted { waited: timeout },
-                _ if connection.quiet_since(self.watched) < timeout_ns / 2 => {
-                    Trouble::Slow { limit: timeout }
+                _ => {
+                    let growing = connection.quiet_since(self.watched) < timeout_ns / 2;
+                    Trouble::Silent { waited: timeout, growing }
                 }
-                _ => Trouble::Silent { waited: timeout },
             };
             self.lose(slot, &trouble);
         }
