@@ -275,7 +275,8 @@ mod tests {
         assert_eq!(ramp("30:10:10:1s"), Ok((vec![30.0, 20.0, 10.0], second)));
         assert_eq!(ramp("10:35:10:1s").map(|(rates, _)| rates.len()), Ok(3));
         assert_eq!(ramp("0.1:0.3:0.1:1s").map(|(rates, _)| rates.len()), Ok(3));
-        for bad in ["", "1:2:3", "1:2:3:4", "1:2:0:1s", "0:2:1:1s", "1:2:1:0s", "1:1m:1:1s", "1:2:1:1s:"] {
+        assert_eq!(ramp("10:10:1:2"), Ok((vec![10.0], 2 * second)), "a bare number is seconds");
+        for bad in ["", "1:2:3", "1:2:3:s", "1:2:0:1s", "0:2:1:1s", "1:2:1:0s", "1:1m:1:1s", "1:2:1:1s:"] {
             assert!(ramp(bad).is_err(), "{bad}");
         }
     }
