@@ -139,7 +139,7 @@ fn the_row_that_failed(family: &Family, program: Program) -> (String, String) {
 
 #[test]
 fn a_comparison_that_is_done_leaves_nobody() {
-    let (family, program) = Family::start("compare --slices 1 --slice 300ms --workloads ping --models fork");
+    let (family, program) = Family::start("compare --slices 1 --slice 1s --workloads ping --models fork");
     program.end().exits(0);
     assert!(family.members().is_empty(), "{:?}", family.members());
 }

@@ -110,7 +110,7 @@ fn a_full_disk_fails_with_one_line() {
         ended.exits(1).says_one_line(&[
             "cannot write to standard output",
             "No space left",
-            "the disk is full",
+            "is the disk full?",
         ]);
     }
 }
