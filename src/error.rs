@@ -58,6 +58,15 @@ pub enum Error {
 }
 
 impl Error {
+    /// The system call that failed, where it was one.
+    #[must_use]
+    pub fn call(&self) -> Option<Call> {
+        match self {
+            Error::Call { call, .. } => Some(*call),
+            _ => None,
+        }
+    }
+
     /// The errno, where the kernel gave one.
     #[must_use]
     pub fn errno(&self) -> Option<Errno> {

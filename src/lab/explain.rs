@@ -26,8 +26,8 @@ pub fn explain(error: &anyhow::Error) -> String {
 }
 
 fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
-    if let Some(Error::Call { call, source, .. }) = cause.downcast_ref() {
-        return remedy::of(Some(*call), *source);
+    if let Some(error) = cause.downcast_ref::<Error>() {
+        return remedy::of(error.call(), error.errno()?);
     }
     remedy::of(None, Errno::from_raw(cause.downcast_ref::<io::Error>()?.raw_os_error()?))
 }

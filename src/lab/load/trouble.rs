@@ -3,6 +3,7 @@
 use super::plan::Expect;
 use super::stream::Wrong;
 use crate::lab::units::of;
+use crate::remedy;
 use crate::sys::Errno;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -257,13 +258,9 @@ impl Trouble {
         let hint = match self {
             Trouble::NotConnected(error) => match error.errno()? {
                 Errno::ECONNREFUSED => "nobody listens there: is the server running? Is the port right?",
-                Errno::EADDRNOTAVAIL => {
-                    "all local ports towards it are in use: give more --sources, or see \
-                     net.ipv4.ip_local_port_range"
-                }
                 Errno::EINVAL => "a link-local address needs its interface: write it as [fe80::1%eth0]:5005",
-                Errno::EMFILE => "no descriptor is left: see `ulimit -n`",
-                _ => return None,
+                // A limit of this machine, not the server.
+                errno => return remedy::of(error.call(), errno),
             },
             Trouble::NotAccepted { .. } => {
                 "is the address right? Or is the queue of listen(2) full: does the server go on calling accept while it \
