@@ -11,7 +11,10 @@ folder=$(mktemp -d)
 "$program" serve epoll-level >"$folder/server" &
 server=$!
 # shellcheck disable=SC2317 # The trap runs it.
-clean_up() { kill "$server" 2>/dev/null && wait "$server" || true; rm -rf "$folder"; }
+clean_up() {
+  if kill "$server" 2>/dev/null; then wait "$server" || true; fi
+  rm -rf "$folder"
+}
 trap clean_up EXIT
 until addr=$(sed -n 's/^listening on //p' "$folder/server") && [ -n "$addr" ]; do kill -0 "$server"; sleep 0.05; done
 
