@@ -53,7 +53,7 @@ pub fn columns(text: &str) -> usize {
 
 /// `text` wrapped at words, without a newline at its end. The first line begins after `first` columns, which are not
 /// written; the others are indented by `rest`. A word that is longer than a line is not broken, so that paths and
-/// commands can be copied. A [`HARD_SPACE`] is written as a space, and no line ends there.
+/// commands can be copied. A `HARD_SPACE` is written as a space, and no line ends there.
 #[must_use]
 pub fn wrap(text: &str, width: Option<usize>, first: usize, rest: usize) -> String {
     let mut wrapped = String::new();
