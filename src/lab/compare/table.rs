@@ -22,7 +22,7 @@ const HEAD: [&str; 13] = [
     "p99.9",
     "calls/req",
     "generator busy",
-    "quartiles of requests/s",
+    "rate quartiles",
 ];
 
 impl Comparison {
