@@ -306,9 +306,6 @@ impl Merged {
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = self.warnings.clone();
-        if self.missed_rate == Some(true) {
-            warnings.push(self.missed());
-        }
         let Timing { simultaneous, span, .. } = self.timing();
         if !simultaneous {
             let taken = match span {

@@ -410,13 +410,10 @@ impl Report {
         }
     }
 
-    /// What makes the numbers doubtful, a line each.
+    /// What makes the numbers doubtful, a line each. The first line of the text says it when a rate was missed.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
-        if self.missed_rate && self.not_met().is_none() {
-            warnings.push(self.missed());
-        }
         warnings.extend(self.server.as_ref().and_then(|server| server.hint.clone()));
         warnings.extend(self.wait_why.clone());
         if self.generator_was_the_limit {
