@@ -5,6 +5,7 @@
 //! that the ring provides), sends, and waits for a descriptor. An operation that the kernel works on uses memory
 //! of ours; so the ring owns that memory, and lives until the last operation has ended.
 
+use super::limits::{Resource, soft};
 use super::{Call, Errno, calls};
 use crate::error::{Error, Result};
 use io_uring::types::{BufRingEntry, CancelBuilder, Fd, Fixed, SubmitArgs, Timespec};
@@ -31,6 +32,12 @@ pub fn unavailable() -> Option<String> {
             Some(libc::ENOSYS) => "this kernel has no io_uring, or a seccomp filter hides it".into(),
             Some(libc::EPERM) => {
                 "io_uring is forbidden: sysctl kernel.io_uring_disabled, or a seccomp filter".into()
+            }
+            // Also where less memory is left below the limit than the smallest ring needs.
+            Some(libc::ENOMEM) => {
+                let limit = soft(Resource::RLIMIT_MEMLOCK)
+                    .map_or_else(|| "unknown".to_owned(), |bytes| format!("{bytes} bytes"));
+                format!("io_uring_setup: {why}; the limit on locked memory is {limit}: raise `ulimit -l`")
             }
             _ => format!("io_uring_setup: {why}"),
         }),

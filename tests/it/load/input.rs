@@ -228,6 +228,13 @@ fn io_uring_is_refused_where_the_kernel_denies_it() {
     }
 }
 
+#[cfg(feature = "uring")]
+#[test]
+fn io_uring_without_locked_memory_is_refused_with_the_limit_and_how_to_raise_it() {
+    let says = ["--engine uring", "limit on locked memory is", "ulimit -l", "use --engine epoll"];
+    without(&[libc::SYS_io_uring_setup], libc::ENOMEM, || refused("load 127.0.0.1:9 --engine uring", &says));
+}
+
 #[track_caller]
 pub(super) fn io_uring_is_refused() {
     refused("load 127.0.0.1:9 --engine uring", &["--engine uring", "use --engine epoll"]);
