@@ -142,3 +142,28 @@ fn models() -> String {
     };
     format!("Models:\n{}", help_table(model::ALL.iter().map(about)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_zone_is_known_by_its_name_and_a_wrong_one_gets_an_example() {
+        let index = std::fs::read_to_string("/sys/class/net/lo/ifindex").expect("the loopback device");
+        let [SocketAddr::V6(found)] = addresses("[fe80::1%lo]:5005").unwrap()[..] else {
+            panic!("one address of IPv6")
+        };
+        assert_eq!((found.scope_id().to_string(), found.port()), (index.trim().to_owned(), 5005));
+        for wrong in ["[fe80::1%no-such-device]:5005", "[fe80::1%lo]", "[fe80::1%lo]:65536"] {
+            let why = addresses(wrong).unwrap_err();
+            assert!(why.contains("[fe80::1%eth0]:5005"), "{wrong}: {why}");
+        }
+    }
+
+    #[test]
+    fn of_the_addresses_of_a_name_those_of_ipv4_come_first() {
+        let found = addresses("localhost:5005").unwrap();
+        assert!(!found.is_empty() && found.is_sorted_by_key(SocketAddr::is_ipv6), "{found:?}");
+        assert!(found.iter().all(|addr| addr.ip().is_loopback() && addr.port() == 5005), "{found:?}");
+    }
+}

@@ -358,3 +358,19 @@ fn limit(text: &str) -> Result<Limit, String> {
     }
     Ok(Limit { percentile, at_most_us: duration(time)?.as_secs_f64() * 1e6 })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    #[test]
+    fn of_several_addresses_the_first_that_takes_a_connection_is_the_server() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let server = listener.local_addr().unwrap();
+        let nobody = |host| SocketAddr::from(([127, 0, 0, host], server.port()));
+        assert_eq!(first_that_answers(&[nobody(2), server]).unwrap(), server);
+        let why = first_that_answers(&[nobody(2), nobody(3)]).unwrap_err().to_string();
+        assert!(why.contains(&nobody(2).to_string()) && why.contains(&nobody(3).to_string()), "{why}");
+    }
+}

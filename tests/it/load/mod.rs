@@ -18,6 +18,7 @@ mod python;
 mod right;
 mod shapes;
 mod stopped;
+mod without;
 mod wrong;
 
 use hdrhistogram::Histogram;

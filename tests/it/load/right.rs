@@ -1,5 +1,6 @@
 //! A right server passes, and the figures agree with each other.
 
+use super::program::Program;
 use super::servers::{Answer, Server};
 use super::{load, report};
 use crate::support;
@@ -51,6 +52,14 @@ fn a_server_with_a_thread_for_each_client_passes() {
     let report = passes(server.addr, &format!("-c 8 {SHORT}"));
     assert_eq!(report["connections"], 8);
     assert!(report["seconds"].as_f64() >= Some(0.3), "{report:#}");
+}
+
+#[test]
+fn a_server_with_a_name_passes_whichever_of_the_addresses_it_listens_on() {
+    let server = Server::echo();
+    let line = format!("load localhost:{} -c 2 {SHORT}", server.addr.port());
+    let report = report(Program::start(&line).end().exits(0));
+    assert_eq!(report["target"], server.addr.to_string(), "{report:#}");
 }
 
 #[test]

@@ -16,7 +16,7 @@ pub(crate) use models::{all_models_at_once, each_model, forks, models_at_once, o
 pub(crate) use process::{
     children, cpu_time, descriptors, is_idle, peak_memory, process, room_for_descriptors, state,
 };
-pub(crate) use sandbox::without;
+pub(crate) use sandbox::{without, without_threads};
 pub(crate) use server::{Report, Server};
 pub(crate) use terminal::{Screen, on_a_terminal};
 pub(crate) use user::{copy_for_everybody, is_root};
