@@ -36,6 +36,7 @@ pub mod stream;
 mod trouble;
 mod wire;
 
+use super::explain::explain;
 use super::units::latency;
 use crate::stop;
 use anyhow::Context;
@@ -77,7 +78,8 @@ pub struct Run<'a> {
 ///
 /// # Errors
 ///
-/// When no connection can be opened. What happens to connections later is in what was found.
+/// When no connection can be opened. What happens to connections later is in what was found, and so is why a thread of the
+/// generator could not go on.
 ///
 /// # Panics
 ///
@@ -105,7 +107,13 @@ pub fn run<'a>(
         let result = shape.run(&mut crew, times, limits::most_requests(order.threads), watch);
         server.iter_mut().for_each(server::Observed::answered);
         end_hostile.stop()?;
-        let hostile = clients.map(|thread| thread.join().expect("it does not panic")).transpose()?;
+        // What was measured is reported, whatever became of the hostile clients.
+        let (hostile, hostile_failure) = match clients.map(|thread| thread.join().expect("it does not panic"))
+        {
+            Some(Ok(outcomes)) => (Some(outcomes), None),
+            Some(Err(why)) => (None, Some(format!("the hostile clients ended early: {}", explain(&why)))),
+            None => (None, None),
+        };
         // A server that does not sleep may do so only as long as it has connections.
         let server = server.map(|server| server.after(crew.answered_in_all, stop));
         let is_lossy = result.as_ref().is_ok_and(|result| !result.last.lost.is_empty());
@@ -114,7 +122,7 @@ pub fn run<'a>(
         let mut result = result?;
         // The end of the connections is checked as well: what comes after the last answer was not asked for.
         (result.last.lost, result.last.wrong_bytes) = (ending.lost, ending.wrong_bytes);
-        result.last.failure = result.last.failure.or(ending.failure);
+        result.last.failure = result.last.failure.or(ending.failure).or(hostile_failure);
         let run = diagnosis::Run {
             connections: plan.connections(),
             comes_and_goes: plan.requests_per_conn.is_some(),

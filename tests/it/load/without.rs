@@ -2,9 +2,10 @@
 
 use super::program::io_models;
 use super::servers::Server;
-use super::{report, start_load, whole};
+use super::{agrees_with_itself, report, start_load, whole};
 use crate::support::{without, without_threads};
-use libc::SYS_sched_setaffinity;
+use libc::{SYS_epoll_create1, SYS_sched_setaffinity};
+use serde_json::Value;
 use std::process::Stdio;
 
 #[test]
@@ -30,4 +31,23 @@ fn a_thread_that_may_not_be_started_is_named_with_the_limit_to_raise() {
         assert!(told.contains(part), "{part:?} is missing: {told}");
     }
     assert_eq!(server.answers(), 0);
+}
+
+#[test]
+fn hostile_clients_that_cannot_be_run_fail_the_run_and_what_was_measured_is_reported() {
+    // Without epoll(7) only they have nothing to wait with.
+    let Some(uring) = super::engines::all().get(1).copied() else {
+        return eprintln!("skipped: there is no io_uring here");
+    };
+    let server = Server::echo();
+    let args = format!("-c 3 --reset 10% {uring} -d 300ms --warmup 10ms --json --quiet");
+    let start = || start_load(server.addr, &args);
+    let ended = without(&[SYS_epoll_create1], libc::EMFILE, start).end();
+    let report = report(ended.exits(1));
+    let says = ["hostile clients", "epoll_create1", "Too many open files", "ulimit -n"];
+    ended.says_one_line(&says);
+    assert!(whole(&report, "/answered") > 0, "{report:#}");
+    assert_eq!(report["company"], Value::Null, "{report:#}");
+    assert!(report["failure"].as_str().is_some_and(|why| why.contains("epoll_create1")), "{report:#}");
+    agrees_with_itself(&report);
 }

@@ -38,7 +38,7 @@ pub struct Report {
     mode: &'static str,
     /// Interrupted before its time.
     partial: bool,
-    /// Why a thread of the generator ended before its time, and with it the load.
+    /// Why a thread of the generator could not go on.
     failure: Option<String>,
     /// Whether the rate that was offered was not reached; in several rows, at one of them.
     missed_rate: bool,
@@ -369,7 +369,7 @@ impl Report {
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
         if let Some(why) = &self.failure {
-            return Some(format!("the load ended after {}: {why}", seconds(self.seconds)));
+            return Some(format!("the generator failed; {} were measured: {why}", seconds(self.seconds)));
         }
         if let Some(first) = self.lost.first() {
             let (lost, all) = (self.lost.len(), self.connections + self.plan.idle);

@@ -24,7 +24,8 @@ impl Report {
     pub fn text(&self, width: Option<usize>) -> String {
         let mut page = Page::new(width);
         if self.partial {
-            page.paragraph(&paint(DOUBTFUL, "PARTIAL: interrupted"));
+            let why = self.failure.as_deref().unwrap_or("interrupted");
+            page.paragraph(&paint(DOUBTFUL, &format!("PARTIAL: {why}")));
         }
         if self.missed_rate {
             page.paragraph(&paint(WRONG, &self.missed()));
