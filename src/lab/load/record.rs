@@ -152,6 +152,19 @@ impl Record {
         record(&mut self.unfinished, waited, &mut self.counts);
     }
 
+    /// Write down so many requests that were never sent, each of which waited as long as one that waited `waited`, as far
+    /// as a histogram distinguishes.
+    pub(super) fn not_sent(&mut self, waited: u64, count: u64) {
+        self.counts.unsent += count;
+        self.counts.clamped += if waited > LONGEST_NS { count } else { 0 };
+        self.unfinished.saturating_record_n(waited.min(LONGEST_NS), count);
+    }
+
+    /// The shortest latency that a histogram does not distinguish from this one.
+    pub(super) fn shortest_alike(&self, latency: u64) -> u64 {
+        if latency > LONGEST_NS { LONGEST_NS + 1 } else { self.unfinished.lowest_equivalent(latency) }
+    }
+
     fn histograms(&self) -> [&Histogram<u64>; 5] {
         [&self.response, &self.unfinished, &self.service, &self.scheduling, &self.connect]
     }

@@ -457,14 +457,26 @@ impl<W: Wire> Engine<W> {
         rest.drain(..).for_each(|request| self.not_answered(request, end));
         under_way.into_iter().for_each(|request| self.not_answered(request, now));
         let Some((mut schedule, until)) = self.unsent.take() else { return };
+        // An hour of a high rate is billions of requests: those of one window and one latency are counted together.
         while schedule.next() < until {
             let intended = schedule.next();
-            schedule.advance();
+            let waited = until - intended;
+            let edge = self.next_edge(intended).min(until - self.record.shortest_alike(waited) + 1);
+            let count = schedule.skip_to(edge);
             if let Some(record) = record_of(&self.window, &mut self.record, &mut self.older, intended) {
-                record.counts.unsent += 1;
-                record.not_answered(None, until - intended);
+                record.not_sent(waited, count);
             }
         }
+    }
+
+    /// When, after `time`, the next window begins or one ends.
+    fn next_edge(&self, time: u64) -> u64 {
+        let windows = self.older.iter().map(|(window, _)| window).chain([&self.window]);
+        windows
+            .flat_map(|window| [window.start, window.end])
+            .filter(|&edge| edge > time)
+            .min()
+            .unwrap_or(u64::MAX)
     }
 
     /// A request that was begun has no answer, and by `end` it has waited for one since then.
@@ -777,3 +789,6 @@ fn record_of<'r>(
     // Requests still come from the latest windows.
     older.iter_mut().rev().find(|(window, _)| window.contains(&intended)).map(|(_, record)| record)
 }
+
+#[cfg(test)]
+mod tests;
