@@ -41,11 +41,23 @@ pub(super) struct Request {
     end: u64,
 }
 
-/// A request without an answer: when it was due, and when it was sent, if it was.
+/// A request without an answer: when it was due, when it was sent, if it was, and as what it counts.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Unanswered {
     pub(super) intended: u64,
     pub(super) sent: Option<u64>,
+    pub(super) fate: Fate,
+}
+
+/// As what a request without an answer counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It was sent, and has been counted so.
+    Sent,
+    /// The server did not take its connection: it counts as sent, and has not been counted yet.
+    NotTaken,
+    /// There was no local port for its connection, which is no fault of the server: it was not sent.
+    Unsent,
 }
 
 /// What one connection knows.
@@ -71,6 +83,9 @@ pub(super) struct Connection {
     waiting: bool,
     /// The oldest first.
     pub(super) requests: VecDeque<Request>,
+    /// While it is not established: how many of the requests, from the oldest on, have been counted as sent, on an earlier
+    /// connection.
+    counted: usize,
     /// How many requests it may still have before it is closed.
     pub(super) left: u64,
     /// How many connections broke since the last that served all its requests.
@@ -130,6 +145,7 @@ impl Connection {
             taken_before: 0,
             waiting: false,
             requests: VecDeque::new(),
+            counted: 0,
             left,
             broken: 0,
             reported: false,
@@ -216,11 +232,25 @@ impl Connection {
 
     /// The requests that are under way.
     pub(super) fn unanswered(&self) -> impl Iterator<Item = Unanswered> {
-        let is_open = self.state == State::Open;
-        self.requests.iter().map(move |&Request { intended, sent, .. }| Unanswered {
+        let (state, counted) = (self.state, self.counted);
+        self.requests.iter().enumerate().map(move |(i, &Request { intended, sent, .. })| Unanswered {
             intended,
-            sent: is_open.then_some(sent),
+            sent: (state == State::Open).then_some(sent),
+            fate: match state {
+                State::Open | State::Ending => Fate::Sent,
+                _ if i < counted => Fate::Sent,
+                State::Waiting { port: true } => Fate::Unsent,
+                _ => Fate::NotTaken,
+            },
         })
+    }
+
+    /// It is established at `now`: its requests are sent. When those were due that have not been counted as sent.
+    pub(super) fn established(&mut self, now: u64) -> impl Iterator<Item = u64> {
+        self.state = State::Open;
+        self.requests.iter_mut().for_each(|request| request.sent = now);
+        let counted = std::mem::take(&mut self.counted);
+        self.requests.iter().skip(counted).map(|request| request.intended)
     }
 
     /// The oldest request, if its answer is complete.
@@ -249,6 +279,9 @@ impl Connection {
 
     /// It could not be used. Its requests, of which no byte has come back, are for another connection.
     pub(super) fn send_again(&mut self, state: State) {
+        if self.state == State::Open {
+            self.counted = self.requests.len();
+        }
         self.state = state;
         self.taken = self.taken_before;
         self.waiting = false;
@@ -266,6 +299,7 @@ impl Connection {
         self.complete = self.received;
         self.waiting = false;
         self.answers = 0;
+        self.counted = 0;
         self.requests.clear();
     }
 

@@ -5,7 +5,7 @@
 //! time. So when one of them is refused because the server restarts, or finds no free local port, it is tried again a
 //! little later; its requests wait meanwhile, and their latency says so.
 
-use super::{Engine, Pace};
+use super::{Engine, Pace, record_of};
 use crate::lab::load::connection::State;
 use crate::lab::load::trouble::Trouble;
 use crate::lab::load::wire::Wire;
@@ -64,13 +64,14 @@ impl<W: Wire> Engine<W> {
         let now = self.now();
         self.has_connected = true;
         let connection = &mut self.connections[slot];
-        connection.state = State::Open;
-        for request in &mut connection.requests {
-            request.sent = now;
+        for intended in connection.established(now) {
+            if let Some(record) = record_of(&self.window, &mut self.record, &mut self.older, intended) {
+                record.counts.sent += 1;
+            }
         }
         if self.clock.is_some() {
             self.record.counts.opened += 1;
-            self.record.connect.saturating_record(now - connection.connect_began);
+            self.record.connect.saturating_record(now - self.connections[slot].connect_began);
         }
         self.send(slot);
     }

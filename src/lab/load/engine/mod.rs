@@ -13,7 +13,7 @@ mod dial;
 mod explain;
 mod turn;
 
-use super::connection::{Connection, State, Unanswered};
+use super::connection::{Connection, Fate, State, Unanswered};
 use super::crew::Opening;
 use super::limits;
 use super::plan::{Expect, Plan, Wait};
@@ -480,10 +480,15 @@ impl<W: Wire> Engine<W> {
     }
 
     /// A request that was begun has no answer, and by `end` it has waited for one since then.
-    fn not_answered(&mut self, Unanswered { intended, sent }: Unanswered, end: u64) {
+    fn not_answered(&mut self, Unanswered { intended, sent, fate }: Unanswered, end: u64) {
         let has_times = self.has_times;
+        if fate == Fate::Unsent && !has_times {
+            return; // A closed loop has no request that is due and not sent.
+        }
         if let Some(record) = record_of(&self.window, &mut self.record, &mut self.older, intended) {
-            record.counts.unanswered += 1;
+            record.counts.sent += u64::from(fate == Fate::NotTaken);
+            record.counts.unanswered += u64::from(fate != Fate::Unsent);
+            record.counts.unsent += u64::from(fate == Fate::Unsent);
             // In a closed loop a request is begun when it is to be sent, and service time is all that there is.
             let sent = sent.or((!has_times).then_some(intended));
             let since = |time| end.saturating_sub(time);
@@ -568,6 +573,7 @@ impl<W: Wire> Engine<W> {
             self.spin(self.after(CATCH_UP))?;
         }
         self.send_no_more();
+        self.wait_for_no_port();
         self.spin(self.after(self.longest_drain()))?;
         self.give_up_slow();
         Ok(())

@@ -73,6 +73,36 @@ fn schedule(rate: f64, arrivals: Arrivals) -> Schedule {
     Schedule::new(0, &[(rate, Duration::from_secs(1))], arrivals, (0, 1), 1)
 }
 
+#[test]
+fn requests_that_never_got_a_local_port_are_unsent() {
+    for pace in [Pace::Closed, Pace::Open(schedule(1000.0, Arrivals::Constant))] {
+        let mut engine = engine();
+        let has_times = matches!(pace, Pace::Open(_));
+        // A closed loop measures what it begins while the clock runs.
+        let start = match pace {
+            Pace::Open(_) => {
+                engine.begin(pace);
+                engine.start_clock(engine.now())
+            }
+            pace => {
+                let start = engine.start_clock(engine.now());
+                engine.begin(pace);
+                start
+            }
+        };
+        engine.run(start + 50_000_000).expect("nothing fails");
+        engine.stop_clock(start + 50_000_000);
+        engine.drain().expect("nothing fails");
+        engine.account_for_the_rest();
+        let Record { counts, unfinished, .. } = engine.record();
+        assert!(counts.without_port > 0, "{counts:?}");
+        assert_eq!((counts.sent, counts.unanswered), (0, 0), "{counts:?}");
+        assert_eq!(counts.unsent, unfinished.len(), "{counts:?}");
+        assert_eq!(counts.unsent > 3, has_times, "in a closed loop nothing is due: {counts:?}");
+        assert_eq!(engine.under_way(), 0);
+    }
+}
+
 /// All that was due in two windows and was never sent, written down.
 fn backlog(schedule: Schedule, (first, last): (u64, u64)) -> [Record; 2] {
     let mut engine = engine();

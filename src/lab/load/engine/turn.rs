@@ -224,7 +224,10 @@ impl<W: Wire> Engine<W> {
     fn note_asked(&mut self, slot: usize, intended: u64, now: u64) {
         self.integrate(now);
         self.under_way += 1;
-        if let Some(record) = record_of(&self.window, &mut self.record, &mut self.older, intended) {
+        // What waits for its connection is counted as sent when that is established.
+        if self.connections[slot].state == State::Open
+            && let Some(record) = record_of(&self.window, &mut self.record, &mut self.older, intended)
+        {
             record.counts.sent += 1;
         }
         self.connections[slot].ask(&self.plan, intended, now);

@@ -183,15 +183,17 @@ impl Report {
         );
     }
 
-    /// What Little's law has found, if it has found something: `51 requests never got an answer`.
+    /// What Little's law has found, if it has found something: `51 requests never got an answer`, or no local port.
     pub(super) fn never_answered(&self) -> Option<String> {
         let LittlesLaw { under_way, rate_times_latency, holds } = self.littles_law;
-        if holds || (self.lost_connections == 0 && self.unanswered == 0) {
+        if holds || (self.lost_connections == 0 && self.unanswered == 0 && self.without_port == 0) {
             return None;
         }
         // Requests without an answer are under way for a part of the time or for all of it, so this is the least.
         let missing = ((under_way - rate_times_latency + 0.5) as u64).max(self.unanswered);
-        (missing > 0).then(|| format!("{} never got an answer", of(missing, "request")))
+        let what =
+            if self.lost_connections == 0 && self.unanswered == 0 { "a local port" } else { "an answer" };
+        (missing > 0).then(|| format!("{} never got {what}", of(missing, "request")))
     }
 
     fn generator(&self, page: &mut Page) {
