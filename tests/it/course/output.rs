@@ -44,30 +44,37 @@ fn a_slow_reader_of_a_non_blocking_standard_output_ends_no_server() {
 
 #[test]
 fn a_server_whose_standard_output_nobody_reads_can_be_stopped() {
-    for &(name, args, _) in MULTIPLEXED {
-        for nonblocking in [false, true] {
-            let (reader, writer) = if nonblocking { nonblocking_pipe() } else { io::pipe().expect("a pipe") };
-            let ours = writer.try_clone().expect("a copy of a descriptor");
-            let server = program(name).args(&["0"]).args(args).stdout(writer).start_server();
-            let client = connect(server.addr());
-            std::thread::scope(|scope| {
-                let asking = scope.spawn(|| {
-                    let request = [b'x'; 1000];
-                    // Until the server cannot say any more.
-                    while io::Write::write_all(&mut &client, &request).is_ok()
-                        && (&client).read_exact(&mut [0; 1000]).is_ok()
-                    {}
-                });
-                wait_until("the pipe is full", || is_full(&ours));
-                drop(ours);
-                server.signal(Signal::SIGTERM);
-                let ended = server.finish();
-                assert_eq!(ended.code, Some(0), "{name}: {}", ended.complaints);
-                asking.join().expect("a client that is left");
-            });
-            drop(reader);
+    // At the same time, because each waits for a second for somebody to read.
+    std::thread::scope(|scope| {
+        for &(name, args, _) in MULTIPLEXED {
+            for nonblocking in [false, true] {
+                scope.spawn(move || can_be_stopped_unread(name, args, nonblocking));
+            }
         }
-    }
+    });
+}
+
+fn can_be_stopped_unread(name: &'static str, args: &[&str], nonblocking: bool) {
+    let (reader, writer) = if nonblocking { nonblocking_pipe() } else { io::pipe().expect("a pipe") };
+    let ours = writer.try_clone().expect("a copy of a descriptor");
+    let server = program(name).args(&["0"]).args(args).stdout(writer).start_server();
+    let client = connect(server.addr());
+    std::thread::scope(|scope| {
+        let asking = scope.spawn(|| {
+            let request = [b'x'; 1000];
+            // Until the server cannot say any more.
+            while io::Write::write_all(&mut &client, &request).is_ok()
+                && (&client).read_exact(&mut [0; 1000]).is_ok()
+            {}
+        });
+        wait_until("the pipe is full", || is_full(&ours));
+        drop(ours);
+        server.signal(Signal::SIGTERM);
+        let ended = server.finish();
+        assert_eq!(ended.code, Some(0), "{name}: {}", ended.complaints);
+        asking.join().expect("a client that is left");
+    });
+    drop(reader);
 }
 
 #[test]

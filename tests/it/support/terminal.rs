@@ -2,10 +2,13 @@
 
 use super::DEADLINE;
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::pty::{Winsize, openpty};
+use nix::pty::{PtyMaster, grantpt, posix_openpt, ptsname_r, unlockpt};
 use nix::unistd::read;
+use std::fs::{File, OpenOptions};
 use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -26,18 +29,17 @@ pub(crate) struct Screen {
 #[track_caller]
 pub(crate) fn on_a_terminal(columns: u16, mut command: Command) -> Screen {
     let what = format!("{command:?} on {columns} columns");
-    let size = Winsize { ws_row: 50, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
-    let pty = openpty(Some(&size), None).expect("a pseudo terminal");
-    let stream = || Stdio::from(pty.slave.try_clone().expect("a descriptor"));
+    let (master, terminal) = pseudo_terminal(columns);
+    let stream = || Stdio::from(terminal.try_clone().expect("a descriptor"));
     command.env("TERM", "xterm").env_remove("NO_COLOR").env_remove("CLICOLOR");
     let mut child = command.stdin(Stdio::null()).stdout(stream()).stderr(stream()).spawn().expect(&what);
     // The command holds the terminal open, too.
-    drop((command, pty.slave));
+    drop((command, terminal));
     let (mut bytes, mut buffer, until) = (Vec::new(), [0; 4096], Instant::now() + DEADLINE);
     loop {
         let rest = until.saturating_duration_since(Instant::now());
         let timeout = PollTimeout::try_from(rest).expect("a deadline of seconds");
-        let mut wait = [PollFd::new(pty.master.as_fd(), PollFlags::POLLIN)];
+        let mut wait = [PollFd::new(master.as_fd(), PollFlags::POLLIN)];
         match poll(&mut wait, timeout) {
             Ok(0) => {
                 child.kill().ok();
@@ -47,7 +49,7 @@ pub(crate) fn on_a_terminal(columns: u16, mut command: Command) -> Screen {
             Err(Errno::EINTR) => continue,
             other => other.expect("poll"),
         };
-        match read(&pty.master, &mut buffer) {
+        match read(&master, &mut buffer) {
             // EIO: the last program that had the terminal has ended.
             Ok(0) | Err(Errno::EIO) => break,
             Ok(n) => bytes.extend(&buffer[..n]),
@@ -58,6 +60,22 @@ pub(crate) fn on_a_terminal(columns: u16, mut command: Command) -> Screen {
     let raw = String::from_utf8(bytes).expect("its output is text");
     let (lines, broken) = shown(&raw, columns.into());
     Screen { what, code, lines, raw, broken }
+}
+
+/// A pseudo terminal of so many columns. Unlike those of `openpty`, its descriptors are not inherited by what other
+/// tests start meanwhile: with them the terminal would be open until those have ended.
+fn pseudo_terminal(columns: u16) -> (PtyMaster, File) {
+    let master = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC).expect("a pseudo terminal");
+    grantpt(&master).and_then(|()| unlockpt(&master)).expect("a pseudo terminal of ours");
+    let name = ptsname_r(&master).expect("the name of a terminal");
+    let flags = OFlag::O_NOCTTY.bits();
+    let terminal =
+        OpenOptions::new().read(true).write(true).custom_flags(flags).open(name).expect("a terminal");
+    let size = ["rows", "50", "columns", &columns.to_string()];
+    let stdin = terminal.try_clone().expect("a descriptor");
+    let set = Command::new("stty").args(size).stdin(stdin).status().expect("stty, of coreutils");
+    assert!(set.success(), "the size of a terminal");
+    (master, terminal)
 }
 
 /// What a terminal of so many columns makes of it: its lines, and those that it had to break.
