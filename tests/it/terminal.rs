@@ -51,7 +51,7 @@ fn a_comparison_shows_all_that_a_decision_needs() {
 
 #[test]
 fn the_system_calls_of_the_models_stand_side_by_side_on_request() {
-    let screen = run(80, "compare --slices 1 --slice 120ms --workloads single --models poll --calls");
+    let screen = run(80, "compare --slices 1 --slice 1s --workloads single --models poll --calls");
     screen.fits().exits(0).shows(&[
         "System calls per request under single:",
         "epoll_wait",

@@ -36,7 +36,7 @@ fn an_output_file_that_cannot_be_written_is_refused_before_anything_is_started()
 
 #[test]
 fn a_full_disk_fails_with_one_line() {
-    let line = "compare --slices 1 --slice 120ms --workloads single --models epoll-level --quiet";
+    let line = "compare --slices 1 --slice 1s --workloads single --models epoll-level --quiet";
     let full = File::options().write(true).open("/dev/full").expect("/dev/full");
     let ended = Program::end_with_stdout(io_models(line), full);
     ended.exits(1).says_one_line(&["cannot write to standard output", "No space left", "is the disk full?"]);

@@ -204,7 +204,7 @@ fn quiet_means_that_standard_error_is_empty() {
 
 #[test]
 fn one_slice_is_enough_for_a_row() {
-    let ended = compare("--slices 1 --slice 300ms --workloads single --models poll --json");
+    let ended = compare("--slices 1 --slice 1s --workloads single --models poll --json");
     let comparison = comparison(ended.exits(0));
     assert_eq!(row(&comparison, "single", "poll", false)["rounds"], 1);
 }

@@ -7,7 +7,7 @@ use libc::{SYS_memfd_create, SYS_sched_setaffinity};
 use serde_json::Value;
 use std::process::Command;
 
-const ARGS: &str = "compare --json --workloads single --models poll,fork --slices 3 --slice 60ms";
+const ARGS: &str = "compare --json --workloads single --models poll,fork --slices 3 --slice 120ms";
 
 /// Every row is measured, and one sentence says what is not known.
 #[track_caller]
