@@ -207,6 +207,16 @@ pub fn run(mut plan: Plan, stop: &Stop, watch: &mut dyn Watch) -> anyhow::Result
             Err(Failed::Interrupted) => partial = true,
             Err(Failed::Error(error)) => return Err(error),
         }
+        for entrant in entrants.iter().filter(|entrant| entrant.was_extended()) {
+            let (model, workload) = (entrant.model.name, workload.name);
+            learn(
+                &mut not_known,
+                &format!(
+                    "slices of {model} under {workload} were too short for one answer, and went on until the first: \
+                     measure longer ones (--slice)"
+                ),
+            );
+        }
         rows.extend(finish(entrants, workload));
         if partial {
             break;
@@ -409,6 +419,10 @@ fn take_turns(
 }
 
 impl Entrant {
+    fn was_extended(&self) -> bool {
+        self.slices.iter().any(|slice| slice.measured.slice.extended)
+    }
+
     /// One slice. Returns the CPU time that server and generator had for it, if it is known.
     fn take_turn(&mut self, turn: usize, slice: Duration, stop: &Stop) -> Result<Option<Duration>, Failed> {
         let State::Running(pair) = &mut self.state else { return Ok(Some(Duration::ZERO)) };

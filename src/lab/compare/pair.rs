@@ -26,8 +26,8 @@ use std::time::{Duration, Instant};
 const START_OR_END: Duration = Duration::from_secs(10);
 /// How long a generator may take to open its connections.
 const OPEN: Duration = Duration::from_secs(120);
-/// How long a slice may take beyond its length: the last answers, and the other end of the pipe.
-const SLICE_EXTRA: Duration = LONGEST_DRAIN.saturating_add(Duration::from_secs(10));
+/// How long a slice may take beyond its length: its first answer, the last ones, and the other end of the pipe.
+const SLICE_EXTRA: Duration = LONGEST_DRAIN.saturating_mul(2).saturating_add(Duration::from_secs(10));
 
 /// Which processors the two are pinned to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]

@@ -4,7 +4,7 @@
 //! this process sleeps, so that many generators, each connected to its server, can take turns within
 //! a fraction of a second.
 
-use super::engine::{ALONE, Engine, Pace};
+use super::engine::{ALONE, Engine, LONGEST_DRAIN, Pace};
 use super::plan::Plan;
 use super::wire::epoll::EpollWire;
 use super::{LatencyUs, Lost};
@@ -49,6 +49,8 @@ pub struct Slice {
     pub answered_in_all: u64,
     /// Length of the measured part.
     pub seconds: f64,
+    /// The measured part is longer than ordered, because no answer had come by then.
+    pub extended: bool,
     /// Time of it in which the generator had something to do.
     pub busy_s: f64,
     /// CPU time of the generator in it.
@@ -96,6 +98,8 @@ pub fn follow(plan: &Plan, orders: impl BufRead, mut answers: impl Write) -> any
                 engine.run(engine.now() + warmup_us * 1000)?;
                 engine.start_clock(engine.now());
                 engine.run(engine.now() + slice_us * 1000)?;
+                let extended = engine.record().counts.completed == 0;
+                run_until_an_answer(&mut engine, slice_us * 1000)?;
                 engine.stop_clock(engine.now());
                 engine.drain()?;
                 let counts = engine.record().counts;
@@ -105,6 +109,7 @@ pub fn follow(plan: &Plan, orders: impl BufRead, mut answers: impl Write) -> any
                     answered: counts.completed,
                     answered_in_all: engine.answered_in_all(),
                     seconds: seconds(counts.elapsed_ns),
+                    extended,
                     busy_s: seconds(counts.busy_ns),
                     cpu_s: seconds(counts.cpu_ns),
                     cpu_in_all_s: (cpu - cpu_before).as_secs_f64(),
@@ -131,6 +136,16 @@ pub fn follow(plan: &Plan, orders: impl BufRead, mut answers: impl Write) -> any
         Some(Lost { connection, reason, .. }) => bail!("connection {connection}, at the end: {reason}"),
         None => Ok(()),
     }
+}
+
+/// A slice without an answer says nothing about the server: it may be too short, or other programs may have had the
+/// processors all the time.
+fn run_until_an_answer(engine: &mut Engine<EpollWire>, step_ns: u64) -> crate::Result<()> {
+    let until = engine.now() + LONGEST_DRAIN.as_nanos() as u64;
+    while engine.record().counts.completed == 0 && engine.can_go_on() && engine.now() < until {
+        engine.run(engine.now() + step_ns)?;
+    }
+    Ok(())
 }
 
 fn reason(engine: &Engine<EpollWire>) -> Option<String> {
