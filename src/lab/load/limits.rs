@@ -3,6 +3,7 @@
 use super::crew::Order;
 use super::hostile::HostileClients;
 use super::plan::{EngineKind, Plan};
+use crate::lab::units::{self, count, of};
 use crate::sys::Errno;
 use crate::sys::limits::Nofile;
 use crate::sys::socket::{self, Mode};
@@ -13,12 +14,11 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-/// Descriptors that a generator needs beside its connections: the standard three, epoll, stop, and
-/// what a caller may have left open.
+/// Descriptors that a generator needs besides its connections: the three standard streams, epoll, stop, and
+/// what the caller may have left open.
 pub const NOT_FOR_CONNECTIONS: usize = 16;
 
-/// More new connections a second than one machine has been seen to make (some 30 000), for the arithmetic of a
-/// closed loop, which has no rate.
+/// New connections a second in a closed loop, which has no rate, for the arithmetic. One machine made some 30 000.
 const MOST_NEW: f64 = 100_000.0;
 
 /// How long a port stays in TIME_WAIT: `TCP_TIMEWAIT_LEN`.
@@ -31,7 +31,7 @@ const TIME_WAIT_REUSED: f64 = 1.0;
 /// Linux 6.18, rounded up.
 const KERNEL_BYTES: u64 = 5 << 10;
 
-/// What the engine keeps of a request that is under way.
+/// What the engine keeps of a request under way.
 const REQUEST_BYTES: u64 = 32;
 
 /// The histograms of a step, when all of their pages are in use.
@@ -40,18 +40,18 @@ const RECORD_BYTES: u64 = 1 << 20;
 /// The buffers of an io_uring(7).
 const URING_BYTES: u64 = 17 << 20;
 
-/// The ports that there are for a load, and what they suffice for.
+/// The local ports for a load, and for how many connections they are enough.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Ports {
     /// `net.ipv4.ip_local_port_range`.
     pub of_one_address: usize,
-    /// Own addresses.
+    /// How many own addresses there are.
     pub addresses: usize,
     /// How long a port cannot be used after its connection, in seconds.
     pub held_s: f64,
     /// Ports that the connections need at once.
     pub at_once: usize,
-    /// Ports that are held since earlier runs, where that matters.
+    /// Ports that earlier runs still hold, where that matters.
     pub in_time_wait: usize,
     /// Whether connections come and go.
     pub comes_and_goes: bool,
@@ -66,17 +66,21 @@ pub fn check_descriptors(connections: usize) -> anyhow::Result<()> {
     let limit = Nofile::raise()?;
     let most = usize::try_from(limit.soft).unwrap_or(usize::MAX).saturating_sub(NOT_FOR_CONNECTIONS);
     if connections > most {
-        bail!("{connections} connections are too many: at most {most} here, because {limit}");
+        bail!(
+            "{} are too many: at most {} here, because {limit}",
+            of(connections as u64, "connection"),
+            count(most as u64)
+        );
     }
     Ok(())
 }
 
-/// Check that there are enough ports for `plan` and the hostile clients, at so many requests a second, if that is known,
-/// for that long in all; where own addresses can be added, as on loopback, they are.
+/// Check that there are enough ports for `plan` and the hostile clients, at this rate of requests, if it is known, and for
+/// this time in all. On loopback, own addresses are added when one is not enough.
 ///
 /// # Errors
 ///
-/// When they do not suffice: with the arithmetic and the remedy.
+/// When there are not enough: with the arithmetic and the remedy.
 pub fn check_ports(
     plan: &mut Plan,
     hostile: HostileClients,
@@ -109,16 +113,22 @@ pub fn check_ports(
         let why = match ended {
             _ if comes_and_goes && rate.is_none() => String::new(),
             0 => String::new(),
-            _ => format!(", because {new:.0} connections/s each hold their port for {held_s} s"),
+            _ => format!(", because {} connections/s each hold their port for {held_s} s", units::rate(new)),
         };
         let taken = match in_time_wait {
             0 => String::new(),
-            n => format!(", of which {n} are in TIME_WAIT since earlier runs, for {held_s} s at most"),
+            n => format!(
+                ", of which {} {} in TIME_WAIT since earlier runs, for {held_s} s at most",
+                count(n as u64),
+                if n == 1 { "is" } else { "are" }
+            ),
         };
         bail!(
-            "this needs {needed} local ports{why}; there are {of_one_address} (net.ipv4.ip_local_port_range) for each \
-             of {addresses} own addresses{taken}: give more --sources, such as 127.0.0.2-127.0.0.9 for a server on \
-             loopback, a wider range, or a lower rate"
+            "this needs {}{why}; there are {} (net.ipv4.ip_local_port_range) for each of {}{taken}: give more --sources, \
+             such as 127.0.0.2-127.0.0.9 for a server on loopback, a wider range, or a lower rate",
+            of(needed as u64, "local port"),
+            count(of_one_address as u64),
+            of(addresses as u64, "own address")
         );
     }
     Ok(ports)
@@ -130,31 +140,29 @@ impl Ports {
     pub fn in_words(&self) -> Option<String> {
         let Ports { of_one_address, addresses, held_s, at_once, in_time_wait, comes_and_goes } = *self;
         let all = of_one_address * addresses;
-        let own = format!(
-            "{of_one_address} ports × {addresses} own address{}",
-            if addresses == 1 { "" } else { "es" }
-        );
+        let own = format!("{} × {}", of(of_one_address as u64, "port"), of(addresses as u64, "own address"));
         if comes_and_goes {
             return Some(format!(
-                "{own}, each held for {held_s} s after its connection (TIME_WAIT): {:.0} connections/s at most",
-                all as f64 / held_s
+                "{own}, each held for {held_s} s after its connection (TIME_WAIT): {} connections/s at most",
+                units::rate(all as f64 / held_s)
             ));
         }
-        // Few connections leave enough for the next run, and where a port is soon given out again, so do many.
+        // Few connections leave enough ports for the next run. Many do so as well where the kernel soon gives out a port again.
         let taken = at_once.saturating_add(in_time_wait);
         (held_s > TIME_WAIT_REUSED && taken > all / 10).then(|| {
             let before = match in_time_wait {
                 0 => String::new(),
-                n => format!(", and {n} are held since earlier runs"),
+                n => format!(", and earlier runs still hold {}", count(n as u64)),
             };
             format!(
-                "{own}; this run takes {at_once}{before}; each is held for {held_s} s after it (TIME_WAIT)"
+                "{own}; this run takes {}{before}; each is held for {held_s} s after it (TIME_WAIT)",
+                count(at_once as u64)
             )
         })
     }
 }
 
-/// How many ports towards `target` are held by connections that have ended.
+/// How many ports towards `target` connections hold that have ended.
 fn in_time_wait(target: SocketAddr) -> usize {
     let entries = if target.is_ipv4() { procfs::net::tcp() } else { procfs::net::tcp6() };
     let held = |entry: &procfs::net::TcpNetEntry| {
@@ -163,7 +171,7 @@ fn in_time_wait(target: SocketAddr) -> usize {
     entries.map_or(0, |entries| entries.iter().filter(|entry| held(entry)).count())
 }
 
-/// Check that the own addresses of `plan` are addresses of this machine, and of the family of the server's.
+/// Check that the own addresses of `plan` are addresses of this machine, of the same family as the server's address.
 ///
 /// # Errors
 ///
@@ -190,7 +198,7 @@ pub fn check_sources(plan: &Plan) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Check that there is memory for this load, which has so many rates one after the other.
+/// Check that there is memory for this load, which has `steps` rates one after the other.
 ///
 /// # Errors
 ///
@@ -201,20 +209,20 @@ pub fn check_memory(order: &Order, hostile: HostileClients, steps: usize) -> any
     let needed = memory_of(&order.plan, hostile, order.threads, steps, order.engine);
     if needed > available {
         bail!(
-            "this needs some {} MiB of memory, of which {} MiB are available: open fewer connections, or lower --depth \
-             or --size",
-            needed >> 20,
-            available >> 20
+            "this needs some {} MiB of memory, and {} MiB are available: open fewer connections, or lower --depth or \
+             --size",
+            count(needed >> 20),
+            count(available >> 20)
         );
     }
     Ok(())
 }
 
-/// Bytes, with the kernel's. Absurd numbers give an absurd sum, and no overflow.
+/// The bytes that a load needs, those of the kernel included. Absurd numbers give an absurd sum, and no overflow.
 fn memory_of(plan: &Plan, hostile: HostileClients, threads: usize, steps: usize, engine: EngineKind) -> u64 {
     let ends = if plan.target.ip().is_loopback() { 2 } else { 1 };
     let requests = (plan.active as u64).saturating_mul(plan.depth as u64);
-    // What is under way waits in socket buffers, which have limits (4 and 6 MiB, tcp(7)).
+    // Requests under way wait in socket buffers, which have limits (4 and 6 MiB, tcp(7)).
     let a_request = u64::from(plan.sizes.largest());
     let most_in_buffers = (plan.active as u64).saturating_mul(ends * (10 << 20));
     let in_buffers = requests.saturating_mul(a_request).min(most_in_buffers);
@@ -251,7 +259,7 @@ fn port_range() -> (usize, usize) {
     }
 }
 
-/// How long a port towards `target` is not to be had after its connection, in seconds.
+/// How long the kernel does not give out a port towards `target` after its connection, in seconds.
 fn time_wait(target: IpAddr) -> f64 {
     let setting = |name: &str| fs::read_to_string(format!("/proc/sys/net/ipv4/{name}")).unwrap_or_default();
     let reused = match setting("tcp_tw_reuse").trim() {
@@ -323,7 +331,7 @@ mod tests {
         assert_eq!(many.sources[0], IpAddr::from([127, 0, 0, 2]));
         let mut elsewhere = Plan { target: "192.0.2.1:9".parse().unwrap(), ..plan(3 * ports, None) };
         let why = check_ports(&mut elsewhere, NOBODY, None, SECOND).unwrap_err().to_string();
-        assert!(why.contains("--sources") && why.contains(&(3 * ports).to_string()), "{why}");
+        assert!(why.contains("--sources") && why.contains(&of(3 * ports as u64, "local port")), "{why}");
     }
 
     #[test]

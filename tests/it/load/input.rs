@@ -35,7 +35,7 @@ fn no_connections_are_refused() {
 fn more_connections_than_descriptors_are_refused_with_the_limit_and_how_to_raise_it() {
     let line = "load 127.0.0.1:9 -c 30000000";
     let ended = Program::spawn(io_models_with_descriptors(1000, line)).end();
-    let says = ["30000000 connections", "1000 descriptors", "ulimit", "LimitNOFILE"];
+    let says = ["30,000,000 connections", "1000 descriptors", "ulimit", "LimitNOFILE"];
     assert_eq!(ended.exits(2).says_one_line(&says).stdout, "");
 }
 

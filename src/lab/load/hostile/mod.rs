@@ -9,9 +9,9 @@
 //! ends its own. So a byte that the server has lost is found, wherever it was in the stream. A connection has ended
 //! well only if all bytes that were sent came back.
 //!
-//! They should cost the server something and the measurement nothing. So they share one thread, which sleeps, unlike the
-//! engine. It wakes for events, each of which is armed once (`EPOLLONESHOT`), and every 10 ms for what is done by
-//! the clock. Each kind has a budget of openings and steps, so that a thousand clients do no more in 10 ms than a few.
+//! They should cost the server something, and should not disturb the measurement. So they share one thread, which
+//! sleeps, unlike that of the engine. It wakes for events, each of which is armed once (`EPOLLONESHOT`), and every 10 ms
+//! for what is done by the clock. Each kind has a budget of openings and steps, so that a thousand clients do no more in 10 ms than a few.
 //!
 //! # TIME_WAIT
 //!
@@ -34,7 +34,7 @@ use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-/// Between two looks at the clock. A slow reader reads once in it, and no client opens two connections in it.
+/// The time between two looks at the clock. In it a slow reader reads once, and no client opens two connections.
 const TICK: Duration = Duration::from_millis(10);
 
 /// How long a client waits after a connection that could not be opened, or went wrong.
@@ -43,17 +43,17 @@ const RETRY: Duration = Duration::from_millis(100);
 /// The most that is read in one step while the load is on.
 const STEP_BYTES: usize = 4096;
 
-/// What all slow readers together may send in a tick: 25 MB/s. It fills the buffers of a connection in a moment, and
-/// does not fill the machine's memory through a server that takes everything.
+/// What all slow readers together may send in a tick: 25 MB/s. It fills the buffers of a connection at once. A server
+/// that takes everything does not fill the machine's memory at that rate.
 const SLOW_SEND_BYTES: u64 = 256 << 10;
 
-/// Of a slow reader, for `SO_RCVBUF` and `SO_SNDBUF`. Small, so that the server's buffers are soon full, and its
-/// send(2) is short or fails with EAGAIN. Much smaller, and the kernel drops what it has no room for and sends it
-/// again ever later.
+/// `SO_RCVBUF` and `SO_SNDBUF` of a slow reader. They are small, so that the server's buffers are soon full, and its
+/// send(2) is short or fails with EAGAIN. If they were much smaller, the kernel would drop what it has no room for, and
+/// would send it again after longer and longer times.
 const SLOW_BUFFER: usize = 32 << 10;
 
-/// Of a slow reader, for `TCP_MAXSEG`: as over Ethernet. The kernel sizes a send buffer in segments, and those of loopback
-/// have 64 KiB, so that the server could send 2.5 MB before it meets a full buffer.
+/// `TCP_MAXSEG` of a slow reader: as over Ethernet. The kernel sizes a send buffer in segments. Those of loopback have
+/// 64 KiB, with which the server could send 2.5 MB before its buffer is full.
 const SLOW_SEGMENT: u32 = 1448;
 
 /// How long to wait at the end for the server's FIN when all bytes have come back.
@@ -65,7 +65,7 @@ const LONGEST_END: Duration = Duration::from_secs(60);
 /// How long they may take once somebody has said stop.
 const AFTER_STOP: Duration = Duration::from_secs(1);
 
-/// Losses of one kind of client that are listed one by one.
+/// How many losses of one kind of client are listed.
 const LISTED: usize = 16;
 
 const EVENTS: usize = 64;
@@ -165,7 +165,7 @@ pub struct Outcomes {
 ///
 /// # Errors
 ///
-/// `EMFILE` and the like when there can be no epoll. What happens to the connections is in the outcomes.
+/// `EMFILE` and others when no epoll can be created. What happens to the connections is in the outcomes.
 pub fn run(
     plan: &Plan,
     clients: HostileClients,
@@ -262,7 +262,7 @@ struct Budget {
     /// in TIME_WAIT, which is less than there are (28 232).
     openings: usize,
     /// Steps of a connection, each with at most [`STEP_BYTES`] to read. More wait for the next tick, whatever the server
-    /// does: one that sends its answers byte by byte cannot keep us awake.
+    /// does: one that sends its answers byte by byte cannot keep us busy.
     steps: usize,
 }
 
@@ -661,8 +661,8 @@ fn dial(
         socket::set_bind_address_no_port(&socket, true)?;
         socket::bind(&socket, &SocketAddr::new(source, 0))?;
     }
-    // A connection that stands at once is writable too, so that there is one way to go on.
-    let _stands = socket::connect(&socket, target)?;
+    // A connection that is established at once is writable too, so both cases go on in the same way.
+    let _established = socket::connect(&socket, target)?;
     epoll.add(&socket, i as u64, EpollFlags::EPOLLOUT | ONCE)?;
     Ok(socket)
 }
@@ -677,7 +677,7 @@ struct Step<'a> {
 }
 
 impl Step<'_> {
-    /// Find out whether it stands, the first time.
+    /// Find out, the first time, whether it is established.
     fn connected(&mut self) -> Result<(), End> {
         if self.connection.connected {
             return Ok(());
@@ -852,9 +852,9 @@ impl Connection {
         }
     }
 
-    /// What is to be said of it when no more comes: `early` when all has come that was sent so far, and otherwise
-    /// `how` with what is missing. A server may close the connection of a client that it does not like; one that lets
-    /// the client end its direction, or keeps silent, had its chance to send the rest.
+    /// How it ended, when no more comes: `early` when all has come that was sent so far, and otherwise
+    /// `how` with what is missing. A server may close a connection early. One that lets the client
+    /// end its direction, or sends nothing, had the time to send the rest.
     fn verdict(&self, early: &str, how: &str, had_its_chance: bool) -> End {
         let Connection { sent, received, fin_sent, .. } = *self;
         let missing = sent.saturating_sub(received);
