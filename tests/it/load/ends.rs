@@ -124,3 +124,26 @@ fn bytes_after_the_last_answer_were_not_asked_for() {
     assert_eq!(report["lost"][0]["kind"], "unasked", "{report:#}");
     assert_eq!(whole(&report, "/wrong_bytes"), 16, "{report:#}");
 }
+
+#[test]
+fn a_connection_that_got_wrong_bytes_ends_in_order_as_well() {
+    for engine in super::engines::all() {
+        let seen = Arc::new(Seen::default());
+        let notes = Arc::clone(&seen);
+        let server = Server::start(move |_, mut client, _| {
+            // More than the generator has read when it finds the first wrong byte.
+            let mut converse = || {
+                client.read_exact(&mut [0; 64])?;
+                client.write_all(&vec![b'?'; 4 << 20])?;
+                io::copy(&mut client, &mut io::sink())
+            };
+            let ended = if converse().is_ok() { &notes.in_order } else { &notes.broken };
+            ended.fetch_add(1, SeqCst);
+            Ok(())
+        });
+        let ended = load(server.addr, &format!("-c 3 -d 50ms --warmup 10ms {engine} --json --quiet"));
+        assert_eq!(report(ended.exits(1))["lost_connections"], 3, "{ended}");
+        wait_until("every client has gone", || seen.in_order.load(SeqCst) + seen.broken.load(SeqCst) == 3);
+        all_in_order(&seen, 3, engine);
+    }
+}

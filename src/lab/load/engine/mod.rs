@@ -174,6 +174,8 @@ pub struct Engine<W> {
     /// Connections of which only our side has ended.
     ending: usize,
     ends: Ends,
+    /// Lost connections of which only our side has ended, and when they are closed all the same; the first is the next.
+    parting: VecDeque<(u64, usize)>,
     open_time: Duration,
     opening: Opening,
     /// The window that is measured, or the last one.
@@ -294,6 +296,7 @@ impl<W: Wire> Engine<W> {
             wrong_bytes: 0,
             ending: 0,
             ends: Ends::default(),
+            parting: VecDeque::new(),
             open_time: Duration::ZERO,
             opening: Opening::default(),
             window: 0..0,
@@ -558,6 +561,7 @@ impl<W: Wire> Engine<W> {
         while !self.stopped && self.now() < until {
             self.wire.wait(Duration::from_nanos(until.saturating_sub(self.now())))?;
             self.handle_events();
+            self.close_parting(self.now());
         }
         Ok(())
     }
@@ -599,6 +603,7 @@ impl<W: Wire> Engine<W> {
     /// Lose the connections that have been without an answer for too long.
     #[cold]
     fn give_up_silent(&mut self) {
+        self.close_parting(self.now());
         let patience = self.plan.patience;
         let every = patience / 4;
         // Others were established, so that a full listen queue is likely.
@@ -664,8 +669,9 @@ impl<W: Wire> Engine<W> {
             true => (Instant::now(), AFTER_STOP, AFTER_STOP),
             false => (Instant::now(), END_TIMEOUT, LONGEST_END),
         };
-        let (mut last, mut ending) = (began, self.ending);
-        while self.ending > 0 {
+        let left_to_end = |engine: &Self| engine.ending + engine.parting.len();
+        let (mut last, mut ending) = (began, left_to_end(self));
+        while left_to_end(self) > 0 {
             let until = (last + timeout).min(began + longest);
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -673,8 +679,8 @@ impl<W: Wire> Engine<W> {
             }
             self.wire.wait(left)?;
             self.handle_events();
-            if self.ending < ending {
-                (last, ending) = (Instant::now(), self.ending);
+            if left_to_end(self) < ending {
+                (last, ending) = (Instant::now(), left_to_end(self));
             }
         }
         self.ends.not_ended += self.ending;
@@ -683,6 +689,7 @@ impl<W: Wire> Engine<W> {
                 self.close_ended(slot);
             }
         }
+        self.close_parting(u64::MAX);
         Ok(())
     }
 

@@ -1,7 +1,9 @@
 //! What goes on in a turn of the engine: wait, take what has come, send what is due.
 
-use super::{AFTER_STOP, Engine, LATE_NS, LONGEST_LOOK_NS, Pace, SEND_AT_ONCE, SLICE, record_of};
-use crate::lab::load::connection::{Request, State};
+use super::{
+    AFTER_STOP, END_TIMEOUT, Engine, LATE_NS, LONGEST_LOOK_NS, Pace, SEND_AT_ONCE, SLICE, record_of,
+};
+use crate::lab::load::connection::{Mismatch, Request, State};
 use crate::lab::load::plan::Wait;
 use crate::lab::load::trouble::Trouble;
 use crate::lab::load::wire::{Event, Wire};
@@ -128,6 +130,12 @@ impl<W: Wire> Engine<W> {
                     }
                 }
                 Event::Connected { slot } => self.connected(slot),
+                Event::Ended { slot } | Event::Failed { slot, .. }
+                    if self.connections[slot].state == State::Lost =>
+                {
+                    self.parting.retain(|&(_, parting)| parting != slot);
+                    self.wire.close(slot);
+                }
                 Event::Ended { slot } if self.connections[slot].state == State::Ending => {
                     self.ends.in_order += 1;
                     self.close_ended(slot);
@@ -263,7 +271,7 @@ impl<W: Wire> Engine<W> {
     fn arrived(&mut self, slot: usize) {
         let connection = &mut self.connections[slot];
         if let Err(mismatch) = connection.take(&self.answers, self.wire.bytes()) {
-            return self.lose(slot, &self.explain(slot, mismatch));
+            return self.lose_in_order(slot, mismatch);
         }
         if connection.state == State::Ending {
             return; // An answer after a stop: it was checked, and is no part of the measurement.
@@ -347,21 +355,58 @@ impl<W: Wire> Engine<W> {
     }
 
     pub(super) fn lose(&mut self, slot: usize, trouble: &Trouble) {
+        if self.connections[slot].state != State::Lost {
+            self.count_lost(slot, trouble);
+            self.wire.close(slot);
+        }
+    }
+
+    /// Bytes came that were not those that were asked for: lose the connection, and end it in order. To close it while bytes
+    /// are unread would reset it, and there are servers that do not survive that.
+    #[cold]
+    fn lose_in_order(&mut self, slot: usize, mismatch: Mismatch) {
+        if self.connections[slot].state == State::Lost {
+            return; // It is read to its end, and nobody wants to know more.
+        }
+        let trouble = self.explain(slot, mismatch);
+        self.count_lost(slot, &trouble);
+        match self.wire.shutdown(slot) {
+            Ok(()) => self.parting.push_back((self.after(END_TIMEOUT), slot)),
+            Err(_) => self.wire.close(slot),
+        }
+    }
+
+    /// Close the lost connections that the server has not ended in time.
+    #[cold]
+    pub(super) fn close_parting(&mut self, now: u64) {
+        while let Some(&(until, slot)) = self.parting.front()
+            && until <= now
+        {
+            self.parting.pop_front();
+            self.wire.close(slot);
+        }
+    }
+
+    fn count_lost(&mut self, slot: usize, trouble: &Trouble) {
         let connection = &mut self.connections[slot];
         match connection.state {
-            State::Lost => return,
             State::Ending => self.ending -= 1,
-            State::Closed | State::Waiting { .. } | State::Connecting | State::Open => {}
+            State::Lost | State::Closed | State::Waiting { .. } | State::Connecting | State::Open => {}
         }
         if !std::mem::replace(&mut connection.reported, true) {
             self.report_lost(slot, trouble);
         }
-        self.give_up(slot, State::Lost);
+        self.give_up_requests(slot, State::Lost);
         self.alive -= usize::from(self.active.contains(&slot));
     }
 
     /// Close a connection, with the requests that are under way on it.
     pub(super) fn give_up(&mut self, slot: usize, state: State) {
+        self.give_up_requests(slot, state);
+        self.wire.close(slot);
+    }
+
+    fn give_up_requests(&mut self, slot: usize, state: State) {
         let connection = &mut self.connections[slot];
         let under_way: Vec<_> = connection.unanswered().collect();
         connection.closed(state);
@@ -373,7 +418,6 @@ impl<W: Wire> Engine<W> {
             Some(_) => self.given_up.extend(under_way),
             None => under_way.into_iter().for_each(|request| self.not_answered(request, now)),
         }
-        self.wire.close(slot);
     }
 
     /// Write down that a connection was lost. Where connections come and go, the first one of a slot.
