@@ -1,4 +1,4 @@
-//! From slices to figures: medians, ratios to the slices beside, and what they show.
+//! From slices to figures: medians, ratios to the neighbouring slices of the baseline, and verdicts.
 
 use super::BETWEEN_BASELINES;
 use super::pair::Measured;
@@ -9,10 +9,10 @@ use crate::lab::stats::Spread;
 use crate::sys::calls::Counts;
 use serde::Serialize;
 
-/// With fewer, the interval of a median holds less than the 95 % that it promises.
+/// With fewer slices the interval of a median covers less than 95 %.
 const SLICES_FOR_A_VERDICT: usize = 6;
 
-/// A slice, and its turn.
+/// A slice, and the number of its turn.
 pub(super) struct Timed {
     pub(super) turn: usize,
     pub(super) measured: Measured,
@@ -47,11 +47,11 @@ pub(super) struct Figures {
     pub(super) cpu_ratio: Option<Spread>,
     /// What the two ratios show, in words.
     pub(super) verdict: String,
-    /// Over all slices. Closed loop: compare within a workload only.
+    /// Of all slices together. The loop is closed: compare within a workload only.
     pub(super) latency_us: LatencyUs,
     /// Median over slices.
     pub(super) server_cpu_us_per_request: Option<f64>,
-    /// CPU time of the generator over elapsed time: 1, because it spins.
+    /// CPU time of the generator over elapsed time. It is 1 where the generator spins without being preempted.
     pub(super) generator_cpu_share: f64,
     /// Share of the time in which it had something to do.
     pub(super) generator_busy_share: f64,
@@ -64,9 +64,9 @@ pub(super) struct Figures {
 }
 
 impl Figures {
-    /// What may be said of a model. A difference is shown when the interval of its ratio has nothing in
-    /// common with that of the A/A row, widened to hold 1: two processes of the same program differ by
-    /// a percent too, for reasons such as where their memory happens to lie.
+    /// The verdict on a model. A difference is shown when the interval of its ratio does not overlap that of the A/A row,
+    /// which is widened to contain 1. Two processes of the same program differ a little as well, for example by where
+    /// their memory is placed.
     pub(super) fn verdict(&self, control: &Figures) -> &'static str {
         if self.rounds.min(control.rounds) < SLICES_FOR_A_VERDICT {
             return "too few slices for a verdict";
@@ -76,8 +76,8 @@ impl Figures {
             (Some(ratio), Some(noise)) if ratio.high < noise.low.min(1.0) => Some(false),
             _ => None,
         };
-        // A generator without time left hides how fast its server could have been: then that server is
-        // not shown to be slower, and the other not to be faster.
+        // Where the generator is the limit, its server could have been faster. So this server is not shown to be slower,
+        // and the other one is not shown to be faster.
         let bound = |figures: &Figures| figures.generator_busy_share >= BUSY_LIMIT;
         let rate =
             differs(self.ratio, control.ratio).filter(|&faster| !bound(if faster { control } else { self }));
@@ -94,7 +94,7 @@ impl Figures {
         }
     }
 
-    /// From the slices of one server, and the turn, rate and CPU of each of the baseline's.
+    /// The figures of one server, from its slices and the baseline's.
     pub(super) fn of(
         slices: &[Timed],
         sum: &Sum,
@@ -103,7 +103,7 @@ impl Figures {
     ) -> Option<Figures> {
         let of = |value: fn(&Timed) -> Option<f64>| slices.iter().filter_map(value).collect::<Vec<_>>();
         let rate = |slice: &Timed| Some(slice.rate());
-        // To the baseline's slices just before and just after.
+        // Each ratio is to the baseline's slices just before and just after.
         let paired = |value: fn(&Timed) -> Option<f64>, baseline_value: fn(&Beside) -> Option<f64>| {
             let ratios = slices.iter().filter_map(|slice| {
                 let after = baseline.partition_point(|&(turn, ..)| turn < slice.turn);
@@ -113,7 +113,7 @@ impl Figures {
                     .filter(|(turn, ..)| turn.abs_diff(slice.turn) <= BETWEEN_BASELINES + 1)
                     .filter_map(baseline_value);
                 let before = near.next()?;
-                // The geometric mean: the arithmetic one is pulled up by noise, and ratios to it down.
+                // The geometric mean, because noise raises the arithmetic mean, and so lowers the ratios to it.
                 let mean = near.next().map_or(before, |after| (before * after).sqrt());
                 value(slice).filter(|_| mean.is_normal()).map(|value| value / mean)
             });

@@ -1,4 +1,4 @@
-//! What a server costs, seen from outside: CPU time, memory, system calls.
+//! What a server costs, measured from outside: CPU time, memory, system calls.
 
 use crate::sys::calls::{self, Counts};
 use anyhow::{Context, bail};
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 pub struct CallCounter(File);
 
 impl CallCounter {
-    /// A new one, all zero.
+    /// Create a counter that is all zero.
     ///
     /// # Errors
     ///
@@ -23,7 +23,7 @@ impl CallCounter {
         Ok(CallCounter(calls::new_file()?))
     }
 
-    /// For the server, which gets it as standard input.
+    /// A copy of the file for the server, as its standard input.
     ///
     /// # Errors
     ///
@@ -42,8 +42,8 @@ impl CallCounter {
     }
 }
 
-/// CPU time of everything that runs on this machine, since it started: the first line of /proc/stat,
-/// less what is idle or was stolen by the host. `None` where /proc does not tell.
+/// CPU time of everything that has run on this machine since it started: the first line of /proc/stat, without idle and
+/// stolen time. `None` where /proc does not tell.
 #[must_use]
 pub fn machine_busy() -> Option<Duration> {
     let cpu = KernelStats::current().ok()?.total;
@@ -52,8 +52,8 @@ pub fn machine_busy() -> Option<Duration> {
     Some(Duration::from_millis(ms + some(cpu.irq_ms()) + some(cpu.softirq_ms())))
 }
 
-/// The processes and threads of a server, as they were once all its clients had come. Where /proc does not tell, it is
-/// not known what they cost.
+/// The processes and threads of a server, as they were when all its clients were connected. Where /proc does not tell,
+/// their cost is not known.
 #[derive(Debug)]
 pub struct Tree {
     pids: Vec<u32>,
@@ -64,7 +64,7 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// `pid`, its children, theirs, and all threads of them.
+    /// The process `pid`, its descendants, and all their threads.
     #[must_use]
     pub fn of(pid: u32) -> Tree {
         let mut tree = Tree { pids: vec![pid], tasks: Vec::new(), tells_cpu: false };
@@ -90,13 +90,14 @@ impl Tree {
 
     /// CPU time of all of them, user and system, since they began; `None` where the kernel does not tell.
     ///
-    /// The kernel brings the time of a *running* task up to date only at ticks (4 ms at 250 Hz), so
-    /// equal readings prove nothing. This waits until every task sleeps (state S), which select and
-    /// poll do only after their scan, and reads the time then.
+    /// The kernel updates the time of a *running* task only at ticks (every 4 ms at 250 Hz), so two equal readings do not
+    /// show that it sleeps. This waits until every task sleeps (state S), which select and poll do only after their scan,
+    /// and reads the time then.
     ///
     /// # Errors
     ///
-    /// When a process has ended, or does not go to sleep within five seconds, of which other programs may take most.
+    /// When a process has ended, or does not sleep within five seconds. That is long because other programs may use the
+    /// processor meanwhile.
     pub fn cpu_when_asleep(&self) -> anyhow::Result<Option<Duration>> {
         const LONGEST: Duration = Duration::from_secs(5);
         if !self.tells_cpu {
@@ -106,7 +107,7 @@ impl Tree {
         loop {
             if self.sleeps()? {
                 let cpu = self.cpu()?;
-                // Nobody has woken up in between: then the readings belong together.
+                // No task has woken up in between, so the readings belong together.
                 if self.sleeps()? && self.cpu()? == cpu {
                     return Ok(Some(cpu));
                 }
@@ -114,7 +115,7 @@ impl Tree {
             if Instant::now() > until {
                 bail!("the server still runs {} s after its last answer", LONGEST.as_secs());
             }
-            // Its processor may be this one.
+            // The server may need the processor that we are on.
             std::thread::sleep(Duration::from_micros(50));
         }
     }
@@ -142,8 +143,8 @@ impl Tree {
         Ok(Duration::from_nanos(nanoseconds))
     }
 
-    /// The largest resident memory that each process has had, added up. Pages that processes share
-    /// count for each. `None` where /proc does not tell.
+    /// The peak resident memory of each process, added up. A page that several processes share counts for each of them.
+    /// `None` where /proc does not tell.
     #[must_use]
     pub fn peak_rss_bytes(&self) -> Option<u64> {
         let peak_kib = |pid: u32| Process::new(pid.cast_signed()).ok()?.status().ok()?.vmhwm;

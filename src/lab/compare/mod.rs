@@ -41,13 +41,13 @@ pub const BASELINE: &str = "epoll-level";
 /// So many others come between two slices of the baseline.
 const BETWEEN_BASELINES: usize = 3;
 
-/// Load at the start of a slice that is not measured: caches and batches get into their stride.
+/// Load at the start of a slice, which is not measured: it fills the caches and lets batches form.
 const WARMUP: Duration = Duration::from_millis(5);
 
 /// Other programs may keep that many processors busy before a measurement counts as disturbed.
 const QUIET_CPUS: f64 = 0.2;
 
-/// Clients of a model that has a process for each: what its turns cost then is shown by fewer, too.
+/// Most clients of a model that has a process for each. This many are enough to show what a process costs.
 const MOST_PROCESSES: usize = 1000;
 
 /// Silent connections of the workload `idle`, unless fewer are asked for or fit.
@@ -153,7 +153,7 @@ pub struct Row {
     figures: Option<Figures>,
 }
 
-/// Who wants to know how far it is.
+/// Is told of the progress.
 pub trait Watch {
     /// A workload begins: so many servers are to be started.
     fn workload(&mut self, workload: &Workload, servers: usize);
@@ -408,7 +408,7 @@ fn take_turns(
             ours = ours.zip(cpu).map(|(sum, cpu)| sum + cpu);
         }
     }
-    // The last slices want a neighbour, too.
+    // The last slices need a slice of the baseline after them as well.
     let cpu = entrants[0].take_turn(turn + 1, slice, stop)?;
     let own = own_cpu()?.saturating_sub(own_before);
     let foreign = |((busy, before), (ours, cpu)): ((Duration, Duration), (Duration, Duration))| {

@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 const START_OR_END: Duration = Duration::from_secs(10);
 /// How long a generator may take to open its connections.
 const OPEN: Duration = Duration::from_secs(120);
-/// How long a slice may take beyond its length: its first answer, the last ones, and the other end of the pipe.
+/// How long a slice may take beyond its length: for its first answer, for the last answers, and for the pipe.
 const SLICE_EXTRA: Duration = LONGEST_DRAIN.saturating_mul(2).saturating_add(Duration::from_secs(10));
 
 /// Which processors the two are pinned to.
@@ -39,8 +39,7 @@ pub struct Pinning {
 }
 
 impl Pinning {
-    /// Two of the processors that this process may use, of different cores where there are; `None`
-    /// where there is only one.
+    /// Two of the processors that this process may use, on different cores if possible. `None` if there is only one.
     #[must_use]
     pub fn choose() -> Option<Pinning> {
         let allowed = affinity::allowed().ok()?;
@@ -57,7 +56,7 @@ impl Pinning {
 /// Why an order was not carried out.
 #[derive(Debug)]
 pub enum Failed {
-    /// Somebody pressed Ctrl-C.
+    /// A signal (SIGINT, SIGTERM) told us to stop.
     Interrupted,
     /// The server or the generator did not do what it should.
     Error(anyhow::Error),
@@ -74,13 +73,13 @@ impl<E: Into<anyhow::Error>> From<E> for Failed {
 pub struct Measured {
     /// The generator's view.
     pub slice: Slice,
-    /// CPU time of the server in the whole slice, with warm-up and last answers; `None` where it is not known.
+    /// CPU time of the server in the whole slice, including warm-up and last answers. `None` where it is not known.
     pub server_cpu: Option<Duration>,
-    /// Its system calls in the same time; `None` where they are not counted.
+    /// Its system calls in the same time. `None` where they are not counted.
     pub calls: Option<Counts>,
 }
 
-/// A server and its generator, connected, asleep.
+/// A server and its generator. They are connected, and sleep between slices.
 #[derive(Debug)]
 pub struct Pair {
     server: Process,
@@ -91,22 +90,22 @@ pub struct Pair {
     tree: Tree,
     not_known: Vec<String>,
     is_pinned: bool,
-    /// What the server says: kept open, because it reports at its end.
+    /// Standard output of the server. It is kept open because the server writes its report there when it ends.
     _report: BufReader<ChildStdout>,
-    /// An order to which the answer has not been read, because somebody said stop.
+    /// There is an order whose answer has not been read, because a stop came first.
     unanswered: bool,
 }
 
-/// The load: connections that ask, connections that are silent, bytes per request, and their seed.
+/// The load on a server.
 #[derive(Debug, Clone, Copy)]
 pub struct Load {
-    /// Connections that ask.
+    /// Connections that send requests.
     pub active: usize,
-    /// Connections that are silent.
+    /// Idle connections.
     pub idle: usize,
     /// Bytes per request.
     pub size: u32,
-    /// Of the bytes.
+    /// The seed of these bytes.
     pub seed: u64,
 }
 
@@ -172,7 +171,7 @@ impl Pair {
             let what = format!("{lost} of {all} connections were lost at once; the first: {why}");
             return Err(Failed::Error(anyhow!(what)));
         }
-        // Every client has been answered, so the server has all processes that it will have.
+        // Every client has been answered, so the server has started all its processes.
         let tree = Tree::of(server.0.id());
         if !tree.tells_cpu() {
             not_known.push(
@@ -203,7 +202,7 @@ impl Pair {
         &self.not_known
     }
 
-    /// Whether both run where they should.
+    /// Whether server and generator are pinned as asked.
     #[must_use]
     pub fn is_pinned(&self) -> bool {
         self.is_pinned
@@ -233,7 +232,7 @@ impl Pair {
         self.counter.as_ref().map(CallCounter::counts).transpose()
     }
 
-    /// What all slices gave together, and the server's peak memory in bytes, if it is known.
+    /// The sum of all slices, and the server's peak memory in bytes, if it is known.
     ///
     /// # Errors
     ///
@@ -266,7 +265,7 @@ impl Pair {
         }
     }
 
-    /// `error`, and what the generator said before it ended.
+    /// `error`, and the last line that the generator wrote to standard error.
     pub fn explain(&mut self, error: anyhow::Error) -> String {
         format!("{:#}", self.generator.last_words(error))
     }
@@ -276,11 +275,11 @@ impl Pair {
         self.orders.write_all(b"\n").context("the generator has ended")
     }
 
-    /// End both: the generator first, so that the server sees its clients go.
+    /// End both. The generator ends first, so that the server sees its clients leave.
     ///
     /// # Errors
     ///
-    /// When the server does not end as it should, with exit code 0.
+    /// When one of them does not end within ten seconds with exit code 0.
     pub fn end(mut self) -> anyhow::Result<()> {
         drop(self.orders);
         self.generator.wait("the generator")?;
@@ -295,8 +294,8 @@ pub(in crate::lab) struct Process(Child);
 
 impl Process {
     pub(in crate::lab) fn start(mut command: Command) -> anyhow::Result<Process> {
-        // In a process group of its own, or Ctrl-C would reach it before us; and by its name, because
-        // the program is started through a link in /proc.
+        // In a process group of its own, or Ctrl-C would reach it as well. With its own name, because it is started
+        // through a link in /proc.
         let child = command.process_group(0).arg0("io-models").spawn();
         Ok(Process(child.context("cannot start this program again")?))
     }
@@ -304,13 +303,13 @@ impl Process {
     /// Let it run on `cpu` alone.
     fn pin(&self, cpu: usize) -> crate::Result<()> {
         match affinity::pin(self.0.id(), cpu) {
-            // It has ended already. Why, will be said by whoever waits for its first line.
+            // It has already ended. The wait for its first line will say why.
             Err(error) if error.errno() == Some(Errno::ESRCH) => Ok(()),
             pinned => pinned,
         }
     }
 
-    /// `error` and the last line that the process wrote to standard error. It is ended for that.
+    /// `error` and the last line that the process wrote to standard error. Kills the process first.
     fn last_words(&mut self, error: anyhow::Error) -> anyhow::Error {
         self.0.kill().ok();
         self.0.wait().ok();
@@ -332,7 +331,7 @@ impl Process {
     }
 
     pub(in crate::lab) fn signal(&self, signal: Signal) -> anyhow::Result<()> {
-        // It has not been waited for, so the number is still its own.
+        // It has not been waited for, so no other process can have this number.
         Ok(fork::kill(fork::Pid::from_raw(self.0.id().cast_signed()), signal)?)
     }
 
@@ -371,7 +370,7 @@ fn read_answer<T: DeserializeOwned>(
     Ok(serde_json::from_str(&line).with_context(|| format!("waiting for {what}: got {line:?}"))?)
 }
 
-/// A line, within a time limit, unless somebody says stop.
+/// Read a line within a time limit, unless a stop comes first.
 fn read_line(
     from: &mut BufReader<ChildStdout>,
     limit: Duration,
@@ -388,7 +387,7 @@ fn read_line(
         return Err(Failed::Interrupted);
     }
     let mut line = String::new();
-    // A line is short and written at once, so what is readable is one.
+    // A line is short and written at once, so if anything is readable, a whole line is.
     from.read_line(&mut line)?;
     if line.is_empty() {
         return Err(anyhow!("it ended while we waited for {what}").into());
