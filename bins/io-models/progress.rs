@@ -1,7 +1,7 @@
-//! One line on standard error that tells how far it is: on a terminal, and nowhere else.
+//! One line on standard error that shows the progress: on a terminal, and nowhere else.
 //!
-//! By hand, because a library for this (indicatif) brings the mathematical library into the program,
-//! and with it 0.3 MiB into the memory of each server that we measure.
+//! It is written by hand because a library for this (indicatif) links the mathematical library, which would take memory
+//! in each server that we measure. `.ci/nightly` checks that the program does not need it.
 
 use crate::output::columns;
 use io_models::lab::show::cut;

@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 /// one that comes a byte at a time may not.
 const PROGRESS: u64 = 64 << 10;
 
-/// How far a connection is.
+/// The state of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
     /// There is none: the next request opens it.
@@ -24,7 +24,7 @@ pub(super) enum State {
     Open,
     /// We have said that no more will come, and wait for the server to say so too.
     Ending,
-    /// It was lost, and stays so.
+    /// It was lost, and is not used again.
     Lost,
 }
 
@@ -35,13 +35,13 @@ pub(super) struct Request {
     pub(super) intended: u64,
     /// When it was begun.
     pub(super) asked: u64,
-    /// When it was sent: then, or as soon as its connection was established.
+    /// When it was sent: when it was begun, or as soon as its connection was established.
     pub(super) sent: u64,
     /// Where in the stream of answers its answer ends.
     end: u64,
 }
 
-/// A request without an answer: when it was due, when it was sent, if it was, and as what it counts.
+/// A request without an answer: when it was due, when it was sent (if it was), and how it is counted.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Unanswered {
     pub(super) intended: u64,
@@ -49,18 +49,18 @@ pub(super) struct Unanswered {
     pub(super) fate: Fate,
 }
 
-/// As what a request without an answer counts.
+/// How a request without an answer is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fate {
-    /// It was sent, and has been counted so.
+    /// It was sent, and is already counted as sent.
     Sent,
-    /// The server did not take its connection: it counts as sent, and has not been counted yet.
+    /// The server did not accept its connection. It counts as sent, and has not been counted yet.
     NotTaken,
-    /// There was no local port for its connection, which is no fault of the server: it was not sent.
+    /// There was no local port for its connection, which is not the server's fault. It counts as unsent.
     Unsent,
 }
 
-/// What one connection knows.
+/// A connection: its streams, its requests and its counts.
 pub(super) struct Connection {
     pub(super) state: State,
     /// Where its requests begin in their block.
@@ -72,7 +72,7 @@ pub(super) struct Connection {
     /// Bytes of all requests that were begun; how many of them the kernel has taken.
     asked: u64,
     taken: u64,
-    /// Bytes of the answers to these requests; how many of them came; how many are of complete answers.
+    /// Bytes of the answers to these requests; how many of them came; how many of those belong to complete answers.
     expected: u64,
     received: u64,
     complete: u64,
@@ -92,7 +92,7 @@ pub(super) struct Connection {
     pub(super) broken: u32,
     /// A loss was reported.
     pub(super) reported: bool,
-    /// Whether it stands in the queue of those that are free for a request.
+    /// Whether it is in the queue of connections that are free for a request.
     pub(super) queued: bool,
     /// When connect(2) was called.
     pub(super) connect_began: u64,
@@ -159,8 +159,8 @@ impl Connection {
         }
     }
 
-    /// How long the connection has waited, at `now`, for an answer or for [`PROGRESS`] bytes of a long one. It is known
-    /// only as exactly as this is called, and never too long.
+    /// How long the connection has waited, at `now`, for an answer or for [`PROGRESS`] bytes of a long one. The result is
+    /// never too long; it is too short by at most the time between two calls.
     pub(super) fn waits_since(&mut self, now: u64) -> Option<u64> {
         let answer = self.requests.front()?.end;
         let progress = &mut self.progress;
@@ -174,7 +174,7 @@ impl Connection {
         Some(now - progress.at)
     }
 
-    /// How long nothing has come at all, as exactly as [`waits_since`](Connection::waits_since) was called.
+    /// How long no byte has come, to the precision of the calls of [`waits_since`](Connection::waits_since).
     pub(super) fn quiet_since(&self, now: u64) -> u64 {
         now - self.progress.last.1
     }

@@ -1,8 +1,8 @@
 //! The threads of a generator, each with its own engine, and what they send to the thread that collects.
 //!
 //! The collecting thread sleeps while the load is on. Once a second it gets what each thread has recorded, and adds it
-//! up. A thread hands over its whole set of histograms and gets an empty set back, so that a request costs no lock and
-//! is recorded once.
+//! up. A thread hands over its whole set of histograms and gets an empty set back. So recording a request takes no lock,
+//! and each request is recorded once.
 
 use super::Lost;
 use super::engine::{Ends, Engine, Pace, Part};
@@ -25,10 +25,10 @@ use std::time::{Duration, Instant, SystemTime};
 /// How often the threads report.
 pub const INTERVAL: Duration = Duration::from_secs(1);
 
-/// How often a thread without connections looks whether the others have any.
+/// How often a thread without connections checks whether the others still have some.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Until a stage begins, so that all threads begin together.
+/// How long before a stage the threads are told of it, so that all of them begin together.
 const TOGETHER: Duration = Duration::from_millis(5);
 
 /// How the load is made.
@@ -259,7 +259,7 @@ impl Crew {
     ///
     /// # Errors
     ///
-    /// When a thread has ended without a word. That a thread cannot go on is in the outcome, with what was measured.
+    /// When a thread has ended without a message. If a thread cannot go on, the outcome says why, with what was measured.
     pub fn run(&mut self, stage: &Stage, mut watch: impl FnMut(&Interval)) -> anyhow::Result<Outcome> {
         let start = Instant::now() + TOGETHER;
         let started = SystemTime::now() + TOGETHER + stage.warmup;

@@ -2,15 +2,14 @@
 //!
 //! In an *open* loop requests are sent at times that were decided before ([`schedule`]), and the latency is the
 //! response time, from the intended send: a server that stalls for a second has all requests of that second wait, and
-//! they are counted as waiting. In a *closed* loop each connection asks, waits for the whole answer, and asks
-//! again at once. Such a load adapts to the server: while the server stalls, nothing is asked, and the stall is
-//! counted once instead of once for each request that a real crowd would have sent. So its latency
-//! compares servers under the same load; it does not predict what users would see. Every output says
-//! which of the two it was.
+//! they are counted as waiting. In a *closed* loop each connection sends a request, waits for the whole answer, and
+//! sends the next one at once. Such a load adapts to the server: while the server stalls, no request is sent, and the
+//! stall is counted once instead of once for each request that real users would have sent. So its latency compares
+//! servers under the same load; it does not predict what users would see. Every output says which of the two it was.
 //!
 //! [`plan`] is what load to put on whom, [`stream`] is what is sent; an [`engine`] sends and checks it, by epoll or by
-//! io_uring; a [`crew`] is several of them, on a thread each; a [`shape`] is how the load goes over time. [`slices`]
-//! lets another process order short stretches of load, for the comparison.
+//! io_uring; a [`crew`] is several engines, each on its own thread; a [`shape`] is how the load changes over time. With
+//! [`slices`] another process orders short slices of load, for the comparison.
 
 pub mod hostile;
 mod connection;

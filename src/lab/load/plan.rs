@@ -21,9 +21,9 @@ pub struct Plan {
     pub payload: Payload,
     /// What the server must answer.
     pub expect: Expect,
-    /// Of the bytes that are sent, and of the times, where these are random.
+    /// The seed of the bytes that are sent, and of sizes and times where these are random.
     pub seed: u64,
-    /// How long nothing at all may come back before the connections without answer count as lost.
+    /// Give up on a connection after this long without an answer.
     pub patience: Duration,
     /// Requests under way on one connection, at most.
     pub depth: usize,

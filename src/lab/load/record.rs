@@ -152,8 +152,7 @@ impl Record {
         record(&mut self.unfinished, waited, &mut self.counts);
     }
 
-    /// Write down so many requests that were never sent, each of which waited as long as one that waited `waited`, as far
-    /// as a histogram distinguishes.
+    /// Record `count` requests that were never sent. All of them waited for `waited`, to the precision of a histogram.
     pub(super) fn not_sent(&mut self, waited: u64, count: u64) {
         self.counts.unsent += count;
         self.counts.clamped += if waited > LONGEST_NS { count } else { 0 };

@@ -94,8 +94,8 @@ impl Schedule {
         }
     }
 
-    /// Leave out the requests before `time`, and return how many they are: the first that is still to be sent is due then
-    /// or later. At equal distances they are computed; a Poisson schedule is walked, at some nanoseconds a request.
+    /// Leave out the requests before `time`, and return how many these are. The next request is then due at `time` or
+    /// later. With equal distances their number is computed; a Poisson schedule is walked request by request.
     pub fn skip_to(&mut self, time: u64) -> u64 {
         let mut skipped = 0;
         while self.next() < time {
@@ -105,8 +105,8 @@ impl Schedule {
         skipped
     }
 
-    /// At equal distances: leave out all but the last few requests before `time`, or before the rate ends. How many
-    /// that are.
+    /// With equal distances: leave out all but the last few requests before `time`, or before the rate ends. Returns how
+    /// many were left out.
     fn leap(&mut self, time: u64) -> u64 {
         if self.arrivals != Arrivals::Constant {
             return 0;

@@ -10,15 +10,15 @@ use std::time::Duration;
 /// How a load goes over time.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Shape {
-    /// Each connection again, as soon as it was answered.
+    /// Each connection sends its next request as soon as it was answered.
     Closed,
     /// Requests a second.
     Rate(f64),
-    /// One rate after the other without a pause: what one leaves undone burdens the next.
+    /// One rate after the other without a pause: the next rate inherits the backlog of the one before.
     Ramp(Vec<f64>),
-    /// Each rate on its own: the last answers are awaited in between.
+    /// Each rate on its own: the last answers to one are awaited before the next.
     Sweep(Vec<f64>),
-    /// The highest rate that holds the limit; the first rate to be tried.
+    /// A search for the highest rate that keeps the limit, and the rate to try first.
     Knee(Limit, f64),
 }
 
@@ -131,7 +131,7 @@ impl Shape {
     ///
     /// # Errors
     ///
-    /// When a thread of the generator has ended without a word.
+    /// When a thread of the generator has ended without a message.
     pub fn run(
         &self,
         crew: &mut Crew,

@@ -19,8 +19,8 @@ use std::time::Duration;
 /// How long after a failed connect(2) the next is tried.
 const RETRY: Duration = Duration::from_millis(10);
 
-/// So many connections of a slot may break one after the other without one that serves all its requests. A server that
-/// does that to its clients is not one that restarts.
+/// A slot is lost after this many broken connections in a row, without one in between that served all its requests. A
+/// server that restarts does not break so many.
 const MOST_BROKEN: u32 = 10;
 
 #[expect(private_bounds, reason = "the two wires are all there are")]
@@ -53,7 +53,7 @@ impl<W: Wire> Engine<W> {
         Ok(socket)
     }
 
-    /// The connection stands: what was asked meanwhile can be sent.
+    /// The connection is established: its requests can be sent.
     pub(super) fn connected(&mut self, slot: usize) {
         if self.may_meet_itself && self.wire.is_connected_to_itself(slot) {
             // Nobody listens. What we sent would come back from ourselves, and every byte of it would be right.
@@ -114,7 +114,7 @@ impl<W: Wire> Engine<W> {
         }
     }
 
-    /// The load is over: do not wait for local ports any longer. What was to be sent there was not sent.
+    /// The load is over: stop waiting for local ports. The requests that waited for one were not sent.
     pub(super) fn wait_for_no_port(&mut self) {
         for slot in self.active.clone() {
             if self.connections[slot].state == (State::Waiting { port: true }) {

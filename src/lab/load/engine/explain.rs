@@ -1,4 +1,4 @@
-//! Where bytes come from that are not those that were expected. All of it is done once for each lost connection.
+//! Finds out where unexpected bytes come from. This runs once for each lost connection.
 
 use super::Engine;
 use crate::lab::load::connection::{Connection, Mismatch, State};
@@ -6,10 +6,10 @@ use crate::lab::load::plan::{Expect, OK};
 use crate::lab::load::trouble::{Source, Trouble};
 use crate::lab::load::wire::Wire;
 
-/// Words of a server that are quoted.
+/// How many characters of a server's own words are quoted.
 const QUOTED: usize = 40;
 
-/// Fewer printable characters than that may be chance.
+/// Fewer printable characters than this may be chance.
 const FEWEST_WORDS: usize = 4;
 
 #[expect(private_bounds, reason = "the two wires are all there are")]

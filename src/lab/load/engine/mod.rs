@@ -4,10 +4,9 @@
 //! [`Schedule`] that knows nothing of the server: each goes to the connection that has been free for longest; while
 //! none is free the requests queue, and their waiting is part of their response time.
 //!
-//! With [`Wait::Spin`] it asks the kernel for events without ever sleeping. A generator that sleeps makes the server
-//! pay for waking it (32 µs of server CPU for a single-connection request instead of 10, measured), and its own
-//! wake-up time is counted as the server's latency. The price is a processor, which should be another than the
-//! server's.
+//! With [`Wait::Spin`] it asks the kernel for events without ever sleeping. If it sleeps, the server pays for waking it,
+//! and the time that the wake-up takes is part of the latency (compare `--wait spin` with `--wait sleep` and `--pid` on
+//! one connection). A generator that spins needs a processor of its own, which should not be the server's.
 
 mod dial;
 mod explain;
@@ -31,13 +30,13 @@ use std::ops::Range;
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
-/// How long a connection may be without an answer before it is given up, unless somebody wants it otherwise.
+/// How long a connection may be without an answer before it is given up, unless `--timeout` says otherwise.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long the last answers may take in all, unless the timeout of a single one is longer.
 pub const LONGEST_DRAIN: Duration = Duration::from_secs(60);
 
-/// How long the generator may send after the end what it was itself too late for.
+/// How long after the end the generator may still send the requests that it was itself too late for.
 const CATCH_UP: Duration = Duration::from_millis(100);
 
 /// How often to look for connections without an answer, at least: a quarter of the timeout, but within these.
@@ -46,16 +45,17 @@ const CHECKS: Range<Duration> = Duration::from_millis(5)..SLICE;
 /// A request that leaves this much after its time is late.
 pub const LATE_NS: u64 = 1_000_000;
 
-/// No connection may be without an answer for so long, if it wants one, without being reported.
+/// A connection that waits for an answer for all of such a slice of time is reported.
 pub const SLICE: Duration = Duration::from_millis(500);
 
-/// A longer gap between two looks was ours (stopped, or not scheduled), and says nothing of the server.
+/// If more time passes between two looks, the generator itself was stopped or not scheduled. Only so much of that time
+/// counts towards a timeout.
 const LONGEST_LOOK_NS: u64 = 10_000_000;
 
 /// How long the last answers may take once somebody has said stop.
 const AFTER_STOP: Duration = Duration::from_secs(1);
 
-/// How long no connection may end, once we have ended our side of all of them, before the rest counts as not ended.
+/// We have ended our side of all connections. If none of them ends for this long, the rest counts as not ended.
 const END_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long the ends of all connections may take together.
@@ -71,8 +71,8 @@ const OPEN_AT_ONCE: usize = 128;
 /// Connections that are opened at once after a listen queue was full. Course servers call listen(fd, 5).
 const SHORT_QUEUE: usize = 4;
 
-/// How long to wait for a connection at least, when others were established: what a full listen queue has dropped is sent
-/// again after 1 s, and after 2 s more.
+/// How long to wait for a connection at least, when others were established. A full listen queue drops the SYN, and TCP
+/// sends it again after 1 s, and after 2 s more.
 const CONNECT_PATIENCE: Duration = Duration::from_millis(3500);
 
 /// Requests that are sent before the engine looks again at what has come.
@@ -81,11 +81,11 @@ const SEND_AT_ONCE: usize = 64;
 /// Which connection sends a request when.
 #[derive(Debug)]
 pub enum Pace {
-    /// None: answers are awaited, and no request is sent.
+    /// No request is sent; answers are awaited.
     Still,
-    /// Each connection again, as soon as it was answered.
+    /// Each connection sends its next request as soon as it was answered.
     Closed,
-    /// Any connection, at these times.
+    /// Requests are sent at these times, each on the connection that has been free for longest.
     Open(Schedule),
 }
 
@@ -108,7 +108,7 @@ impl Ends {
         self.not_ended += other.not_ended;
     }
 
-    /// What is worth saying of them. A run that was interrupted did not wait for long.
+    /// Warnings about them. A run that was interrupted did not wait for long, so it does not warn.
     pub(super) fn warnings(self, interrupted: bool) -> impl Iterator<Item = String> {
         let Ends { reset, not_ended, .. } = self;
         let not_ended = (not_ended > 0 && !interrupted).then(|| {
@@ -141,14 +141,14 @@ pub struct Engine<W> {
     first: usize,
     /// Connections that were begun.
     dialled: usize,
-    /// Whether one has stood.
+    /// Whether one of them was established.
     has_connected: bool,
     /// Whether connect(2) could choose the server's port as the local one.
     may_meet_itself: bool,
-    /// Slots that could not be connected, and when they are tried again; the first is the next.
+    /// Slots that could not be connected, and when each is tried again. Sorted by that time.
     waiting: VecDeque<(u64, usize)>,
     pace: Pace,
-    /// Whether the requests have, or had, their times.
+    /// Whether requests are sent at times decided before: an open loop.
     has_times: bool,
     /// Connections that can take a request, in an open loop; the first has been free for longest.
     free: VecDeque<usize>,
@@ -166,7 +166,7 @@ pub struct Engine<W> {
     next_check: u64,
     /// Requests begun and not yet answered.
     under_way: usize,
-    /// Active connections that have not been lost.
+    /// Active connections that are not lost.
     alive: usize,
     stopped: bool,
     lost: Vec<Lost>,
@@ -174,7 +174,7 @@ pub struct Engine<W> {
     /// Connections of which only our side has ended.
     ending: usize,
     ends: Ends,
-    /// Lost connections of which only our side has ended, and when they are closed all the same; the first is the next.
+    /// Lost connections of which only our side has ended, and when each is closed at the latest. Sorted by that time.
     parting: VecDeque<(u64, usize)>,
     open_time: Duration,
     opening: Opening,
@@ -380,8 +380,8 @@ impl<W: Wire> Engine<W> {
     }
 
     /// Measure from `at` on: the requests whose time it is to be sent then or later; in a closed loop those that are
-    /// sent from now on. What was due before and is not sent is left out: a server that could not take the warm-up
-    /// begins without its backlog. Counts begin anew, the histograms go on. Returns when it began.
+    /// sent from now on. Requests that were due before and were not sent are left out, so that the backlog of the
+    /// warm-up is not measured. The counts start at 0; the histograms keep what they have. Returns when it began.
     pub fn start_clock(&mut self, at: u64) -> u64 {
         let at = if self.has_times { at } else { self.now() };
         if let Pace::Open(schedule) = &mut self.pace {
@@ -566,8 +566,9 @@ impl<W: Wire> Engine<W> {
         Ok(())
     }
 
-    /// Wait for the answers to the requests that are under way. Only what the generator itself is late with is sent. A connection without an answer for
-    /// [`Plan::patience`] is lost, and so are those that are not answered in full within [`LONGEST_DRAIN`].
+    /// Wait for the answers to the requests that are under way. Only the requests that the generator itself is late with
+    /// are still sent. A connection without an answer for [`Plan::patience`] is lost, and so are those that are not
+    /// answered in full within [`LONGEST_DRAIN`].
     ///
     /// # Errors
     ///
@@ -655,7 +656,7 @@ impl<W: Wire> Engine<W> {
     /// Those of the wait.
     pub fn end(&mut self) -> crate::Result<()> {
         self.pace = Pace::Still;
-        // io_uring(7) is told now of sends that are still queued.
+        // Submit the sends that are still queued in the ring of io_uring(7).
         self.wire.wait(Duration::ZERO)?;
         self.handle_events();
         for slot in 0..self.connections.len() {

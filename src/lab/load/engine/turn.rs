@@ -1,4 +1,4 @@
-//! What goes on in a turn of the engine: wait, take what has come, send what is due.
+//! One turn of the engine: wait, handle what has come, send the requests that are due.
 
 use super::{
     AFTER_STOP, END_TIMEOUT, Engine, LATE_NS, LONGEST_LOOK_NS, Pace, SEND_AT_ONCE, SLICE, record_of,
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 #[expect(private_bounds, reason = "the two wires are all there are")]
 impl<W: Wire> Engine<W> {
-    /// Handle what comes, until then, or until there is nothing to wait for.
+    /// Handle what comes until `until`, or until there is nothing to wait for.
     pub(super) fn spin(&mut self, mut until: u64) -> crate::Result<()> {
         let (mut last, mut stopped_at) = (self.now(), None);
         let mut due = last;
@@ -96,7 +96,7 @@ impl<W: Wire> Engine<W> {
         }
     }
 
-    /// So many requests have been under way up to now.
+    /// Add up, for Little's law, the requests that were under way since the last call.
     #[inline]
     pub(super) fn integrate(&mut self, now: u64) {
         if let Some(clock) = &mut self.clock {
@@ -316,7 +316,7 @@ impl<W: Wire> Engine<W> {
         }
     }
 
-    /// `answers` requests were answered: what next?
+    /// `answers` requests were answered: send the next ones, or close the connection.
     #[inline]
     fn answered(&mut self, slot: usize, answers: usize, now: u64) {
         let connection = &mut self.connections[slot];
@@ -347,7 +347,7 @@ impl<W: Wire> Engine<W> {
         }
     }
 
-    /// Both sides have ended, or no more is waited for.
+    /// Both sides have ended, or the time to wait for the other side is over.
     pub(super) fn close_ended(&mut self, slot: usize) {
         self.ending -= 1;
         self.connections[slot].closed(State::Closed);
@@ -361,12 +361,12 @@ impl<W: Wire> Engine<W> {
         }
     }
 
-    /// Bytes came that were not those that were asked for: lose the connection, and end it in order. To close it while bytes
-    /// are unread would reset it, and there are servers that do not survive that.
+    /// Wrong bytes came: lose the connection, and end it in order. Closing it with unread bytes would reset it, and some
+    /// servers exit when a client resets.
     #[cold]
     fn lose_in_order(&mut self, slot: usize, mismatch: Mismatch) {
         if self.connections[slot].state == State::Lost {
-            return; // It is read to its end, and nobody wants to know more.
+            return; // Already reported. What still comes is read and dropped.
         }
         let trouble = self.explain(slot, mismatch);
         self.count_lost(slot, &trouble);
