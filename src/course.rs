@@ -35,9 +35,9 @@ pub const NO_DESCRIPTOR: &str = "no descriptor is left for another client (RLIMI
 /// Exit code of a program that failed: `return -1` from `main`.
 pub const FAILED: u8 = 255;
 
-/// The arguments of this program, once what it inherited is in order ([`startup::prepare`]). With wrong ones the process ends here: with the original's `usage` on
-/// standard output, or, when it is one argument that makes no sense, with a line about it on standard
-/// error.
+/// The arguments of this program. First it handles what the process has inherited ([`startup::prepare`]). With wrong
+/// arguments the process ends here: with the original's `usage` on standard output, or, when a single argument makes no
+/// sense, with a line about it on standard error.
 #[must_use]
 pub fn arguments<A: clap::Parser>(usage: &str) -> A {
     startup::prepare();
@@ -78,12 +78,14 @@ pub fn listening_port(text: &str) -> Result<u16, String> {
     text.parse().map_err(|_| "a port is a whole number, at most 65535".to_owned())
 }
 
-/// A line on standard output, written at once. If that cannot be done, the process ends; at a stop it only says less.
+/// Write a line to standard output at once. If that fails, the process ends. After a stop, a line that nobody reads is
+/// left out instead.
 pub fn say(line: impl AsRef<[u8]>) {
     write(&[line.as_ref(), b"\n"].concat());
 }
 
-/// Bytes on standard output, written at once. If that cannot be done, the process ends; at a stop it only says less.
+/// Write bytes to standard output at once. If that fails, the process ends. After a stop, bytes that nobody reads are left
+/// out instead.
 pub fn write(bytes: &[u8]) {
     if let Err(why) = try_write(bytes) {
         complain_of_output(&why);
@@ -104,8 +106,8 @@ pub fn tell(line: impl AsRef<[u8]>) {
 /// What tells this program to stop, if it is one that stops in order.
 static STOP: OnceLock<Stop> = OnceLock::new();
 
-/// Write to standard output. A reader that is slow, or a pipe that nobody reads, makes us wait; a stop ends the wait
-/// after [`FLUSH_GRACE`], or the program could not be stopped.
+/// Write to standard output, and wait for a reader that is slow. After a stop the wait is at most [`FLUSH_GRACE`], so that
+/// the program can be stopped although nobody reads its output.
 fn try_write(mut bytes: &[u8]) -> io::Result<()> {
     let out = io::stdout();
     let Some(stop) = STOP.get() else { return Ok(stdio::write_all(&out, bytes)?) };
@@ -120,7 +122,7 @@ fn try_write(mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Wait until `out` takes more; `false` when it does not after the stop.
+/// Wait until `out` takes more. `false` when a stop has come and `out` still takes nothing.
 fn has_room(out: impl AsFd, stop: &Stop) -> io::Result<bool> {
     static GAVE_UP: AtomicBool = AtomicBool::new(false);
     let mut set = PollSet::new();
@@ -246,7 +248,7 @@ pub fn multiplexed(
 /// What stops a server at SIGINT and SIGTERM. It leaves the low descriptor numbers to the listener and
 /// the clients, which then have those that they have in the originals. Raises the limit on descriptors.
 ///
-/// It is one for the whole program: a wait for standard output ends with it, too.
+/// There is one for the whole program: it also ends a wait for standard output.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! What to do about an error of the kernel whose cause is known: the one place that maps an errno to a remedy.
+//! Maps an errno to what the user can do about it. This is the only place that does.
 //!
 //! Limits, settings and sandboxes are the administrator's. An error that comes from them says so, and is never reported
 //! as a fault of a server or a difference of a kernel.

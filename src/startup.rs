@@ -1,4 +1,4 @@
-//! What a process inherits from whoever started it, and what we make of it.
+//! What a process inherits from its parent, and how we handle it.
 //!
 //! execve(2) keeps the signal mask, the signals that are ignored, the open descriptors with their flags, the limits and
 //! the file mode mask. Some supervisors, language runtimes and shells leave these in an unusual state. Every program of
@@ -34,8 +34,8 @@ pub fn prepare() {
     signal::unblock_all().ok();
 }
 
-/// This program, for who starts it again: the link in /proc, which is this program even after another was installed in
-/// its place. Without /proc it is the name that it was started by.
+/// The path of this program, to start it again: the link in /proc, which is this program even after another was installed
+/// in its place. Without /proc it is the name by which it was started.
 #[must_use]
 pub fn this_program() -> PathBuf {
     let link = PathBuf::from("/proc/self/exe");

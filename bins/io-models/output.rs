@@ -1,8 +1,8 @@
-//! Where results go, and what is said beside them.
+//! Where results go, and the messages beside them.
 //!
-//! A result must not get lost: what was measured is printed before anything else can fail, a report whose file cannot be
-//! written goes to standard output, and a stream that is open already is used as it is. It is not opened a second time:
-//! a second description has an offset of its own, and to truncate it would destroy what others have written there.
+//! A result must not get lost. What was measured is printed before anything else can fail. A report whose file cannot be
+//! written goes to standard output. A stream that is already open is used as it is, and not opened a second time: a second
+//! open file description has its own offset, and truncating it would destroy what others have written there.
 
 use crate::failure::Failure;
 use anstream::adapter::strip_str;
@@ -54,7 +54,7 @@ impl Outputs {
             return Ok(Output { name, target });
         }
         let is_new = !path.exists();
-        // What is there stays until there is a result.
+        // The old contents stay until there is a result.
         let file = File::options().write(true).create(true).truncate(false).open(&path);
         let file = file.map_err(|why| failed(&why))?;
         let target = Target::File { path, file, is_new, is_begun: false };
@@ -109,7 +109,7 @@ impl Output {
         &self.name
     }
 
-    /// How wide a line may be: the terminal's width, or as wide as it likes in a file and for another program.
+    /// The width of the terminal. `None` in a file and for another program, where lines do not wrap.
     pub(crate) fn columns(&self) -> Option<usize> {
         match self.target {
             Target::Stdout => columns(io::stdout()),
@@ -142,7 +142,7 @@ impl Output {
         self.write_all(strip_str(text).to_string().as_bytes())
     }
 
-    /// No half of a report stays.
+    /// Remove what was written of a report that is not complete.
     fn give_up(&mut self) {
         if let Target::File { file, is_new, is_begun, .. } = &mut self.target {
             file.set_len(0).ok();
@@ -173,7 +173,7 @@ impl Write for Output {
 
 impl Drop for Output {
     fn drop(&mut self) {
-        // Made for a result that did not come.
+        // The file was created for a result that did not come.
         if let Target::File { path, is_new: true, is_begun: false, .. } = &self.target {
             fs::remove_file(path).ok();
         }

@@ -34,14 +34,14 @@ static FIRST: AtomicI32 = AtomicI32::new(0);
 static FIRST_AT_MS: AtomicI64 = AtomicI64::new(0);
 static HUNG_UP: AtomicI32 = AtomicI32::new(0);
 
-/// A SIGINT that comes so much later than the first signal ends the process. What comes sooner is the same Ctrl-C: it
-/// goes to every process of the terminal, and some of these (timeout(1), cargo) send it to their children as well.
+/// A SIGINT this long after the first signal, or later, ends the process. One that comes sooner is the same Ctrl-C: the
+/// terminal sends it to every process in the foreground, and some of these (timeout(1), cargo) pass it to their children.
 const IMPATIENT_MS: i64 = 500;
 
 /// From now on each of `signals` writes a byte to `pipe` instead of ending the process, and [`first`]
 /// tells which came. `pipe` should be non-blocking: when it is full, a reader has enough to know.
 ///
-/// A second SIGINT (Ctrl-C), half a second or more after the first signal, ends the process at once: somebody does not
+/// A second SIGINT (Ctrl-C), half a second or more after the first signal, ends the process at once: the user does not
 /// want to wait for an orderly end.
 ///
 /// The pipe of an earlier call is no longer written to.

@@ -1,4 +1,4 @@
-//! What is wrong with a server as a whole: what was seen on all lost connections together, and the usual cause.
+//! What is wrong with a server: what was seen on all lost connections together, and the usual cause.
 
 use super::trouble::{Kind, Lost, ZERO};
 use crate::lab::units::of as number_of;
@@ -19,7 +19,7 @@ pub struct Diagnosis {
     pub hint: Option<String>,
 }
 
-/// What makes connections get lost.
+/// Why connections were lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
@@ -76,7 +76,8 @@ pub(super) fn listen_overflows() -> Option<u64> {
     names.zip(values).find(|(name, _)| *name == "ListenOverflows")?.1.parse().ok()
 }
 
-/// What is wrong, the most telling first. Hints of connections that only all of them together explain are replaced.
+/// What is wrong, the most important first. Where several connections together show the cause, their own hints are
+/// replaced by it.
 pub(super) fn of(lost: &mut [Lost], run: Run) -> Vec<Diagnosis> {
     let mut found = Vec::new();
     let answered = run.connections.saturating_sub(lost.iter().filter(|lost| lost.answers == 0).count());

@@ -81,7 +81,7 @@ pub struct Knee {
 /// Rates closer than this are the same knee.
 const FINE_ENOUGH: f64 = 1.1;
 
-/// A rate so much above the bracket must exceed the limit as well, or the tries contradict each other.
+/// A rate that is higher than the bracket by this factor must exceed the limit as well, or the tries contradict each other.
 const BEYOND: f64 = 1.5;
 
 /// Tries in a search.
@@ -99,7 +99,7 @@ const LEAD_AT_THE_ENDS: u32 = 3;
 /// Tries at a rate, after which the majority decides.
 const MOST_AT_A_RATE: u32 = 7;
 
-/// A percentile is known to some 30 % from so many requests beyond it.
+/// A percentile needs this many requests beyond it. The count of N such requests varies by √N: by a third for ten.
 const SAMPLES_BEYOND: f64 = 10.0;
 
 /// A try is not longer than this, unless a longer one was asked for.
@@ -178,7 +178,7 @@ enum Shown {
     /// It held once, and nothing speaks against it.
     Probably,
     Open,
-    /// The tries show nothing.
+    /// Too many tries decided nothing.
     Nothing,
 }
 
@@ -284,7 +284,7 @@ impl Search {
             return Some(open.rate_per_s);
         }
         if let Some((high, _)) = self.contradiction() {
-            // Tried again, until the majority of many tries decides.
+            // Try the lower rate again, until the majority of many tries decides.
             return (high.tries() < MOST_AT_A_RATE).then_some(high.rate_per_s);
         }
         let between = |rate: f64| rate.clamp(self.least, self.most).ceil();

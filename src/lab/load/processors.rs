@@ -1,7 +1,7 @@
-//! The processors that there are for a generator, and how it should wait because of that.
+//! The processors that a generator can use, and how it should wait because of that.
 //!
-//! A generator that asks the kernel again and again needs a processor of its own, or it takes time from the server that
-//! it measures, and other programs take time from it. Where there is none, it sleeps.
+//! A generator that spins needs a processor of its own. Otherwise it takes time from the server that it measures, and other
+//! programs take time from it. Where no processor is free, it sleeps.
 
 use super::plan::Wait;
 use procfs::CurrentSI;
@@ -10,10 +10,10 @@ use std::net::{SocketAddr, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long to look at what other programs do.
+/// How long to measure how many processors are idle.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// So much of a processor may be missing.
+/// The generator still spins when this much of a processor is missing.
 const TOLERANCE: f64 = 0.5;
 
 /// The processors that there are for the generator.
@@ -25,7 +25,7 @@ pub struct Processors {
     pub idle: Option<f64>,
     /// Whether the server is on this machine and needs one as well.
     pub server_is_here: bool,
-    /// Why the generator sleeps although nobody asked for it.
+    /// Why the generator sleeps although `--wait` does not say so.
     pub why_sleep: Option<String>,
 }
 
@@ -85,14 +85,14 @@ impl Processors {
     }
 }
 
-/// Processors that had nothing to do, among all that there are.
+/// How many processors of this machine were idle.
 fn idle() -> Option<f64> {
     let ticks = || -> Option<u64> {
         let stat = procfs::KernelStats::current().ok()?;
         Some(stat.cpu_time.iter().map(|cpu| cpu.idle + cpu.iowait.unwrap_or(0)).sum())
     };
     let (before, began) = (ticks()?, Instant::now());
-    // Not to synchronise: it is the stretch that is looked at.
+    // The time to measure, not a wait for something.
     thread::sleep(LOOK);
     let (after, took) = (ticks()?, began.elapsed());
     let idle = after.saturating_sub(before) as f64 / procfs::ticks_per_second() as f64;

@@ -1,7 +1,7 @@
-//! Proof that the generator cannot be fooled: it is put on servers that try.
+//! Tests the generator on servers that try to fool it.
 //!
-//! Each experiment states what must be seen, and shows the figures. What is compared with a limit is a count, or a time
-//! that cannot be shorter; no time has to be short, so that a busy machine fails nothing.
+//! Each experiment states what must be seen, and shows the figures. It compares counts, and where it can, times with
+//! lower bounds only: on a busy machine everything may take longer.
 
 use super::crew::Order;
 use super::diagnosis::Cause;

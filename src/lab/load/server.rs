@@ -1,7 +1,8 @@
 //! What the server costs: CPU time of its process, at rest and under load.
 //!
-//! `/proc/PID/stat` (man 5 proc) has the time of all threads of a process, and of the children that it has waited for; the
-//! children that run are added here. Ticks of 10 ms are enough to tell a server that sleeps from one that does not.
+//! `/proc/PID/stat` (man 5 proc) has the CPU time of all threads of a process, and of the children that it has waited for.
+//! The children that still run are added here. The unit is a tick of 10 ms, which is enough to tell a server that sleeps
+//! from one that does not.
 
 use crate::lab::show::{Page, WRONG, paint};
 use crate::lab::units::{self, UNKNOWN, micros};
@@ -16,10 +17,10 @@ use std::time::{Duration, Instant};
 /// How long to look at a server at rest.
 const REST: Duration = Duration::from_millis(500);
 
-/// A server that is ready to run for more of the time at rest does not sleep.
+/// A server that is ready to run for more than this share of the time at rest does not sleep.
 const REST_LIMIT: f64 = 0.5;
 
-/// So many answers cost more than a tick of CPU time.
+/// A server that has given this many answers must have used at least one tick of CPU time.
 const ENOUGH: u64 = 20_000;
 
 /// CPU time of a server's process and its descendants. What is not known is `null`.

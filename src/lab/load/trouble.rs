@@ -1,4 +1,4 @@
-//! What can go wrong with a connection, in words: what was seen, and the usual cause.
+//! What can go wrong with a connection: what was seen, and the usual cause.
 
 use super::plan::Expect;
 use super::stream::Wrong;
@@ -25,7 +25,7 @@ pub struct Lost {
     pub answers: u64,
 }
 
-/// What a server did to a connection, the most telling first.
+/// What a server did to a connection. The most important comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {

@@ -36,7 +36,7 @@ pub fn paint_if(condition: bool, style: Style, text: String) -> String {
     if condition { paint(style, &text) } else { text }
 }
 
-/// How many columns of a terminal it takes.
+/// How many columns of a terminal `text` takes.
 #[must_use]
 pub fn columns(text: &str) -> usize {
     let mut columns = 0;
@@ -159,7 +159,7 @@ impl Page {
         self.text.push('\n');
     }
 
-    /// What is a report already.
+    /// Text that is already laid out.
     pub fn push(&mut self, text: &str) {
         self.text += text;
     }

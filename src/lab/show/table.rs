@@ -13,8 +13,8 @@ const NOTE_WIDTH: usize = 30;
 /// What stands under a row is indented by that.
 const INDENT: usize = 4;
 
-/// Rows of a name, figures and a note. The figures that decide come first: on a narrow terminal the last ones move under
-/// their row, each with its column's name, and none is left out.
+/// A table whose rows have a name, figures and a note. The most important figures come first. On a narrow terminal the
+/// last columns move under their row, each with its name, and none is left out.
 #[derive(Debug)]
 pub struct Table {
     head: Vec<String>,
