@@ -28,9 +28,10 @@ pub enum Verdict {
     Holds,
     /// It was exceeded, and the server is the reason.
     Exceeds,
-    /// It was exceeded, but without the requests that the generator itself sent late it would have been kept.
+    /// It was exceeded or the rate was missed, but not without the requests that the generator itself sent late.
     GeneratorLate,
-    /// It was exceeded while other programs kept the generator from its processor.
+    /// It was exceeded while other programs kept the generator from its processor, or the rate was missed by no more
+    /// than was due in that time.
     ProcessorTaken,
     /// The try was interrupted.
     Interrupted,
@@ -133,10 +134,10 @@ impl Limit {
         (self.samples() / asked.max(LONGEST_TRY).as_secs_f64()).max(1.0)
     }
 
-    /// What a try shows in which this was written down, and in which the rate was missed or not. A request without
-    /// answer exceeds the limit, and so does a rate that is missed.
+    /// What a try shows in which this was recorded, and in which so many requests can be under way as it ends. A request
+    /// without answer exceeds the limit, and so does a rate that is missed.
     #[must_use]
-    pub fn judge(&self, record: &Record, missed: bool) -> Verdict {
+    pub fn judge(&self, record: &Record, most_under_way: u64) -> Verdict {
         let counts = &record.counts;
         let limit_ns = (self.at_most_us * 1e3) as u64;
         let within = record.response.count_between(0, limit_ns);
@@ -144,15 +145,20 @@ impl Limit {
         let beyond = record.response.len().saturating_sub(within) + record.unfinished.len();
         let due = counts.due();
         let most = (self.share_beyond() * due as f64) as u64;
-        if due > 0 && beyond <= most && !missed {
+        // Whether the rate would be missed even if so many requests had been sent and answered in time.
+        let missed_without = |excused| record.misses(most_under_way, excused);
+        if due > 0 && beyond <= most && !missed_without(0) {
             return Verdict::Holds;
         }
-        if counts.late_by_generator > 0 && beyond.saturating_sub(counts.late_by_generator) <= most {
+        let late = counts.late_by_generator;
+        if late > 0 && beyond.saturating_sub(late) <= most && !missed_without(late) {
             return Verdict::GeneratorLate;
         }
         let kept_waiting = counts.kept_waiting_ns as f64 / counts.elapsed_ns.max(1) as f64;
+        // As many requests as are due in that time.
+        let kept_back = (kept_waiting * due as f64).ceil() as u64;
         // When most of the load is beyond the limit, the server is slow, whatever else is true.
-        if kept_waiting > MOST_KEPT_WAITING && beyond < due / 2 {
+        if kept_waiting > MOST_KEPT_WAITING && beyond < due / 2 && !missed_without(late + kept_back) {
             return Verdict::ProcessorTaken;
         }
         Verdict::Exceeds

@@ -135,6 +135,20 @@ impl Record {
         Cow::Owned(all)
     }
 
+    /// Whether the rate was missed: of the requests that were due, more than a thousandth was never sent, or more than a
+    /// hundredth not answered, or not in this time. `most_under_way` requests can be under way as it ends, and what the
+    /// generator itself sent late may be answered after it. `excused` requests count as sent and answered in time.
+    #[must_use]
+    pub fn misses(&self, most_under_way: u64, excused: u64) -> bool {
+        let counts = &self.counts;
+        let due = counts.due() as f64;
+        let unsent = counts.unsent.saturating_sub(excused) as f64;
+        let answered = (counts.answered + counts.answered_after + excused) as f64;
+        // The requests that the generator sent late may be among the excused.
+        let in_time = (counts.completed + most_under_way + counts.late_by_generator.max(excused)) as f64;
+        unsent > due / 1000.0 + 1.0 || answered < due * 0.99 || in_time < due * 0.99
+    }
+
     /// Write down the latency of an answered request: service time, and response time where there is one.
     #[inline]
     pub(super) fn answered(&mut self, service: u64, response: Option<u64>) {

@@ -182,9 +182,11 @@ fn find_knee(
     let mut kept = 0.0;
     while let Some(rate) = search.next_rate(first) {
         let mut tried = at(rate)?;
-        let missed = tried.rows.iter().any(|row| row.missed);
-        let verdict =
-            if tried.last.partial { Verdict::Interrupted } else { limit.judge(&tried.total, missed) };
+        let verdict = if tried.last.partial {
+            Verdict::Interrupted
+        } else {
+            limit.judge(&tried.total, tried.last.most_under_way)
+        };
         search.note(rate, verdict);
         tried.rows.iter_mut().for_each(|row| row.verdict = Some(verdict));
         let ends = tried.must_end();
@@ -228,21 +230,10 @@ impl Row {
             at_least: counts.at_least(),
             response: offered_per_s.map(|_| LatencyUs::of(&record.response_of_all())),
             service: LatencyUs::of(&record.service),
-            missed: offered_per_s.is_some() && misses(record, most_under_way),
+            missed: offered_per_s.is_some() && record.misses(most_under_way, 0),
             verdict: None,
         }
     }
-}
-
-/// A rate is missed when of the requests that were due more than a thousandth was never sent, or more than a hundredth
-/// not answered, or not in this time; but for what can be under way as it ends, and for what the generator itself sent
-/// late.
-fn misses(record: &Record, most_under_way: u64) -> bool {
-    let counts = &record.counts;
-    let due = counts.due() as f64;
-    let answered = (counts.answered + counts.answered_after) as f64;
-    let in_time = (counts.completed + most_under_way + counts.late_by_generator) as f64;
-    counts.unsent as f64 > due / 1000.0 + 1.0 || answered < due * 0.99 || in_time < due * 0.99
 }
 
 impl Result {

@@ -125,38 +125,57 @@ fn record(fast: u64, slow: u64, counts: Counts) -> Record {
     for _ in 0..counts.unsent {
         record.not_answered(None, 1000);
     }
-    record.counts = Counts { sent: fast + slow, elapsed_ns: 1_000_000_000, ..counts };
+    let sent = fast + slow;
+    let answered = sent - counts.answered_after;
+    record.counts = Counts { sent, answered, completed: answered, elapsed_ns: 1_000_000_000, ..counts };
     record
 }
 
 #[test]
 fn requests_without_answer_exceed_the_limit_however_short_they_waited() {
     let none = Counts::default();
-    assert_eq!(LIMIT.judge(&record(990, 10, none), false), Verdict::Holds);
-    assert_eq!(LIMIT.judge(&record(989, 11, none), false), Verdict::Exceeds);
-    assert_eq!(LIMIT.judge(&record(990, 0, Counts { unsent: 11, ..none }), false), Verdict::Exceeds);
+    assert_eq!(LIMIT.judge(&record(990, 10, none), 0), Verdict::Holds);
+    assert_eq!(LIMIT.judge(&record(989, 11, none), 0), Verdict::Exceeds);
+    assert_eq!(LIMIT.judge(&record(990, 0, Counts { unsent: 11, ..none }), 0), Verdict::Exceeds);
     assert_eq!(
-        LIMIT.judge(&record(1000, 0, none), true),
+        LIMIT.judge(&record(1000, 0, Counts { answered_after: 20, ..none }), 9),
         Verdict::Exceeds,
         "a rate that is missed is not kept"
     );
-    assert_eq!(LIMIT.judge(&Record::default(), false), Verdict::Exceeds, "nothing was due");
+    assert_eq!(LIMIT.judge(&Record::default(), 0), Verdict::Exceeds, "nothing was due");
 }
 
 #[test]
 fn what_the_generator_spoiled_is_told_from_what_the_server_did() {
     let late = |n| Counts { late_by_generator: n, ..Counts::default() };
-    assert_eq!(LIMIT.judge(&record(900, 100, late(95)), false), Verdict::GeneratorLate);
-    assert_eq!(
-        LIMIT.judge(&record(900, 100, late(80)), false),
-        Verdict::Exceeds,
-        "20 of 1000 are the server's"
-    );
+    assert_eq!(LIMIT.judge(&record(900, 100, late(95)), 0), Verdict::GeneratorLate);
+    assert_eq!(LIMIT.judge(&record(900, 100, late(80)), 0), Verdict::Exceeds, "20 of 1000 are the server's");
     let taken = Counts { kept_waiting_ns: 100_000_000, ..Counts::default() };
-    assert_eq!(LIMIT.judge(&record(900, 100, taken), false), Verdict::ProcessorTaken);
+    assert_eq!(LIMIT.judge(&record(900, 100, taken), 0), Verdict::ProcessorTaken);
     assert_eq!(
-        LIMIT.judge(&record(100, 900, taken), false),
+        LIMIT.judge(&record(100, 900, taken), 0),
         Verdict::Exceeds,
         "most are late: the server is slow"
     );
+}
+
+#[test]
+fn a_rate_that_the_server_missed_is_not_blamed_on_a_generator_that_was_hardly_late() {
+    let limit = Limit { percentile: 90.0, ..LIMIT };
+    let missed = |unsent, late_by_generator, kept_waiting_ns| {
+        let counts = Counts { unsent, late_by_generator, kept_waiting_ns, ..Counts::default() };
+        limit.judge(&record(1000 - unsent, 0, counts), 0)
+    };
+    assert_eq!(missed(20, 0, 0), Verdict::Exceeds, "2 % were never sent");
+    assert_eq!(
+        missed(20, 1, 0),
+        Verdict::Exceeds,
+        "one late request does not explain 20 that were never sent"
+    );
+    assert_eq!(missed(20, 30, 0), Verdict::GeneratorLate, "30 may explain them");
+    assert_eq!(missed(80, 1, 30_000_000), Verdict::Exceeds, "3 % of the time do not explain 8 %");
+    assert_eq!(missed(20, 1, 30_000_000), Verdict::ProcessorTaken, "they may explain 2 %");
+    // Answers that come after the end are excused once, not twice, for what the generator sent late.
+    let after = Counts { answered_after: 30, late_by_generator: 15, ..Counts::default() };
+    assert_eq!(limit.judge(&record(1000, 0, after), 0), Verdict::Exceeds);
 }
