@@ -33,6 +33,8 @@ pub enum Verdict {
     /// It was exceeded while other programs kept the generator from its processor, or the rate was missed by no more
     /// than was due in that time.
     ProcessorTaken,
+    /// No request was due: the try was too short for its rate.
+    NothingDue,
     /// The try was interrupted.
     Interrupted,
 }
@@ -46,6 +48,7 @@ impl Verdict {
             Verdict::Exceeds => "over the limit",
             Verdict::GeneratorLate => "undecided: generator late",
             Verdict::ProcessorTaken => "undecided: processor taken",
+            Verdict::NothingDue => "undecided: no request was due",
             Verdict::Interrupted => "interrupted",
         }
     }
@@ -69,7 +72,7 @@ pub struct Tally {
 pub struct Knee {
     /// The limit.
     pub limit: Limit,
-    /// The highest rate that keeps it; `null` when none was shown.
+    /// The highest rate that keeps it; `null` when none was shown. When `exceeds` is `null`, no higher rate was tried.
     pub rate_per_s: Option<f64>,
     /// The tries at that rate.
     pub holds: Option<Tally>,
@@ -147,7 +150,10 @@ impl Limit {
         let most = (self.share_beyond() * due as f64) as u64;
         // Whether the rate would be missed even if so many requests had been sent and answered in time.
         let missed_without = |excused| record.misses(most_under_way, excused);
-        if due > 0 && beyond <= most && !missed_without(0) {
+        if due == 0 {
+            return Verdict::NothingDue;
+        }
+        if beyond <= most && !missed_without(0) {
             return Verdict::Holds;
         }
         let late = counts.late_by_generator;
@@ -230,13 +236,15 @@ pub struct Search {
     tries: u32,
     /// The verdicts that decided nothing: late generators, taken processors.
     spoiled: (u32, u32),
+    /// Tries in which no request was due.
+    empty: u32,
 }
 
 impl Search {
     /// A search between these rates.
     #[must_use]
     pub fn new(limit: Limit, (least, most): (f64, f64)) -> Search {
-        Search { limit, tallies: Vec::new(), least, most, tries: 0, spoiled: (0, 0) }
+        Search { limit, tallies: Vec::new(), least, most, tries: 0, spoiled: (0, 0), empty: 0 }
     }
 
     /// Note what a try has shown.
@@ -256,6 +264,7 @@ impl Search {
             Verdict::ProcessorTaken => {
                 (tally.undecided, self.spoiled.1) = (tally.undecided + 1, self.spoiled.1 + 1)
             }
+            Verdict::NothingDue => (tally.undecided, self.empty) = (tally.undecided + 1, self.empty + 1),
             Verdict::Interrupted => tally.undecided += 1,
         }
     }
@@ -339,6 +348,7 @@ impl Search {
         if let Some(nothing) = self.of(|shown| shown == Shown::Nothing).next() {
             let (late, taken) = self.spoiled;
             let why = match (late, taken) {
+                (0, 0) if self.empty > 0 => "no request was due",
                 (0, 0) => "the tries were interrupted",
                 _ if taken > late => "other programs took the generator's processor",
                 _ => "the generator itself was late",
@@ -376,6 +386,11 @@ impl fmt::Display for Knee {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Knee { limit, rate_per_s, holds, exceeds, not_shown } = self;
         match (rate_per_s, holds) {
+            (Some(rate), _) if exceeds.is_none() => write!(
+                f,
+                "at least {} requests/s keep {limit}: no higher rate was tried",
+                units::rate(*rate)
+            )?,
             (Some(rate), _) => {
                 write!(f, "{} requests/s is the highest rate that keeps {limit}", units::rate(*rate))?
             }

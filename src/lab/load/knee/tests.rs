@@ -53,10 +53,11 @@ fn a_try_that_was_spoiled_counts_for_nothing() {
 }
 
 #[test]
-fn a_generator_that_is_always_late_names_no_knee() {
+fn tries_that_decide_nothing_name_no_knee() {
     for (verdict, words) in [
         (Verdict::GeneratorLate, "the generator itself was late"),
         (Verdict::ProcessorTaken, "other programs took the generator's processor"),
+        (Verdict::NothingDue, "no request was due in 4 tries"),
     ] {
         let (knee, tries) = search(1000.0, |_, _| verdict);
         assert_eq!((knee.rate_per_s, tries), (None, MOST_UNDECIDED));
@@ -103,6 +104,11 @@ fn a_server_that_never_keeps_the_limit_and_one_that_always_does() {
     assert!(never.to_string().contains("give --duration"), "{never}");
     let (always, _) = search(1000.0, |_, _| Verdict::Holds);
     assert_eq!((always.rate_per_s, always.exceeds), (Some(MOST), None));
+    let words = always.to_string();
+    assert!(
+        words.starts_with("at least 1,000,000 requests/s keep p99 ≤ 1.00 ms: no higher rate was"),
+        "{words}"
+    );
 }
 
 #[test]
@@ -142,7 +148,7 @@ fn requests_without_answer_exceed_the_limit_however_short_they_waited() {
         Verdict::Exceeds,
         "a rate that is missed is not kept"
     );
-    assert_eq!(LIMIT.judge(&Record::default(), 0), Verdict::Exceeds, "nothing was due");
+    assert_eq!(LIMIT.judge(&Record::default(), 0), Verdict::NothingDue);
 }
 
 #[test]
