@@ -96,7 +96,8 @@ pub fn run<'a>(
         let mut crew = Crew::open(order, stop, scope)?;
         let (open_time, opening, unpinned) = (crew.open_time, crew.opening, crew.unpinned.take());
         let mut server = server.map(|watch| server::Observed::before(watch, stop));
-        let clients = (hostile.connections() > 0).then(|| {
+        let is_hostile = hostile.connections() > 0;
+        let clients = is_hostile.then(|| {
             let ends = hostile_ends.as_fd();
             let work = move || hostile::run(plan, hostile, ends, stop);
             thread::Builder::new().name("hostile".to_owned()).spawn_scoped(scope, work)
@@ -114,7 +115,7 @@ pub fn run<'a>(
             None => (None, None),
         };
         // A server that does not sleep may do so only as long as it has connections.
-        let server = server.map(|server| server.after(crew.answered_in_all, stop));
+        let server = server.map(|server| server.after(crew.answered_in_all, is_hostile, stop));
         let is_lossy = result.as_ref().is_ok_and(|result| !result.last.lost.is_empty());
         let not_accepted = if is_lossy { diagnosis::not_accepted(plan.target) } else { None };
         let ending = crew.end();

@@ -23,6 +23,9 @@ const REST_LIMIT: f64 = 0.5;
 /// A server that has given this many answers must have used at least one tick of CPU time.
 const ENOUGH: u64 = 20_000;
 
+/// The server works for the hostile clients as well, and their answers are not among those of the load.
+const HOSTILE_PART: &str = "CPU time per request, because the hostile clients have a part in it";
+
 /// CPU time of a server's process and its descendants. What is not known is `null`.
 #[derive(Debug, Clone, Serialize)]
 pub struct Server {
@@ -154,8 +157,8 @@ impl Observed {
         self.load_cpu = Some(self.watch.cpu());
     }
 
-    /// Look at the server after the load, in which it has given so many answers.
-    pub(super) fn after(self, answers: u64, stop: BorrowedFd<'_>) -> Server {
+    /// Look at the server after the load, in which it has given so many answers, and `hostile` clients were there or not.
+    pub(super) fn after(self, answers: u64, hostile: bool, stop: BorrowedFd<'_>) -> Server {
         let Observed { watch, rest_before, cpu_before, load_cpu } = self;
         let rest_after = watch.rest(stop);
         let load_cpu = cpu_before.and_then(|before| {
@@ -166,7 +169,8 @@ impl Observed {
             .into_iter()
             .find_map(|rest| rest.as_ref().err())
             .or(load_cpu.as_ref().err())
-            .map(|why| format!("{why:#}"));
+            .map(|why| format!("{why:#}"))
+            .or_else(|| hostile.then(|| HOSTILE_PART.to_owned()));
         let load_cpu_s = load_cpu.ok().map(|cpu| cpu.as_secs_f64());
         let mut server = Server {
             pid: watch.pid,
@@ -175,7 +179,9 @@ impl Observed {
             load_cpu_s,
             load_answers: answers,
             // Less than a tick is not known.
-            us_per_request: load_cpu_s.filter(|&s| answers > 0 && s > 0.0).map(|s| s * 1e6 / answers as f64),
+            us_per_request: load_cpu_s
+                .filter(|&s| answers > 0 && s > 0.0 && !hostile)
+                .map(|s| s * 1e6 / answers as f64),
             not_known,
             hint: None,
         };
@@ -259,6 +265,25 @@ mod tests {
         let (_stopper, stop) = crate::stop::pair().unwrap();
         let rest = Watch::new(shell.0.id()).unwrap().rest(std::os::fd::AsFd::as_fd(&stop)).unwrap();
         assert!(rest.is_some_and(|rest| rest.cpu_share < REST_LIMIT), "{rest:?}");
+    }
+
+    #[test]
+    fn cpu_time_per_request_is_not_known_beside_hostile_clients() {
+        let shell = Shell::run("echo; read line");
+        let (_stopper, stop) = crate::stop::pair().unwrap();
+        let after = |hostile| {
+            let observed = Observed {
+                watch: Watch::new(shell.0.id()).unwrap(),
+                rest_before: Ok(None),
+                cpu_before: Ok(Duration::ZERO),
+                load_cpu: Some(Ok(Duration::from_secs(1))),
+            };
+            observed.after(1000, hostile, std::os::fd::AsFd::as_fd(&stop))
+        };
+        assert_eq!(after(false).us_per_request, Some(1000.0));
+        let server = after(true);
+        assert_eq!((server.load_cpu_s, server.us_per_request), (Some(1.0), None));
+        assert!(server.not_known.is_some_and(|why| why.contains("the hostile clients have a part in it")));
     }
 
     #[test]
