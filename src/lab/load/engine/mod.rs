@@ -30,9 +30,6 @@ use std::ops::Range;
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
-/// How long a connection may be without an answer before it is given up, unless `--timeout` says otherwise.
-pub const PATIENCE: Duration = Duration::from_secs(10);
-
 /// How long the last answers may take in all, unless the timeout of a single one is longer.
 pub const LONGEST_DRAIN: Duration = Duration::from_secs(60);
 
