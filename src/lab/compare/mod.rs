@@ -448,22 +448,32 @@ fn own_cpu() -> anyhow::Result<Duration> {
 
 /// End all servers of a workload, and make the rows.
 fn finish(entrants: Vec<Entrant>, workload: &Workload) -> Vec<Row> {
-    let baseline: Vec<_> = entrants[0].slices.iter().map(|s| (s.turn, s.rate(), s.cpu_us())).collect();
+    let mut baseline: Vec<_> = entrants[0].slices.iter().map(|s| (s.turn, s.rate(), s.cpu_us())).collect();
     let fewer: Vec<_> = entrants.iter().map(|entrant| entrant.fewer.clone()).collect();
-    let mut rows: Vec<_> = entrants.into_iter().map(|entrant| entrant.finish(workload, &baseline)).collect();
+    let mut rows = Vec::new();
+    for entrant in entrants {
+        rows.push(entrant.finish(workload, &baseline));
+        // The first row is the baseline's. If it failed, its slices from before that are no baseline.
+        if rows[0].figures.is_none() {
+            baseline.clear();
+        }
+    }
     let control = rows.iter().find(|row| row.control).and_then(|row| row.figures.clone());
     let baseline_idle = rows[0].figures.is_some().then_some(rows[0].idle);
     for (row, because) in rows.iter_mut().zip(fewer) {
         let is_baseline = row.model == BASELINE && !row.control;
         let Some(figures) = &mut row.figures else { continue };
+        let Some(baseline_idle) = baseline_idle else {
+            figures.verdict = "no baseline to judge by".to_owned();
+            continue;
+        };
         figures.verdict = match (&control, is_baseline, row.control) {
             (_, true, _) => "the baseline".to_owned(),
             (_, _, true) => "the noise".to_owned(),
-            _ if baseline_idle.is_some_and(|idle| idle != row.idle) => {
+            _ if baseline_idle != row.idle => {
                 // Only rows under the same load are judged against each other.
                 (figures.ratio, figures.cpu_ratio) = (None, None);
-                let [idle, wanted] =
-                    [row.idle, baseline_idle.unwrap_or_default()].map(|n| units::count(n as u64));
+                let [idle, wanted] = [row.idle, baseline_idle].map(|n| units::count(n as u64));
                 format!("not comparable: {idle} idle instead of {wanted} ({because})")
             }
             (Some(control), ..) => figures.verdict(control).to_owned(),

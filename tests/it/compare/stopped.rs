@@ -1,7 +1,7 @@
 //! A comparison that does not come to its end leaves its figures, and no process.
 
 use super::processes::Family;
-use super::{comparison, rows};
+use super::{comparison, row, rows};
 use crate::load::program::Program;
 use crate::support::{DEADLINE, wait_until};
 use nix::sys::signal::{Signal, kill};
@@ -114,6 +114,25 @@ fn a_generator_that_is_killed_in_the_middle_fails_its_own_row_and_no_other() {
     wait_until("the comparison ends the server too", || family.started_with("serve").len() < 4 + 64);
     let (_, reason) = the_row_that_failed(&family, program);
     assert!(reason.contains("ended"), "{reason}");
+}
+
+#[test]
+fn a_baseline_that_is_killed_in_the_middle_leaves_no_ratio_and_no_verdict() {
+    let (family, program) = in_the_middle("--json --quiet");
+    // The baseline is started before its double.
+    let mut servers = family.started_with("epoll-level");
+    servers.sort_by_key(|server| (server.stat().map_or(0, |stat| stat.starttime), server.pid));
+    kill_one(&servers);
+    wait_until("the comparison ends the generator too", || family.started_with("load").len() == 3);
+    program.signal(Signal::SIGINT);
+    let comparison = comparison(program.end().exits(1));
+    assert_eq!(row(&comparison, "ping", "epoll-level", false)["status"], "failed", "{comparison:#}");
+    for row in rows(&comparison).iter().filter(|row| row["status"] != "failed") {
+        assert_eq!(row["status"], "measured", "{row:#}");
+        assert!(row["ratio"].is_null() && row["cpu_ratio"].is_null(), "{row:#}");
+        assert_eq!(row["verdict"], "no baseline to judge by", "{row:#}");
+    }
+    family.dies_out();
 }
 
 fn kill_one(processes: &[Process]) {
