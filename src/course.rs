@@ -87,7 +87,7 @@ pub fn say(line: impl AsRef<[u8]>) {
 /// Write bytes to standard output at once. If that fails, the process ends. After a stop, bytes that nobody reads are left
 /// out instead.
 pub fn write(bytes: &[u8]) {
-    if let Err(why) = try_write(bytes) {
+    if let Err(why) = try_write(io::stdout(), bytes) {
         complain_of_output(&why);
         if why.kind() != io::ErrorKind::TimedOut {
             std::process::exit(FAILED.into());
@@ -98,7 +98,7 @@ pub fn write(bytes: &[u8]) {
 /// The same for servers that have a process for each client: what cannot be said is said on standard
 /// error, once in each process, and the client is served all the same.
 pub fn tell(line: impl AsRef<[u8]>) {
-    if let Err(why) = try_write(&[line.as_ref(), b"\n"].concat()) {
+    if let Err(why) = try_write(io::stdout(), &[line.as_ref(), b"\n"].concat()) {
         complain_of_output(&why);
     }
 }
@@ -106,16 +106,16 @@ pub fn tell(line: impl AsRef<[u8]>) {
 /// What tells this program to stop, if it is one that stops in order.
 static STOP: OnceLock<Stop> = OnceLock::new();
 
-/// Write to standard output, and wait for a reader that is slow. After a stop the wait is at most [`FLUSH_GRACE`], so that
-/// the program can be stopped although nobody reads its output.
-fn try_write(mut bytes: &[u8]) -> io::Result<()> {
-    let out = io::stdout();
+/// Write to a standard stream, and wait for a reader that is slow. After a stop the wait is at most [`FLUSH_GRACE`], so
+/// that the program can be stopped although nobody reads its output.
+fn try_write(out: impl AsFd, mut bytes: &[u8]) -> io::Result<()> {
     let Some(stop) = STOP.get() else { return Ok(stdio::write_all(&out, bytes)?) };
     while !bytes.is_empty() {
         if !has_room(&out, stop)? {
             return Err(io::Error::new(io::ErrorKind::TimedOut, "nobody reads it"));
         }
-        // A pipe that is ready takes so much at once, also a blocking one.
+        // A pipe that is ready takes so much at once, also a blocking one, unless another process fills it first. Then
+        // write(2) waits for a reader, and a stop does not end that: `O_NONBLOCK` would, but the other processes share it.
         let piece = &bytes[..bytes.len().min(libc::PIPE_BUF)];
         bytes = &bytes[stdio::write_some(&out, piece)?.unwrap_or(0)..];
     }
@@ -124,6 +124,7 @@ fn try_write(mut bytes: &[u8]) -> io::Result<()> {
 
 /// Wait until `out` takes more. `false` when a stop has come and `out` still takes nothing.
 fn has_room(out: impl AsFd, stop: &Stop) -> io::Result<bool> {
+    // For both streams, which are often the same pipe.
     static GAVE_UP: AtomicBool = AtomicBool::new(false);
     let mut set = PollSet::new();
     let slot = set.push(&out, PollFlags::POLLOUT);
@@ -147,10 +148,10 @@ fn complain_of_output(why: &io::Error) {
     }
 }
 
-/// A line on standard error, in one piece, since several processes may complain at once. If it cannot be
-/// written, nobody is left to tell.
+/// A line on standard error, in one piece, since several processes may complain at once. If it cannot be written, or if a
+/// stop has come and nobody reads it, nobody is left to tell.
 pub fn complain(line: &str) {
-    stdio::write_all(io::stderr(), format!("{line}\n").as_bytes()).ok();
+    try_write(io::stderr(), format!("{line}\n").as_bytes()).ok();
 }
 
 /// Say what went wrong with `what`: perror(3).

@@ -50,6 +50,7 @@ pub(super) struct Starter {
     before: String,
     group: Option<Pid>,
     stdout: Option<Stdio>,
+    stderr: Option<Stdio>,
     stdin: Option<Stdio>,
     typed: bool,
 }
@@ -63,6 +64,7 @@ pub(super) fn program(name: &str) -> Starter {
         before: String::new(),
         group: None,
         stdout: None,
+        stderr: None,
         stdin: None,
         typed: false,
     }
@@ -104,6 +106,12 @@ impl Starter {
         self
     }
 
+    /// With another standard error. Then nothing is heard of it.
+    pub(super) fn stderr(mut self, stderr: impl Into<Stdio>) -> Starter {
+        self.stderr = Some(stderr.into());
+        self
+    }
+
     /// With another standard input.
     pub(super) fn stdin(mut self, stdin: impl Into<Stdio>) -> Starter {
         self.stdin = Some(stdin.into());
@@ -132,7 +140,9 @@ impl Starter {
         let is_heard = self.stdout.is_none();
         let stdin = self.stdin.unwrap_or_else(if self.typed { Stdio::piped } else { Stdio::null });
         command.stdin(stdin);
-        command.stdout(self.stdout.unwrap_or_else(Stdio::piped)).stderr(Stdio::piped());
+        let errors_are_heard = self.stderr.is_none();
+        command.stdout(self.stdout.unwrap_or_else(Stdio::piped));
+        command.stderr(self.stderr.unwrap_or_else(Stdio::piped));
         if let Some(leader) = self.group {
             command.process_group(leader.as_raw());
         }
@@ -140,7 +150,7 @@ impl Starter {
         // What it was given of ours is its own now, and nobody else's.
         drop(command);
         let said = if is_heard { Heard::of(child.stdout.take()) } else { Heard::nothing() };
-        let complained = Heard::of(child.stderr.take());
+        let complained = if errors_are_heard { Heard::of(child.stderr.take()) } else { Heard::nothing() };
         let stdin = child.stdin.take();
         Program { name: self.name, child, stdin, said, complained, port: 0, readiness: 0 }
     }
