@@ -78,6 +78,7 @@ calls! {
     Socket = "socket",
     Splice = "splice",
     Statx = "statx",
+    Unshare = "unshare",
     Wait4 = "wait4",
     Write = "write",
 }

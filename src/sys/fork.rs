@@ -67,7 +67,7 @@ fn threads() -> u64 {
 /// The same where there is no /proc: 1, or 0 for "several, or not known". unshare(2) with `CLONE_THREAD` does nothing in
 /// a process of one thread, and is `EINVAL` in others.
 fn threads_without_proc() -> u64 {
-    u64::from(nix::sched::unshare(nix::sched::CloneFlags::CLONE_THREAD).is_ok())
+    u64::from(cvt(Call::Unshare, nix::sched::unshare(nix::sched::CloneFlags::CLONE_THREAD)).is_ok())
 }
 
 /// End a forked child at once: `_exit(2)`, without the parent's exit handlers and buffers.

@@ -19,7 +19,7 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, sigaction};
 use nix::time::{ClockId, clock_gettime};
 use std::os::fd::{BorrowedFd, IntoRawFd, OwnedFd};
 use std::ptr;
-use std::sync::atomic::{AtomicI32, AtomicI64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering::Relaxed};
 
 pub use nix::sys::signal::Signal;
 
@@ -28,15 +28,15 @@ static STOP: AtomicI32 = AtomicI32::new(-1);
 static CHILDREN: AtomicI32 = AtomicI32::new(-1);
 static CONNECTION: AtomicI32 = AtomicI32::new(-1);
 
-/// What came: 0 while nothing has.
-static FIRST: AtomicI32 = AtomicI32::new(0);
-/// When it came, in milliseconds of the monotonic clock.
-static FIRST_AT_MS: AtomicI64 = AtomicI64::new(0);
+/// What came first, and when ([`Came`]): 0 while nothing has. Two threads may handle signals at once, so both are in one
+/// word: whoever sees the signal sees its time as well.
+static FIRST: AtomicU64 = AtomicU64::new(0);
+/// The signal of [`shut_down`]: 0 while it has not come.
 static HUNG_UP: AtomicI32 = AtomicI32::new(0);
 
 /// A SIGINT this long after the first signal, or later, ends the process. One that comes sooner is the same Ctrl-C: the
 /// terminal sends it to every process in the foreground, and some of these (timeout(1), cargo) pass it to their children.
-const IMPATIENT_MS: i64 = 500;
+const IMPATIENT_MS: u64 = 500;
 
 /// From now on each of `signals` writes a byte to `pipe` instead of ending the process, and [`first`]
 /// tells which came. `pipe` should be non-blocking: when it is full, a reader has enough to know.
@@ -107,13 +107,14 @@ pub fn default(signal: Signal) -> Result<()> {
 /// The first signal of [`write_to`] that came, if one did.
 #[must_use]
 pub fn first() -> Option<Signal> {
-    came(&FIRST)
+    Came::unpack(FIRST.load(Relaxed))?.signal()
 }
 
 /// The signal of [`shut_down`], if it came.
 #[must_use]
 pub fn hung_up() -> Option<Signal> {
-    came(&HUNG_UP)
+    // 0, where none came, is no signal.
+    Signal::try_from(HUNG_UP.load(Relaxed)).ok()
 }
 
 /// Whether `signal` is ignored now. A process inherits that from whoever started it.
@@ -141,9 +142,32 @@ pub fn unblock_all() -> Result<()> {
     cvt(Call::RtSigprocmask, SigSet::empty().thread_set_mask())
 }
 
-fn came(place: &AtomicI32) -> Option<Signal> {
-    // 0, where none came, is no signal.
-    Signal::try_from(place.load(Relaxed)).ok()
+/// A signal, and when it came, in milliseconds of the monotonic clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Came {
+    number: u8,
+    at_ms: u64,
+}
+
+impl Came {
+    fn now(signal: libc::c_int) -> Came {
+        let now = clock_gettime(ClockId::CLOCK_MONOTONIC);
+        let at_ms = now.map_or(0, |now| now.tv_sec() * 1000 + now.tv_nsec() / 1_000_000);
+        Came { number: signal as u8, at_ms: at_ms as u64 }
+    }
+
+    /// In one word. It is not 0, because no signal has the number 0; the greatest is 64.
+    fn pack(self) -> u64 {
+        self.at_ms << 8 | u64::from(self.number)
+    }
+
+    fn unpack(word: u64) -> Option<Came> {
+        (word != 0).then_some(Came { number: word as u8, at_ms: word >> 8 })
+    }
+
+    fn signal(self) -> Option<Signal> {
+        Signal::try_from(libc::c_int::from(self.number)).ok()
+    }
 }
 
 /// Install a handler, and let the signal through.
@@ -164,11 +188,10 @@ fn install(signal: Signal, handler: SigHandler) -> Result<()> {
 
 extern "C" fn on_stop(signal: libc::c_int) {
     let errno = Errno::last_raw();
-    let now = clock_gettime(ClockId::CLOCK_MONOTONIC);
-    let now_ms = now.map_or(0, |now| now.tv_sec() * 1000 + now.tv_nsec() / 1_000_000);
-    if FIRST.compare_exchange(0, signal, Relaxed, Relaxed).is_ok() {
-        FIRST_AT_MS.store(now_ms, Relaxed);
-    } else if signal == libc::SIGINT && now_ms - FIRST_AT_MS.load(Relaxed) >= IMPATIENT_MS {
+    let now = Came::now(signal);
+    let first = FIRST.compare_exchange(0, now.pack(), Relaxed, Relaxed).err().and_then(Came::unpack);
+    let is_impatient = first.is_some_and(|first| now.at_ms.saturating_sub(first.at_ms) >= IMPATIENT_MS);
+    if signal == libc::SIGINT && is_impatient {
         end_by(signal);
     }
     Errno::set_raw(errno);
@@ -178,9 +201,10 @@ extern "C" fn on_stop(signal: libc::c_int) {
 /// Let this process end of the signal that is being handled, as if there had been no handler. The signal is blocked
 /// while its handler runs: it takes effect when the handler returns.
 fn end_by(signal: libc::c_int) {
-    // SAFETY: the default action runs no code of ours.
+    // SAFETY: signal(2) takes a number and SIG_DFL, which is no pointer to code, and touches no memory of ours. A handler
+    // may call it: signal-safety(7) lists it.
     unsafe { libc::signal(signal, libc::SIG_DFL) };
-    // SAFETY: a number; signal-safety(7) lists the call.
+    // SAFETY: raise(3) takes a number and touches no memory of ours. A handler may call it: signal-safety(7) lists it.
     unsafe { libc::raise(signal) };
 }
 
@@ -210,4 +234,21 @@ fn write_one(fd: &AtomicI32, bytes: &[u8]) {
 /// thread, so no descriptor that one has known is ever closed.
 fn keep(place: &AtomicI32, fd: OwnedFd) {
     place.store(fd.into_raw_fd(), Relaxed);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_word_holds_a_signal_and_its_time() {
+        assert_eq!(Came::unpack(0), None);
+        for (number, at_ms) in [(2, 0), (15, 1), (64, 1 << 55)] {
+            let came = Came { number, at_ms };
+            assert_eq!(Came::unpack(came.pack()), Some(came));
+        }
+        assert_eq!(Came { number: 15, at_ms: 700 }.signal(), Some(Signal::SIGTERM));
+        let now = Came::now(libc::SIGINT);
+        assert!(now.at_ms > 0 && now.signal() == Some(Signal::SIGINT), "{now:?}");
+    }
 }

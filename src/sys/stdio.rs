@@ -19,12 +19,19 @@ use std::os::fd::{AsFd, FromRawFd, OwnedFd, RawFd};
 #[doc(alias = "write")]
 pub fn write_all(fd: impl AsFd, mut bytes: &[u8]) -> Result<()> {
     while !bytes.is_empty() {
+        bytes = &bytes[write_when_ready(&fd, bytes)?..];
+    }
+    Ok(())
+}
+
+/// Write what there is room for. Where `fd` is non-blocking and full, wait until there is room.
+fn write_when_ready(fd: impl AsFd, bytes: &[u8]) -> Result<usize> {
+    loop {
         match write_some(&fd, bytes)? {
-            Some(n) => bytes = &bytes[n..],
+            Some(n) => return Ok(n),
             None => drop(wait_for(&fd, PollFlags::POLLOUT, None)?),
         }
     }
-    Ok(())
 }
 
 /// Write what there is room for: `None` when that is nothing, on a non-blocking stream.
@@ -61,12 +68,7 @@ pub struct Stream<F>(pub F);
 
 impl<F: AsFd> Write for Stream<F> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        loop {
-            match write_some(&self.0, bytes)? {
-                Some(n) => return Ok(n),
-                None => drop(wait_for(&self.0, PollFlags::POLLOUT, None)?),
-            }
-        }
+        Ok(write_when_ready(&self.0, bytes)?)
     }
 
     fn flush(&mut self) -> io::Result<()> {
