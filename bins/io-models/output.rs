@@ -57,7 +57,9 @@ impl Outputs {
         // The old contents stay until there is a result.
         let file = File::options().write(true).create(true).truncate(false).open(&path);
         let file = file.map_err(|why| failed(&why))?;
-        let target = Target::File { path, file, is_new, is_begun: false };
+        // Where `path` is a link to nowhere, the new file is at its target: the file is ours to remove, the link is not.
+        let created = if is_new { fs::canonicalize(&path).ok() } else { None };
+        let target = Target::File { file, created, is_begun: false };
         let output = Output { name, target };
         self.is_named_once(option, &output)?;
         Ok(output)
@@ -92,9 +94,9 @@ enum Target {
     /// Another descriptor that whoever started us has opened: `/dev/stderr`, `/dev/fd/5`.
     Inherited(OwnedFd),
     File {
-        path: PathBuf,
         file: File,
-        is_new: bool,
+        /// Where we created it; `None` if it was there before.
+        created: Option<PathBuf>,
         is_begun: bool,
     },
 }
@@ -144,9 +146,9 @@ impl Output {
 
     /// Remove what was written of a report that is not complete.
     fn give_up(&mut self) {
-        if let Target::File { file, is_new, is_begun, .. } = &mut self.target {
+        if let Target::File { file, created, is_begun } = &mut self.target {
             file.set_len(0).ok();
-            *is_begun = !*is_new;
+            *is_begun = created.is_none();
         }
     }
 }
@@ -174,7 +176,7 @@ impl Write for Output {
 impl Drop for Output {
     fn drop(&mut self) {
         // The file was created for a result that did not come.
-        if let Target::File { path, is_new: true, is_begun: false, .. } = &self.target {
+        if let Target::File { created: Some(path), is_begun: false, .. } = &self.target {
             fs::remove_file(path).ok();
         }
     }

@@ -11,6 +11,7 @@ use serde_json::Value;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -403,6 +404,20 @@ fn two_results_in_one_file_are_bad_usage() {
     let ended = short(&format!("-o {named} --hlog {named}"));
     ended.exits(2).says_one_line(&["--output and --hlog both name", &named]);
     assert!(!Path::new(&named).exists(), "nothing is left behind");
+}
+
+#[test]
+fn a_link_to_nowhere_stays_and_the_file_created_behind_it_is_removed_when_no_result_comes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let [link, target] = ["link", "target"].map(|name| folder.path().join(name));
+    symlink("target", &link).expect("a link");
+    let named = link.display().to_string();
+    // The second option is bad usage, after the first has created its file.
+    short(&format!("-o {named} --hlog {named}")).exits(2);
+    assert_eq!(fs::read_link(&link).expect("the link is there"), Path::new("target"));
+    assert!(!target.exists(), "nothing is left behind");
+    short(&format!("--quiet -o {named}")).exits(0);
+    serde_json::from_str::<Value>(&text(&target)).expect("the report");
 }
 
 #[test]
