@@ -24,6 +24,7 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -147,11 +148,12 @@ pub fn all(setup: Setup, stop: &Stop, mut tell: impl FnMut(&Finding)) -> anyhow:
     Ok(findings)
 }
 
-/// Put a load on a server, and do something with what was found.
+/// Put a load on a server, call `watch` after each second of it, and do something with what was found.
 fn measure<T>(
     setup: Setup,
     stop: &Stop,
     load: &Load,
+    mut watch: impl FnMut(),
     look: impl FnOnce(&Found<'_>) -> T,
 ) -> anyhow::Result<T> {
     let &Load { target, rate, connections, depth, time, patience } = load;
@@ -176,13 +178,15 @@ fn measure<T>(
     let processors = Processors::look(&target);
     let hostile = HostileClients::default();
     let load = Run { order: &order, shape: &shape, times, ports, hostile, processors, server: None };
-    let found = run(load, stop.as_fd(), |_| {})?;
+    let found = run(load, stop.as_fd(), |_| watch())?;
     Ok(look(&found))
 }
 
-/// A right server in a process of its own, which is stopped for a second while the load is on.
+/// A right server in a process of its own, which is stopped for a second when `measure` calls its second argument: after
+/// the first second of the load, so that all of the stop is in the measured time. Returns how long the server stood still,
+/// 0 if `measure` never called.
 fn with_stopped_server<T>(
-    measure: impl FnOnce(SocketAddr) -> anyhow::Result<T>,
+    measure: impl FnOnce(SocketAddr, Box<dyn FnMut()>) -> anyhow::Result<T>,
 ) -> anyhow::Result<(T, Duration)> {
     let mut command = Command::new("/proc/self/exe");
     command.args(["serve", "epoll-level", "--with-parent", &std::process::id().to_string()]);
@@ -191,16 +195,19 @@ fn with_stopped_server<T>(
     let mut line = String::new();
     BufReader::new(server.stdout().context("the server has no output")?).read_line(&mut line)?;
     let addr = line.trim().strip_prefix("listening on ").context("the server did not start")?.parse()?;
+    let (second, seconds) = mpsc::channel();
     thread::scope(|scope| {
-        let stopping = scope.spawn(|| -> anyhow::Result<Duration> {
-            thread::sleep(Duration::from_millis(700));
+        let server = &server;
+        let stopping = scope.spawn(move || -> anyhow::Result<Duration> {
+            let Ok(()) = seconds.recv() else { return Ok(Duration::ZERO) };
             server.signal(Signal::SIGSTOP)?;
             let stopped = Instant::now();
             thread::sleep(STOP);
             server.signal(Signal::SIGCONT)?;
             Ok(stopped.elapsed())
         });
-        let measured = measure(addr);
+        // Nobody listens any more after the first second.
+        let measured = measure(addr, Box::new(move || second.send(()).unwrap_or_default()));
         let stopped = stopping.join().expect("it does not panic")?;
         Ok((measured?, stopped))
     })
@@ -215,14 +222,14 @@ fn stopped(setup: Setup, stop: &Stop) -> anyhow::Result<(bool, String)> {
         ..Load::on(target)
     };
     let stalled = |histogram: &hdrhistogram::Histogram<u64>| histogram.count_between(STALLED_NS, u64::MAX);
-    let (open, stood_still) = with_stopped_server(|addr| {
-        measure(setup, stop, &load(addr, Some(RATE), 4), |found| {
+    let (open, stood_still) = with_stopped_server(|addr, watch| {
+        measure(setup, stop, &load(addr, Some(RATE), 4), watch, |found| {
             let response = &found.result.total.response;
             (stalled(response), response.len(), response.max(), stalled(&found.result.total.service))
         })
     })?;
-    let (closed, _) = with_stopped_server(|addr| {
-        measure(setup, stop, &load(addr, None, 3), |found| {
+    let (closed, stood_still_closed) = with_stopped_server(|addr, watch| {
+        measure(setup, stop, &load(addr, None, 3), watch, |found| {
             let service = &found.result.total.service;
             (stalled(service), service.len(), LatencyUs::of(service).p99)
         })
@@ -230,7 +237,8 @@ fn stopped(setup: Setup, stop: &Stop) -> anyhow::Result<(bool, String)> {
     let (waited, of, max, in_service) = open;
     // Those that were to be sent in the last moments before it went on waited less than what counts as a stall.
     let expected = RATE * (stood_still.as_secs_f64() - STALLED_NS as f64 / 1e9);
-    let seen = waited as f64 >= expected * 0.9
+    let seen = stood_still.min(stood_still_closed) >= STOP
+        && waited as f64 >= expected * 0.9
         && max as f64 >= 0.95 * stood_still.as_nanos() as f64
         // In shares, because a closed loop asks more the faster the server is.
         && 5 * closed.0 * of <= waited * closed.1;
@@ -255,7 +263,7 @@ fn on_liar<T>(
     look: impl FnOnce(&Found<'_>) -> T,
 ) -> anyhow::Result<T> {
     let liar = Liar::start(lie, SIZE as usize)?;
-    measure(setup, stop, &load(liar.addr()), look)
+    measure(setup, stop, &load(liar.addr()), || {}, look)
 }
 
 fn ten_ms(setup: Setup, stop: &Stop) -> anyhow::Result<(bool, String)> {
