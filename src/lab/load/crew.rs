@@ -6,12 +6,13 @@
 
 use super::Lost;
 use super::engine::{Ends, Engine, Pace, Part};
-use super::plan::{EngineKind, Plan};
+use super::plan::{EngineKind, Plan, Wait};
 use super::record::Record;
 use super::schedule::{Arrivals, Schedule};
 use super::wire::Wire;
 use super::wire::epoll::EpollWire;
 use crate::sys::affinity;
+use crate::sys::clock::set_timer_slack;
 use anyhow::{Context, anyhow};
 use serde::Serialize;
 use std::cell::Cell;
@@ -127,6 +128,8 @@ pub struct Crew {
     pub answered_in_all: u64,
     /// Why a thread is not pinned, although it should be.
     pub unpinned: Option<String>,
+    /// Why the kernel may end waits later than asked.
+    pub coarse_timer: Option<String>,
     most_under_way: u64,
 }
 
@@ -211,6 +214,10 @@ impl Crew {
             Ok(cpus) => (cpus, None),
             Err(why) => (Vec::new(), Some(why.to_string())),
         };
+        // The threads inherit it.
+        let sleeps = order.plan.wait == Wait::Sleep;
+        let coarse_timer = sleeps.then(|| set_timer_slack(Duration::from_nanos(1)).err()).flatten();
+        let coarse_timer = coarse_timer.map(|why| why.to_string());
         let mut workers = Vec::new();
         let (with_connections, failed) = (AtomicUsize::new(order.threads), AtomicBool::new(false));
         let shared = Arc::new(Shared { with_connections, failed });
@@ -238,8 +245,16 @@ impl Crew {
         drop(to_us);
         let most_under_way = (order.plan.active * order.plan.depth) as u64;
         let (open_time, opening) = (Duration::ZERO, Opening::default());
-        let mut crew =
-            Crew { workers, messages, open_time, opening, answered_in_all: 0, most_under_way, unpinned };
+        let mut crew = Crew {
+            workers,
+            messages,
+            open_time,
+            opening,
+            answered_in_all: 0,
+            most_under_way,
+            unpinned,
+            coarse_timer,
+        };
         for _ in 0..order.threads {
             match crew.messages.recv() {
                 Ok(Message::Ready(ready)) => {

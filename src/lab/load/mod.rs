@@ -94,7 +94,8 @@ pub fn run<'a>(
     let overflows = diagnosis::listen_overflows();
     thread::scope(|scope| {
         let mut crew = Crew::open(order, stop, scope)?;
-        let (open_time, opening, unpinned) = (crew.open_time, crew.opening, crew.unpinned.take());
+        let (open_time, opening) = (crew.open_time, crew.opening);
+        let (unpinned, coarse_timer) = (crew.unpinned.take(), crew.coarse_timer.take());
         let mut server = server.map(|watch| server::Observed::before(watch, stop));
         let is_hostile = hostile.connections() > 0;
         let clients = is_hostile.then(|| {
@@ -142,6 +143,7 @@ pub fn run<'a>(
             open_time,
             opening,
             unpinned,
+            coarse_timer,
             ports,
             result,
             ends,

@@ -4,8 +4,9 @@
 //! programs take time from it. Where no processor is free, it sleeps.
 
 use super::plan::Wait;
-use procfs::CurrentSI;
+use crate::sys::affinity;
 use serde::Serialize;
+use std::fs;
 use std::net::{SocketAddr, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -21,7 +22,8 @@ const TOLERANCE: f64 = 0.5;
 pub struct Processors {
     /// Those that this process may use, by its affinity and the quota of its control group.
     pub allowed: usize,
-    /// Processors without work just before the load; `null` where /proc/stat does not tell.
+    /// Processors among those that this process may run on which had no work just before the load; `null` where
+    /// /proc/stat does not tell.
     pub idle: Option<f64>,
     /// Whether the server is on this machine and needs one as well.
     pub server_is_here: bool,
@@ -85,18 +87,29 @@ impl Processors {
     }
 }
 
-/// How many processors of this machine were idle.
+/// How many of the processors that this process may run on were idle.
 fn idle() -> Option<f64> {
-    let ticks = || -> Option<u64> {
-        let stat = procfs::KernelStats::current().ok()?;
-        Some(stat.cpu_time.iter().map(|cpu| cpu.idle + cpu.iowait.unwrap_or(0)).sum())
-    };
+    let allowed = affinity::allowed().ok()?;
+    let ticks = || idle_ticks(&fs::read_to_string("/proc/stat").ok()?, &allowed);
     let (before, began) = (ticks()?, Instant::now());
     // The time to measure, not a wait for something.
     thread::sleep(LOOK);
     let (after, took) = (ticks()?, began.elapsed());
     let idle = after.saturating_sub(before) as f64 / procfs::ticks_per_second() as f64;
     Some(idle / took.as_secs_f64())
+}
+
+/// The idle time of these processors in /proc/stat (man 5 proc_stat), in ticks: `cpuN user nice system idle iowait …`. Read
+/// here, because procfs drops the N, and processors that are offline have no line.
+fn idle_ticks(stat: &str, allowed: &[usize]) -> Option<u64> {
+    let of = |line: &str| {
+        // The line of all together has no number.
+        let (cpu, ticks) = line.strip_prefix("cpu")?.split_once(' ')?;
+        let is_allowed = allowed.contains(&cpu.parse().ok()?);
+        let idle = ticks.split_whitespace().skip(3).take(2).filter_map(|ticks| ticks.parse::<u64>().ok());
+        is_allowed.then(|| idle.sum::<u64>())
+    };
+    stat.lines().filter_map(of).reduce(|sum, ticks| sum + ticks)
 }
 
 /// Whether an address is one of this machine: then it is also the one from which it would be reached.
@@ -143,6 +156,16 @@ mod tests {
         assert!(with(8, Some(8.0), true).remedy(1, Wait::Spin).contains("--threads 2"));
         assert!(with(2, Some(0.5), true).remedy(1, Wait::Spin).contains("--wait sleep"));
         assert!(with(2, Some(0.5), true).remedy(1, Wait::Sleep).contains("another machine"));
+    }
+
+    #[test]
+    fn only_processors_that_this_process_may_run_on_count_as_idle() {
+        let stat =
+            "cpu  9 9 9 1111 1111 9\ncpu0 1 0 1 100 1 0\ncpu2 1 0 1 200 2 0\ncpu3 1 0 1 400 4 0\nintr 7\n";
+        assert_eq!(idle_ticks(stat, &[0, 2]), Some(303));
+        assert_eq!(idle_ticks(stat, &[1, 3]), Some(404), "1 is offline");
+        assert_eq!(idle_ticks(stat, &[7]), None);
+        assert_eq!(idle_ticks("", &[0]), None);
     }
 
     #[test]

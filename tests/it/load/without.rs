@@ -2,9 +2,9 @@
 
 use super::program::io_models;
 use super::servers::Server;
-use super::{agrees_with_itself, report, start_load, whole};
+use super::{agrees_with_itself, report, report_of, start_load, whole};
 use crate::support::{without, without_threads};
-use libc::{SYS_epoll_create1, SYS_sched_setaffinity};
+use libc::{SYS_epoll_create1, SYS_prctl, SYS_sched_setaffinity};
 use serde_json::Value;
 use std::process::Stdio;
 
@@ -17,6 +17,17 @@ fn threads_that_may_not_be_pinned_measure_all_the_same_and_it_is_said() {
     assert!(whole(&report, "/answered") > 0, "{report:#}");
     assert!(report["unpinned"].as_str().is_some_and(|why| why.contains("sched_setaffinity")), "{report:#}");
     assert!(ended.stderr.contains("the threads are not bound to processors: sched_setaffinity"), "{ended}");
+}
+
+#[test]
+fn without_a_finer_timer_a_generator_that_sleeps_measures_all_the_same_and_it_is_said() {
+    let server = Server::echo();
+    let start = || start_load(server.addr, "-c 2 -R 100 --wait sleep -d 300ms --warmup 10ms --json");
+    let ended = without(&[SYS_prctl], libc::EPERM, start).end();
+    let report = report_of("open", &ended);
+    assert!(whole(&report, "/answered") > 0, "{report:#}");
+    assert!(report["coarse_timer"].as_str().is_some_and(|why| why.contains("prctl")), "{report:#}");
+    assert!(ended.stderr.contains("requests may be sent 50 µs late"), "{ended}");
 }
 
 #[test]

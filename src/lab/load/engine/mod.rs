@@ -4,7 +4,7 @@
 //! [`Schedule`] that knows nothing of the server: each goes to the connection that has been free for longest; while
 //! none is free the requests queue, and their waiting is part of their response time.
 //!
-//! With [`Wait::Spin`] it asks the kernel for events without ever sleeping. If it sleeps, the server pays for waking it,
+//! With [`Wait::Spin`](super::plan::Wait::Spin) it asks the kernel for events without ever sleeping. If it sleeps, the server pays for waking it,
 //! and the time that the wake-up takes is part of the latency (compare `--wait spin` with `--wait sleep` and `--pid` on
 //! one connection). A generator that spins needs a processor of its own, which should not be the server's.
 
@@ -15,13 +15,13 @@ mod turn;
 use super::connection::{Connection, Fate, State, Unanswered};
 use super::crew::Opening;
 use super::limits;
-use super::plan::{Expect, Plan, Wait};
+use super::plan::{Expect, Plan};
 use super::record::Record;
 use super::schedule::Schedule;
 use super::stream::Block;
 use super::trouble::{Kind, Lost, Trouble};
 use super::wire::Wire;
-use crate::sys::clock::{set_timer_slack, thread_cpu, thread_run_delay};
+use crate::sys::clock::{thread_cpu, thread_run_delay};
 use anyhow::bail;
 use serde::Serialize;
 use std::collections::VecDeque;
@@ -262,9 +262,6 @@ impl<W: Wire> Engine<W> {
             Connection::new(start, plan.expect, plan.seed.wrapping_add((first + i) as u64), left(i))
         };
         let largest = plan.sizes.largest() as usize * plan.depth;
-        if plan.wait == Wait::Sleep {
-            set_timer_slack(Duration::from_nanos(1))?;
-        }
         let mut engine = Engine {
             started,
             wire: W::new(block.bytes(), count, largest, stop)?,

@@ -1,6 +1,6 @@
 //! What becomes of requests that are never sent.
 
-use super::super::plan::{Payload, Sizes};
+use super::super::plan::{Payload, Sizes, Wait};
 use super::super::record::LONGEST_NS;
 use super::super::schedule::Arrivals;
 use super::super::wire::Event;

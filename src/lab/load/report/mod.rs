@@ -58,6 +58,8 @@ pub struct Report {
     opening: Opening,
     /// Why threads are not pinned, although they should be.
     unpinned: Option<String>,
+    /// Why the kernel may end waits later than asked.
+    coarse_timer: Option<String>,
     /// Length of what was measured; of all stages together.
     seconds: f64,
     /// `null` in a closed loop, which offers no rate; over several rows their mean.
@@ -201,6 +203,8 @@ pub struct Found<'a> {
     pub opening: Opening,
     /// Why threads are not pinned, although they should be.
     pub unpinned: Option<String>,
+    /// Why the kernel may end waits later than asked.
+    pub coarse_timer: Option<String>,
     /// The ports that there were.
     pub ports: Ports,
     /// What it gave.
@@ -255,6 +259,7 @@ impl Report {
             open_time,
             opening,
             unpinned,
+            coarse_timer,
             ports,
             result,
             ends,
@@ -297,6 +302,7 @@ impl Report {
             open_s: open_time.as_secs_f64(),
             opening,
             unpinned,
+            coarse_timer,
             seconds,
             offered_per_s: match shape {
                 Shape::Knee(..) => knee.as_ref().and_then(|knee| knee.rate_per_s),
@@ -452,6 +458,10 @@ impl Report {
         }
         if let Some(why) = &self.unpinned {
             warnings.push(format!("the threads are not bound to processors: {why}"));
+        }
+        if let Some(why) = &self.coarse_timer {
+            // The default of timer slack: man 2 PR_SET_TIMERSLACK.
+            warnings.push(format!("requests may be sent 50 µs late: the kernel may end waits later: {why}"));
         }
         if self.refused > 0 {
             warnings.push(format!(
