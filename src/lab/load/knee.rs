@@ -350,7 +350,7 @@ impl Search {
             let why = match (late, taken) {
                 (0, 0) if self.empty > 0 => "no request was due",
                 (0, 0) => "the tries were interrupted",
-                _ if taken > late => "other programs took the generator's processor",
+                _ if taken > late => "other programs, or the server, took the generator's processor",
                 _ => "the generator itself was late",
             };
             return Some(format!(
@@ -364,6 +364,15 @@ impl Search {
                 "the tries contradict each other: it is {}, and {}",
                 in_words("exceeded", &high, high.exceeded),
                 in_words("held", &above, above.held)
+            ));
+        }
+        let is_close = |end: &&Tally| end.held.abs_diff(end.exceeded) < LEAD;
+        if let Some(close) = [low, high].into_iter().flatten().find(is_close) {
+            return Some(format!(
+                "the tries at {} requests/s contradict each other: {} held, {} exceeded it",
+                units::rate(close.rate_per_s),
+                close.held,
+                close.exceeded
             ));
         }
         match (low, high) {

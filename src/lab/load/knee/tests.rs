@@ -56,7 +56,7 @@ fn a_try_that_was_spoiled_counts_for_nothing() {
 fn tries_that_decide_nothing_name_no_knee() {
     for (verdict, words) in [
         (Verdict::GeneratorLate, "the generator itself was late"),
-        (Verdict::ProcessorTaken, "other programs took the generator's processor"),
+        (Verdict::ProcessorTaken, "other programs, or the server, took the generator's processor"),
         (Verdict::NothingDue, "no request was due in 4 tries"),
     ] {
         let (knee, tries) = search(1000.0, |_, _| verdict);
@@ -77,6 +77,17 @@ fn tries_that_contradict_each_other_name_no_knee() {
         );
     assert_eq!(knee.rate_per_s, None);
     assert!(knee.to_string().contains("contradict"), "{knee}");
+}
+
+#[test]
+fn a_rate_that_holds_in_four_tries_of_seven_is_no_knee() {
+    let (knee, _) = search(1000.0, |rate, n| match rate {
+        ..15_000.0 => Verdict::Holds,
+        ..30_000.0 if n.is_multiple_of(2) => Verdict::Holds,
+        _ => Verdict::Exceeds,
+    });
+    assert_eq!(knee.rate_per_s, None, "{knee}");
+    assert!(knee.to_string().contains("contradict each other"), "{knee}");
 }
 
 #[test]
