@@ -83,14 +83,7 @@ impl PollSet {
     /// `EINVAL` with more slots than `RLIMIT_NOFILE`, `ENOMEM`.
     #[doc(alias = "poll")]
     pub fn wait(&mut self, timeout: Option<Duration>) -> Result<usize> {
-        retry_wait(timeout, |left| {
-            // SAFETY: the pointer and the count are those of one live, exclusively borrowed vector
-            // of `pollfd`; the kernel writes `revents` of those entries and nothing else.
-            let ready = unsafe {
-                libc::poll(self.entries.as_mut_ptr(), self.entries.len() as libc::nfds_t, millis_up(left))
-            };
-            cvt(Call::Poll, Errno::result(ready)).map(|n| n as usize)
-        })
+        poll(&mut self.entries, timeout)
     }
 }
 
@@ -100,9 +93,18 @@ impl PollSet {
 ///
 /// As [`PollSet::wait`].
 pub fn wait_for(fd: impl AsFd, events: PollFlags, timeout: Option<Duration>) -> Result<bool> {
-    let mut set = PollSet::new();
-    set.push(fd, events);
-    set.wait(timeout).map(|n| n > 0)
+    let fd = fd.as_fd().as_raw_fd();
+    poll(&mut [libc::pollfd { fd, events: events.bits(), revents: 0 }], timeout).map(|n| n > 0)
+}
+
+fn poll(entries: &mut [libc::pollfd], timeout: Option<Duration>) -> Result<usize> {
+    retry_wait(timeout, |left| {
+        // SAFETY: the pointer and the count are those of one live, exclusively borrowed slice of `pollfd`; the kernel
+        // writes `revents` of those entries and nothing else.
+        let ready =
+            unsafe { libc::poll(entries.as_mut_ptr(), entries.len() as libc::nfds_t, millis_up(left)) };
+        cvt(Call::Poll, Errno::result(ready)).map(|n| n as usize)
+    })
 }
 
 #[cfg(test)]

@@ -107,8 +107,17 @@ pub fn select(read: &mut FdSet, write: Option<&mut FdSet>, timeout: Option<Durat
 }
 
 /// A set of descriptor numbers without a limit, for the raw system call.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct BigFdSet(Vec<Word>);
+
+/// Sets are equal when they have the same members, however far each has grown.
+impl PartialEq for BigFdSet {
+    fn eq(&self, other: &BigFdSet) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for BigFdSet {}
 
 impl BigFdSet {
     /// An empty set.
@@ -303,5 +312,16 @@ mod tests {
         assert_eq!(select_big(&mut read, Some(&mut write), None).unwrap(), 2);
         assert!(read.contains(high.as_raw_fd()) && write.contains(one.as_raw_fd()));
         assert_eq!(read.iter().count(), 1);
+    }
+
+    #[test]
+    fn big_sets_with_the_same_members_are_equal_however_far_they_have_grown() {
+        let (mut one, mut two) = (BigFdSet::new(), BigFdSet::new());
+        one.insert(3);
+        one.insert(5000);
+        two.insert(3);
+        assert_ne!(one, two);
+        one.remove(5000);
+        assert_eq!(one, two);
     }
 }
