@@ -1,7 +1,7 @@
 //! Which processors a process may use: sched_setaffinity(2). Over `nix::sched`.
 
 use super::{Call, cvt};
-use crate::Result;
+use crate::error::{Error, Result};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 
@@ -26,7 +26,49 @@ pub fn allowed() -> Result<Vec<usize>> {
 /// `EINVAL` when the processor does not exist or is not allowed, `ESRCH` when the process is gone.
 #[doc(alias = "sched_setaffinity")]
 pub fn pin(pid: u32, cpu: usize) -> Result<()> {
+    pin_to(Pid::from_raw(pid.cast_signed()), cpu)
+}
+
+/// Let the calling thread run on `cpu` alone. Threads that it starts later inherit that.
+///
+/// # Errors
+///
+/// `EINVAL` when the processor does not exist or is not allowed.
+#[doc(alias = "sched_setaffinity")]
+pub fn pin_this_thread(cpu: usize) -> Result<()> {
+    pin_to(Pid::from_raw(0), cpu)
+}
+
+fn pin_to(thread: Pid, cpu: usize) -> Result<()> {
     let mut set = CpuSet::new();
-    let pid = Pid::from_raw(pid.cast_signed());
-    cvt(Call::SchedSetaffinity, set.set(cpu).and_then(|()| sched_setaffinity(pid, &set)))
+    // A number that the set has no bit for: the kernel is not asked, so nothing is counted.
+    set.set(cpu).map_err(|source| Error::Call { call: Call::SchedSetaffinity, fd: None, source })?;
+    cvt(Call::SchedSetaffinity, sched_setaffinity(thread, &set))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::Errno;
+    use crate::sys::calls::counts;
+
+    #[test]
+    fn a_pinned_thread_has_one_processor_and_the_others_keep_theirs() {
+        let before = allowed().unwrap();
+        let last = before[before.len() - 1];
+        let pinned = std::thread::spawn(move || {
+            pin_this_thread(last).unwrap();
+            allowed().unwrap()
+        });
+        assert_eq!(pinned.join().unwrap(), [last]);
+        assert_eq!(allowed().unwrap(), before);
+    }
+
+    #[test]
+    fn a_processor_that_no_set_has_is_an_error_and_no_call() {
+        let before = counts();
+        let error = pin_this_thread(1 << 20).unwrap_err();
+        assert_eq!(error.errno(), Some(Errno::EINVAL));
+        assert_eq!(counts().since(&before).of(Call::SchedSetaffinity), 0);
+    }
 }
