@@ -2,6 +2,7 @@
 
 use crate::Result;
 use crate::sys::socket::{self, Mode};
+use crate::sys::sockopt;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -38,8 +39,8 @@ pub struct Listener {
 /// ```
 pub fn initserver(addr: SocketAddr) -> Result<Listener> {
     let socket = socket::tcp(&addr, Mode::Blocking)?;
-    socket::set_reuse_addr(&socket, true)?;
-    socket::set_nodelay(&socket, true)?;
+    sockopt::set_reuse_addr(&socket, true)?;
+    sockopt::set_nodelay(&socket, true)?;
     socket::bind(&socket, &addr)?;
     socket::listen(&socket, BACKLOG)?;
     let addr = socket::local_addr(&socket)?;

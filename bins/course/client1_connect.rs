@@ -7,6 +7,7 @@ use clap::Parser;
 use io_models::course::{self, perror, say};
 use io_models::sys::poll::{PollFlags, wait_for};
 use io_models::sys::socket::{self, Connected, Mode};
+use io_models::sys::sockopt;
 use io_models::tcp::resolve;
 use io_models::{Error, sys::calls::Call};
 use std::net::SocketAddr;
@@ -72,7 +73,7 @@ fn attempt(addr: &SocketAddr) -> Attempt {
         Ok(Connected::Yes | Connected::Pending) => {}
         Err(error) => return Attempt::FailedAtOnce(error),
     }
-    let outcome = wait_for(&sockfd, PollFlags::POLLOUT, None).and_then(|_| socket::take_error(&sockfd));
+    let outcome = wait_for(&sockfd, PollFlags::POLLOUT, None).and_then(|_| sockopt::take_error(&sockfd));
     match outcome {
         Ok(None) => Attempt::Connected,
         Ok(Some(source)) => Attempt::Failed(Error::Call { call: Call::Connect, fd: None, source }),

@@ -8,6 +8,7 @@
 use clap::Parser;
 use io_models::course::{self, perror, say};
 use io_models::sys::socket::{self, Accepted, Mode};
+use io_models::sys::sockopt;
 use io_models::tcp::{recv_some, send_all};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
@@ -41,7 +42,7 @@ fn main() -> ExitCode {
         Err(error) => return perror("socket", &error),
     };
     if args.reuse_addr
-        && let Err(error) = socket::set_reuse_addr(&listenfd, true)
+        && let Err(error) = sockopt::set_reuse_addr(&listenfd, true)
     {
         return perror("setsockopt", &error);
     }

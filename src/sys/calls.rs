@@ -56,6 +56,7 @@ calls! {
     IoUringEnter = "io_uring_enter",
     IoUringRegister = "io_uring_register",
     IoUringSetup = "io_uring_setup",
+    Ioctl = "ioctl",
     Kill = "kill",
     Listen = "listen",
     MemfdCreate = "memfd_create",

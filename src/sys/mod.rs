@@ -22,6 +22,7 @@ pub mod sendfile;
 pub mod shared;
 pub mod signal;
 pub mod socket;
+pub mod sockopt;
 pub mod stdio;
 #[cfg(feature = "uring")]
 pub mod uring;

@@ -3,15 +3,13 @@
 //! "Not now" is an answer here, not an error: see [`Accepted`], [`Received`], [`Sent`],
 //! [`Connected`].
 
+use super::sockopt::take_error;
 use super::{Call, Errno, cvt, cvt_on, poll, retry};
 use crate::error::{Error, Result};
-use nix::sys::socket::{
-    AddressFamily, Backlog, MsgFlags, SockFlag, SockType, SockaddrLike, SockaddrStorage, sockopt,
-};
-use std::ffi::OsString;
+use nix::sys::socket::{AddressFamily, Backlog, MsgFlags, SockFlag, SockType, SockaddrLike, SockaddrStorage};
 use std::mem::MaybeUninit;
 use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
 pub use nix::sys::socket::Shutdown;
 
@@ -248,120 +246,6 @@ pub fn shutdown(fd: impl AsFd, how: Shutdown) -> Result<()> {
     cvt_on(Call::Shutdown, fd, nix::sys::socket::shutdown(fd.as_raw_fd(), how))
 }
 
-/// Take the error that waits on a socket: getsockopt(2) `SO_ERROR`. It is cleared by this.
-///
-/// # Errors
-///
-/// `EBADF`, `ENOTSOCK`.
-#[doc(alias = "SO_ERROR")]
-pub fn take_error(fd: impl AsFd) -> Result<Option<Errno>> {
-    let fd = fd.as_fd();
-    let error = cvt_on(Call::Getsockopt, fd, nix::sys::socket::getsockopt(&fd, sockopt::SocketError))?;
-    Ok((error != 0).then(|| Errno::from_raw(error)))
-}
-
-/// Let a server bind a port whose old connections are in TIME_WAIT: `SO_REUSEADDR`, socket(7). The server
-/// that left them must have had it, too.
-///
-/// # Errors
-///
-/// `EBADF`, `ENOTSOCK`.
-#[doc(alias = "SO_REUSEADDR")]
-pub fn set_reuse_addr(fd: impl AsFd, on: bool) -> Result<()> {
-    set(fd.as_fd(), sockopt::ReuseAddr, &on)
-}
-
-/// Send small pieces at once instead of collecting them: `TCP_NODELAY`, tcp(7). Clients accepted
-/// from a listener inherit it.
-///
-/// # Errors
-///
-/// `EBADF`, `ENOTSOCK`.
-#[doc(alias = "TCP_NODELAY")]
-pub fn set_nodelay(fd: impl AsFd, on: bool) -> Result<()> {
-    set(fd.as_fd(), sockopt::TcpNoDelay, &on)
-}
-
-/// Choose who decides how fast to send: `TCP_CONGESTION`, tcp(7). Such as `cubic` or `reno`.
-///
-/// Before connect(2), or the algorithm of the system has set the connection up: one that paces (`bbr`)
-/// leaves the pacing on.
-///
-/// # Errors
-///
-/// `ENOENT`: no such algorithm in this kernel (`net.ipv4.tcp_available_congestion_control`). `EPERM`:
-/// it is not in `net.ipv4.tcp_allowed_congestion_control`, and this process may not administer the
-/// network.
-#[doc(alias = "TCP_CONGESTION")]
-pub fn set_congestion_control(fd: impl AsFd, algorithm: &str) -> Result<()> {
-    set(fd.as_fd(), sockopt::TcpCongestion, &OsString::from(algorithm))
-}
-
-/// Let at most `bytes` wait to be sent or acknowledged, and turn off the kernel's own choice of a size:
-/// `SO_SNDBUF`, socket(7). The kernel doubles the number, for its bookkeeping, and cuts it to twice
-/// `net.core.wmem_max`.
-///
-/// # Errors
-///
-/// `EBADF`, `ENOTSOCK`.
-#[doc(alias = "SO_SNDBUF")]
-pub fn set_send_buffer(fd: impl AsFd, bytes: usize) -> Result<()> {
-    set(fd.as_fd(), sockopt::SndBuf, &bytes)
-}
-
-/// Let at most `bytes` of what has arrived wait to be read, and turn off the kernel's own choice of a size:
-/// `SO_RCVBUF`, socket(7). The kernel doubles the number, for its bookkeeping, and cuts it to twice
-/// `net.core.rmem_max`.
-///
-/// Before connect(2), or the peer has been offered a window for more: tcp(7).
-///
-/// # Errors
-///
-/// `EBADF`, `ENOTSOCK`.
-#[doc(alias = "SO_RCVBUF")]
-pub fn set_receive_buffer(fd: impl AsFd, bytes: usize) -> Result<()> {
-    set(fd.as_fd(), sockopt::RcvBuf, &bytes)
-}
-
-/// Send and receive segments of at most `bytes`: `TCP_MAXSEG`, tcp(7). Before connect(2), so that the peer is told.
-/// The kernel sizes the send buffer of the peer in such segments.
-///
-/// # Errors
-///
-/// `EBADF`, `ENOTSOCK`; `EINVAL` for less than 88 or more than 32767.
-#[doc(alias = "TCP_MAXSEG")]
-pub fn set_max_segment(fd: impl AsFd, bytes: u32) -> Result<()> {
-    set(fd.as_fd(), sockopt::TcpMaxSeg, &bytes)
-}
-
-/// Leave the choice of a port to connect(2), which knows the peer: `IP_BIND_ADDRESS_NO_PORT`, ip(7), since
-/// Linux 4.2; for IPv6 it is the same option. Without it [`bind`] with port 0 takes a port that no other
-/// socket of this address has, towards whatever peer, and so the ports of one address are all the
-/// connections that it can have. With it the port of [`local_addr`] is 0 until [`connect`].
-///
-/// # Errors
-///
-/// `EBADF`, `ENOTSOCK`; `ENOPROTOOPT` before Linux 4.2.
-#[doc(alias = "IP_BIND_ADDRESS_NO_PORT")]
-pub fn set_bind_address_no_port(fd: impl AsFd, on: bool) -> Result<()> {
-    set(fd.as_fd(), sockopt::IpBindAddressNoPort, &on)
-}
-
-/// Have close(2) reset the connection (RST) instead of ending it (FIN): `SO_LINGER` with 0 seconds.
-/// No TIME_WAIT remains, and unsent bytes are lost.
-///
-/// # Errors
-///
-/// `EBADF`, `ENOTSOCK`.
-#[doc(alias = "SO_LINGER")]
-pub fn set_reset_on_close(fd: impl AsFd) -> Result<()> {
-    set(fd.as_fd(), sockopt::Linger, &libc::linger { l_onoff: 1, l_linger: 0 })
-}
-
-fn set<O: nix::sys::socket::SetSockOpt>(fd: BorrowedFd<'_>, option: O, value: &O::Val) -> Result<()> {
-    cvt_on(Call::Setsockopt, fd, nix::sys::socket::setsockopt(&fd, option, value))
-}
-
 /// The socket's own address: getsockname(2).
 ///
 /// # Errors
@@ -412,6 +296,7 @@ fn internet(addr: &SockaddrStorage) -> nix::Result<SocketAddr> {
 mod tests {
     use super::*;
     use crate::sys::poll::{PollFlags, wait_for};
+    use crate::sys::sockopt::{set_reset_on_close, set_reuse_addr};
     use std::time::Duration;
 
     /// A connected pair over loopback, both ends non-blocking.
@@ -492,55 +377,6 @@ mod tests {
         }
         let error = connect(tcp(&closed, Mode::Blocking).unwrap(), &closed).unwrap_err();
         assert_eq!(error.errno(), Some(Errno::ECONNREFUSED));
-    }
-
-    #[test]
-    fn with_bind_address_no_port_the_port_comes_with_connect_not_with_bind() {
-        for any in ["127.0.0.1:0", "[::1]:0"] {
-            let any: SocketAddr = any.parse().unwrap();
-            let listener = tcp(&any, Mode::Blocking).unwrap();
-            if bind(&listener, &any).is_err() {
-                eprintln!("skipped {any}: this machine has no such address");
-                continue;
-            }
-            listen(&listener, 8).unwrap();
-            let target = local_addr(&listener).unwrap();
-            let client = tcp(&any, Mode::Blocking).unwrap();
-            set_bind_address_no_port(&client, true).unwrap();
-            bind(&client, &any).unwrap();
-            assert_eq!(local_addr(&client).unwrap(), any, "bind fixes the address and no port");
-            assert_eq!(connect(&client, &target).unwrap(), Connected::Yes);
-            let got = local_addr(&client).unwrap();
-            assert_eq!(got.ip(), any.ip());
-            assert_ne!(got.port(), 0);
-            let usual = tcp(&any, Mode::Blocking).unwrap();
-            bind(&usual, &any).unwrap();
-            assert_ne!(local_addr(&usual).unwrap().port(), 0, "the usual bind takes one");
-        }
-    }
-
-    #[test]
-    fn a_small_receive_buffer_holds_back_the_sender() {
-        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
-        let listener = tcp(&any, Mode::Blocking).unwrap();
-        bind(&listener, &any).unwrap();
-        listen(&listener, 8).unwrap();
-        let target = local_addr(&listener).unwrap();
-        let client = tcp(&target, Mode::Blocking).unwrap();
-        set_receive_buffer(&client, 16 << 10).unwrap();
-        let bytes = nix::sys::socket::getsockopt(&client, sockopt::RcvBuf).unwrap();
-        assert_eq!(bytes, 32 << 10, "the kernel doubles it");
-        assert_eq!(connect(&client, &target).unwrap(), Connected::Yes);
-        let Accepted::Client(server, _) = accept(&listener, Mode::Nonblocking).unwrap() else {
-            panic!("no client in the queue")
-        };
-        set_send_buffer(&server, 16 << 10).unwrap();
-        let (block, mut sent) = ([7; 65536], 0);
-        while let Sent::Bytes(n) = send(&server, &block).unwrap() {
-            sent += n;
-        }
-        // Without a limit it would be megabytes: how many exactly is the business of the kernel.
-        assert!(sent < 512 << 10, "{sent} bytes were taken");
     }
 
     #[test]

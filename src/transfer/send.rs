@@ -3,7 +3,7 @@
 use super::{CHUNK, Error, Header, Result, expect_ok};
 use crate::sys::poll::{PollFlags, wait_for};
 use crate::sys::sendfile::sendfile;
-use crate::sys::socket::{set_congestion_control, set_send_buffer};
+use crate::sys::sockopt::{set_congestion_control, set_send_buffer};
 use crate::tcp::{self, resolve, send_all};
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};

@@ -109,7 +109,7 @@ fn a_server_that_does_not_end_its_side_is_named_and_does_not_hold_up_the_run() {
 
 #[test]
 fn a_server_that_resets_at_the_end_is_named() {
-    let ended = ended_by(|client| Ok(io_models::sys::socket::set_reset_on_close(client)?));
+    let ended = ended_by(|client| Ok(io_models::sys::sockopt::set_reset_on_close(client)?));
     let report = report(ended.exits(0));
     assert_eq!(whole(&report, "/ends/reset"), 2, "{report:#}");
     let warning = "the server answered the end of 2 connections with a reset instead of an end of its own";

@@ -2,7 +2,7 @@
 //!
 //! A thread for each client, blocking reads and writes; a thread ends when its client has gone.
 
-use io_models::sys::socket::set_reset_on_close;
+use io_models::sys::sockopt::set_reset_on_close;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;

@@ -229,7 +229,7 @@ fn hostile_clients_that_are_cut_off_fail_no_run() {
     // The measured connections are opened before. The others are reset at once.
     let server = Server::start(|connection, mut client, _| {
         if connection >= 5 {
-            return Ok(io_models::sys::socket::set_reset_on_close(&client)?);
+            return Ok(io_models::sys::sockopt::set_reset_on_close(&client)?);
         }
         io::copy(&mut client.try_clone()?, &mut client).map(drop)
     });

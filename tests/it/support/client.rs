@@ -1,7 +1,7 @@
 //! Clients, on blocking sockets that give up at the deadline.
 
 use super::wait::DEADLINE;
-use io_models::sys::socket::set_reset_on_close;
+use io_models::sys::sockopt::set_reset_on_close;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;

@@ -10,6 +10,7 @@ use crate::lab::load::connection::State;
 use crate::lab::load::trouble::Trouble;
 use crate::lab::load::wire::Wire;
 use crate::sys::socket::{self, Mode};
+use crate::sys::sockopt;
 use crate::sys::{Call, Errno};
 use crate::{Error, Result};
 use std::net::SocketAddr;
@@ -46,10 +47,10 @@ impl<W: Wire> Engine<W> {
         self.dialled += 1;
         if !sources.is_empty() {
             let source = SocketAddr::new(sources[self.dialled % sources.len()], 0);
-            socket::set_bind_address_no_port(&socket, true)?;
+            sockopt::set_bind_address_no_port(&socket, true)?;
             socket::bind(&socket, &source)?;
         }
-        socket::set_nodelay(&socket, true)?;
+        sockopt::set_nodelay(&socket, true)?;
         Ok(socket)
     }
 

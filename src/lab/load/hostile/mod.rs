@@ -27,6 +27,7 @@ use crate::lab::units::{count, of};
 use crate::sys::clock::thread_cpu;
 use crate::sys::epoll::{Epoll, EpollFlags, Events};
 use crate::sys::socket::{self, Mode, Received, Sent, Shutdown};
+use crate::sys::sockopt;
 use crate::sys::{Call, Errno, close};
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
@@ -647,18 +648,18 @@ fn dial(
     target: &SocketAddr,
 ) -> crate::Result<OwnedFd> {
     let socket = socket::tcp(target, Mode::Nonblocking)?;
-    socket::set_nodelay(&socket, true)?;
+    sockopt::set_nodelay(&socket, true)?;
     match kind {
         Kind::SlowReader => {
-            socket::set_receive_buffer(&socket, SLOW_BUFFER)?;
-            socket::set_send_buffer(&socket, SLOW_BUFFER)?;
-            socket::set_max_segment(&socket, SLOW_SEGMENT)?;
+            sockopt::set_receive_buffer(&socket, SLOW_BUFFER)?;
+            sockopt::set_send_buffer(&socket, SLOW_BUFFER)?;
+            sockopt::set_max_segment(&socket, SLOW_SEGMENT)?;
         }
         Kind::HalfCloser => {}
-        Kind::Resetter => socket::set_reset_on_close(&socket)?,
+        Kind::Resetter => sockopt::set_reset_on_close(&socket)?,
     }
     if let Some(source) = source {
-        socket::set_bind_address_no_port(&socket, true)?;
+        sockopt::set_bind_address_no_port(&socket, true)?;
         socket::bind(&socket, &SocketAddr::new(source, 0))?;
     }
     // A connection that is established at once is writable too, so both cases go on in the same way.
@@ -684,7 +685,7 @@ impl Step<'_> {
         }
         let socket = &self.connection.socket;
         let refused = |error: crate::Error| End::Refused(error.to_string());
-        let error = socket::take_error(socket).map_err(refused)?;
+        let error = sockopt::take_error(socket).map_err(refused)?;
         let error = match error {
             None if socket::is_connected_to_itself(socket).is_ok_and(|itself| itself) => {
                 Some(Errno::ECONNREFUSED)

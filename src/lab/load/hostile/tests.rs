@@ -181,7 +181,7 @@ fn a_half_closer_that_gets_the_end_and_no_answer_is_cut_short() {
 fn a_server_that_resets_cuts_every_kind_short() {
     let addr = wrong(|mut client| {
         client.read_exact(&mut [0; 1])?;
-        socket::set_reset_on_close(&client).map_err(io::Error::from)
+        sockopt::set_reset_on_close(&client).map_err(io::Error::from)
     });
     let mut runner = runner(addr, of(1, 1, 1), SIZE);
     until(&mut runner, "all are cut short", |outcomes| outcomes.iter().all(|outcome| outcome.cut_short > 0));

@@ -3,6 +3,7 @@
 use super::{Event, Wire};
 use crate::sys::epoll::{Epoll, EpollFlags, Events};
 use crate::sys::socket::{self, Received, Sent, Shutdown};
+use crate::sys::sockopt;
 use crate::sys::{Call, close};
 use crate::{Error, Result};
 use std::net::SocketAddr;
@@ -180,7 +181,7 @@ impl EpollWire {
     fn connected(&mut self, slot: usize) -> Event {
         self.slots[slot].connecting = false;
         let Some(socket) = &self.slots[slot].socket else { unreachable!("a slot in use has a socket") };
-        let error = match socket::take_error(socket) {
+        let error = match sockopt::take_error(socket) {
             Ok(None) => return Event::Connected { slot },
             Ok(Some(source)) => Error::Call { call: Call::Connect, fd: Some(socket.as_raw_fd()), source },
             Err(error) => error,

@@ -10,6 +10,7 @@ pub(super) mod uring;
 
 use crate::Result;
 use crate::sys::socket;
+use crate::sys::sockopt;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -68,5 +69,5 @@ pub(super) trait Wire: Sized {
 /// Whether both ends are this socket, which from now on is reset when it is closed.
 fn is_connected_to_itself(socket: &OwnedFd) -> bool {
     let itself = socket::is_connected_to_itself(socket).is_ok_and(|itself| itself);
-    itself && socket::set_reset_on_close(socket).is_ok()
+    itself && sockopt::set_reset_on_close(socket).is_ok()
 }

@@ -2,6 +2,7 @@
 
 use super::{Event, Wire};
 use crate::sys::socket::{self, Shutdown};
+use crate::sys::sockopt;
 use crate::sys::uring::{Completion, Ring};
 use crate::sys::{Call, Errno, close};
 use crate::{Error, Result};
@@ -176,7 +177,7 @@ impl UringWire {
             }
         } else {
             let Some(socket) = &self.slots[slot].socket else { return Ok(None) };
-            if let Some(source) = socket::take_error(socket)? {
+            if let Some(source) = sockopt::take_error(socket)? {
                 return Err(Error::Call { call: Call::Connect, fd: Some(socket.as_raw_fd()), source });
             }
             self.receive(slot, receive)?;
