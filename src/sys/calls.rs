@@ -70,6 +70,7 @@ calls! {
     Recvfrom = "recvfrom",
     RtSigaction = "rt_sigaction",
     RtSigprocmask = "rt_sigprocmask",
+    RtSigtimedwait = "rt_sigtimedwait",
     SchedGetaffinity = "sched_getaffinity",
     SchedSetaffinity = "sched_setaffinity",
     Sendfile = "sendfile",

@@ -21,6 +21,7 @@ pub mod select;
 pub mod sendfile;
 pub mod shared;
 pub mod signal;
+pub mod signal_wait;
 pub mod socket;
 pub mod sockopt;
 pub mod stdio;
