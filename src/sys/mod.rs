@@ -15,6 +15,7 @@ pub mod eventfd;
 pub mod fcntl;
 pub mod fork;
 pub mod limits;
+pub mod passing;
 pub mod poll;
 pub(crate) mod raw;
 pub mod select;
