@@ -7,6 +7,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use io_models::echo::Reply;
 use io_models::initserver::initserver;
 use io_models::model::{self, Runs};
+use io_models::serve::Job;
 use io_models::stop;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -17,7 +18,7 @@ fn roundtrips(c: &mut Criterion) {
         let listener = initserver(([127, 0, 0, 1], 0).into()).expect("a free port");
         let addr = listener.addr();
         let (stopper, stop) = stop::pair().expect("a pipe");
-        let server = std::thread::spawn(move || (model.serve)(listener, &stop, Reply::Echo));
+        let server = std::thread::spawn(move || (model.serve)(Job::new(listener, &stop, Reply::Echo)));
         let mut client = TcpStream::connect(addr).expect("the server listens");
         client.set_nodelay(true).expect("a TCP socket");
         let mut answer = [0; 64];

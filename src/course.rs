@@ -5,10 +5,10 @@
 //! every failure is the originals' `return -1`, which a shell sees as 255.
 
 use crate::Error;
-use crate::echo::{Echo, Reply};
+use crate::echo::Reply;
 use crate::initserver::{Listener, initserver};
 use crate::observer::Observer;
-use crate::serve::{FLUSH_GRACE, Totals};
+use crate::serve::{FLUSH_GRACE, Job, Paused, Totals};
 use crate::startup;
 use crate::stop::{self, Stop};
 use crate::sys::calls::Call;
@@ -229,7 +229,7 @@ pub fn tell_chosen_port(asked: u16, addr: SocketAddr) {
 pub fn multiplexed(
     port: u16,
     printer: Printer,
-    serve: impl FnOnce(Listener, &Stop, Echo<Printer>) -> crate::Result<Totals>,
+    serve: impl FnOnce(Job<'_, Printer>) -> crate::Result<Totals>,
 ) -> ExitCode {
     let stop = match stop_on_signals() {
         Ok(stop) => stop,
@@ -240,7 +240,7 @@ pub fn multiplexed(
         Err(code) => return code,
     };
     let failure = format!("{}() failed", printer.call);
-    match serve(listener, stop, Echo::observed(Reply::Echo, PIECE, printer)) {
+    match serve(Job::new(listener, stop, Reply::Echo).in_pieces(PIECE).observed(&|_| printer.clone())) {
         Ok(_) => ExitCode::SUCCESS,
         Err(error) => perror(&failure, &error),
     }
@@ -271,18 +271,18 @@ pub fn child_ends() -> bool {
 }
 
 /// Prints what the multiplexed servers print.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Printer {
     call: &'static str,
-    patience: Option<Duration>,
+    idle_timeout: Option<Duration>,
     full: Full,
 }
 
 impl Printer {
-    /// For the server that waits in `call`. After `patience` without an event it says so.
+    /// For the server that waits in `call`. After `idle_timeout` without an event it says so.
     #[must_use]
-    pub fn new(call: &'static str, patience: Option<Duration>, full: &'static str) -> Printer {
-        Printer { call, patience, full: Full::new(full) }
+    pub fn new(call: &'static str, idle_timeout: Option<Duration>, full: &'static str) -> Printer {
+        Printer { call, idle_timeout, full: Full::new(full) }
     }
 }
 
@@ -299,12 +299,12 @@ impl Observer for Printer {
         say(format!("client(eventfd={fd}) disconnected."));
     }
 
-    fn full(&mut self) {
-        self.full.tell();
+    fn paused(&mut self, why: Paused) {
+        self.full.tell(why);
     }
 
-    fn patience(&self) -> Option<Duration> {
-        self.patience
+    fn idle_timeout(&self) -> Option<Duration> {
+        self.idle_timeout
     }
 
     fn heard_nothing(&mut self) {
@@ -313,7 +313,7 @@ impl Observer for Printer {
 }
 
 /// Says what the parent of a server with a process for each client says.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Parent {
     full: Full,
 }
@@ -333,8 +333,8 @@ impl Default for Parent {
 }
 
 impl Observer for Parent {
-    fn full(&mut self) {
-        self.full.tell();
+    fn paused(&mut self, why: Paused) {
+        self.full.tell(why);
     }
 
     fn stopping(&mut self) {
@@ -352,7 +352,7 @@ impl Observer for Parent {
 }
 
 /// Says once, on standard error, that more clients want to come than can be served.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Full {
     why: &'static str,
     told: bool,
@@ -365,10 +365,16 @@ impl Full {
         Full { why, told: false }
     }
 
-    /// Say it, the first time.
-    pub fn tell(&mut self) {
-        if !std::mem::replace(&mut self.told, true) {
-            complain(&format!("{}; clients beyond that wait until others have left", self.why));
+    /// Say it, the first time. Where accept(2) is refused for another reason, that is said instead.
+    pub fn tell(&mut self, why: Paused) {
+        if std::mem::replace(&mut self.told, true) {
+            return;
+        }
+        match why {
+            Paused::Refused(_) => {
+                complain(&format!("{why}; clients wait, and accepting is tried again every 100 ms"))
+            }
+            _ => complain(&format!("{}; clients beyond that wait until others have left", self.why)),
         }
     }
 }

@@ -59,6 +59,11 @@ impl Listener {
     pub fn into_socket(self) -> OwnedFd {
         self.socket
     }
+
+    /// Close the socket: close(2), counted. Clients that were not accepted are reset.
+    pub fn close(self) {
+        crate::sys::close(self.socket);
+    }
 }
 
 impl AsFd for Listener {

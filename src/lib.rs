@@ -11,14 +11,14 @@
 //! # How a byte travels
 //!
 //! ```text
-//! client            kernel                       one thread of ours
-//!  | connect  -->  accept queue  --readable-->  model loop: wait      (select | poll | epoll | …)
-//!  |                                             |- stop readable?     close, say what was done
-//!  |                                             |- listener readable? Door::accept -> Conn
-//!  | bytes    -->  receive buffer --readable-->  |- client readable?   Echo::pump
-//!  |                                             |                       recv -> send at once
+//! client            kernel                       a loop of ours
+//!  | connect  -->  accept queue  --readable-->  wait               (select | poll | epoll | …)
+//!  |                                             |- stop readable?     end in order: serve::finish
+//!  |                                             |- listener readable? Acceptor::next -> Conn
+//!  | bytes    -->  receive buffer --readable-->  |- client readable?   Pump::pump
+//!  |                                             |                       recv -> Handler -> send at once
 //!  | <--bytes      send buffer    <------------- |                       the rest is kept: unsent
-//!  |                                             |                       -> Want::{Read,Write,Close}
+//!  |                                             |                       -> Want::{Read, ReadMore, Write, Close}
 //!  |                                             |- the model turns Want into ITS OWN bookkeeping
 //!  | close    -->  FIN           --readable-->   |- recv gives 0 -> Want::Close
 //! ```
@@ -28,14 +28,14 @@
 //! A server of any model, in a thread, told to stop:
 //!
 //! ```
-//! use io_models::{echo::Reply, initserver::initserver, model, stop};
+//! use io_models::{echo::Reply, initserver::initserver, model, serve::Job, stop};
 //! use std::io::{Read, Write};
 //!
 //! let listener = initserver("127.0.0.1:0".parse()?)?;
 //! let addr = listener.addr();
 //! let (stopper, stop) = stop::pair()?;
 //! let epoll = model::find("epoll-edge").ok_or("no such model")?;
-//! let server = std::thread::spawn(move || (epoll.serve)(listener, &stop, Reply::Echo));
+//! let server = std::thread::spawn(move || (epoll.serve)(Job::new(listener, &stop, Reply::Echo)));
 //!
 //! let mut client = std::net::TcpStream::connect(addr)?;
 //! client.write_all(b"hello")?;

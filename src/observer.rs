@@ -1,18 +1,17 @@
 //! What a loop tells while it runs: who came, what was said, who left.
 //!
-//! A server that only serves is [`Silent`], and then the calls below compile to nothing. The course's
-//! programs print what they are told, which is all that makes `tcppoll` of the model `poll`.
+//! A server that only serves has [`Notices`], whose calls for clients compile to nothing. The course's programs print what they
+//! are told, which is all that makes `tcppoll` of the model `poll`.
 //!
 //! ```
-//! use io_models::echo::{Echo, Reply, SCRATCH_BYTES};
-//! use io_models::{initserver::initserver, model::poll, observer::Observer, stop};
-//! use std::{net::{SocketAddr, TcpStream}, os::fd::RawFd};
+//! use io_models::{echo::Reply, initserver::initserver, model::poll, observer::Observer, serve::Job, stop};
+//! use std::{net::{SocketAddr, TcpStream}, os::fd::RawFd, sync::mpsc};
 //!
-//! struct Visitors(Vec<SocketAddr>, stop::Stopper);
+//! struct Visitors<'a>(mpsc::Sender<SocketAddr>, &'a stop::Stopper);
 //!
-//! impl Observer for Visitors {
+//! impl Observer for Visitors<'_> {
 //!     fn accepted(&mut self, _: RawFd, peer: SocketAddr) {
-//!         self.0.push(peer);
+//!         self.0.send(peer).expect("there is a receiver");
 //!     }
 //!     fn left(&mut self, _: RawFd, _: io_models::Result<()>) {
 //!         self.1.stop().expect("the loop is there");
@@ -24,13 +23,14 @@
 //! let ours = client.local_addr()?;
 //! drop(client);
 //! let (stopper, stop) = stop::pair()?;
-//! let mut visitors = Visitors(Vec::new(), stopper);
-//! poll::serve(listener, &stop, Echo::observed(Reply::Echo, SCRATCH_BYTES, &mut visitors))?;
-//! assert_eq!(visitors.0, [ours]);
+//! let (visitor, visitors) = mpsc::channel();
+//! poll::serve(Job::new(listener, &stop, Reply::Echo).observed(&|_| Visitors(visitor.clone(), &stopper)))?;
+//! assert_eq!(visitors.recv()?, ours);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 use crate::Result;
+use crate::serve::Paused;
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
 use std::time::Duration;
@@ -39,35 +39,38 @@ use std::time::Duration;
 ///
 /// A method that waits makes all clients of the loop wait.
 pub trait Observer {
-    /// A client has come, and is served from now on.
+    /// A client was accepted, and is served from now on.
     fn accepted(&mut self, fd: RawFd, peer: SocketAddr) {
         let _ = (fd, peer);
     }
 
-    /// A client has said this.
+    /// These bytes of a client were received.
     fn received(&mut self, fd: RawFd, bytes: &[u8]) {
         let _ = (fd, bytes);
     }
 
-    /// It is being answered with this. (What the kernel did not take at once follows by itself.)
+    /// They are being answered with these. (What the kernel did not take at once follows by itself.)
     fn answered(&mut self, fd: RawFd, bytes: &[u8]) {
         let _ = (fd, bytes);
     }
 
-    /// A client has said that no more will come, or its connection has failed; it is closed next.
+    /// A client has ended its stream, or its connection has failed; it is closed next. Clients that are still connected when
+    /// the server stops may get no such call: [`stopping`](Observer::stopping) is for all of them.
     fn left(&mut self, fd: RawFd, how: Result<()>) {
         let _ = (fd, how);
     }
 
-    /// Another client wanted to come, and there is no descriptor, or process, for it.
-    fn full(&mut self) {}
+    /// Clients wait to be accepted, and cannot be for now.
+    fn paused(&mut self, why: Paused) {
+        let _ = why;
+    }
 
-    /// How long a loop that waits for readiness may hear nothing before it tells: `None`, for ever.
-    fn patience(&self) -> Option<Duration> {
+    /// Call [`heard_nothing`](Observer::heard_nothing) after this long without an event; `None`: never.
+    fn idle_timeout(&self) -> Option<Duration> {
         None
     }
 
-    /// Nothing has happened for as long as [`patience`](Observer::patience) says.
+    /// There was no event for as long as [`idle_timeout`](Observer::idle_timeout) says.
     fn heard_nothing(&mut self) {}
 
     /// The server has been told to stop.
@@ -79,39 +82,34 @@ pub trait Observer {
     }
 }
 
-/// Whoever lends an observer to a loop has it back afterwards.
-impl<O: Observer> Observer for &mut O {
-    fn accepted(&mut self, fd: RawFd, peer: SocketAddr) {
-        (**self).accepted(fd, peer);
+/// Tells only what the operator of a server must know: that clients have to wait, and why. Each reason is told once.
+#[derive(Debug, Clone)]
+pub struct Notices {
+    tell: Option<fn(&str)>,
+    told: Vec<Paused>,
+}
+
+impl Notices {
+    /// Tells nobody.
+    #[must_use]
+    pub fn none() -> Notices {
+        Notices { tell: None, told: Vec::new() }
     }
-    fn received(&mut self, fd: RawFd, bytes: &[u8]) {
-        (**self).received(fd, bytes);
-    }
-    fn answered(&mut self, fd: RawFd, bytes: &[u8]) {
-        (**self).answered(fd, bytes);
-    }
-    fn left(&mut self, fd: RawFd, how: Result<()>) {
-        (**self).left(fd, how);
-    }
-    fn full(&mut self) {
-        (**self).full();
-    }
-    fn patience(&self) -> Option<Duration> {
-        (**self).patience()
-    }
-    fn heard_nothing(&mut self) {
-        (**self).heard_nothing();
-    }
-    fn stopping(&mut self) {
-        (**self).stopping();
-    }
-    fn killed(&mut self, processes: usize) {
-        (**self).killed(processes);
+
+    /// Tells by this function, which gets a sentence.
+    #[must_use]
+    pub fn told_by(tell: fn(&str)) -> Notices {
+        Notices { tell: Some(tell), told: Vec::new() }
     }
 }
 
-/// Has nothing to say.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Silent;
-
-impl Observer for Silent {}
+impl Observer for Notices {
+    fn paused(&mut self, why: Paused) {
+        if let Some(tell) = self.tell
+            && !self.told.contains(&why)
+        {
+            self.told.push(why);
+            tell(&format!("clients have to wait: {why}"));
+        }
+    }
+}

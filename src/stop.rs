@@ -19,7 +19,7 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct Stop(OwnedFd);
 
-/// The end that makes it stop.
+/// The end that makes it stop. Dropping it stops the loops as well, because a pipe whose writing end is gone is readable.
 #[derive(Debug)]
 pub struct Stopper(OwnedFd);
 
@@ -89,7 +89,7 @@ impl Stopper {
         let copy = fcntl::duplicate_from(&self.0, self.0.as_raw_fd())?;
         let both = [Signal::SIGTERM, Signal::SIGINT];
         let in_background = signal::is_ignored(Signal::SIGINT)?;
-        signal::write_to(copy, if in_background { &both[..1] } else { &both })
+        signal::on(if in_background { &both[..1] } else { &both }).write_to(copy)
     }
 }
 

@@ -11,8 +11,9 @@ use crate::error::{Error, Result};
 use crate::initserver::{Listener, initserver};
 use crate::sys::poll::{PollFlags, wait_for};
 use crate::sys::socket::{self, Accepted, Connected, Mode, Received, Sent};
+use crate::sys::{Call, Errno};
 use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 /// One connection to a server: the course's `ctcpclient`.
 ///
@@ -124,13 +125,20 @@ impl TcpServer {
     /// [`Error::Misuse`] before [`initserver`](TcpServer::initserver); as [`socket::accept`].
     pub fn accept(&mut self) -> Result<()> {
         let listener = self.listener.as_ref().ok_or(Error::Misuse("not listening"))?;
-        // A client that has gone before it was accepted is nobody.
-        self.client = loop {
-            if let Accepted::Client(client, peer) = socket::accept(listener, Mode::Blocking)? {
-                break Some((client, peer));
+        loop {
+            match socket::accept(listener, Mode::Blocking)? {
+                Accepted::Client(client, peer) => {
+                    self.client = Some((client, peer));
+                    return Ok(());
+                }
+                // A client that has gone before it was accepted is nobody.
+                Accepted::Nobody | Accepted::NotThis(Errno::ECONNABORTED) => {}
+                Accepted::NotThis(source) => {
+                    let fd = Some(listener.as_fd().as_raw_fd());
+                    return Err(Error::Call { call: Call::Accept4, fd, source });
+                }
             }
-        };
-        Ok(())
+        }
     }
 
     /// Where the client is.
@@ -268,7 +276,7 @@ mod tests {
 
     #[test]
     fn what_the_state_rules_out_is_an_error_and_no_call() {
-        let before = crate::sys::calls::counts();
+        let before = crate::sys::calls::of_this_thread();
         let mut client = TcpClient::new();
         assert_eq!(client.send(b"x"), Err(Error::Misuse("not connected")));
         assert_eq!(client.recv(&mut [0]), Err(Error::Misuse("not connected")));
@@ -279,7 +287,7 @@ mod tests {
         assert_eq!(server.recv(&mut [0]), Err(Error::Misuse("no client")));
         assert!(!server.close_client() && !server.close_listener());
         assert_eq!(server.client_addr(), None);
-        assert_eq!(crate::sys::calls::counts().since(&before).total(), 0);
+        assert_eq!(crate::sys::calls::of_this_thread().since(&before).total(), 0);
 
         let port = server.initserver(0).unwrap().port();
         assert_eq!(server.initserver(0), Err(Error::Misuse("listening already")));

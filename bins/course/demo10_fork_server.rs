@@ -5,10 +5,11 @@
 
 use clap::Parser;
 use io_models::course::{self, Parent, perror, tell};
-use io_models::echo::{Echo, Reply};
+use io_models::echo::Reply;
 use io_models::initserver::initserver;
 use io_models::model::forking;
 use io_models::observer::Observer;
+use io_models::serve::{Job, Paused};
 use io_models::sys::calls::Call;
 use io_models::{Error, Result};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -39,13 +40,15 @@ fn main() -> ExitCode {
     };
     course::tell_chosen_port(args.port, listener.addr());
     let printer = Printer { parent: Parent::new() };
-    match forking::serve(listener, stop, Echo::observed(Reply::Ok, course::PIECE, printer)) {
+    let job = Job::new(listener, stop, Reply::Ok).in_pieces(course::PIECE);
+    match forking::serve(job.observed(&|_| printer.clone())) {
         Ok(_) => ExitCode::SUCCESS,
         Err(error) => perror("accept()", &error),
     }
 }
 
 /// What a child says; the rest is said by any parent.
+#[derive(Clone)]
 struct Printer {
     parent: Parent,
 }
@@ -76,8 +79,8 @@ impl Observer for Printer {
         }
     }
 
-    fn full(&mut self) {
-        self.parent.full();
+    fn paused(&mut self, why: Paused) {
+        self.parent.paused(why);
     }
 
     fn stopping(&mut self) {

@@ -42,7 +42,7 @@ fn main() -> ExitCode {
         Err(error) => return perror("initserver()", &error),
     };
     course::tell_chosen_port(args.port, listener.addr());
-    let served = forking::for_each_client(listener, stop, Parent::new(), |conn, peer, _| {
+    let served = forking::for_each_client(listener, stop, Parent::new(), |conn, peer| {
         tell(format!("客户端已连接({})。", peer.ip()));
         receive(&args, &conn);
         conn.close();

@@ -6,9 +6,11 @@
 //! too, because the connection remembers. That is why every server should, always.
 
 use clap::Parser;
+use io_models::Error;
 use io_models::course::{self, perror, say};
 use io_models::sys::socket::{self, Accepted, Mode};
 use io_models::sys::sockopt;
+use io_models::sys::{Call, Errno};
 use io_models::tcp::{recv_some, send_all};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
@@ -64,7 +66,11 @@ fn main() -> ExitCode {
     let clientfd = loop {
         match socket::accept(&listenfd, Mode::Blocking) {
             Ok(Accepted::Client(clientfd, _)) => break clientfd,
-            Ok(Accepted::Nobody) => {} // It has gone already.
+            // It has gone already.
+            Ok(Accepted::Nobody | Accepted::NotThis(Errno::ECONNABORTED)) => {}
+            Ok(Accepted::NotThis(source)) => {
+                return perror("accept", &Error::Call { call: Call::Accept4, fd: None, source });
+            }
             Err(error) => return perror("accept", &error),
         }
     };

@@ -4,9 +4,11 @@
 //! listener to be readable is what select, poll and epoll are for.
 
 use clap::Parser;
+use io_models::Error;
 use io_models::course::{self, perror, say};
 use io_models::sys::fcntl::set_nonblocking;
 use io_models::sys::socket::{Accepted, Mode, accept};
+use io_models::sys::{Call, Errno};
 use std::process::ExitCode;
 
 /// Wait for a client in a loop over a non-blocking accept(2)
@@ -31,6 +33,11 @@ fn main() -> ExitCode {
         match accept(&listener, Mode::Blocking) {
             Ok(Accepted::Client(..)) => break,
             Ok(Accepted::Nobody) => nobody += 1,
+            // It has gone already.
+            Ok(Accepted::NotThis(Errno::ECONNABORTED)) => {}
+            Ok(Accepted::NotThis(source)) => {
+                return perror("accept:", &Error::Call { call: Call::Accept4, fd: None, source });
+            }
             Err(error) => return perror("accept:", &error),
         }
     }

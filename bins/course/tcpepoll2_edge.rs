@@ -15,7 +15,7 @@ use io_models::course::{self, Full, Printer, perror, say};
 use io_models::echo::Conn;
 use io_models::initserver::Listener;
 use io_models::model::{epoll_edge, epoll_level};
-use io_models::serve::{Clients, Door};
+use io_models::serve::{Acceptor, ByFd, Next};
 use io_models::sys::epoll::{Epoll, EpollFlags, Events};
 use io_models::sys::fcntl::set_nonblocking;
 use io_models::sys::limits::Nofile;
@@ -96,39 +96,39 @@ fn flood(listener: Listener, trigger: Trigger, sends: u64) -> Result<std::conver
     }
     let epoll = Epoll::new()?;
     epoll.add(&listener, LISTENER, EpollFlags::EPOLLIN)?;
-    let mut door = Door::new(listener, SocketMode::Nonblocking);
+    let mut acceptor = Acceptor::new(&listener, SocketMode::Nonblocking);
     let mut full = Full::new(course::NO_DESCRIPTOR);
-    let mut clients = Clients::new();
+    let mut conns = ByFd::new();
     let mut events = Events::with_capacity(10);
     loop {
-        epoll.wait(&mut events, door.timeout(None))?;
+        epoll.wait(&mut events, acceptor.timeout(None))?;
         for event in events.iter() {
             if event.token == LISTENER {
-                while let Some((conn, _)) = door.accept()? {
+                while let Next::Client(conn, _) = acceptor.next()? {
                     let fd = conn.as_fd().as_raw_fd();
                     say(format!("accept client(socket={fd}) ok."));
                     match epoll.add(&conn, fd as u64, interest) {
-                        Ok(()) => clients.insert(conn),
-                        Err(_) => door.turn_away(conn),
+                        Ok(()) => conns.insert(conn),
+                        Err(_) => acceptor.turn_away(conn),
                     }
                 }
-                if door.is_shut() {
-                    full.tell();
-                    epoll.modify(&door, LISTENER, EpollFlags::empty())?;
+                if let Some(why) = acceptor.paused() {
+                    full.tell(why);
+                    epoll.modify(&listener, LISTENER, EpollFlags::empty())?;
                 }
                 continue;
             }
             let fd = event.token as RawFd;
-            let Some(conn) = clients.get(fd) else { continue };
+            let Some(conn) = conns.get(fd) else { continue };
             say("触发了写件事。");
             if event.flags.intersects(gone) || fill(conn, sends).is_err() {
                 say(format!("client(eventfd={fd}) disconnected."));
-                clients.close(fd);
-                door.client_left();
+                conns.close(fd);
+                acceptor.client_left();
             }
         }
-        if door.reopens() {
-            epoll.modify(&door, LISTENER, EpollFlags::EPOLLIN)?;
+        if acceptor.resumes() {
+            epoll.modify(&listener, LISTENER, EpollFlags::EPOLLIN)?;
         }
     }
 }

@@ -1,12 +1,14 @@
 //! `io-models serve MODEL`: one server, until Ctrl-C, and what it cost.
 
 use crate::failure::Failure;
-use crate::output::{Output, help_table};
+use crate::output::{self, Output, help_table};
 use io_models::echo::Reply;
 use io_models::initserver::initserver;
 use io_models::lab::{self, explain::in_words, serve::Report};
 use io_models::model::{self, Clients, Model};
+use io_models::observer::Notices;
 use io_models::remedy;
+use io_models::serve::Job;
 use io_models::stop;
 use io_models::sys::limits::Nofile;
 use io_models::sys::signal::Signal;
@@ -78,7 +80,8 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
         ReplyArg::Ok => Reply::Ok,
     };
     let started = Instant::now();
-    let totals = (model.serve)(listener, &stop, reply).map_err(Failure::of)?;
+    let job = Job::new(listener, &stop, reply).observed(&|_| Notices::told_by(output::note));
+    let totals = (model.serve)(job).map_err(Failure::of)?;
     let report = Report::new(model.name, addr, totals, started.elapsed()).map_err(Failure::of)?;
     let output = Output::stdout();
     let text = match args.json {
@@ -136,7 +139,7 @@ fn models() -> String {
         let most = match model.clients {
             Clients::One => " (1 client)".to_owned(),
             Clients::UpTo { most, .. } => format!(" (about {most} clients)"),
-            Clients::Processes | Clients::Descriptors => String::new(),
+            _ => String::new(),
         };
         (model.name.to_owned(), format!("{}{most}", model.summary))
     };

@@ -1,34 +1,31 @@
 //! epoll(7), edge-triggered: the course's `tcpepoll2`.
 //!
-//! Each socket is registered once, for reading and writing, and never touched again: no
-//! `EPOLL_CTL_MOD`. In return a readiness is reported once, when it begins, so the loop owes the
-//! kernel to go on until it has ended:
+//! Each socket is registered once, for reading and writing, and never touched again: no `EPOLL_CTL_MOD`. In return the kernel
+//! reports readiness once, when it begins, so the loop has to go on until it has ended:
 //!
-//! - It reads until a read comes back short (or `EAGAIN`), where the level-triggered loop reads
-//!   once. Reading once would leave bytes that nobody will ever mention again.
-//! - A short read usually proves that nothing is left, with two exceptions: the end of the stream,
-//!   which may have come together with the bytes, and urgent data, before which recv(2) stops. Both
-//!   are reported with the event, and then it reads until `EAGAIN` or the end.
-//! - A client that is still not dry when its turn is over goes to a list of our own, because the
-//!   kernel will not remind us of it.
+//! - It reads until a read comes back short (or `EAGAIN`), where the level-triggered loop reads once. Reading once would leave
+//!   bytes that the kernel never reports again.
+//! - A short read usually proves that nothing is left, with two exceptions: the end of the stream, which may have come together
+//!   with the bytes, and urgent data, before which recv(2) stops. Both are reported with the event, and then it reads until
+//!   `EAGAIN` or the end.
+//! - A client that still has bytes when its budget runs out goes to a list of our own, `unfinished`, because the kernel does not
+//!   report it again. It gets one more turn after the next wait, which does not block.
 //!
-//! Beside `epoll_level.rs`: the flags at registration, `Until`, the list `again`; and nothing where
-//! the other calls `modify`.
+//! Beside `epoll_level.rs`: the flags at registration, `Until`, the list `unfinished`; and nothing where the other calls
+//! `modify`.
 //!
-//! The listener stays level-triggered: with edges, a client that found the door shut would have to
-//! be remembered too.
+//! The listener stays level-triggered: with edges, a client that came during a pause would have to be remembered too.
 //!
-//! Calls a request: recv, send, and a share of one epoll_wait.
+//! System calls per request: recv, send, and one epoll_wait for all requests of a turn.
 
 use crate::Result;
-use crate::echo::{Echo, Until, Want};
-use crate::initserver::Listener;
+use crate::echo::{Pump, Until, Want};
 use crate::observer::Observer;
-use crate::serve::{Clients, Door, Totals};
-use crate::stop::Stop;
+use crate::serve::{Acceptor, ByFd, Job, Next, Totals, Worker, finish};
 use crate::sys::epoll::{Epoll, EpollFlags, Events};
 use crate::sys::fcntl::set_nonblocking;
 use crate::sys::socket::Mode;
+use std::collections::VecDeque;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::time::Duration;
 
@@ -52,76 +49,98 @@ const NOT_JUST_BYTES: EpollFlags = EpollFlags::EPOLLRDHUP
     .union(EpollFlags::EPOLLHUP)
     .union(EpollFlags::EPOLLERR);
 
-/// Serve clients of `listener` with `echo` until `stop`.
+/// Serve clients until the stop.
 ///
 /// # Errors
 ///
 /// Those of the wait and of the listener. What happens to a client ends that client only.
-pub fn serve<O: Observer>(listener: Listener, stop: &Stop, mut echo: Echo<O>) -> Result<Totals> {
+pub fn serve<O: Observer>(job: Job<'_, O>) -> Result<Totals> {
+    let mut pump = job.pump(Worker::ONLY);
+    let Job { listener, stop, .. } = job;
     set_nonblocking(&listener)?;
     let epoll = Epoll::new()?;
     epoll.add(stop, STOP, EpollFlags::EPOLLIN)?;
     epoll.add(&listener, LISTENER, EpollFlags::EPOLLIN)?;
-    let mut door = Door::new(listener, Mode::Nonblocking);
-    let mut clients = Clients::new();
+    let mut acceptor = Acceptor::new(&listener, Mode::Nonblocking);
+    let mut conns = ByFd::new();
     let mut events = Events::with_capacity(EVENTS);
-    // Clients whose turn ended before they were dry, and those of the turn before.
-    let mut again: Vec<RawFd> = Vec::new();
-    let mut owed: Vec<RawFd> = Vec::new();
-    loop {
-        let patience = door.timeout(echo.observer.patience());
-        let timeout = if again.is_empty() { patience } else { Some(Duration::ZERO) };
+    let mut unfinished: VecDeque<RawFd> = VecDeque::new();
+    'serving: loop {
+        let idle = acceptor.timeout(pump.handler.observer.idle_timeout());
+        let timeout = if unfinished.is_empty() { idle } else { Some(Duration::ZERO) };
         let ready = epoll.wait(&mut events, timeout)?;
-        if ready == 0 && again.is_empty() && !door.is_shut() {
-            echo.observer.heard_nothing();
+        if ready == 0 && unfinished.is_empty() && !acceptor.is_paused() {
+            pump.handler.observer.heard_nothing();
         }
-        // Who ran out in this turn goes to `again`, and has the next turn beside the events of then.
-        std::mem::swap(&mut owed, &mut again);
-        // One turn each: for a client that is owed one, its events are left out. Its reminder asks for
-        // the most, to be read until dry, because what the event that it had told of is forgotten.
-        let due = events.iter().filter(|e| !owed.contains(&(e.token as RawFd))).map(|e| (e.token, e.flags));
-        let reminders = owed.iter().map(|&fd| (fd as u64, NOT_JUST_BYTES));
-        for (token, flags) in due.chain(reminders) {
-            match token {
-                STOP => return door.close(echo, clients),
+        let earlier = unfinished.len();
+        for event in events.iter() {
+            match event.token {
+                STOP => break 'serving,
                 LISTENER => {
-                    while let Some((conn, peer)) = door.accept()? {
+                    while let Next::Client(conn, peer) = acceptor.next()? {
                         let fd = conn.as_fd().as_raw_fd();
                         match epoll.add(&conn, fd as u64, CLIENT) {
                             Ok(()) => {
-                                echo.welcome(&conn, peer);
-                                clients.insert(conn);
+                                pump.welcome(&conn, peer);
+                                conns.insert(conn);
                             }
-                            Err(_) => door.turn_away(conn),
+                            Err(_) => acceptor.turn_away(conn),
                         }
                     }
-                    if door.is_shut() {
-                        echo.observer.full();
-                        epoll.modify(&door, LISTENER, EpollFlags::empty())?;
+                    if let Some(why) = acceptor.paused() {
+                        pump.handler.observer.paused(why);
+                        epoll.modify(&listener, LISTENER, EpollFlags::empty())?;
                     }
                 }
                 fd => {
                     let fd = fd as RawFd;
-                    let Some(conn) = clients.get(fd) else { continue };
-                    if flags == EpollFlags::EPOLLOUT && !conn.has_unsent() {
+                    let Some(conn) = conns.get(fd) else { continue };
+                    if conn.is_unfinished {
+                        continue; // It has its turn below, which reads until EAGAIN.
+                    }
+                    if event.flags == EpollFlags::EPOLLOUT && !conn.has_unsent() {
                         continue; // It has become writable, and there is nothing to write.
                     }
-                    let dry = flags.intersects(NOT_JUST_BYTES);
-                    match echo.pump(conn, if dry { Until::Dry } else { Until::ShortRead }) {
-                        Want::Read if echo.ran_out() => again.push(fd),
-                        Want::Read | Want::Write => {}
-                        Want::Close => {
-                            // close(2) takes the socket out of the epoll set as well.
-                            clients.close(fd);
-                            door.client_left();
-                        }
-                    }
+                    let until =
+                        if event.flags.intersects(NOT_JUST_BYTES) { Until::Dry } else { Until::ShortRead };
+                    turn(fd, until, &mut pump, &mut conns, &mut acceptor, &mut unfinished);
                 }
             }
         }
-        owed.clear();
-        if door.reopens() {
-            epoll.modify(&door, LISTENER, EpollFlags::EPOLLIN)?;
+        for _ in 0..earlier {
+            if let Some(fd) = unfinished.pop_front() {
+                turn(fd, Until::Dry, &mut pump, &mut conns, &mut acceptor, &mut unfinished);
+            }
+        }
+        if acceptor.resumes() {
+            epoll.modify(&listener, LISTENER, EpollFlags::EPOLLIN)?;
+        }
+    }
+    let totals = acceptor.totals();
+    listener.close();
+    finish(pump, conns, totals)
+}
+
+/// The turn of one client. If its budget runs out before its bytes do, it is `unfinished`.
+#[inline]
+fn turn<O: Observer>(
+    fd: RawFd,
+    until: Until,
+    pump: &mut Pump<O>,
+    conns: &mut ByFd,
+    acceptor: &mut Acceptor<'_>,
+    unfinished: &mut VecDeque<RawFd>,
+) {
+    let Some(conn) = conns.get(fd) else { return };
+    let want = pump.pump(conn, until);
+    conn.is_unfinished = want == Want::ReadMore;
+    match want {
+        Want::Read | Want::Write => {}
+        Want::ReadMore => unfinished.push_back(fd),
+        Want::Close => {
+            // close(2) takes the socket out of the epoll set as well.
+            conns.close(fd);
+            acceptor.client_left();
         }
     }
 }

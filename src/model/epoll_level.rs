@@ -1,19 +1,16 @@
 //! epoll(7), level-triggered: the course's `tcpepoll`.
 //!
-//! The kernel keeps the list of what is watched, and a wait returns only what is ready, for as long
-//! as it is so. Hence: read once and return to the wait; what is left will be reported again. And:
-//! ask for writability only while something is unsent, because an idle socket is always writable
-//! and would be reported for ever. That costs an `EPOLL_CTL_MOD` whenever a client stops or starts
-//! to take its answers; in the usual request it costs nothing.
+//! The kernel keeps the list of what is watched, and a wait returns only what is ready, for as long as it is so. Hence: read
+//! once and return to the wait, which reports what is left again. And: ask for writability only while something is unsent,
+//! because an idle socket is always writable and would be reported for ever. That costs an `EPOLL_CTL_MOD` whenever a client
+//! stops or starts to take its answers; in the usual request it costs nothing.
 //!
-//! Calls a request: recv, send, and a share of one epoll_wait.
+//! System calls per request: recv, send, and one epoll_wait for all requests of a turn.
 
 use crate::Result;
-use crate::echo::{Echo, Until, Want};
-use crate::initserver::Listener;
+use crate::echo::{Until, Want};
 use crate::observer::Observer;
-use crate::serve::{Clients, Door, Totals};
-use crate::stop::Stop;
+use crate::serve::{Acceptor, ByFd, Job, Next, Totals, Worker, finish};
 use crate::sys::epoll::{Epoll, EpollFlags, Events};
 use crate::sys::fcntl::set_nonblocking;
 use crate::sys::socket::Mode;
@@ -26,54 +23,56 @@ const LISTENER: u64 = u64::MAX - 1;
 /// Events taken at once. The rest comes with the next wait.
 const EVENTS: usize = 512;
 
-/// Serve clients of `listener` with `echo` until `stop`.
+/// Serve clients until the stop.
 ///
 /// # Errors
 ///
 /// Those of the wait and of the listener. What happens to a client ends that client only.
-pub fn serve<O: Observer>(listener: Listener, stop: &Stop, mut echo: Echo<O>) -> Result<Totals> {
+pub fn serve<O: Observer>(job: Job<'_, O>) -> Result<Totals> {
+    let mut pump = job.pump(Worker::ONLY);
+    let Job { listener, stop, .. } = job;
     set_nonblocking(&listener)?;
     let epoll = Epoll::new()?;
     epoll.add(stop, STOP, EpollFlags::EPOLLIN)?;
     epoll.add(&listener, LISTENER, EpollFlags::EPOLLIN)?;
-    let mut door = Door::new(listener, Mode::Nonblocking);
-    let mut clients = Clients::new();
+    let mut acceptor = Acceptor::new(&listener, Mode::Nonblocking);
+    let mut conns = ByFd::new();
     let mut events = Events::with_capacity(EVENTS);
-    loop {
-        let ready = epoll.wait(&mut events, door.timeout(echo.observer.patience()))?;
-        if ready == 0 && !door.is_shut() {
-            echo.observer.heard_nothing();
+    'serving: loop {
+        let ready = epoll.wait(&mut events, acceptor.timeout(pump.handler.observer.idle_timeout()))?;
+        if ready == 0 && !acceptor.is_paused() {
+            pump.handler.observer.heard_nothing();
         }
         for event in events.iter() {
             match event.token {
-                STOP => return door.close(echo, clients),
+                STOP => break 'serving,
                 LISTENER => {
-                    while let Some((conn, peer)) = door.accept()? {
+                    while let Next::Client(conn, peer) = acceptor.next()? {
                         let fd = conn.as_fd().as_raw_fd();
                         match epoll.add(&conn, fd as u64, EpollFlags::EPOLLIN) {
                             Ok(()) => {
-                                echo.welcome(&conn, peer);
-                                clients.insert(conn);
+                                pump.welcome(&conn, peer);
+                                conns.insert(conn);
                             }
-                            Err(_) => door.turn_away(conn),
+                            Err(_) => acceptor.turn_away(conn),
                         }
                     }
-                    if door.is_shut() {
-                        echo.observer.full();
-                        epoll.modify(&door, LISTENER, EpollFlags::empty())?;
+                    if let Some(why) = acceptor.paused() {
+                        pump.handler.observer.paused(why);
+                        epoll.modify(&listener, LISTENER, EpollFlags::empty())?;
                     }
                 }
                 fd => {
-                    let Some(conn) = clients.get(fd as RawFd) else { continue };
+                    let Some(conn) = conns.get(fd as RawFd) else { continue };
                     let was_writing = conn.has_unsent();
-                    let interest = match echo.pump(conn, Until::OneRead) {
-                        Want::Read if was_writing => EpollFlags::EPOLLIN,
+                    let interest = match pump.pump(conn, Until::OneRead) {
+                        Want::Read | Want::ReadMore if was_writing => EpollFlags::EPOLLIN,
                         Want::Write if !was_writing => EpollFlags::EPOLLOUT,
-                        Want::Read | Want::Write => continue,
+                        Want::Read | Want::ReadMore | Want::Write => continue,
                         Want::Close => {
                             // close(2) takes the socket out of the epoll set as well.
-                            clients.close(fd as RawFd);
-                            door.client_left();
+                            conns.close(fd as RawFd);
+                            acceptor.client_left();
                             continue;
                         }
                     };
@@ -81,8 +80,11 @@ pub fn serve<O: Observer>(listener: Listener, stop: &Stop, mut echo: Echo<O>) ->
                 }
             }
         }
-        if door.reopens() {
-            epoll.modify(&door, LISTENER, EpollFlags::EPOLLIN)?;
+        if acceptor.resumes() {
+            epoll.modify(&listener, LISTENER, EpollFlags::EPOLLIN)?;
         }
     }
+    let totals = acceptor.totals();
+    listener.close();
+    finish(pump, conns, totals)
 }

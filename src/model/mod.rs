@@ -7,27 +7,25 @@
 //!
 //! # How to add a model
 //!
-//! 1. A file `src/model/NAME.rs` with `serve` as the others have it: the loop, and at its head what it
-//!    shows and where the idea comes from. A copy of `poll.rs` is a good start. (`fork` is in
-//!    `forking.rs`, because `fork` is the call.)
+//! 1. A file `src/model/NAME.rs` with `serve` as the others have it: the loop, and at its head what it shows and where the idea
+//!    comes from. A copy of `poll.rs` is a good start. (`fork` is in `forking.rs`, because `fork` is the call.)
 //! 2. `pub mod NAME;` here, in reading order, and a row in [`ALL`].
 //!
-//! The tests, `serve` and `compare` take it from the table. Run `cargo test` and
-//! `cargo run --release -- compare --models NAME`. A model with threads adds what they have called to
-//! the count of its own with [`absorb`](crate::sys::calls::absorb).
+//! The tests, `serve`, `models` and `compare` take it from the table. Run `cargo test` and
+//! `cargo run --release -- compare --models NAME`.
 
 pub mod blocking;
+pub mod spin;
 pub mod forking;
+pub mod threads;
 pub mod select;
+pub mod select_big;
 pub mod poll;
 pub mod epoll_level;
 pub mod epoll_edge;
 
 use crate::Result;
-use crate::echo::{Echo, Reply};
-use crate::initserver::Listener;
-use crate::serve::Totals;
-use crate::stop::Stop;
+use crate::serve::{Job, Totals};
 use crate::sys::select::FdSet;
 
 /// A row of the table.
@@ -41,12 +39,17 @@ pub struct Model {
     pub clients: Clients,
     /// Where it does so.
     pub runs: Runs,
-    /// Serve clients of the listener until told to stop, and tell nobody.
-    pub serve: fn(Listener, &Stop, Reply) -> Result<Totals>,
+    /// What it does when there is nothing to do.
+    pub waits: Waits,
+    /// Why this system cannot run it; `None` when it can.
+    pub why_not: fn() -> Option<String>,
+    /// Serve clients of the listener until told to stop.
+    pub serve: fn(Job<'_>) -> Result<Totals>,
 }
 
 /// How many clients a model serves at the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Clients {
     /// One; the others wait until it has left.
     One,
@@ -59,23 +62,47 @@ pub enum Clients {
     },
     /// As many as there are processes.
     Processes,
+    /// As many as there are threads.
+    Threads,
     /// As many as there are descriptors (`RLIMIT_NOFILE`).
     Descriptors,
 }
 
 /// Where a model runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Runs {
     /// In the thread that calls `serve`.
     InThread,
+    /// In a thread for each client.
+    ThreadPerClient,
     /// In a process for each client. `serve` needs a process with one thread.
-    Processes,
+    ProcessPerClient,
 }
 
-/// Descriptors below 1024 that a server does not have for clients: the three standard ones, the
-/// stop pipe with its handler's copy, the listener, and two that whoever started it may have left
-/// open.
+/// What a model does when there is nothing to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waits {
+    /// It sleeps in a system call.
+    Sleeps,
+    /// It asks again at once, and keeps a processor busy.
+    Spins,
+}
+
+/// Descriptors below 1024 that a server does not have for clients: the three standard ones, the stop pipe with its handler's
+/// copy, the listener, and two that whoever started it may have left open.
 const NOT_FOR_CLIENTS: usize = 9;
+
+/// What most rows have in common.
+const USUAL: Model = Model {
+    name: "",
+    summary: "",
+    clients: Clients::Descriptors,
+    runs: Runs::InThread,
+    waits: Waits::Sleeps,
+    why_not: || None,
+    serve: poll::serve,
+};
 
 /// Every model, in reading order.
 pub const ALL: &[Model] = &[
@@ -83,15 +110,31 @@ pub const ALL: &[Model] = &[
         name: "blocking",
         summary: "one client at a time, blocking calls",
         clients: Clients::One,
-        runs: Runs::InThread,
-        serve: |listener, stop, reply| blocking::serve(listener, stop, Echo::new(reply)),
+        serve: blocking::serve,
+        ..USUAL
+    },
+    Model {
+        name: "spin",
+        summary: "non-blocking calls on every socket in turn, without a readiness call: never sleeps",
+        waits: Waits::Spins,
+        serve: spin::serve,
+        ..USUAL
     },
     Model {
         name: "fork",
         summary: "a process for each client, blocking calls",
         clients: Clients::Processes,
-        runs: Runs::Processes,
-        serve: |listener, stop, reply| forking::serve(listener, stop, Echo::new(reply)),
+        runs: Runs::ProcessPerClient,
+        serve: forking::serve,
+        ..USUAL
+    },
+    Model {
+        name: "thread",
+        summary: "a thread for each client, blocking calls",
+        clients: Clients::Threads,
+        runs: Runs::ThreadPerClient,
+        serve: threads::serve,
+        ..USUAL
     },
     Model {
         name: "select",
@@ -100,29 +143,32 @@ pub const ALL: &[Model] = &[
             most: FdSet::CAPACITY - NOT_FOR_CLIENTS,
             because: "an fd_set ends at descriptor 1023",
         },
-        runs: Runs::InThread,
-        serve: |listener, stop, reply| select::serve(listener, stop, Echo::new(reply)),
+        serve: select::serve,
+        ..USUAL
+    },
+    Model {
+        name: "select-big",
+        summary: "select(2) as the raw system call, with bitmaps that grow",
+        serve: select_big::serve,
+        ..USUAL
     },
     Model {
         name: "poll",
         summary: "poll(2): an array that grows, copied and scanned at each turn",
-        clients: Clients::Descriptors,
-        runs: Runs::InThread,
-        serve: |listener, stop, reply| poll::serve(listener, stop, Echo::new(reply)),
+        serve: poll::serve,
+        ..USUAL
     },
     Model {
         name: "epoll-level",
         summary: "epoll(7), level-triggered: interest kept in the kernel, changed when it changes",
-        clients: Clients::Descriptors,
-        runs: Runs::InThread,
-        serve: |listener, stop, reply| epoll_level::serve(listener, stop, Echo::new(reply)),
+        serve: epoll_level::serve,
+        ..USUAL
     },
     Model {
         name: "epoll-edge",
         summary: "epoll(7), edge-triggered: registered once, read until a read comes back short",
-        clients: Clients::Descriptors,
-        runs: Runs::InThread,
-        serve: |listener, stop, reply| epoll_edge::serve(listener, stop, Echo::new(reply)),
+        serve: epoll_edge::serve,
+        ..USUAL
     },
 ];
 

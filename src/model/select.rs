@@ -1,79 +1,72 @@
 //! select(2): the course's `tcpselect`.
 //!
-//! Two bitmaps say who is watched for reading and who for writing. The kernel overwrites them with
-//! its answer, so each turn works on copies; and it looks at every socket in them, so that the cost
-//! of a turn grows with the clients that are connected.
+//! Two bitmaps say who is watched for reading and who for writing. The kernel overwrites them with its answer, so each turn
+//! works on copies; and it looks at every socket in them, so that the cost of a turn grows with the clients that are connected.
 //!
-//! The bitmaps end at descriptor 1023. The course's `FD_SET` beyond that writes into whatever lies
-//! behind; here the client that does not fit waits, with its socket in `parked`, until a lower
-//! number is free, and meanwhile the door is shut.
+//! The bitmaps end at descriptor 1023. The course's `FD_SET` beyond that writes into whatever lies behind; here the client that
+//! does not fit waits in [`Parked`] until a lower number is free, and meanwhile accepting is paused.
 //!
-//! Calls a request: recv, send, and a share of one pselect6.
+//! System calls per request: recv, send, and one pselect6 for all requests of a turn.
 
 use crate::Result;
-use crate::echo::{Conn, Echo, Until, Want};
-use crate::initserver::Listener;
+use crate::echo::{Conn, Until, Want};
 use crate::observer::Observer;
-use crate::serve::{Clients, Door, Totals};
-use crate::stop::Stop;
+use crate::serve::{Acceptor, ByFd, Job, Next, Paused, Totals, Worker, finish};
 use crate::sys::fcntl::set_nonblocking;
 use crate::sys::select::{FdSet, select};
 use crate::sys::socket::Mode;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd};
 
-/// Serve clients of `listener` with `echo` until `stop`.
+/// Serve clients until the stop.
 ///
 /// # Errors
 ///
-/// [`Error::BeyondFdSetSize`](crate::Error::BeyondFdSetSize) when `listener` or `stop` is above
-/// 1023; those of the wait and of the listener. What happens to a client ends that client only.
-pub fn serve<O: Observer>(listener: Listener, stop: &Stop, mut echo: Echo<O>) -> Result<Totals> {
+/// [`Error::BeyondFdSetSize`](crate::Error::BeyondFdSetSize) when the listener or the stop is above 1023; those of the wait and
+/// of the listener. What happens to a client ends that client only.
+pub fn serve<O: Observer>(job: Job<'_, O>) -> Result<Totals> {
+    let mut pump = job.pump(Worker::ONLY);
+    let Job { listener, stop, .. } = job;
     set_nonblocking(&listener)?;
     let (stop, listener_fd) = (stop.as_fd().as_raw_fd(), listener.as_fd().as_raw_fd());
     let mut reading = FdSet::new();
     let mut writing = FdSet::new();
     reading.insert(stop)?;
     reading.insert(listener_fd)?;
-    let mut door = Door::new(listener, Mode::Nonblocking);
-    let mut clients = Clients::new();
-    let mut parked: Option<(Conn, SocketAddr)> = None;
+    let mut acceptor = Acceptor::new(&listener, Mode::Nonblocking);
+    let mut conns = ByFd::new();
+    let mut parked = Parked(None);
     let mut writers = 0;
     loop {
         let (mut readable, mut writable) = (reading, writing);
-        // A null set costs the kernel nothing, and usually nobody waits to write; then `writable` is
-        // empty, and stays so.
-        let timeout = door.timeout(echo.observer.patience());
+        // A null set costs the kernel nothing, and usually nobody waits to write; then `writable` is empty, and stays so.
+        let timeout = acceptor.timeout(pump.handler.observer.idle_timeout());
         let ready = select(&mut readable, (writers > 0).then_some(&mut writable), timeout)?;
-        if ready == 0 && !door.is_shut() {
-            echo.observer.heard_nothing();
+        if ready == 0 && !acceptor.is_paused() {
+            pump.handler.observer.heard_nothing();
         }
         if readable.contains(stop) {
-            return door.close(echo, clients.into_iter().chain(parked.map(|(conn, _)| conn)));
+            break;
         }
         if readable.contains(listener_fd) {
-            while let Some((conn, peer)) = door.accept()? {
-                match reading.insert(conn.as_fd().as_raw_fd()) {
-                    Ok(()) => {
-                        echo.welcome(&conn, peer);
-                        clients.insert(conn);
-                    }
-                    Err(_) => {
-                        parked = Some((conn, peer));
-                        door.shut();
-                    }
+            while let Next::Client(conn, peer) = acceptor.next()? {
+                if let Some(conn) = parked.unless_watched(conn, peer, &mut reading) {
+                    pump.welcome(&conn, peer);
+                    conns.insert(conn);
+                } else {
+                    acceptor.pause(Paused::NotWatchable);
                 }
             }
-            if door.is_shut() {
-                echo.observer.full();
+            if let Some(why) = acceptor.paused() {
+                pump.handler.observer.paused(why);
                 reading.remove(listener_fd);
             }
         }
         for fd in readable.iter().chain(writable.iter()) {
-            let Some(conn) = clients.get(fd) else { continue };
+            let Some(conn) = conns.get(fd) else { continue };
             let was_writing = conn.has_unsent();
-            match echo.pump(conn, Until::OneRead) {
-                Want::Read if was_writing => {
+            match pump.pump(conn, Until::OneRead) {
+                Want::Read | Want::ReadMore if was_writing => {
                     writing.remove(fd);
                     writers -= 1;
                     reading.insert(fd)?;
@@ -83,32 +76,49 @@ pub fn serve<O: Observer>(listener: Listener, stop: &Stop, mut echo: Echo<O>) ->
                     writing.insert(fd)?;
                     writers += 1;
                 }
-                Want::Read | Want::Write => {}
+                Want::Read | Want::ReadMore | Want::Write => {}
                 Want::Close => {
                     reading.remove(fd);
                     writing.remove(fd);
                     writers -= usize::from(was_writing);
-                    clients.close(fd);
-                    door.client_left();
+                    conns.close(fd);
+                    acceptor.client_left();
                 }
             }
         }
-        if door.reopens() {
-            // Only a number that has become free below 1024 lets the parked client in.
-            if let Some((mut conn, peer)) = parked.take() {
-                let fits = conn.renumber().and_then(|()| reading.insert(conn.as_fd().as_raw_fd()));
-                match fits {
-                    Ok(()) => {
-                        echo.welcome(&conn, peer);
-                        clients.insert(conn);
-                    }
-                    Err(_) => parked = Some((conn, peer)),
-                }
+        if acceptor.resumes() {
+            if let Some((conn, peer)) = parked.try_again(&mut reading) {
+                pump.welcome(&conn, peer);
+                conns.insert(conn);
             }
-            match parked {
+            match parked.0 {
                 None => reading.insert(listener_fd)?,
-                Some(_) => door.shut(),
+                Some(_) => acceptor.pause(Paused::NotWatchable),
             }
         }
+    }
+    let totals = acceptor.totals();
+    listener.close();
+    finish(pump, conns.into_iter().chain(parked.0.map(|(conn, _)| conn)), totals)
+}
+
+/// The client whose descriptor does not fit an `fd_set`, if there is one.
+struct Parked(Option<(Conn, SocketAddr)>);
+
+impl Parked {
+    /// Watch the client for reading and give it back; or park it.
+    fn unless_watched(&mut self, conn: Conn, peer: SocketAddr, reading: &mut FdSet) -> Option<Conn> {
+        if reading.insert(conn.as_fd().as_raw_fd()).is_ok() {
+            return Some(conn);
+        }
+        self.0 = Some((conn, peer));
+        None
+    }
+
+    /// A number below 1024 may have become free: move the client there, and watch it.
+    fn try_again(&mut self, reading: &mut FdSet) -> Option<(Conn, SocketAddr)> {
+        let (mut conn, peer) = self.0.take()?;
+        conn.renumber().ok(); // Without a free number it stays where it is.
+        self.unless_watched(conn, peer, reading).map(|conn| (conn, peer))
     }
 }

@@ -1,24 +1,29 @@
 //! Which system calls were made, and how often: what `strace -c -f` would print, for free.
 //!
-//! Counted is what happens for a connection or a request, and most of what happens once. Not counted
-//! are the calls of the standard library at start and end, and the close(2) of descriptors that live
-//! as long as the server. A test compares the two for each model.
+//! Counted is what happens for a connection or a request, and most of what happens once. Not counted are the calls of the
+//! standard library and the C library when a process or a thread starts and ends (such as the mmap(2) of a stack), their
+//! futex(2), and the close(2) of descriptors that live as long as the server. A test compares the two for each model.
 //!
-//! Each thread counts in a row of its own with plain additions. A process that forks, or that
-//! another process wants to watch, counts in shared memory instead: in one row the process itself,
-//! in another its forked children, all of them, and so with atomic additions.
+//! All counts of a process, its threads and its forked children are in one page of shared memory. Each thread and each child
+//! has a row of it for itself, so that counting is one plain addition. Another process can watch when the page is in a file
+//! ([`share_through`]).
 
-use super::shared::SharedCounters;
+use super::shared::{self, Row, Shareable};
 use crate::Result;
 use std::cell::Cell;
 use std::fmt;
 use std::fs::File;
+use std::mem::offset_of;
 use std::os::unix::fs::FileExt;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::ptr;
+use std::sync::OnceLock;
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicPtr, AtomicU32};
 
 macro_rules! calls {
-    ($($variant:ident = $name:literal,)*) => {
-        /// A system call, under the name that strace(1) prints on x86-64.
+    ($($variant:ident = $name:literal $(| $elsewhere:literal)?,)*) => {
+        /// A system call, under the name that strace(1) prints. Architectures that are newer than x86-64 lack some of the older
+        /// calls; the C library makes the newer ones there, and they are named so.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[non_exhaustive]
         pub enum Call { $(#[doc = concat!("`", $name, "`, man 2 ", $name)] $variant,)* }
@@ -30,7 +35,11 @@ macro_rules! calls {
             /// The name that strace(1) prints, such as `recvfrom`.
             #[must_use]
             pub const fn name(self) -> &'static str {
-                match self { $(Call::$variant => $name,)* }
+                match self { $(Call::$variant => {
+                    let name = $name;
+                    $(let name = if cfg!(target_arch = "x86_64") { name } else { $elsewhere };)?
+                    name
+                })* }
             }
         }
     };
@@ -40,12 +49,13 @@ calls! {
     Accept4 = "accept4",
     Bind = "bind",
     Clone = "clone",
+    Clone3 = "clone3",
     Close = "close",
     Connect = "connect",
     EpollCreate1 = "epoll_create1",
     EpollCtl = "epoll_ctl",
     EpollPwait2 = "epoll_pwait2",
-    EpollWait = "epoll_wait",
+    EpollWait = "epoll_wait" | "epoll_pwait",
     Eventfd2 = "eventfd2",
     Fcntl = "fcntl",
     Ftruncate = "ftruncate",
@@ -62,7 +72,7 @@ calls! {
     MemfdCreate = "memfd_create",
     Mmap = "mmap",
     Pipe2 = "pipe2",
-    Poll = "poll",
+    Poll = "poll" | "ppoll",
     Prctl = "prctl",
     Prlimit64 = "prlimit64",
     Pselect6 = "pselect6",
@@ -90,115 +100,230 @@ calls! {
 const CALLS: usize = Call::ALL.len();
 
 /// One counter a call.
-type Row = [AtomicU64; CALLS];
+type CallRow = Row<CALLS>;
 
-/// One more, by the only writer of this row: a load and a store, no locked instruction.
-#[inline]
-fn bump(row: &Row, call: Call) {
-    let counter = &row[call as usize];
-    counter.store(counter.load(Relaxed).wrapping_add(1), Relaxed);
+/// Threads and children that may count at the same time in rows of their own. Whoever comes later shares a row.
+const ROWS: usize = 16_384;
+
+/// In `owners`: the row is free.
+const FREE: u32 = 0;
+/// In `owners`: the row is for a child that is about to be forked.
+const RESERVED: u32 = u32::MAX;
+
+/// The counts of a process, its threads, and its children.
+#[repr(C)]
+struct Page {
+    /// So many rows, from the first, have had an owner.
+    used: AtomicU32,
+    /// Rows below this one are taken, as far as is known.
+    free_from: AtomicU32,
+    /// The process that counts in the row. Several threads of a process have a row each.
+    owners: [AtomicU32; ROWS],
+    /// For signal handlers, which may interrupt an addition to a row, and for threads beyond the number of rows.
+    common: CallRow,
+    /// A row keeps its counts when it changes hands.
+    rows: [CallRow; ROWS],
 }
 
-/// Two rows in shared memory: the first is written by the process that made the page, the second by
-/// its forked children, all of them.
-type Page = SharedCounters<{ 2 * CALLS }>;
+// SAFETY: atomic numbers and rows of them, aligned to 128 bytes.
+unsafe impl Shareable for Page {}
 
-fn rows(page: Page) -> (&'static Row, &'static Row) {
-    let (own, children) = page.counters().split_at(CALLS);
-    let row = |half: &'static [AtomicU64]| half.first_chunk().expect("a half of the page is a row");
-    (row(own), row(children))
+impl Page {
+    /// Take a free row for `owner`.
+    fn claim(&self, owner: u32) -> Option<usize> {
+        let from = self.free_from.load(Relaxed) as usize;
+        let i =
+            (from..ROWS).find(|&i| self.owners[i].compare_exchange(FREE, owner, AcqRel, Relaxed).is_ok())?;
+        self.free_from.store(i as u32 + 1, Relaxed);
+        self.used.fetch_max(i as u32 + 1, Release);
+        Some(i)
+    }
+
+    fn give_back(&self, i: usize) {
+        self.owners[i].store(FREE, Release);
+        self.free_from.fetch_min(i as u32, Relaxed);
+    }
+
+    /// All rows that have counted.
+    fn counted(&self) -> impl Iterator<Item = &CallRow> {
+        let used = self.used.load(Acquire) as usize;
+        self.rows[..used].iter().chain([&self.common])
+    }
 }
 
-/// Where this thread counts.
-#[derive(Clone, Copy)]
-enum Sink {
-    /// In a row of its own.
-    Thread,
-    /// In the first row of a page.
-    Own(Page),
-    /// In the second row: this is a forked child.
-    Child(Page),
+/// Where this process counts. Null until something was counted.
+static PAGE: AtomicPtr<Page> = AtomicPtr::new(ptr::null_mut());
+
+/// For a process that has no memory for a page.
+static WITHOUT_PAGE: CallRow = CallRow::new();
+
+fn page() -> Option<&'static Page> {
+    // SAFETY: it is null, or comes from `use_page`, whose pages are never unmapped, and consist of atomic numbers.
+    unsafe { PAGE.load(Acquire).as_ref() }
 }
 
-thread_local! {
-    static ROW: Row = const { [const { AtomicU64::new(0) }; CALLS] };
-    static SINK: Cell<Sink> = const { Cell::new(Sink::Thread) };
+fn use_page(page: &'static Page) {
+    PAGE.store(ptr::from_ref(page).cast_mut(), Release);
 }
 
-/// Count one call of this thread. A signal handler may do so, too: nothing here allocates, locks or has
-/// a destructor.
-#[inline]
-pub(crate) fn count(call: Call) {
-    match SINK.get() {
-        Sink::Thread => ROW.with(|row| bump(row, call)),
-        Sink::Own(page) => bump(rows(page).0, call),
-        Sink::Child(page) => {
-            rows(page).1[call as usize].fetch_add(1, Relaxed);
+/// The page of this process, which is made when it is first asked for.
+fn page_or_new() -> Option<&'static Page> {
+    static FIRST: OnceLock<Option<&'static Page>> = OnceLock::new();
+    page().or_else(|| {
+        *FIRST.get_or_init(|| {
+            let page = shared::uncounted::<Page>().ok()?;
+            page.common.add_with_others(Call::Mmap as usize, 1);
+            use_page(page);
+            Some(page)
+        })
+    })
+}
+
+fn common() -> &'static CallRow {
+    page().map_or(&WITHOUT_PAGE, |page| &page.common)
+}
+
+/// A row that its thread gives back when it ends.
+struct Claimed(Cell<Option<(&'static Page, usize)>>);
+
+impl Drop for Claimed {
+    fn drop(&mut self) {
+        ROW.set(None);
+        if let Some((page, i)) = self.0.take() {
+            page.give_back(i);
         }
     }
 }
 
-/// What this thread, and the children that it forked after [`share`], have called so far.
+thread_local! {
+    /// Where this thread counts: its own row, once it has one.
+    static ROW: Cell<Option<&'static CallRow>> = const { Cell::new(None) };
+    static CLAIMED: Claimed = const { Claimed(Cell::new(None)) };
+}
+
+/// Count one call of this thread.
+#[inline]
+pub(crate) fn count(call: Call) {
+    match ROW.get() {
+        Some(row) => row.add(call as usize, 1),
+        None => count_first(call),
+    }
+}
+
+/// Count one call of a signal handler. Nothing here allocates, locks, or waits.
+pub(crate) fn count_in_handler(call: Call) {
+    common().add_with_others(call as usize, 1);
+}
+
+#[cold]
+fn count_first(call: Call) {
+    match claim_for_this_thread() {
+        Some(row) => row.add(call as usize, 1),
+        None => common().add_with_others(call as usize, 1),
+    }
+}
+
+/// A row for this thread. `None` without memory or without a free row, and at the end of a thread, when it has given back
+/// its row already.
+fn claim_for_this_thread() -> Option<&'static CallRow> {
+    CLAIMED
+        .try_with(|claimed| {
+            let page = page_or_new()?;
+            if ROW.get().is_none() {
+                let i = page.claim(std::process::id())?;
+                claimed.0.set(Some((page, i)));
+                ROW.set(Some(&page.rows[i]));
+            }
+            ROW.get()
+        })
+        .ok()?
+}
+
+/// A row for a child that is about to be forked.
+#[derive(Debug)]
+pub(crate) struct ForChild(Option<usize>);
+
+impl ForChild {
+    /// Before fork(2).
+    pub(crate) fn reserve() -> ForChild {
+        ForChild(page_or_new().and_then(|page| page.claim(RESERVED)))
+    }
+
+    /// In the child: count there from now on. The parent gives the row back.
+    pub(crate) fn enter(self) {
+        CLAIMED.with(|claimed| claimed.0.set(None));
+        ROW.set(page().zip(self.0).map(|(page, i)| &page.rows[i]));
+    }
+
+    /// In the parent: it belongs to that child until [`child_ended`].
+    pub(crate) fn belongs_to(self, pid: i32) {
+        if let Some((page, i)) = page().zip(self.0) {
+            page.owners[i].store(pid.cast_unsigned(), Release);
+        }
+    }
+
+    /// There is no child.
+    pub(crate) fn give_back(self) {
+        if let Some((page, i)) = page().zip(self.0) {
+            page.give_back(i);
+        }
+    }
+}
+
+/// The rows of a child that has ended are free.
+pub(crate) fn child_ended(pid: i32) {
+    let Some(page) = page() else { return };
+    let used = page.used.load(Acquire) as usize;
+    for i in (0..used).filter(|&i| page.owners[i].load(Relaxed) == pid.cast_unsigned()) {
+        page.give_back(i);
+    }
+}
+
+/// What this process, with all its threads, and the children that it forked have called so far.
 #[must_use]
 pub fn counts() -> Counts {
     let mut counts = Counts::default();
-    ROW.with(|row| counts.add_row(row));
-    if let Sink::Own(page) | Sink::Child(page) = SINK.get() {
-        counts.add_row(rows(page).0);
-        counts.add_row(rows(page).1);
+    counts.add_row(&WITHOUT_PAGE.values());
+    for row in page().into_iter().flat_map(Page::counted) {
+        counts.add_row(&row.values());
     }
     counts
 }
 
-/// Count as this thread's what a thread that has ended counted.
-pub fn absorb(counts: &Counts) {
-    ROW.with(|row| {
-        for (counter, n) in row.iter().zip(counts.0) {
-            counter.store(counter.load(Relaxed).wrapping_add(n), Relaxed);
-        }
-    });
-}
-
-/// Let children that are forked from now on count where this thread can read it.
-///
-/// Does nothing when this thread's counts are shared already.
-///
-/// # Errors
-///
-/// `ENOMEM` when there is no page left.
-pub fn share() -> Result<()> {
-    if let Sink::Thread = SINK.get() {
-        SINK.set(Sink::Own(Page::new()?));
-    }
-    Ok(())
+/// What this thread has called. Only differences mean something: the row may have had another owner before.
+#[cfg(test)]
+pub(crate) fn of_this_thread() -> Counts {
+    let mut counts = Counts::default();
+    counts.add_row(&ROW.get().map_or([0; CALLS], CallRow::values));
+    counts
 }
 
 /// A file in memory for [`share_through`], and for [`Counts::read_from`] in another process.
 ///
 /// # Errors
 ///
-/// As [`SharedCounters::new_file`].
+/// `EMFILE`, `ENFILE`, `ENOMEM`; `EFBIG` beyond `RLIMIT_FSIZE`.
+#[doc(hidden)]
 pub fn new_file() -> Result<File> {
-    Page::new_file()
+    shared::new_file::<Page>()
 }
 
-/// Count into a file from [`new_file`] from now on, where another process watches. What was counted
-/// so far stays with this thread.
+/// Count into a file from [`new_file`] from now on, where another process watches. What was counted so far is counted there
+/// as well. Call it while this process has one thread: what others count afterwards is lost.
 ///
 /// # Errors
 ///
-/// As [`SharedCounters::in_file`].
+/// [`Error::Misuse`](crate::Error::Misuse) when it is another file; `ENOMEM`.
+#[doc(hidden)]
 pub fn share_through(file: &File) -> Result<()> {
-    SINK.set(Sink::Own(Page::in_file(file)?));
-    Ok(())
-}
-
-/// In a forked child: count in the row of the children. Its copy of the parent's counts is dropped.
-pub(crate) fn after_fork_in_child() {
-    ROW.with(|row| row.iter().for_each(|counter| counter.store(0, Relaxed)));
-    if let Sink::Own(page) = SINK.get() {
-        SINK.set(Sink::Child(page));
+    let page = shared::in_file::<Page>(file)?;
+    let so_far = counts();
+    use_page(page);
+    ROW.set(None);
+    for (i, n) in so_far.0.into_iter().enumerate() {
+        page.common.add_with_others(i, n);
     }
+    Ok(())
 }
 
 /// Numbers of calls, by call.
@@ -212,9 +337,9 @@ impl Default for Counts {
 }
 
 impl Counts {
-    fn add_row(&mut self, row: &Row) {
-        for (sum, counter) in self.0.iter_mut().zip(row) {
-            *sum += counter.load(Relaxed);
+    fn add_row(&mut self, row: &[u64; CALLS]) {
+        for (sum, n) in self.0.iter_mut().zip(row) {
+            *sum += n;
         }
     }
 
@@ -223,12 +348,19 @@ impl Counts {
     /// # Errors
     ///
     /// As pread(2); `UnexpectedEof` when it is another file, and too short.
+    #[doc(hidden)]
     pub fn read_from(file: &File) -> std::io::Result<Counts> {
-        let mut bytes = [0; size_of::<[Row; 2]>()];
-        file.read_exact_at(&mut bytes, 0)?;
+        let mut used = [0; size_of::<u32>()];
+        file.read_exact_at(&mut used, offset_of!(Page, used) as u64)?;
+        let used = (u32::from_ne_bytes(used) as usize).min(ROWS);
+        // The common row, and behind it those of threads and children.
+        const { assert!(offset_of!(Page, rows) == offset_of!(Page, common) + size_of::<CallRow>()) };
+        let mut bytes = vec![0; (1 + used) * size_of::<CallRow>()];
+        file.read_exact_at(&mut bytes, offset_of!(Page, common) as u64)?;
         let mut counts = Counts::default();
-        for (i, word) in bytes.as_chunks::<8>().0.iter().enumerate() {
-            counts.0[i % CALLS] += u64::from_ne_bytes(*word);
+        for row in bytes.chunks_exact(size_of::<CallRow>()) {
+            let words = row.as_chunks::<8>().0;
+            counts.add_row(&std::array::from_fn(|i| u64::from_ne_bytes(words[i])));
         }
         Ok(counts)
     }
@@ -284,31 +416,53 @@ mod tests {
 
     #[test]
     fn counts_what_is_called_and_nothing_else() {
-        let before = counts();
+        count(Call::Getppid); // The thread has its row.
+        let before = of_this_thread();
         let fd = crate::sys::eventfd::EventFd::new().unwrap();
         assert!(!fd.take().unwrap());
         fd.signal().unwrap();
         assert!(fd.take().unwrap());
-        let made = counts().since(&before);
+        let made = of_this_thread().since(&before);
         assert_eq!(made.by_name(), [("read", 2), ("eventfd2", 1), ("write", 1)]);
         assert_eq!(made.total(), 4);
     }
 
     #[test]
-    fn another_process_could_read_the_counts_from_the_file() {
+    fn the_counts_of_threads_that_have_ended_stay_and_their_rows_are_used_again() {
+        let before = counts().of(Call::Splice);
+        let row = || {
+            count(Call::Splice);
+            ptr::from_ref(ROW.get().expect("a thread that has counted has a row")) as usize
+        };
+        let rows: Vec<_> = (0..100).map(|_| std::thread::spawn(row).join().unwrap()).collect();
+        assert!(counts().of(Call::Splice) >= before + 100);
+        let mut distinct = rows.clone();
+        distinct.sort_unstable();
+        distinct.dedup();
+        // Other tests come and go meanwhile, and take some of the rows.
+        assert!(distinct.len() < 100, "each of {} threads had a new row", rows.len());
+    }
+
+    #[test]
+    fn without_a_free_row_a_thread_counts_in_the_common_one() {
+        let page = shared::with_children::<Page>().unwrap();
+        for owner in &page.owners {
+            owner.store(RESERVED, Relaxed);
+        }
+        assert_eq!(page.claim(7), None);
+        page.give_back(9);
+        assert_eq!((page.claim(7), page.claim(7)), (Some(9), None));
+    }
+
+    #[test]
+    fn another_process_can_read_the_counts_from_the_file() {
         let file = new_file().unwrap();
-        // In a thread of its own: the sink is per thread, and this test must not redirect others.
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                share_through(&file).unwrap();
-                let fd = crate::sys::eventfd::EventFd::new().unwrap();
-                fd.signal().unwrap();
-                fd.signal().unwrap();
-                drop(fd);
-                assert_eq!(Counts::read_from(&file).unwrap().of(Call::Write), 2);
-                assert_eq!(counts().of(Call::Write), 2);
-                assert_eq!(counts().of(Call::Mmap), 1, "counted before the page was there");
-            });
-        });
+        let page = shared::in_file::<Page>(&file).unwrap();
+        let rows = [page.claim(1), page.claim(2)].map(|row| row.unwrap());
+        page.rows[rows[0]].add(Call::Write as usize, 2);
+        page.rows[rows[1]].add(Call::Write as usize, 3);
+        page.common.add_with_others(Call::Shutdown as usize, 1);
+        let counts = Counts::read_from(&file).unwrap();
+        assert_eq!((counts.of(Call::Write), counts.of(Call::Shutdown), counts.total()), (5, 1, 6));
     }
 }

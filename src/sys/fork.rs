@@ -34,16 +34,24 @@ pub fn fork() -> Result<Fork> {
     if threads != 1 {
         return Err(Error::Threads { threads });
     }
+    let row = calls::ForChild::reserve();
     // SAFETY: the danger of fork(2) is a child that has locks of threads that it does not have.
     // There is one thread, this one, as has just been read; only it could have started another.
     let forked = unsafe { nix::unistd::fork() };
     if let Ok(ForkResult::Child) = forked {
-        calls::after_fork_in_child();
+        row.enter();
         return Ok(Fork::Child);
     }
-    match cvt(Call::Clone, forked)? {
-        ForkResult::Parent { child } => Ok(Fork::Parent(child)),
-        ForkResult::Child => unreachable!("the child has returned above"),
+    match cvt(Call::Clone, forked) {
+        Ok(ForkResult::Parent { child }) => {
+            row.belongs_to(child.as_raw());
+            Ok(Fork::Parent(child))
+        }
+        Ok(ForkResult::Child) => unreachable!("the child has returned above"),
+        Err(error) => {
+            row.give_back();
+            Err(error)
+        }
     }
 }
 
@@ -119,7 +127,13 @@ pub fn kill(pid: Pid, signal: Signal) -> Result<()> {
 #[doc(alias = "waitpid")]
 pub fn reap() -> Result<Option<Pid>> {
     match retry(|| cvt(Call::Wait4, waitpid(None, Some(WaitPidFlag::WNOHANG)))) {
-        Ok(status) => Ok(status.pid()),
+        Ok(status) => {
+            let pid = status.pid();
+            if let Some(pid) = pid {
+                calls::child_ended(pid.as_raw());
+            }
+            Ok(pid)
+        }
         Err(error) if error.errno() == Some(Errno::ECHILD) => Ok(None),
         Err(error) => Err(error),
     }

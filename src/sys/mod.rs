@@ -26,6 +26,7 @@ pub mod signal_wait;
 pub mod socket;
 pub mod sockopt;
 pub mod stdio;
+pub mod thread;
 #[cfg(feature = "uring")]
 pub mod uring;
 
@@ -75,7 +76,7 @@ pub(crate) fn retry_wait<T>(
     timeout: Option<Duration>,
     mut wait: impl FnMut(Option<Duration>) -> Result<T>,
 ) -> Result<T> {
-    // The clock is read only when there is a limit and a signal came: the usual wait costs nothing.
+    // The clock is read only when there is a limit.
     let started = timeout.filter(|limit| !limit.is_zero()).map(|_| Instant::now());
     let mut left = timeout;
     loop {

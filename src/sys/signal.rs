@@ -12,76 +12,120 @@
 //! A signal that gets a handler here is unblocked as well: the mask survives execve(2), so whoever started this
 //! process may have blocked it.
 
-use super::{Call, calls::count, cvt, eventfd::EventFd, fcntl::duplicate};
+use super::{Call, calls::count_in_handler, cvt, eventfd::EventFd};
 use crate::Result;
 use nix::errno::Errno;
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, sigaction};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, sigaction};
 use nix::time::{ClockId, clock_gettime};
-use std::os::fd::{BorrowedFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use std::ptr;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering::Relaxed};
 
 pub use nix::sys::signal::Signal;
 
 /// What the handlers write to or shut down: -1 while there is none.
 static STOP: AtomicI32 = AtomicI32::new(-1);
-static CHILDREN: AtomicI32 = AtomicI32::new(-1);
 static CONNECTION: AtomicI32 = AtomicI32::new(-1);
+/// What the handler of SIGCHLD writes to.
+static CHILDREN: OnceLock<EventFd> = OnceLock::new();
 
 /// What came first, and when ([`Came`]): 0 while nothing has. Two threads may handle signals at once, so both are in one
 /// word: whoever sees the signal sees its time as well.
 static FIRST: AtomicU64 = AtomicU64::new(0);
-/// The signal of [`shut_down`]: 0 while it has not come.
+/// The signal of [`On::hang_up`]: 0 while it has not come.
 static HUNG_UP: AtomicI32 = AtomicI32::new(0);
 
 /// A SIGINT this long after the first signal, or later, ends the process. One that comes sooner is the same Ctrl-C: the
 /// terminal sends it to every process in the foreground, and some of these (timeout(1), cargo) pass it to their children.
 const IMPATIENT_MS: u64 = 500;
 
-/// From now on each of `signals` writes a byte to `pipe` instead of ending the process, and [`first`]
-/// tells which came. `pipe` should be non-blocking: when it is full, a reader has enough to know.
-///
-/// A second SIGINT (Ctrl-C), half a second or more after the first signal, ends the process at once: the user does not
-/// want to wait for an orderly end.
-///
-/// The pipe of an earlier call is no longer written to.
-///
-/// # Errors
-///
-/// `EINVAL` for SIGKILL and SIGSTOP.
+/// What to do on these signals.
+#[derive(Debug, Clone, Copy)]
+pub struct On<'a>(&'a [Signal]);
+
+/// On these `signals`, do what the next method says: sigaction(2).
+#[must_use]
 #[doc(alias = "sigaction")]
-pub fn write_to(pipe: OwnedFd, signals: &[Signal]) -> Result<()> {
-    keep(&STOP, pipe);
-    signals.iter().try_for_each(|&signal| handle(signal, on_stop))
+pub fn on(signals: &[Signal]) -> On<'_> {
+    On(signals)
 }
 
-/// A descriptor that becomes readable when a child of this process has ended, or stopped. The one of
-/// an earlier call is no longer told.
+impl On<'_> {
+    /// Write a byte to `pipe` instead of ending the process; [`first`] tells which signal came. `pipe` should be non-blocking:
+    /// when it is full, a reader has enough to know.
+    ///
+    /// A second SIGINT (Ctrl-C), half a second or more after the first signal, ends the process at once: the user does not
+    /// want to wait for an orderly end.
+    ///
+    /// The pipe of an earlier call is no longer written to.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` for SIGKILL and SIGSTOP.
+    pub fn write_to(self, pipe: OwnedFd) -> Result<()> {
+        keep(&STOP, pipe);
+        self.0.iter().try_for_each(|&signal| handle(signal, on_stop))
+    }
+
+    /// Shut down the reading side of the socket that [`hang_up_shuts`] has named last, so that a recv(2) that waits for its
+    /// peer returns what has arrived, then end of stream; [`hung_up`] tells that it came.
+    ///
+    /// For a process that blocks in recv(2) and could not see a descriptor become readable.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` for SIGKILL and SIGSTOP.
+    pub fn hang_up(self) -> Result<()> {
+        self.0.iter().try_for_each(|&signal| handle(signal, on_hang_up))
+    }
+}
+
+/// Let the handler of [`On::hang_up`] shut down this socket from now on, or none. Take it back before the socket is closed: its
+/// number may belong to another afterwards.
+///
+/// A signal that came before finds no socket: look at [`hung_up`] after this call.
+pub fn hang_up_shuts(socket: Option<BorrowedFd<'_>>) {
+    CONNECTION.store(socket.map_or(-1, |socket| socket.as_raw_fd()), Relaxed);
+}
+
+/// A descriptor that becomes readable when a child of this process has ended, or stopped. There is one for the process.
 ///
 /// # Errors
 ///
 /// As [`EventFd::new`].
 #[doc(alias = "SIGCHLD")]
-pub fn children() -> Result<EventFd> {
-    let event = EventFd::new()?;
-    keep(&CHILDREN, duplicate(&event)?);
+pub fn children() -> Result<&'static EventFd> {
+    let event = match CHILDREN.get() {
+        Some(event) => event,
+        None => {
+            let event = EventFd::new()?;
+            CHILDREN.get_or_init(|| event)
+        }
+    };
     handle(Signal::SIGCHLD, on_child)?;
     Ok(event)
 }
 
-/// From now on `signal` shuts the reading side of `socket` down: a recv(2) that waits for its peer
-/// returns what has arrived, then end of stream.
-///
-/// For a process that blocks in recv(2) and could not see a descriptor become readable, and that has
-/// this connection for the rest of its life: the handler keeps a copy of the socket.
+/// Signals that this thread does not get until this is dropped.
+#[derive(Debug)]
+pub struct Blocked(SigSet);
+
+/// Let `signals` wait: pthread_sigmask(3). A child that is forked meanwhile has them blocked as well.
 ///
 /// # Errors
 ///
-/// `EINVAL` for SIGKILL and SIGSTOP, `EMFILE`.
-#[doc(alias = "SHUT_RD")]
-pub fn shut_down(socket: BorrowedFd<'_>, signal: Signal) -> Result<()> {
-    keep(&CONNECTION, duplicate(socket)?);
-    handle(signal, on_hang_up)
+/// None in practice.
+#[doc(alias = "pthread_sigmask")]
+pub fn block(signals: &[Signal]) -> Result<Blocked> {
+    let set: SigSet = signals.iter().copied().collect();
+    cvt(Call::RtSigprocmask, set.thread_swap_mask(SigmaskHow::SIG_BLOCK)).map(Blocked)
+}
+
+impl Drop for Blocked {
+    fn drop(&mut self) {
+        cvt(Call::RtSigprocmask, self.0.thread_set_mask()).ok();
+    }
 }
 
 /// Have `signal` ignored.
@@ -104,13 +148,13 @@ pub fn default(signal: Signal) -> Result<()> {
     install(signal, SigHandler::SigDfl)
 }
 
-/// The first signal of [`write_to`] that came, if one did.
+/// The first signal of [`On::write_to`] that came, if one did.
 #[must_use]
 pub fn first() -> Option<Signal> {
     Came::unpack(FIRST.load(Relaxed))?.signal()
 }
 
-/// The signal of [`shut_down`], if it came.
+/// The signal of [`On::hang_up`], if it came.
 #[must_use]
 pub fn hung_up() -> Option<Signal> {
     // 0, where none came, is no signal.
@@ -195,7 +239,7 @@ extern "C" fn on_stop(signal: libc::c_int) {
         end_by(signal);
     }
     Errno::set_raw(errno);
-    write_one(&STOP, &[0]);
+    write_one(STOP.load(Relaxed), &[0]);
 }
 
 /// Let this process end of the signal that is being handled, as if there had been no handler. The signal is blocked
@@ -209,24 +253,28 @@ fn end_by(signal: libc::c_int) {
 }
 
 extern "C" fn on_child(_: libc::c_int) {
-    write_one(&CHILDREN, &1u64.to_ne_bytes());
+    let fd = CHILDREN.get().map_or(-1, |event| event.as_fd().as_raw_fd());
+    write_one(fd, &1u64.to_ne_bytes());
 }
 
 extern "C" fn on_hang_up(signal: libc::c_int) {
     HUNG_UP.store(signal, Relaxed);
     let errno = Errno::last_raw();
-    count(Call::Shutdown);
-    // SAFETY: shutdown takes numbers only; one that is no socket gets an error, which is ignored.
-    unsafe { libc::shutdown(CONNECTION.load(Relaxed), libc::SHUT_RD) };
+    let socket = CONNECTION.load(Relaxed);
+    if socket >= 0 {
+        count_in_handler(Call::Shutdown);
+        // SAFETY: shutdown takes numbers only; one that is no socket gets an error, which is ignored.
+        unsafe { libc::shutdown(socket, libc::SHUT_RD) };
+    }
     Errno::set_raw(errno);
 }
 
-fn write_one(fd: &AtomicI32, bytes: &[u8]) {
+fn write_one(fd: RawFd, bytes: &[u8]) {
     let errno = Errno::last_raw();
-    count(Call::Write);
+    count_in_handler(Call::Write);
     // SAFETY: the pointer and the length are those of one live slice. A full pipe or a missing
     // descriptor gives an error, which is ignored: what matters is that a full pipe is readable.
-    unsafe { libc::write(fd.load(Relaxed), bytes.as_ptr().cast(), bytes.len()) };
+    unsafe { libc::write(fd, bytes.as_ptr().cast(), bytes.len()) };
     Errno::set_raw(errno);
 }
 

@@ -4,7 +4,7 @@
 //! [`Connected`].
 
 use super::sockopt::take_error;
-use super::{Call, Errno, cvt, cvt_on, poll, retry};
+use super::{Call, Errno, calls, cvt, cvt_on, poll, retry};
 use crate::error::{Error, Result};
 use nix::sys::socket::{AddressFamily, Backlog, MsgFlags, SockFlag, SockType, SockaddrLike, SockaddrStorage};
 use std::mem::MaybeUninit;
@@ -72,9 +72,12 @@ pub fn listen(fd: impl AsFd, backlog: i32) -> Result<()> {
 pub enum Accepted {
     /// A client's socket, and where the client is.
     Client(OwnedFd, SocketAddr),
-    /// No client waits (`EAGAIN`), or the one that did has gone (`ECONNABORTED`, or a network
-    /// error of its connection, which accept(2) says to treat alike).
+    /// No client waits (`EAGAIN`).
     Nobody,
+    /// Not this client, for this reason: it has gone already (`ECONNABORTED`), its connection has failed (Linux passes
+    /// errors of the network on), or a filter forbids it (`EPERM`). Usually it is no longer in the queue, and the next call
+    /// finds the next one; a filter of system calls (seccomp) leaves it there.
+    NotThis(Errno),
 }
 
 /// Take a client from the queue: accept4(2). Its socket has `mode` from the start.
@@ -85,7 +88,7 @@ pub enum Accepted {
 /// # Errors
 ///
 /// `EMFILE` and `ENFILE` when there is no descriptor left, `ENOBUFS` and `ENOMEM` when there is no
-/// memory; `EINVAL` after shutdown(2) of the listener; `EAFNOSUPPORT` when it is no internet socket.
+/// memory; `EINVAL` after shutdown(2) of the listener; `EOPNOTSUPP` and `EAFNOSUPPORT` when it is no TCP socket.
 #[doc(alias = "accept4")]
 pub fn accept(listener: impl AsFd, mode: Mode) -> Result<Accepted> {
     let fd = listener.as_fd();
@@ -113,19 +116,19 @@ pub fn accept(listener: impl AsFd, mode: Mode) -> Result<Accepted> {
             Ok(Accepted::Client(client, addr))
         }
         Err(error) => match error.errno() {
+            Some(Errno::EAGAIN) => Ok(Accepted::Nobody),
+            // Those that accept(2) says to treat like "nobody", but for EOPNOTSUPP, which is about the listener.
             Some(
-                Errno::EAGAIN
-                | Errno::ECONNABORTED
-                | Errno::EPROTO
+                errno @ (Errno::ECONNABORTED
                 | Errno::EPERM
-                | Errno::ENETDOWN
+                | Errno::EPROTO
                 | Errno::ENOPROTOOPT
+                | Errno::ENETDOWN
+                | Errno::ENETUNREACH
                 | Errno::EHOSTDOWN
-                | Errno::ENONET
                 | Errno::EHOSTUNREACH
-                | Errno::EOPNOTSUPP
-                | Errno::ENETUNREACH,
-            ) => Ok(Accepted::Nobody),
+                | Errno::ENONET),
+            ) => Ok(Accepted::NotThis(errno)),
             _ => Err(error),
         },
     }
@@ -181,26 +184,32 @@ pub enum Received {
     NotNow,
 }
 
-/// Take what has arrived, at most as much as `buffer` holds, which must not be empty: recv(2).
+/// Take what has arrived, at most as much as `buffer` holds: recv(2).
 ///
-/// recv and not read: it enters the kernel without the file layer, which shows (1 to 7 %).
+/// `ssize_t recv(int sockfd, void *buf, size_t len, int flags)`, man 2 recv. It is recv and not read(2), because that goes
+/// through the file layer of the kernel first.
 ///
 /// # Errors
 ///
 /// `ECONNRESET`, `ETIMEDOUT`, `ECONNREFUSED`.
+///
+/// # Panics
+///
+/// With an empty buffer: the answer 0 could not be told from the end of the stream.
 #[doc(alias = "recvfrom")]
 #[inline]
 pub fn recv(fd: impl AsFd, buffer: &mut [u8]) -> Result<Received> {
-    let fd = fd.as_fd();
-    debug_assert!(!buffer.is_empty(), "a receive of no bytes cannot be told from the end");
-    let result = retry(|| {
-        cvt_on(Call::Recvfrom, fd, nix::sys::socket::recv(fd.as_raw_fd(), buffer, MsgFlags::empty()))
-    });
-    match result {
-        Ok(0) => Ok(Received::End),
-        Ok(n) => Ok(Received::Bytes(n)),
-        Err(error) if error.errno() == Some(Errno::EAGAIN) => Ok(Received::NotNow),
-        Err(error) => Err(error),
+    let fd = fd.as_fd().as_raw_fd();
+    assert!(!buffer.is_empty(), "a receive of no bytes cannot be told from the end of the stream");
+    loop {
+        calls::count(Call::Recvfrom);
+        match nix::sys::socket::recv(fd, buffer, MsgFlags::empty()) {
+            Ok(0) => return Ok(Received::End),
+            Ok(n) => return Ok(Received::Bytes(n)),
+            Err(Errno::EAGAIN) => return Ok(Received::NotNow),
+            Err(Errno::EINTR) => {}
+            Err(source) => return Err(Error::Call { call: Call::Recvfrom, fd: Some(fd), source }),
+        }
     }
 }
 
@@ -224,14 +233,15 @@ pub enum Sent {
 #[doc(alias = "MSG_NOSIGNAL")]
 #[inline]
 pub fn send(fd: impl AsFd, bytes: &[u8]) -> Result<Sent> {
-    let fd = fd.as_fd();
-    let result = retry(|| {
-        cvt_on(Call::Sendto, fd, nix::sys::socket::send(fd.as_raw_fd(), bytes, MsgFlags::MSG_NOSIGNAL))
-    });
-    match result {
-        Ok(n) => Ok(Sent::Bytes(n)),
-        Err(error) if error.errno() == Some(Errno::EAGAIN) => Ok(Sent::NotNow),
-        Err(error) => Err(error),
+    let fd = fd.as_fd().as_raw_fd();
+    loop {
+        calls::count(Call::Sendto);
+        match nix::sys::socket::send(fd, bytes, MsgFlags::MSG_NOSIGNAL) {
+            Ok(n) => return Ok(Sent::Bytes(n)),
+            Err(Errno::EAGAIN) => return Ok(Sent::NotNow),
+            Err(Errno::EINTR) => {}
+            Err(source) => return Err(Error::Call { call: Call::Sendto, fd: Some(fd), source }),
+        }
     }
 }
 

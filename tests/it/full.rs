@@ -1,25 +1,31 @@
 //! No descriptor, or no process, for another client: nobody is refused, and nothing spins.
 
 use crate::support::{
-    Server, ask, connect, copy_for_everybody, cpu_time, forks, is_idle, is_root, models_at_once,
-    one_at_a_time, room_for_descriptors, wait_until,
+    Server, ask, connect, copy_for_everybody, cpu_time, has_settled, is_root, models_at_once, one_at_a_time,
+    room_for_descriptors, wait_until,
 };
-use io_models::model::{Clients, Model, Runs};
+use io_models::model::{Clients, Model, Runs, Waits};
+use procfs::process::Process;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 /// `blocking` has one client and never needs another descriptor; the parent of `fork` hands each to
 /// a child and closes its copy, so that for `fork` the limit on processes is the one that is met.
 fn keeps_its_clients(model: &Model) -> bool {
-    !one_at_a_time(model) && model.runs == Runs::InThread
+    !one_at_a_time(model) && model.runs != Runs::ProcessPerClient
 }
 
 #[test]
 fn without_a_descriptor_for_them_clients_wait_and_all_are_served() {
     models_at_once(keeps_its_clients, |model| {
         let server = Server::of(model).limited("ulimit -n 32").start();
-        crowd_is_served_and_nothing_spins(server, 100);
+        crowd_is_served_and_nothing_spins(model, server, 100, "no descriptor is left");
     });
+}
+
+/// Whether each client has a process or a thread.
+fn has_one_each(model: &Model) -> bool {
+    matches!(model.runs, Runs::ProcessPerClient | Runs::ThreadPerClient)
 }
 
 /// RLIMIT_NPROC counts the processes of a user, so the server runs as a user who has no others.
@@ -28,13 +34,13 @@ fn without_a_descriptor_for_them_clients_wait_and_all_are_served() {
 fn without_a_process_for_them_clients_wait_and_all_are_served() {
     assert!(is_root(), "only root can start a server as another user");
     let (_folder, program) = copy_for_everybody();
-    models_at_once(forks, |model| {
+    models_at_once(has_one_each, |model| {
         // dash calls it -p, everybody else -u. The number is one that nobody has, and another for
         // each run, so that two runs at the same time do not count each other's processes.
         let user = 200_000 + std::process::id();
         let server = Server::of(model).program(&program).user(user);
         let server = server.limited("ulimit -u 20 2>/dev/null || ulimit -p 20").start();
-        crowd_is_served_and_nothing_spins(server, 100);
+        crowd_is_served_and_nothing_spins(model, server, 100, "is left for another client (ulimit -u");
     });
 }
 
@@ -43,7 +49,7 @@ fn beyond_the_clients_that_a_model_can_watch_others_wait_and_all_are_served() {
     room_for_descriptors(4096);
     models_at_once(watches_so_many, |model| {
         let Clients::UpTo { most, .. } = model.clients else { return };
-        crowd_is_served_and_nothing_spins(Server::start(model), most + 100);
+        crowd_is_served_and_nothing_spins(model, Server::start(model), most + 100, "cannot watch");
     });
 }
 
@@ -51,26 +57,32 @@ fn watches_so_many(model: &Model) -> bool {
     matches!(model.clients, Clients::UpTo { .. }) && model.runs == Runs::InThread
 }
 
-fn crowd_is_served_and_nothing_spins(server: Server, crowd: usize) {
+fn crowd_is_served_and_nothing_spins(model: &Model, server: Server, crowd: usize, note: &str) {
     let process = server.process();
     let clients: Vec<_> = (0..crowd).map(|_| connect(server.addr())).collect();
     // Clients are let in in the order in which they came. The first is in, so the loop has run.
     ask(&clients[0], b"first");
-    wait_until("the server has let in as many as it can", || is_idle(&process));
+    wait_until("the server has let in as many as it can", || has_settled(model, &process));
 
-    // Nothing moves now, and most clients wait. What is measured is how much a wait costs, so this
-    // is a stretch of time, in which the door is tried ten times or so.
-    let (started, before) = (Instant::now(), cpu_time(&process));
-    std::thread::sleep(Duration::from_secs(1));
-    let spent = cpu_time(&process) - before;
-    assert!(spent < started.elapsed() / 5, "{spent:?} of processor time for waiting");
+    if model.waits == Waits::Sleeps {
+        waits_cheaply(&process);
+    }
 
     for (i, client) in clients.into_iter().enumerate() {
         serve_and_leave(client, i);
     }
-    let report = server.stop();
+    let report = server.stop_after_saying(note);
     assert_eq!(report.number("connections"), crowd as u64);
-    assert!(report.number("times_full") >= 1, "the door was never shut: {report:?}");
+    assert!(report.number("times_full") >= 1, "accepting was never paused: {report:?}");
+}
+
+/// Nothing moves now, and most clients wait. What is measured is how much a wait costs, so this is a stretch of time, in which
+/// accepting is tried ten times or so.
+fn waits_cheaply(process: &Process) {
+    let (started, before) = (Instant::now(), cpu_time(process));
+    std::thread::sleep(Duration::from_secs(1));
+    let spent = cpu_time(process) - before;
+    assert!(spent < started.elapsed() / 5, "{spent:?} of processor time for waiting");
 }
 
 /// Each that leaves makes room for one more.

@@ -92,7 +92,7 @@ impl Tree {
     ///
     /// The kernel updates the time of a *running* task only at ticks (every 4 ms at 250 Hz), so two equal readings do not
     /// show that it sleeps. This waits until every task sleeps (state S), which select and poll do only after their scan,
-    /// and reads the time then.
+    /// or is stopped (T), and reads the time then.
     ///
     /// # Errors
     ///
@@ -125,7 +125,7 @@ impl Tree {
             // "tid (name) state …", and a name may hold anything.
             let line = read(&task.join("stat"))?;
             let state = line.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
-            if state != Some('S') {
+            if !matches!(state, Some('S' | 'T')) {
                 return Ok(false);
             }
         }

@@ -4,7 +4,7 @@ use super::meter::{CallCounter, Tree};
 use crate::lab::explain;
 use crate::lab::load::engine::LONGEST_DRAIN;
 use crate::lab::load::slices::{Order, Ready, Slice, Sum};
-use crate::model::Model;
+use crate::model::{Model, Waits};
 use crate::stop::Stop;
 use crate::sys::Errno;
 use crate::sys::affinity;
@@ -83,6 +83,8 @@ pub struct Measured {
 #[derive(Debug)]
 pub struct Pair {
     server: Process,
+    /// The server would take a processor from the others while these are measured: it is stopped between slices.
+    never_sleeps: bool,
     generator: Process,
     orders: ChildStdin,
     answers: BufReader<ChildStdout>,
@@ -181,9 +183,13 @@ impl Pair {
         if tree.peak_rss_bytes().is_none() {
             not_known.push("the memory of servers is not measured: /proc does not tell it".to_owned());
         }
-        let unanswered = false;
+        let (unanswered, never_sleeps) = (false, model.waits == Waits::Spins);
+        if never_sleeps {
+            server.signal(Signal::SIGSTOP)?;
+        }
         Ok(Pair {
             server,
+            never_sleeps,
             generator,
             orders,
             answers,
@@ -217,15 +223,23 @@ impl Pair {
         let cpu_before = self.tree.cpu_when_asleep()?;
         let calls_before = self.calls()?;
         let us = |time: Duration| time.as_micros() as u64;
+        self.let_run(true)?;
         self.order(Order::Slice { warmup_us: us(warmup), slice_us: us(slice) })?;
         let limit = warmup + slice + SLICE_EXTRA;
         self.unanswered = true;
         let slice: Slice = read_answer(&mut self.answers, limit, Some(stop), "the end of a slice")?;
         self.unanswered = false;
+        self.let_run(false)?;
         let server_cpu =
             self.tree.cpu_when_asleep()?.zip(cpu_before).map(|(now, before)| now.saturating_sub(before));
         let calls = self.calls()?.zip(calls_before).map(|(now, before)| now.since(&before));
         Ok(Measured { slice, server_cpu, calls })
+    }
+
+    /// Continue a server that never sleeps, or stop it.
+    fn let_run(&self, run: bool) -> anyhow::Result<()> {
+        let signal = if run { Signal::SIGCONT } else { Signal::SIGSTOP };
+        if self.never_sleeps { self.server.signal(signal) } else { Ok(()) }
     }
 
     fn calls(&self) -> anyhow::Result<Option<Counts>> {
@@ -284,6 +298,9 @@ impl Pair {
         drop(self.orders);
         self.generator.wait("the generator")?;
         self.server.signal(Signal::SIGTERM)?;
+        if self.never_sleeps {
+            self.server.signal(Signal::SIGCONT)?;
+        }
         self.server.wait("the server")
     }
 }

@@ -5,7 +5,7 @@ use crate::support::{
     DEADLINE, Server, all_models_at_once, ask, connect, copy_for_everybody, each_model, end_writing, is_root,
     read_to_end,
 };
-use io_models::model::{ALL, Clients};
+use io_models::model::{ALL, Clients, Waits};
 use io_models::sys::signal::Signal;
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
@@ -107,7 +107,8 @@ fn json_is_one_document_with_a_schema() {
         assert_eq!(report.number("schema_version"), 1);
         assert!(report.number("peak_rss_bytes") > 0);
         let calls = report.calls();
-        assert_eq!(calls["recvfrom"], 2, "the request and the end: {calls:?}");
+        let more = model.waits == Waits::Spins;
+        assert!(calls["recvfrom"] == 2 || more, "the request and the end: {calls:?}");
         assert_eq!(calls["sendto"], 1, "{calls:?}");
     });
 }
@@ -122,7 +123,7 @@ fn help_lists_the_models_and_how_many_clients_they_take() {
         match model.clients {
             Clients::One => assert!(line.contains("1 client"), "{line}"),
             Clients::UpTo { most, .. } => assert!(help.contains(&most.to_string()), "{most}: {line}"),
-            Clients::Processes | Clients::Descriptors => {}
+            _ => {}
         }
     }
 }

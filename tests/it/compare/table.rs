@@ -42,7 +42,8 @@ fn has_every_figure(row: &Value) {
     assert!((0.0..=1.0).contains(&number("/generator_busy_share")), "{row:#}");
     // A recv and a send each, and a wait that several may share.
     let calls = number("/syscalls_per_request/total");
-    assert!((1.9..4.0).contains(&calls), "{row:#}");
+    assert!(calls >= 1.9, "{row:#}");
+    assert!(calls < 4.0 || row["model"] == "spin", "only this model asks in vain: {row:#}");
     let by_name = row["syscalls_per_request"]["by_name"].as_object().expect("names of calls");
     let sum: f64 = by_name.values().filter_map(Value::as_f64).sum();
     assert!((sum - calls).abs() < 0.01, "{sum} in all: {row:#}");

@@ -1,8 +1,8 @@
 //! Clients do not disturb each other, whatever one of them does.
 
 use crate::support::{
-    Server, all_models_at_once, ask, connect, descriptors, each_model, end_writing, is_idle, models_at_once,
-    one_at_a_time, pattern, peak_memory, read_to_end, reset, stuff, wait_until,
+    Server, all_models_at_once, ask, connect, descriptors, each_model, end_writing, has_settled, is_idle,
+    models_at_once, one_at_a_time, pattern, peak_memory, read_to_end, reset, stuff, wait_until,
 };
 use io_models::model::Model;
 use std::io::{Read, Write};
@@ -147,7 +147,7 @@ fn no_descriptor_and_no_zombie_is_left_of_a_thousand_clients() {
         let server = Server::start(model);
         let process = server.process();
         ask(&connect(server.addr()), b"the loop runs");
-        wait_until("the server waits for clients", || is_idle(&process));
+        wait_until("the server waits for clients", || has_settled(model, &process));
         let before = descriptors(&process);
         for i in 0..1000 {
             let client = connect(server.addr());

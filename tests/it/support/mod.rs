@@ -12,7 +12,7 @@ mod wait;
 
 pub(crate) use client::{ask, connect, end_writing, pattern, read_to_end, reset, stuff, wait_for_end};
 pub(crate) use inherited::{blocked, in_the_foreground, is_full, nonblocking_pipe};
-pub(crate) use models::{all_models_at_once, each_model, forks, models_at_once, one_at_a_time};
+pub(crate) use models::{all_models_at_once, each_model, forks, has_settled, models_at_once, one_at_a_time};
 pub(crate) use process::{
     children, cpu_time, descriptors, is_idle, peak_memory, process, room_for_descriptors, state,
 };

@@ -1,6 +1,8 @@
 //! A test for every row of the table.
 
-use io_models::model::{ALL, Clients, Model, Runs};
+use super::process::is_idle;
+use io_models::model::{ALL, Clients, Model, Runs, Waits};
+use procfs::process::Process;
 use std::thread::{Builder, Scope, ScopedJoinHandle, scope};
 
 /// Run `test` for each model in turn.
@@ -24,6 +26,11 @@ pub(crate) fn models_at_once(picked: impl Fn(&Model) -> bool, test: impl Fn(&'st
     });
 }
 
+/// Whether the server has nothing to do, as far as that can be seen: one that never sleeps always may have.
+pub(crate) fn has_settled(model: &Model, process: &Process) -> bool {
+    model.waits == Waits::Spins || is_idle(process)
+}
+
 /// Whether others wait while one client is served.
 pub(crate) fn one_at_a_time(model: &Model) -> bool {
     model.clients == Clients::One
@@ -31,7 +38,7 @@ pub(crate) fn one_at_a_time(model: &Model) -> bool {
 
 /// Whether it has a process for each client.
 pub(crate) fn forks(model: &Model) -> bool {
-    model.runs == Runs::Processes
+    model.runs == Runs::ProcessPerClient
 }
 
 /// The thread has the model's name, and so has the message when it panics.

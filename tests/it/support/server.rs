@@ -93,9 +93,26 @@ impl Server {
         Report(serde_json::from_str(&document).expect("one JSON document after the first line"))
     }
 
+    /// SIGTERM to a server that has had something to say on standard error.
+    #[track_caller]
+    pub(crate) fn stop_after_saying(self, what: &str) -> Report {
+        self.signal(Signal::SIGTERM);
+        let (document, complaints) = self.last_words(DEADLINE);
+        assert!(complaints.contains(what), "standard error has not {what:?}, but {complaints:?}");
+        Report(serde_json::from_str(&document).expect("one JSON document after the first line"))
+    }
+
     /// The same, as the server printed it.
     #[track_caller]
-    pub(crate) fn finish_text(mut self, limit: Duration) -> String {
+    pub(crate) fn finish_text(self, limit: Duration) -> String {
+        let (said, complaints) = self.last_words(limit);
+        assert_eq!(complaints, "", "standard error of a server that did what it should");
+        said
+    }
+
+    /// What it says from now on: on standard output, and on standard error.
+    #[track_caller]
+    fn last_words(mut self, limit: Duration) -> (String, String) {
         // The report is the last that a server does by itself, so the limit holds for its beginning.
         // How long the kernel then takes the process apart depends on others: exit_mmap waits for a
         // lock of libc.so, 4 s at times on two processors with 30 processes that wanted to run.
@@ -113,8 +130,7 @@ impl Server {
         stderr.read_to_string(&mut complaints).expect("standard error is text");
         let status = status.expect("it has ended");
         assert_eq!(status.code(), Some(0), "exit code of the server ({status}): {complaints}");
-        assert_eq!(complaints, "", "standard error of a server that did what it should");
-        String::from_utf8(said).expect("the report is text")
+        (String::from_utf8(said).expect("the report is text"), complaints)
     }
 
     /// SIGKILL to the server alone.

@@ -2,10 +2,11 @@
 
 use super::super::plan::{Expect, Payload, Wait};
 use super::*;
-use crate::echo::{Echo, Reply, SCRATCH_BYTES};
+use crate::echo::Reply;
 use crate::initserver::initserver;
 use crate::model::epoll_level;
 use crate::observer::Observer;
+use crate::serve::Job;
 use crate::stop;
 use procfs::net::{TcpNetEntries, TcpState};
 use procfs::{FromReadSI, current_system_info};
@@ -88,7 +89,7 @@ fn echo() -> (SocketAddr, mpsc::Receiver<SocketAddr>) {
     let (addr, (sender, clients_seen)) = (listener.addr(), mpsc::channel());
     thread::spawn(move || {
         let (_stopper, stop) = stop::pair().unwrap();
-        epoll_level::serve(listener, &stop, Echo::observed(Reply::Echo, SCRATCH_BYTES, Accepted(sender)))
+        epoll_level::serve(Job::new(listener, &stop, Reply::Echo).observed(&|_| Accepted(sender.clone())))
     });
     (addr, clients_seen)
 }

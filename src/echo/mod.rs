@@ -1,0 +1,173 @@
+//! The echo handler: what every server here does for a client.
+//!
+//! Three parts, of which a model uses what it needs:
+//!
+//! - The [`Handler`] knows bytes only: it hears what a client said, and gives the answer. It makes no system call.
+//! - The [`Pump`] joins a handler to a socket: it receives, asks the handler, sends the answer at once, and says what the
+//!   connection [`Want`]s next. How that is asked of the kernel is the model's business. Models that wait for readiness, or
+//!   block, use it.
+//! - [`Conn`] is one client: its socket, and what it has not taken yet.
+//!
+//! The usual request costs two system calls, and no copy of ours: recv(2) into one buffer that all clients of a loop share,
+//! send(2) out of it at once. Only what the kernel does not take is copied aside, and while a client has such *unsent* bytes
+//! it is not read: a client that sends without reading fills its own receive window and then waits (back-pressure). So the
+//! unsent bytes of a client never exceed the shared buffer, and a quiet client costs 16 bytes of ours.
+
+mod conn;
+mod handler;
+mod pump;
+
+pub use conn::Conn;
+pub use handler::Handler;
+pub(crate) use pump::Traffic;
+pub use pump::{Pump, SCRATCH_BYTES};
+
+/// What a server answers.
+#[derive(Debug, Clone, Copy, Default)]
+#[non_exhaustive]
+pub enum Reply {
+    /// The bytes that came.
+    #[default]
+    Echo,
+    /// `ok`, for each piece received, as demo2, demo8 and demo10 of the course.
+    Ok,
+    /// What this function writes, for each piece received, into the vector, which is empty. A stream has no messages: a piece
+    /// is what one recv(2) found, and may be a part of what the client sent, or several of its messages.
+    Own(fn(&[u8], &mut Vec<u8>)),
+}
+
+/// What a connection needs next.
+///
+/// For models that wait for readiness. Completions need no such value: each operation says by itself that it has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Want {
+    /// To be read when something arrives.
+    Read,
+    /// To be read again after the others had their turn. The budget of the pump ran out, and there may be more that no edge
+    /// will announce. A level-triggered wait reports it by itself.
+    ReadMore,
+    /// To be written when the client has made room; not to be read until then.
+    Write,
+    /// To be closed: the client has ended, or failed.
+    Close,
+}
+
+/// How far [`Pump::pump`] should read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// Once. For level-triggered and blocking models, which find the rest with their next wait.
+    OneRead,
+    /// Until a read does not fill the buffer. On a stream that means that no byte was left, so an edge-triggered model will be
+    /// told of the next one; it saves the recv(2) that would only answer `EAGAIN`. Two things may still be there: the end of
+    /// the stream, and urgent data with what follows, because recv(2) stops in front of its mark.
+    ShortRead,
+    /// Until `EAGAIN` or the end. For an edge-triggered model that was told of a hang-up or of urgent data: no further edge
+    /// would tell of what a short read left.
+    Dry,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observer::Notices;
+    use std::io::{Read, Write};
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixStream;
+
+    fn connected() -> (Conn, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        (Conn::new(OwnedFd::from(ours)), theirs)
+    }
+
+    #[test]
+    fn an_idle_connection_costs_16_bytes() {
+        assert_eq!(size_of::<Option<Conn>>(), 16);
+    }
+
+    #[test]
+    fn answers_at_once_and_waits_for_more() {
+        for (reply, answer) in [(Reply::Echo, &b"a\0b"[..]), (Reply::Ok, b"ok")] {
+            let (mut conn, mut client) = connected();
+            let mut pump = Pump::new(reply, SCRATCH_BYTES, Notices::none());
+            assert_eq!(pump.pump(&mut conn, Until::Dry), Want::Read);
+            client.write_all(b"a\0b").unwrap();
+            assert_eq!(pump.pump(&mut conn, Until::ShortRead), Want::Read);
+            let mut got = vec![0; answer.len()];
+            client.read_exact(&mut got).unwrap();
+            assert_eq!(got, answer);
+            assert_eq!((pump.handler.bytes_in, pump.handler.bytes_out), (3, answer.len() as u64));
+            drop(client);
+            assert_eq!(pump.pump(&mut conn, Until::OneRead), Want::Close);
+        }
+    }
+
+    #[test]
+    fn an_answer_of_ones_own_is_sent_and_counted() {
+        let (mut conn, mut client) = connected();
+        let reply = Reply::Own(|heard, answer| answer.extend(heard.iter().rev()));
+        let mut pump = Pump::new(reply, SCRATCH_BYTES, Notices::none());
+        for (question, expected) in [("abc", "cba"), ("12", "21")] {
+            client.write_all(question.as_bytes()).unwrap();
+            assert_eq!(pump.pump(&mut conn, Until::OneRead), Want::Read);
+            let mut got = vec![0; expected.len()];
+            client.read_exact(&mut got).unwrap();
+            assert_eq!(got, expected.as_bytes());
+        }
+        assert_eq!((pump.handler.requests, pump.handler.bytes_in, pump.handler.bytes_out), (2, 5, 5));
+    }
+
+    #[test]
+    fn a_short_read_hides_the_end_that_dry_finds() {
+        let (mut conn, mut client) = connected();
+        client.write_all(b"last words").unwrap();
+        client.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut pump = Pump::new(Reply::Echo, SCRATCH_BYTES, Notices::none());
+        assert_eq!(pump.pump(&mut conn, Until::ShortRead), Want::Read);
+        assert_eq!(pump.pump(&mut conn, Until::Dry), Want::Close);
+        conn.close();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).unwrap();
+        assert_eq!(answer, "last words");
+    }
+
+    #[test]
+    fn a_client_that_does_not_read_is_not_read() {
+        let (mut conn, mut client) = connected();
+        client.set_nonblocking(true).unwrap();
+        let mut pump = Pump::new(Reply::Echo, SCRATCH_BYTES, Notices::none());
+        let mut sent = 0;
+        // Until the answers have filled the client's side and the questions ours.
+        loop {
+            let wrote = client.write(&[9; 1000]).unwrap_or(0);
+            sent += wrote as u64;
+            if pump.pump(&mut conn, Until::OneRead) == Want::Write && wrote == 0 {
+                break;
+            }
+        }
+        assert!(conn.has_unsent());
+        let (bytes_in, bytes_out) = (pump.handler.bytes_in, pump.handler.bytes_out);
+        assert!(bytes_in - bytes_out <= SCRATCH_BYTES as u64, "unsent is bounded");
+        assert!(bytes_in < sent, "the rest waits in the kernel");
+        assert_eq!(pump.pump(&mut conn, Until::Dry), Want::Write);
+        assert_eq!(pump.handler.bytes_in, bytes_in, "not read while bytes are unsent");
+        // Once it reads, all of it arrives.
+        let mut got = 0;
+        let mut buffer = [0; 4096];
+        while got < sent {
+            got += client.read(&mut buffer).map_or(0, |n| n as u64);
+            pump.pump(&mut conn, Until::Dry);
+        }
+        assert_eq!((pump.handler.bytes_in, pump.handler.bytes_out), (sent, sent));
+    }
+
+    #[test]
+    fn a_busy_client_gets_only_its_turn() {
+        let (mut conn, mut client) = connected();
+        let mut pump = Pump::new(Reply::Echo, 10, Notices::none());
+        client.write_all(&[1; 1000]).unwrap();
+        assert_eq!(pump.pump(&mut conn, Until::ShortRead), Want::ReadMore);
+        assert_eq!(pump.handler.bytes_in, 10 * pump::READS_IN_A_ROW as u64);
+        assert_eq!(pump.pump(&mut conn, Until::OneRead), Want::Read);
+    }
+}

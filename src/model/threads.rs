@@ -1,0 +1,161 @@
+//! A thread for each client, blocking calls: UNP chapter 30 design 6.
+//!
+//! The thread is the blocking server at its simplest, for one client. It is cheaper to make than a process, and shares memory
+//! with the others: what one of them breaks, all have broken. The first thread only accepts.
+//!
+//! A thread that waits in recv(2) or send(2) sees no stop descriptor. So the sockets on which threads wait are in a table, and at
+//! the stop the first thread shuts them down: see [`Sleepers`].
+//!
+//! System calls per request: recv and send.
+
+use crate::Result;
+use crate::echo::{Conn, Pump, Until, Want};
+use crate::observer::Observer;
+use crate::serve::{Acceptor, FLUSH_GRACE, Job, Paused, Sleepers, Totals, Worker, finish};
+use crate::stop::Stop;
+use crate::sys::Errno;
+use crate::sys::fcntl::set_nonblocking;
+use crate::sys::poll::{PollFlags, PollSet};
+use crate::sys::socket::Mode;
+use crate::sys::thread::spawn_scoped;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+const STOP: usize = 0;
+const LISTENER: usize = 1;
+
+/// Serve each client in a thread until the stop.
+///
+/// # Errors
+///
+/// Those of the wait and of the listener. What happens to a client ends that client only.
+pub fn serve<O: Observer>(job: Job<'_, O>) -> Result<Totals> {
+    let mut observer = (job.observe)(Worker::ONLY);
+    let Job { listener, stop, reply, piece, observe, .. } = job;
+    set_nonblocking(&listener)?;
+    let mut acceptor = Acceptor::new(&listener, Mode::Blocking);
+    let clients = Clients::default();
+    thread::scope(|scope| {
+        // However the loop below ends, the threads have to end before the scope does.
+        let _end = AtEnd(&clients);
+        accept(&mut acceptor, stop, &mut observer, |conn, peer| {
+            let fd = conn.as_fd().as_raw_fd();
+            let conn = clients.sleepers.add(conn);
+            let clients = &clients;
+            let work = move || clients.serve(conn, peer, Pump::new(reply, piece, observe(Worker::ONLY)));
+            clients.count().threads += 1;
+            match spawn_scoped(scope, work) {
+                Ok(_) => Ok(None),
+                Err(error) => {
+                    clients.count().threads -= 1;
+                    // The socket was in the closure, and is still in the table.
+                    let conn = clients.sleepers.take(fd);
+                    if error.errno() == Some(Errno::EAGAIN) { Ok(conn) } else { Err(error) }
+                }
+            }
+        })
+    })?;
+    observer.stopping();
+    let mut totals = acceptor.totals();
+    listener.close();
+    totals += clients.count.into_inner().unwrap_or_else(PoisonError::into_inner).totals;
+    Ok(totals)
+}
+
+/// Accept clients until the stop, and `start` a thread for each. A client for which there is no thread comes back, and waits
+/// as one without descriptor does.
+fn accept(
+    acceptor: &mut Acceptor<'_>,
+    stop: &Stop,
+    observer: &mut impl Observer,
+    mut start: impl FnMut(Conn, SocketAddr) -> Result<Option<Conn>>,
+) -> Result<()> {
+    let mut set = PollSet::new();
+    set.push(stop, PollFlags::POLLIN);
+    set.push(acceptor.listener(), PollFlags::POLLIN);
+    let mut parked = None;
+    loop {
+        set.wait(acceptor.timeout(None))?;
+        if !set.revents(STOP).is_empty() {
+            return Ok(());
+        }
+        if acceptor.resumes() || !set.revents(LISTENER).is_empty() {
+            while let Some((conn, peer)) = acceptor.next_or(&mut parked)? {
+                if let Some(conn) = start(conn, peer)? {
+                    parked = Some((conn, peer));
+                    acceptor.pause(Paused::NoThread);
+                    break;
+                }
+            }
+            let is_watched = if acceptor.is_paused() { PollFlags::empty() } else { PollFlags::POLLIN };
+            set.set_events(LISTENER, is_watched);
+            acceptor.paused().into_iter().for_each(|why| observer.paused(why));
+        }
+    }
+}
+
+/// The clients that have threads.
+#[derive(Default)]
+struct Clients {
+    sleepers: Sleepers,
+    count: Mutex<Count>,
+    thread_ended: Condvar,
+}
+
+#[derive(Default)]
+struct Count {
+    threads: usize,
+    /// Of the clients that have left.
+    totals: Totals,
+}
+
+impl Clients {
+    fn count(&self) -> MutexGuard<'_, Count> {
+        self.count.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The life of a thread.
+    fn serve<O: Observer>(&self, mut conn: Conn<Arc<OwnedFd>>, peer: SocketAddr, mut pump: Pump<O>) {
+        let mut ending = Ending { clients: self, totals: Totals::default() };
+        pump.welcome(&conn, peer);
+        while pump.pump(&mut conn, Until::OneRead) != Want::Close && !self.sleepers.is_stopping() {}
+        let conn = self.sleepers.remove(conn);
+        if self.sleepers.is_stopping() && set_nonblocking(&conn).is_ok() {
+            ending.totals = finish(pump, [conn], Totals::default()).unwrap_or_default();
+        } else {
+            conn.close();
+            ending.totals = pump.handler.totals();
+        }
+    }
+}
+
+/// A thread that ends, also by a panic.
+struct Ending<'a> {
+    clients: &'a Clients,
+    totals: Totals,
+}
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        let mut count = self.clients.count();
+        count.threads -= 1;
+        count.totals += std::mem::take(&mut self.totals);
+        self.clients.thread_ended.notify_one();
+    }
+}
+
+/// Tells the threads to end. A send that a client does not take is ended after [`FLUSH_GRACE`].
+struct AtEnd<'a>(&'a Clients);
+
+impl Drop for AtEnd<'_> {
+    fn drop(&mut self) {
+        let AtEnd(clients) = self;
+        clients.sleepers.wake();
+        let some_run = |count: &mut Count| count.threads > 0;
+        let ended = clients.thread_ended.wait_timeout_while(clients.count(), FLUSH_GRACE, some_run);
+        drop(ended);
+        clients.sleepers.give_up();
+    }
+}

@@ -1,0 +1,55 @@
+//! The clients of a loop, found by descriptor number.
+
+use crate::echo::Conn;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+
+/// A table of clients.
+///
+/// Descriptor numbers are small and dense, because the kernel gives out the lowest free one: an array is the fastest map
+/// there is.
+///
+/// In one thread an event never names a client that has left: closing a descriptor takes it out of the epoll set, and a
+/// wait reports each at most once. Several threads that share an epoll set need more than this table.
+#[derive(Debug, Default)]
+pub struct ByFd {
+    conns: Vec<Option<Conn>>,
+}
+
+impl ByFd {
+    /// No clients.
+    #[must_use]
+    pub fn new() -> ByFd {
+        ByFd::default()
+    }
+
+    /// Add one.
+    pub fn insert(&mut self, conn: Conn) {
+        let fd = conn.as_fd().as_raw_fd() as usize;
+        if self.conns.len() <= fd {
+            self.conns.resize_with(fd + 1, || None);
+        }
+        self.conns[fd] = Some(conn);
+    }
+
+    /// The client with that descriptor.
+    #[inline]
+    pub fn get(&mut self, fd: RawFd) -> Option<&mut Conn> {
+        self.conns.get_mut(fd as usize)?.as_mut()
+    }
+
+    /// Close the client with that descriptor.
+    pub fn close(&mut self, fd: RawFd) {
+        if let Some(conn) = self.conns.get_mut(fd as usize).and_then(Option::take) {
+            conn.close();
+        }
+    }
+}
+
+impl IntoIterator for ByFd {
+    type Item = Conn;
+    type IntoIter = std::iter::Flatten<std::vec::IntoIter<Option<Conn>>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.conns.into_iter().flatten()
+    }
+}

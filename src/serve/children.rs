@@ -1,0 +1,172 @@
+//! Child processes of a server: started, counted, collected, ended. None is left behind.
+
+use super::{FLUSH_GRACE, Totals};
+use crate::Result;
+use crate::echo::Traffic;
+use crate::error::Error;
+use crate::sys::eventfd::EventFd;
+use crate::sys::fork::{Fork, Pid, die_with_parent, exit_child, fork, kill, reap, this_process};
+use crate::sys::poll::{PollFlags, wait_for};
+use crate::sys::shared;
+use crate::sys::signal::{self, Blocked, Signal};
+use crate::sys::{Call, Errno};
+use std::collections::HashMap;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
+
+/// Children at the same time, at most: each has a row of memory that it shares with its parent.
+const MOST: usize = 32_768;
+
+/// The children of this process that live.
+#[derive(Debug)]
+pub struct Children {
+    /// The row of each.
+    rows: HashMap<Pid, usize>,
+    traffic: &'static [Traffic; MOST],
+    /// Rows that a child had, and none has now; beyond `rows.len() + free.len()` none ever had one.
+    free: Vec<usize>,
+    /// What those that have ended did.
+    done: Totals,
+    ended: &'static EventFd,
+}
+
+/// Who we are after [`Children::fork`].
+#[derive(Debug)]
+pub enum Forked {
+    /// The parent; this is the number of the child.
+    Parent(Pid),
+    /// The new process.
+    Child(Child),
+}
+
+/// A child that has just been forked. Signals that would end it are blocked, because the handlers are still the parent's.
+#[derive(Debug)]
+pub struct Child {
+    parent: Pid,
+    traffic: &'static Traffic,
+    blocked: Blocked,
+}
+
+impl Children {
+    /// None yet. From now on SIGCHLD tells of their ends.
+    ///
+    /// # Errors
+    ///
+    /// `EMFILE`, `ENOMEM`.
+    pub fn new() -> Result<Children> {
+        let (ended, traffic) = (signal::children()?, shared::with_children()?);
+        Ok(Children { rows: HashMap::new(), traffic, free: Vec::new(), done: Totals::default(), ended })
+    }
+
+    /// Split this process in two.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Threads`] in a process with several threads. `EAGAIN` at a limit on processes, `ENOMEM`.
+    pub fn fork(&mut self) -> Result<Forked> {
+        let row = self.free.last().copied().unwrap_or(self.rows.len());
+        let traffic = self.traffic.get(row).ok_or(Error::Call {
+            call: Call::Clone,
+            fd: None,
+            source: Errno::EAGAIN,
+        })?;
+        let parent = this_process();
+        // A signal for the child that comes before its own handlers waits until they are there.
+        let blocked = signal::block(&[Signal::SIGTERM, Signal::SIGINT, Signal::SIGCHLD])?;
+        match fork()? {
+            Fork::Parent(pid) => {
+                self.free.pop();
+                self.rows.insert(pid, row);
+                Ok(Forked::Parent(pid))
+            }
+            Fork::Child => Ok(Forked::Child(Child { parent, traffic, blocked })),
+        }
+    }
+
+    /// Take the status of all that have ended, so that none stays as a zombie, and tell `ended` of each.
+    ///
+    /// # Errors
+    ///
+    /// None in practice.
+    pub fn collect(&mut self, mut ended: impl FnMut(Pid)) -> Result<()> {
+        self.ended.take()?;
+        while let Some(pid) = reap()? {
+            // It may be a child that somebody else has started.
+            if let Some(row) = self.rows.remove(&pid) {
+                let [requests, bytes_in, bytes_out] = self.traffic[row].values();
+                self.traffic[row].set([0; 3]);
+                self.done += Totals { requests, bytes_in, bytes_out, ..Totals::default() };
+                self.free.push(row);
+                ended(pid);
+            }
+        }
+        Ok(())
+    }
+
+    /// Tell all to end by SIGTERM, wait until they have, and after [`FLUSH_GRACE`] kill those that have not. Returns how many
+    /// were killed.
+    ///
+    /// # Errors
+    ///
+    /// None in practice.
+    pub fn end(&mut self) -> Result<usize> {
+        let mut told = 0;
+        // Each of them may take as long as that for its own clients.
+        for (order, grace) in
+            [(Signal::SIGTERM, FLUSH_GRACE + FLUSH_GRACE / 2), (Signal::SIGKILL, FLUSH_GRACE)]
+        {
+            told = self.rows.len();
+            self.rows.keys().try_for_each(|&pid| kill(pid, order))?;
+            let until = Instant::now() + grace;
+            let left = || until.saturating_duration_since(Instant::now());
+            while !self.rows.is_empty() && !left().is_zero() {
+                wait_for(self.ended, PollFlags::POLLIN, Some(left()))?;
+                self.collect(|_| {})?;
+            }
+        }
+        Ok(told)
+    }
+
+    /// What the children that have ended did: requests and bytes.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        self.done.clone()
+    }
+}
+
+/// Readable when a child has ended and was not [collected](Children::collect).
+impl AsFd for Children {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.ended.as_fd()
+    }
+}
+
+impl Drop for Children {
+    fn drop(&mut self) {
+        // After an error of the loop, which is what the caller will hear of.
+        self.end().ok();
+    }
+}
+
+impl Child {
+    /// Do `work` with the row in which the parent reads what was done, and end this process. SIGTERM does from now on what
+    /// [`signal::hang_up_shuts`] says; the death of the parent ends this process at once.
+    pub fn run(self, work: impl FnOnce(&'static Traffic) -> Result<()>) -> ! {
+        let Child { parent, traffic, blocked } = self;
+        let life = || {
+            // Ctrl-C goes to every process of the terminal; the parent will tell us with SIGTERM.
+            signal::ignore(Signal::SIGINT)?;
+            signal::on(&[Signal::SIGTERM]).hang_up()?;
+            signal::default(Signal::SIGCHLD)?;
+            drop(blocked);
+            if die_with_parent(parent, Signal::SIGKILL)? { work(traffic) } else { Ok(()) }
+        };
+        // A panic must not unwind into what the caller does after serving.
+        exit_child(match catch_unwind(AssertUnwindSafe(life)) {
+            Ok(Ok(())) => 0,
+            Ok(Err(_)) => 1,
+            Err(_) => 101,
+        })
+    }
+}

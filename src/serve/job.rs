@@ -1,0 +1,79 @@
+//! What a server is asked to do.
+
+use crate::echo::{Pump, Reply, SCRATCH_BYTES};
+use crate::initserver::Listener;
+use crate::observer::{Notices, Observer};
+use crate::stop::Stop;
+use std::fmt;
+use std::num::NonZeroUsize;
+
+/// The number of a worker, from 0. A model without workers does the work of the first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Worker(pub usize);
+
+impl Worker {
+    /// Who serves in a model without workers.
+    pub const ONLY: Worker = Worker(0);
+}
+
+/// Serve the clients of a listener until a stop: what every model is given.
+pub struct Job<'a, O = Notices> {
+    /// Where clients connect.
+    pub listener: Listener,
+    /// It becomes readable when the server has to end.
+    pub stop: &'a Stop,
+    /// The answer.
+    pub reply: Reply,
+    /// Bytes that are received at a time, at most.
+    pub piece: usize,
+    /// How many threads or processes share the work, in models that have workers.
+    pub workers: NonZeroUsize,
+    /// Makes an observer for each worker, in the thread or process of that worker. (In a model with a process or thread for
+    /// each client it also makes one for each of these.)
+    pub observe: &'a (dyn Fn(Worker) -> O + Sync),
+}
+
+impl<'a> Job<'a> {
+    /// Serve with one worker, which tells nobody.
+    #[must_use]
+    pub fn new(listener: Listener, stop: &'a Stop, reply: Reply) -> Job<'a> {
+        let observe = &|_| Notices::none();
+        Job { listener, stop, reply, piece: SCRATCH_BYTES, workers: NonZeroUsize::MIN, observe }
+    }
+}
+
+impl<'a, O: Observer> Job<'a, O> {
+    /// The same with so many workers.
+    #[must_use]
+    pub fn with_workers(self, workers: NonZeroUsize) -> Job<'a, O> {
+        Job { workers, ..self }
+    }
+
+    /// The same, receiving at most `piece` bytes at a time.
+    #[must_use]
+    pub fn in_pieces(self, piece: usize) -> Job<'a, O> {
+        Job { piece, ..self }
+    }
+
+    /// The same with another observer.
+    #[must_use]
+    pub fn observed<P: Observer>(self, observe: &'a (dyn Fn(Worker) -> P + Sync)) -> Job<'a, P> {
+        let Job { listener, stop, reply, piece, workers, .. } = self;
+        Job { listener, stop, reply, piece, workers, observe }
+    }
+
+    /// The pump of a worker.
+    #[must_use]
+    pub fn pump(&self, worker: Worker) -> Pump<O> {
+        Pump::new(self.reply, self.piece, (self.observe)(worker))
+    }
+}
+
+impl<O> fmt::Debug for Job<'_, O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Job")
+            .field("listener", &self.listener)
+            .field("workers", &self.workers)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,70 @@
+//! What the loops share: what to serve, whom to accept, who is connected, and the end.
+//!
+//! This is straight work. The branches that make a model what it is stay in its own file.
+
+mod acceptor;
+mod by_fd;
+pub mod children;
+mod ending;
+mod job;
+mod sleepers;
+
+pub use acceptor::{Acceptor, Next, Paused};
+pub use by_fd::ByFd;
+pub use ending::{FLUSH_GRACE, finish};
+pub use job::{Job, Worker};
+pub use sleepers::Sleepers;
+
+use std::ops::AddAssign;
+
+/// What a server has done, told when it ends.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Totals {
+    /// Clients accepted.
+    pub connections: u64,
+    /// Pieces received from clients and answered: one for each recv(2) that found bytes.
+    pub requests: u64,
+    /// Bytes received from them.
+    pub bytes_in: u64,
+    /// Bytes of answers that the kernel took.
+    pub bytes_out: u64,
+    /// How often accepting was paused for lack of a descriptor, a thread or a process. Retries that accepted nobody are not
+    /// counted.
+    pub times_full: u64,
+    /// Workers that ended before the server did, and were replaced.
+    pub replaced: u64,
+    /// The share of each worker, for models that have workers.
+    pub workers: Vec<Share>,
+}
+
+/// What one worker did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Share {
+    /// Clients that it served.
+    pub connections: u64,
+    /// Pieces that it received and answered.
+    pub requests: u64,
+}
+
+impl Totals {
+    /// These totals as those of one of several workers.
+    #[must_use]
+    pub fn of_worker(mut self) -> Totals {
+        self.workers = vec![Share { connections: self.connections, requests: self.requests }];
+        self
+    }
+}
+
+impl AddAssign for Totals {
+    fn add_assign(&mut self, other: Totals) {
+        self.connections += other.connections;
+        self.requests += other.requests;
+        self.bytes_in += other.bytes_in;
+        self.bytes_out += other.bytes_out;
+        self.times_full += other.times_full;
+        self.replaced += other.replaced;
+        self.workers.extend(other.workers);
+    }
+}
