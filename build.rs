@@ -1,22 +1,33 @@
 //! Records which commit is being built, for the environment record of the measurements.
+//!
+//! `+changes` after the commit says that the sources differed from it. Cargo runs this script again when a
+//! source or the commit has changed, and not when only a test or a page of the documentation has.
 
 use std::process::Command;
 
+/// What the library and the programs are built from.
+const SOURCES: [&str; 5] = ["src", "bins", "build.rs", "Cargo.toml", "Cargo.lock"];
+
 fn main() {
-    let git = |args: &[&str]| {
-        let output = Command::new("git").args(args).output().ok().filter(|output| output.status.success())?;
-        String::from_utf8(output.stdout).ok().map(|text| text.trim().to_owned())
-    };
-    // Only this package's own repository: as a dependency it may lie in somebody else's.
-    let ours = git(&["rev-parse", "--show-prefix"]).is_some_and(|prefix| prefix.is_empty());
-    let commit = git(&["describe", "--always", "--abbrev=12", "--exclude=*", "--dirty=+changes"]);
-    let commit = commit.filter(|_| ours).unwrap_or_else(|| "unknown".to_owned());
-    println!("cargo:rustc-env=IO_MODELS_COMMIT={commit}");
-    // A commit moves one of these; a build from a package has neither, and is not rebuilt for them.
-    for name in ["HEAD", "logs/HEAD"] {
-        if let Some(path) = git(&["rev-parse", "--git-path", name]) {
-            println!("cargo:rerun-if-changed={path}");
-        }
+    println!("cargo:rustc-env=IO_MODELS_COMMIT={}", commit().unwrap_or_else(|| "unknown".to_owned()));
+    // A checkout or a commit changes one of these files. A build from a package has neither.
+    let moved = ["HEAD", "logs/HEAD"].map(|name| git(&["rev-parse", "--git-path", name]));
+    for path in moved.into_iter().flatten().chain(SOURCES.map(str::to_owned)) {
+        println!("cargo:rerun-if-changed={path}");
     }
-    println!("cargo:rerun-if-changed=build.rs");
+}
+
+/// The commit that is checked out, if the repository is this package's own.
+fn commit() -> Option<String> {
+    // As a dependency this package may lie inside another repository.
+    git(&["rev-parse", "--show-prefix"]).filter(String::is_empty)?;
+    let commit = git(&["rev-parse", "--short=12", "HEAD"])?;
+    let changes = git(&[&["status", "--porcelain", "--"], &SOURCES[..]].concat())?;
+    Some(if changes.is_empty() { commit } else { commit + "+changes" })
+}
+
+/// What git prints, without the line's end, or `None` if it fails or is not there.
+fn git(args: &[&str]) -> Option<String> {
+    let output = Command::new("git").args(args).output().ok().filter(|output| output.status.success())?;
+    String::from_utf8(output.stdout).ok().map(|text| text.trim().to_owned())
 }

@@ -18,3 +18,4 @@ mod compare;
 mod course;
 mod facts;
 mod terminal;
+mod build;
