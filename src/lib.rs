@@ -66,6 +66,7 @@ pub mod startup;
 pub mod model;
 pub mod tcp;
 pub mod transfer;
+#[cfg(feature = "facts")]
 pub mod facts;
 #[cfg(feature = "lab")]
 pub mod course;

@@ -9,6 +9,8 @@
 //! that a fact can fail: a [`Mutant`] is a kernel with one call that does the wrong thing, and
 //! tests/mutants.rs shows which fact notices.
 //!
+//! The feature `facts` compiles this module, and `lab` turns it on.
+//!
 //! Man pages contain errors, and so does every book; the kernel is the oracle. A claim that a run
 //! contradicts is corrected, with the evidence.
 

@@ -17,6 +17,7 @@ pub mod fork;
 pub mod limits;
 pub mod passing;
 pub mod poll;
+#[cfg(feature = "facts")]
 pub(crate) mod raw;
 pub mod select;
 pub mod sendfile;
