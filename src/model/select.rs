@@ -4,7 +4,7 @@
 //! works on copies; and it looks at every socket in them, so that the cost of a turn grows with the clients that are connected.
 //!
 //! The bitmaps end at descriptor 1023. The course's `FD_SET` beyond that writes into whatever lies behind; here the client that
-//! does not fit waits in [`Parked`] until a lower number is free, and meanwhile accepting is paused.
+//! does not fit waits in `Parked` until a lower number is free, and meanwhile accepting is paused.
 //!
 //! System calls per request: recv, send, and one pselect6 for all requests of a turn.
 
