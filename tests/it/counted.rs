@@ -24,8 +24,7 @@ fn counted_calls_are_those_that_strace_sees() {
     strace_works();
     let folder = tempfile::tempdir().expect("a folder for tables");
     all_models_at_once(|model| {
-        // With as many clients, because the runtime does more for the first threads than for the others: glibc looks up the
-        // number of processors when it makes its ninth arena of memory.
+        // With as many clients, because the runtime does more for the first thread than for the others.
         let (quiet, _) = uncounted(model, &folder.path().join(format!("{}-quiet", model.name)), |server| {
             let clients: Vec<_> = (0..CLIENTS).map(|_| connect(server.addr())).collect();
             if !one_at_a_time(model) {

@@ -179,9 +179,9 @@ impl Starter {
         self
     }
 
-    /// Watched by `strace -f -c`, which writes its table to `table`.
+    /// Watched by `strace -f -c`, which writes its table to `table`. With one arena glibc does not look up the number of processors.
     pub(crate) fn under_strace(mut self, table: &Path) -> Starter {
-        self.before = ["strace", "-f", "-c", "-o"].map(OsString::from).to_vec();
+        self.before = ["strace", "-E", "MALLOC_ARENA_MAX=1", "-f", "-c", "-o"].map(OsString::from).to_vec();
         self.before.push(table.into());
         self.before.push("--".into());
         self
