@@ -5,6 +5,7 @@ use crate::Result;
 use nix::sys::socket::sockopt;
 use std::ffi::OsString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::time::Duration;
 
 /// Take the error that waits on a socket: getsockopt(2) `SO_ERROR`. It is cleared by this.
 ///
@@ -50,6 +51,22 @@ pub fn set_reuse_port(fd: impl AsFd, on: bool) -> Result<()> {
 #[doc(alias = "TCP_NODELAY")]
 pub fn set_nodelay(fd: impl AsFd, on: bool) -> Result<()> {
     set(fd.as_fd(), sockopt::TcpNoDelay, &on)
+}
+
+/// Ask a peer that has been silent for a while whether it is still there: `SO_KEEPALIVE`, socket(7), with `TCP_KEEPIDLE`,
+/// `TCP_KEEPINTVL` and `TCP_KEEPCNT`, tcp(7). The first probe goes out after `idle`, the next each after `interval`; when
+/// `probes` of them had no answer, the connection ends with `ETIMEDOUT`. Clients accepted from a listener inherit it.
+///
+/// # Errors
+///
+/// `EINVAL` for times of 0, or of more than 32767 s, and for more than 127 probes.
+#[doc(alias = "SO_KEEPALIVE")]
+pub fn set_keepalive(fd: impl AsFd, idle: Duration, interval: Duration, probes: u32) -> Result<()> {
+    let seconds = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
+    set(fd.as_fd(), sockopt::TcpKeepIdle, &seconds(idle))?;
+    set(fd.as_fd(), sockopt::TcpKeepInterval, &seconds(interval))?;
+    set(fd.as_fd(), sockopt::TcpKeepCount, &probes)?;
+    set(fd.as_fd(), sockopt::KeepAlive, &true)
 }
 
 /// Choose who decides how fast to send: `TCP_CONGESTION`, tcp(7). Such as `cubic` or `reno`.

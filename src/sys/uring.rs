@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use io_uring::types::{BufRingEntry, CancelBuilder, Fd, Fixed, SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, cqueue, opcode, squeue};
 use std::io;
-use std::mem::ManuallyDrop;
+use std::mem::{ManuallyDrop, offset_of};
 use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::Arc;
@@ -265,15 +265,19 @@ impl Ring {
 
     #[inline]
     fn push(&mut self, entry: squeue::Entry) -> Result<()> {
-        loop {
+        // When the queue is full, the kernel takes what is in it, unless completions have to be taken first (EBUSY).
+        for is_last in [false, true] {
             // SAFETY: what an entry points to is a piece of `source`, or one of `buffers`; both stay until the
-            // operation has ended, see `drop`. Descriptors that are not open give an error, no more.
+            // operation has ended, see `drop`. Descriptors that are not open only give an error.
             if unsafe { self.ring.submission().push(&entry) }.is_ok() {
                 self.under_way += 1;
                 return Ok(());
             }
-            self.enter(0, None)?;
+            if !is_last {
+                self.enter(0, None)?;
+            }
         }
+        Err(Error::Call { call: Call::IoUringEnter, fd: None, source: Errno::EBUSY })
     }
 
     /// End everything that is under way; whether that has worked.
@@ -315,8 +319,10 @@ impl fmt::Debug for Ring {
 }
 
 /// Memory that the kernel receives into, and the ring by which it gets it: `IORING_REGISTER_PBUF_RING`.
+///
+/// Both are behind raw pointers, made from boxes once: the kernel reads and writes there, so no reference to the whole may be.
 struct Buffers {
-    entries: Box<[Page]>,
+    entries: *mut [Page],
     memory: *mut [u8],
     count: u16,
     size: usize,
@@ -328,13 +334,23 @@ struct Buffers {
 #[derive(Clone)]
 struct Page([u8; 4096]);
 
+/// An entry of the ring: `struct io_uring_buf`. In the first one, `tail` is the tail of the ring: `struct io_uring_buf_ring`.
+#[repr(C)]
+struct Entry {
+    addr: u64,
+    len: u32,
+    bid: u16,
+    tail: u16,
+}
+
+const _: () = assert!(size_of::<Entry>() == size_of::<BufRingEntry>());
+
 impl Buffers {
     fn new(count: u16, size: u32) -> Buffers {
         assert!(count.is_power_of_two() && size > 0, "{count} buffers of {size} bytes");
         let pages = (usize::from(count) * size_of::<BufRingEntry>()).div_ceil(size_of::<Page>());
-        let entries = vec![Page([0; 4096]); pages].into();
+        let entries = Box::into_raw(vec![Page([0; 4096]); pages].into_boxed_slice());
         let size = size as usize;
-        // Not a box from here on: the kernel writes to it.
         let memory = Box::into_raw(vec![0; size * usize::from(count)].into_boxed_slice());
         let mut buffers = Buffers { entries, memory, count, size, tail: 0 };
         (0..count).for_each(|buffer| buffers.give(buffer));
@@ -342,8 +358,8 @@ impl Buffers {
         buffers
     }
 
-    fn entries(&self) -> *mut BufRingEntry {
-        self.entries.as_ptr().cast_mut().cast()
+    fn entries(&self) -> *mut Entry {
+        self.entries.cast()
     }
 
     /// Where buffer `buffer` begins.
@@ -358,20 +374,27 @@ impl Buffers {
     fn give(&mut self, buffer: u16) {
         let start = self.start(buffer);
         let at = self.entries().wrapping_add(usize::from(self.tail & (self.count - 1)));
-        // SAFETY: the index is below `count`, for which there is room, and the kernel only reads it, and not before
-        // `publish` says so.
-        let entry = unsafe { &mut *at };
-        entry.set_addr(start as u64);
-        entry.set_len(self.size as u32);
-        entry.set_bid(buffer);
+        let (addr, len, bid) = (
+            at.wrapping_byte_add(offset_of!(Entry, addr)).cast::<u64>(),
+            at.wrapping_byte_add(offset_of!(Entry, len)).cast::<u32>(),
+            at.wrapping_byte_add(offset_of!(Entry, bid)).cast::<u16>(),
+        );
+        // SAFETY: the index of the entry is below `count`, for which `entries` has room, and the pointer comes from the one of
+        // `Box::into_raw`, so it may write there. The field is aligned, because the entry is. The kernel only reads, and not
+        // before `publish` says so; there is no reference to this memory.
+        unsafe { addr.write(start as u64) };
+        // SAFETY: as for the field above.
+        unsafe { len.write(self.size as u32) };
+        // SAFETY: as for the field above.
+        unsafe { bid.write(buffer) };
         self.tail = self.tail.wrapping_add(1);
     }
 
     #[inline]
     fn publish(&self) {
-        // SAFETY: this is the first entry of the ring, which is initialised.
-        let tail = unsafe { BufRingEntry::tail(self.entries()) }.cast_mut();
-        // SAFETY: it is aligned, lives as long as the entries, and the kernel reads it atomically.
+        let tail = self.entries().wrapping_byte_add(offset_of!(Entry, tail)).cast::<u16>();
+        // SAFETY: it is a field of the first entry, initialised and aligned, and lives as long as the entries. Everybody who uses
+        // it meanwhile does so atomically: the kernel, and this function.
         let tail = unsafe { AtomicU16::from_ptr(tail) };
         tail.store(self.tail, Ordering::Release);
     }
@@ -390,6 +413,8 @@ impl Drop for Buffers {
     fn drop(&mut self) {
         // SAFETY: it comes from `Box::into_raw`, and the kernel has ended with it: see `Ring::drop`.
         drop(unsafe { Box::from_raw(self.memory) });
+        // SAFETY: as above.
+        drop(unsafe { Box::from_raw(self.entries) });
     }
 }
 
@@ -423,6 +448,15 @@ mod tests {
     fn one(ring: &mut Ring) -> Completion {
         ring.enter(1, Some(Duration::from_secs(10))).unwrap();
         ring.next().expect("a completion within 10 s")
+    }
+
+    /// Miri checks this one: it makes no system call.
+    #[test]
+    fn buffers_are_given_and_go() {
+        let mut buffers = Buffers::new(2, 8);
+        buffers.give(1);
+        buffers.publish();
+        assert_eq!((buffers.tail, buffers.bytes(1, 3)), (3, &[0; 3][..]));
     }
 
     #[test]
