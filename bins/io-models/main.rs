@@ -5,6 +5,7 @@ mod facts;
 mod failure;
 mod load;
 mod merge;
+mod models;
 mod output;
 mod progress;
 mod serve;
@@ -37,6 +38,7 @@ enum Command {
     Serve(serve::Args),
     Load(Box<load::Args>),
     Merge(merge::Args),
+    Models(models::Args),
     Facts(facts::Args),
 }
 
@@ -64,6 +66,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Serve(args) => serve::run(args),
         Command::Load(args) => load::run(*args, cli.quiet),
         Command::Merge(args) => merge::run(args, cli.quiet),
+        Command::Models(args) => models::run(&args),
         Command::Facts(args) => facts::run(args, cli.quiet),
     }
 }

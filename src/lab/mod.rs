@@ -7,6 +7,7 @@ pub mod explain;
 pub mod load;
 pub mod compare;
 pub mod facts;
+pub mod models;
 pub mod serve;
 pub mod show;
 pub mod stats;

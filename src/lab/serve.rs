@@ -20,6 +20,8 @@ pub struct Report {
     address: SocketAddr,
     seconds: f64,
     connections: u64,
+    /// Pieces that were received and answered.
+    requests: u64,
     bytes_in: u64,
     bytes_out: u64,
     /// How often clients had to wait because no descriptor or process was left.
@@ -59,6 +61,7 @@ impl Report {
             address,
             seconds: ran.as_secs_f64(),
             connections: totals.connections,
+            requests: totals.requests,
             bytes_in: totals.bytes_in,
             bytes_out: totals.bytes_out,
             times_full: totals.times_full,
@@ -78,11 +81,15 @@ impl Report {
         let mut page = Page::new(width);
         page.paragraph(&format!("{}: stopped after {}", self.model, units::seconds(self.seconds)));
         page.line("connections", units::count(self.connections));
+        page.line("requests", units::count(self.requests));
         let [bytes_in, bytes_out] = [self.bytes_in, self.bytes_out].map(units::count);
         page.line("bytes", format!("{bytes_in} in, {bytes_out} out"));
         if self.times_full > 0 {
             let times = units::of(self.times_full, "time");
-            page.line("full", format!("clients had to wait for a descriptor or a process, {times}"));
+            page.line(
+                "full",
+                format!("clients had to wait for a descriptor, a thread or a process, {times}"),
+            );
         }
         let [user, system] = [self.user_cpu_s, self.system_cpu_s].map(units::seconds);
         page.line("CPU", format!("{user} user, {system} system"));

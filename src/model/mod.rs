@@ -41,6 +41,8 @@ pub struct Model {
     pub runs: Runs,
     /// What it does when there is nothing to do.
     pub waits: Waits,
+    /// What the kernel must have, beyond what every model needs.
+    pub needs: Option<&'static str>,
     /// Why this system cannot run it; `None` when it can.
     pub why_not: fn() -> Option<String>,
     /// Serve clients of the listener until told to stop.
@@ -100,6 +102,7 @@ const USUAL: Model = Model {
     clients: Clients::Descriptors,
     runs: Runs::InThread,
     waits: Waits::Sleeps,
+    needs: None,
     why_not: || None,
     serve: poll::serve,
 };

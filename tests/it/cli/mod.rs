@@ -1,5 +1,6 @@
 //! The command line: exit codes, and one line on standard error.
 
+mod models;
 mod serve;
 
 use assert_cmd::Command;
