@@ -7,8 +7,9 @@ use crate::Result;
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll as Inner, EpollCreateFlags, EpollEvent, EpollTimeout};
 use std::fmt;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::ptr;
+use std::slice;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -129,6 +130,13 @@ impl Epoll {
     }
 }
 
+/// An epoll instance is a descriptor too, and readable while it has events: another one can watch it, or poll(2).
+impl AsFd for Epoll {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.0.as_fd()
+    }
+}
+
 /// Whether epoll_pwait2 was refused once.
 static NO_PWAIT2: AtomicBool = AtomicBool::new(false);
 
@@ -152,8 +160,8 @@ impl Events {
 
     /// The events of the last wait.
     #[inline]
-    pub fn iter(&self) -> impl Iterator<Item = Event> + '_ {
-        (0..self.ready).map(|i| self.get(i))
+    pub fn iter(&self) -> Iter<'_> {
+        Iter(self.buffer[..self.ready].iter())
     }
 
     /// How many the last wait found.
@@ -177,8 +185,30 @@ impl Events {
     #[inline]
     #[must_use]
     pub fn get(&self, i: usize) -> Event {
-        let event = &self.buffer[..self.ready][i];
-        Event { token: event.data(), flags: event.events() }
+        Event::from(&self.buffer[..self.ready][i])
+    }
+}
+
+impl<'a> IntoIterator for &'a Events {
+    type Item = Event;
+    type IntoIter = Iter<'a>;
+
+    #[inline]
+    fn into_iter(self) -> Iter<'a> {
+        self.iter()
+    }
+}
+
+/// The events of a wait, in the order of the kernel.
+#[derive(Debug, Clone)]
+pub struct Iter<'a>(slice::Iter<'a, EpollEvent>);
+
+impl Iterator for Iter<'_> {
+    type Item = Event;
+
+    #[inline]
+    fn next(&mut self) -> Option<Event> {
+        self.0.next().map(Event::from)
     }
 }
 
@@ -195,6 +225,13 @@ pub struct Event {
     pub token: u64,
     /// What is the case now.
     pub flags: EpollFlags,
+}
+
+impl From<&EpollEvent> for Event {
+    #[inline]
+    fn from(event: &EpollEvent) -> Event {
+        Event { token: event.data(), flags: event.events() }
+    }
 }
 
 #[cfg(test)]
@@ -226,6 +263,17 @@ mod tests {
             epoll.delete(&one).unwrap();
             assert_eq!(now(&epoll), []);
         }
+    }
+
+    #[test]
+    fn an_epoll_instance_is_readable_while_it_has_events() {
+        let (outer, inner) = (Epoll::new().unwrap(), Epoll::new().unwrap());
+        let (one, mut to_one) = UnixStream::pair().unwrap();
+        inner.add(&one, 1, EpollFlags::EPOLLIN).unwrap();
+        outer.add(&inner, 2, EpollFlags::EPOLLIN).unwrap();
+        assert_eq!(now(&outer), []);
+        to_one.write_all(b"x").unwrap();
+        assert_eq!(now(&outer), [Event { token: 2, flags: EpollFlags::EPOLLIN }]);
     }
 
     #[test]
