@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::sys::socket::{self, Mode};
 use crate::sys::sockopt;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
@@ -83,11 +83,34 @@ impl AsFd for Listener {
     }
 }
 
+/// A listener of the standard library or of a service manager, with the options that it has. Only [`initserver`] sets
+/// `TCP_NODELAY` and keepalive. The models that wait in accept(2) need one that blocks, as [`TcpListener::bind`] makes it.
+///
+/// The error is `EAFNOSUPPORT` when the descriptor behind it is no internet socket: getsockname(2).
+impl TryFrom<TcpListener> for Listener {
+    type Error = crate::Error;
+
+    fn try_from(listener: TcpListener) -> Result<Listener> {
+        let addr = socket::local_addr(&listener)?;
+        Ok(Listener { socket: listener.into(), addr })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::sys::socket::{Accepted, accept};
     use nix::sys::socket::{getsockopt, sockopt};
+
+    #[test]
+    fn a_listener_of_the_standard_library_keeps_its_address_and_another_socket_is_refused() {
+        let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = tcp.local_addr().unwrap();
+        assert_eq!(Listener::try_from(tcp).unwrap().addr(), addr);
+        let (unix, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+        let error = Listener::try_from(TcpListener::from(OwnedFd::from(unix))).unwrap_err();
+        assert_eq!(error.errno(), Some(nix::errno::Errno::EAFNOSUPPORT));
+    }
 
     #[test]
     fn an_accepted_client_is_asked_whether_it_is_still_there() {

@@ -2,6 +2,12 @@
 //! [`initserver`](initserver::initserver) and one [echo handler](echo), over thin safe wrappers of
 //! the system calls.
 //!
+//! A program that wants the models or the wrappers turns the measuring tools off, and then needs nix, libc and thiserror only:
+//!
+//! ```toml
+//! io-models = { version = "0.1", default-features = false }
+//! ```
+//!
 //! # Where to begin
 //!
 //! The modules below stand in reading order: where a listening socket comes from, what happens to a
@@ -68,9 +74,12 @@ pub mod tcp;
 pub mod transfer;
 #[cfg(feature = "facts")]
 pub mod facts;
+// What the programs are made of. It is public for them, and changes with them.
 #[cfg(feature = "lab")]
+#[doc(hidden)]
 pub mod course;
 #[cfg(feature = "lab")]
+#[doc(hidden)]
 pub mod lab;
 pub mod error;
 pub mod remedy;

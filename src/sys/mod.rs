@@ -6,9 +6,15 @@
 //!
 //! `cvt` is the place where a result enters the program: it counts the call and names it in the
 //! error.
+//!
+//! Types of [nix](https://docs.rs/nix) are part of this interface: [`Errno`], `EpollFlags`, `PollFlags`, `Pid`. A new release of
+//! nix with other types is therefore a new release of this crate.
 
+// Hidden modules serve the measuring tools, and may change at any time.
+#[doc(hidden)]
 pub mod affinity;
 pub mod calls;
+#[doc(hidden)]
 pub mod clock;
 pub mod epoll;
 pub mod eventfd;
@@ -21,6 +27,7 @@ pub mod poll;
 pub(crate) mod raw;
 pub mod select;
 pub mod sendfile;
+#[doc(hidden)]
 pub mod shared;
 pub mod signal;
 pub mod signal_wait;
@@ -29,6 +36,7 @@ pub mod sockopt;
 pub mod stdio;
 pub mod thread;
 #[cfg(feature = "uring")]
+#[doc(hidden)]
 pub mod uring;
 
 pub use calls::Call;
