@@ -209,9 +209,14 @@ pub fn connect(
     for addr in addrs {
         result = socket::tcp(addr, Mode::Blocking).and_then(|socket| {
             prepare(&socket, addr)?;
-            let connected = socket::connect(&socket, addr)?;
-            debug_assert_eq!(connected, Connected::Yes, "a blocking connect has waited");
-            Ok(socket)
+            match socket::connect(&socket, addr)? {
+                Connected::Yes => Ok(socket),
+                // `prepare` has given it a time limit (SO_SNDTIMEO), which has passed.
+                Connected::Pending => {
+                    let (call, fd) = (Call::Connect, Some(socket.as_raw_fd()));
+                    Err(Error::Call { call, fd, source: Errno::ETIMEDOUT })
+                }
+            }
         });
         if result.is_ok() {
             break;

@@ -297,7 +297,6 @@ fn internet(addr: &SockaddrStorage) -> nix::Result<SocketAddr> {
     } else if let Some(v6) = addr.as_sockaddr_in6() {
         Ok(SocketAddrV6::from(*v6).into())
     } else {
-        let _family = addr.family();
         Err(Errno::EAFNOSUPPORT)
     }
 }
