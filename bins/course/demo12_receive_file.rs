@@ -25,8 +25,9 @@ struct Args {
     /// Where the files go
     #[arg(allow_hyphen_values = true)]
     dir: PathBuf,
-    /// Write over an old file of the same name instead of beside it: faster where new pages are dear, but
-    /// a transfer that breaks takes the old file with it, and a kill leaves it half-written
+    /// Write over an old file of the same name instead of beside it. This is faster where new memory pages are slow to
+    /// get, but a transfer that fails removes the old file, and a kill leaves it half-written. A file that has other hard
+    /// links is refused
     #[arg(long)]
     in_place: bool,
 }
@@ -87,6 +88,8 @@ fn receive(args: &Args, conn: &Conn) {
         tell("接收文件内容失败。");
         return fail(conn, "recvfile()", &error, left);
     }
+    // A file in place is locked. The sender may send the same name again as soon as it has our ok.
+    drop(incoming);
     tell("接收文件内容成功。");
 
     // 4. We have it.

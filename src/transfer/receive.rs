@@ -54,9 +54,15 @@ pub fn refuse(socket: impl AsFd, why: &Error, left: u64) {
 pub enum Place {
     /// Beside: the name has the old file, or none, until the new one is complete and on disk.
     Beside,
-    /// Into the old file, if there is one. Saves the kernel new pages, which where this was measured are
-    /// four times as dear as the rest together. A transfer that breaks takes the old file with it, or
-    /// spoils it, if this process is killed; and a second one of that name is refused meanwhile.
+    /// Into the old file, if there is one. The kernel then needs no new pages, which cost four times as much as the
+    /// rest together where this was measured. A transfer that fails removes the old file, or leaves it half-written
+    /// if this process is killed.
+    ///
+    /// The file is locked until the [`Incoming`] is dropped, and another transfer of that name is refused meanwhile. So
+    /// drop it before the last [`say_ok`](super::say_ok): the sender may send the same name again after that.
+    ///
+    /// A file that has other hard links is refused, as a symbolic link is: the content of a name elsewhere, which the
+    /// sender cannot know of, would change. [`Beside`](Place::Beside) replaces the name and leaves that content alone.
     InPlace,
 }
 
@@ -78,8 +84,9 @@ impl Incoming {
     ///
     /// # Errors
     ///
-    /// [`Error::File`]: no such directory, not writable, something that is no file has the name; in place,
-    /// another transfer of that name is under way. [`Error::Connection`]: no descriptors.
+    /// [`Error::File`]: there is no such directory (`ENOENT`), it is not writable (`EACCES`), or something that is not a
+    /// regular file has the name. In place: a symbolic link has the name (`ELOOP`), the file has other hard links, or
+    /// another transfer of that name is under way. [`Error::Connection`]: no descriptors are left (`EMFILE`).
     pub fn create(dir: &Path, header: &Header, place: Place) -> Result<Incoming> {
         let path = dir.join(header.name());
         let failed = |source| Error::File { doing: "create", path: path.clone(), source };
@@ -106,11 +113,16 @@ impl Incoming {
     ///
     /// # Errors
     ///
-    /// [`Error::SenderGone`]; [`Error::File`], such as no space left; [`Error::Connection`].
+    /// [`Error::SenderGone`]; [`Error::Connection`]; [`Error::File`], such as no space left (`ENOSPC`), or in place: the
+    /// name was removed or given to another file meanwhile, so nobody would find the content.
     pub fn receive(&mut self, socket: impl AsFd) -> Result<()> {
         self.pour(socket)?;
         self.file.sync_all().map_err(|source| self.failed("flush", source))?;
-        self.put_in_place().map_err(|source| self.failed("rename", source))?;
+        match self.place {
+            Place::Beside => self.take_the_name().map_err(|source| self.failed("rename", source))?,
+            Place::InPlace => self.check_the_name().map_err(|source| self.failed("find", source))?,
+        }
+        self.partial = None;
         // The name is part of the directory, which we may be allowed to write and not to open.
         match File::open(self.path.parent().unwrap_or(Path::new("."))) {
             Ok(dir) => match dir.sync_all() {
@@ -161,10 +173,17 @@ impl Incoming {
         Error::File { doing, path: self.path.clone(), source }
     }
 
-    fn put_in_place(&mut self) -> io::Result<()> {
-        if self.place == Place::InPlace {
-            // It is there.
-        } else if let Some(name) = &self.partial {
+    /// In place the file had its name from the start; but somebody may have taken it away.
+    fn check_the_name(&self) -> io::Result<()> {
+        if is_named(&self.file, &self.path)? {
+            Ok(())
+        } else {
+            Err(io::Error::other("the name was removed or given to another file during the transfer"))
+        }
+    }
+
+    fn take_the_name(&mut self) -> io::Result<()> {
+        if let Some(name) = &self.partial {
             fs::rename(name, &self.path)?;
         } else {
             // A file without a name cannot get one that is taken, but then a rename can take it.
@@ -184,7 +203,6 @@ impl Incoming {
                 Err(why) => return Err(why),
             }
         }
-        self.partial = None;
         Ok(())
     }
 
@@ -201,7 +219,9 @@ impl Incoming {
 
 impl Drop for Incoming {
     fn drop(&mut self) {
-        if let Some(partial) = &self.partial {
+        let Some(partial) = &self.partial else { return };
+        // In place, somebody may have given the name to another file, which is not ours to remove.
+        if self.place == Place::Beside || is_named(&self.file, partial).is_ok_and(|named| named) {
             fs::remove_file(partial).ok();
         }
     }
@@ -226,8 +246,8 @@ fn beside(dir: &Path) -> io::Result<(File, Option<PathBuf>)> {
     }
 }
 
-/// The old file as it is, or a new one with its name; locked, so that two transfers do not mix, for as long
-/// as it is open. Not one that a symbolic link points to.
+/// The old file as it is, or a new one with its name. It is locked for as long as it is open, so that two transfers do
+/// not mix. A file that has another name, by a symbolic or a hard link, is refused.
 fn in_place(path: &Path) -> io::Result<(File, Option<PathBuf>)> {
     loop {
         let is_new = !path.exists();
@@ -236,8 +256,7 @@ fn in_place(path: &Path) -> io::Result<(File, Option<PathBuf>)> {
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(false).mode(0o666).custom_flags(flags);
         let file = options.open(path)?;
-        let ours = file.metadata()?;
-        if !ours.is_file() {
+        if !file.metadata()?.is_file() {
             return Err(not_a_file());
         }
         let whole = libc::flock {
@@ -253,11 +272,24 @@ fn in_place(path: &Path) -> io::Result<(File, Option<PathBuf>)> {
             }
             locked => locked?,
         };
-        // Between open and lock, one that broke may have taken the name away.
-        let named = path.symlink_metadata();
-        if named.is_ok_and(|named| (named.dev(), named.ino()) == (ours.dev(), ours.ino())) {
-            return Ok((file, is_new.then(|| path.to_owned())));
+        // A transfer that failed between our open and our lock has removed the name.
+        if !is_named(&file, path)? {
+            continue;
         }
+        if file.metadata()?.nlink() > 1 {
+            return Err(io::Error::other("it has other hard links, which would get the new content too"));
+        }
+        return Ok((file, is_new.then(|| path.to_owned())));
+    }
+}
+
+/// Whether `path` is a name of `file`, and not of another one or of none.
+fn is_named(file: &File, path: &Path) -> io::Result<bool> {
+    let ours = file.metadata()?;
+    match path.symlink_metadata() {
+        Ok(named) => Ok((named.dev(), named.ino()) == (ours.dev(), ours.ino())),
+        Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(why) => Err(why),
     }
 }
 
@@ -351,7 +383,7 @@ mod tests {
         };
         drop(named(first.clone()));
         assert!(!first.exists(), "a broken one goes away");
-        named(second.clone()).put_in_place().unwrap();
+        named(second.clone()).take_the_name().unwrap();
         assert!(!second.exists() && path.exists(), "a complete one gets its name");
     }
 }

@@ -6,13 +6,16 @@ use super::{Program, accept, client, expect, listen, program, server};
 use crate::support::{
     children, connect, end_writing, is_idle, pattern, process, read_to_end, reset, wait_until,
 };
+use io_models::sys::poll::{PollFlags, wait_for};
 use io_models::sys::signal::Signal;
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::kill;
 use std::fs::{self, File, Permissions};
-use std::io::{Read, Write};
+use std::io::{PipeReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
+use std::time::Duration;
 use tempfile::TempDir;
 
 /// Send these bytes as a header, which must be refused in order: what the receiver says then.
@@ -116,10 +119,96 @@ fn in_place_a_second_transfer_of_a_name_is_refused_until_the_first_has_ended() {
     assert!(answer.ends_with("another transfer of that name is under way"), "{answer}");
     first.write_all(b"breaks").expect("the content");
     expect(&first, b"ok");
-    wait_for_children(&receiver, 0);
     let mut second = announced(receiver.addr(), "news", 3);
     second.write_all(b"new").expect("the content");
     expect(&second, b"ok");
+    assert_eq!(content(&folder, "news"), b"new");
+}
+
+#[test]
+fn in_place_the_name_is_free_before_the_last_ok() {
+    // In a pipe of one page a line is written only when the line before it has been read.
+    let (mut said, stdout) = std::io::pipe().expect("a pipe");
+    fcntl(&stdout, FcntlArg::F_SETPIPE_SZ(1)).expect("a pipe may be smaller");
+    let folder = tempfile::tempdir().expect("a folder for files");
+    let args = ["0", path(folder.path()), "--in-place"];
+    let receiver = program("demo12-receive-file").args(&args).stdout(stdout).start_server();
+    let mut sender = connect(receiver.addr());
+    sender.write_all(&header("news", 3)).expect("the receiver takes a header");
+    assert_eq!(next_line(&mut said), "客户端已连接(127.0.0.1)。\n");
+    expect(&sender, b"ok");
+    sender.write_all(b"new").expect("the content");
+    // The line about the header is not read, so the line about the end and the ok behind it have to wait.
+    let file = File::options().write(true).open(folder.path().join("news")).expect("the file is there");
+    wait_until("the receiver has given up its lock", || {
+        fcntl(&file, FcntlArg::F_OFD_SETLK(&whole_file())).is_ok()
+    });
+    assert_eq!(next_line(&mut said), "文件信息结构体news(3)。\n");
+    assert_eq!(next_line(&mut said), "接收文件内容成功。\n");
+    expect(&sender, b"ok");
+}
+
+/// What the receiver writes next into a pipe that has room for one line.
+#[track_caller]
+fn next_line(said: &mut PipeReader) -> String {
+    wait_until("the receiver says a line", || {
+        wait_for(&*said, PollFlags::POLLIN, Some(Duration::ZERO)).is_ok_and(|readable| readable)
+    });
+    let mut line = [0; 256];
+    let n = said.read(&mut line).expect("a line");
+    String::from_utf8(line[..n].to_vec()).expect("text")
+}
+
+/// A lock for writing on all of a file.
+fn whole_file() -> libc::flock {
+    libc::flock {
+        l_type: libc::F_WRLCK as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    }
+}
+
+#[test]
+fn in_place_a_file_that_lost_its_name_is_refused_and_another_of_that_name_stays() {
+    let (receiver, folder) = receiver(&["--in-place"]);
+    let named = folder.path().join("news");
+    let lose_the_name: [fn(&Path); 3] = [
+        |named| fs::remove_file(named).expect("it is there"),
+        |named| fs::rename(named, named.with_file_name("renamed")).expect("it is there"),
+        |named| {
+            fs::remove_file(named).expect("it is there");
+            fs::write(named, b"another").expect("the name is free");
+        },
+    ];
+    for lose in lose_the_name {
+        let mut sender = announced(receiver.addr(), "news", 6);
+        sender.write_all(b"new").expect("half of the content");
+        wait_until("half of the content is in the file", || content(&folder, "news") == b"new");
+        lose(&named);
+        sender.write_all(b"er.").expect("the rest of the content");
+        let answer = String::from_utf8(read_to_end(&sender)).expect("text");
+        let why = "cannot find: the name was removed or given to another file during the transfer";
+        assert!(answer.trim_end().ends_with(why), "{answer}");
+    }
+    assert_eq!(content(&folder, "news"), b"another");
+}
+
+#[test]
+fn in_place_a_file_with_another_hard_link_is_refused_and_keeps_its_content() {
+    let (receiver, folder) = receiver(&["--in-place"]);
+    let elsewhere = tempfile::tempdir().expect("another folder");
+    let other = elsewhere.path().join("other");
+    fs::write(&other, b"mine").expect("a file");
+    fs::hard_link(&other, folder.path().join("news")).expect("a hard link");
+    let answer = refused(&receiver, &header("news", 3));
+    assert!(answer.ends_with("has other hard links, which would get the new content too"), "{answer}");
+    assert_eq!(fs::read(&other).expect("it is there"), b"mine");
+    fs::remove_file(&other).expect("it is there");
+    let mut sender = announced(receiver.addr(), "news", 3);
+    sender.write_all(b"new").expect("the content");
+    expect(&sender, b"ok");
     assert_eq!(content(&folder, "news"), b"new");
 }
 
