@@ -122,7 +122,7 @@ pub(crate) fn millis_up(timeout: Option<Duration>) -> i32 {
 /// A `timespec` for the calls that take nanoseconds.
 pub(crate) fn timespec(limit: Duration) -> libc::timespec {
     libc::timespec {
-        tv_sec: libc::time_t::try_from(limit.as_secs()).unwrap_or(libc::time_t::MAX),
+        tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX),
         tv_nsec: libc::c_long::from(limit.subsec_nanos() as i32),
     }
 }

@@ -232,15 +232,13 @@ pub(crate) fn recv_fds(fd: i32, max: usize) -> Reply<Message> {
     let mut control = vec![0u64; (HEADER + 4 * max).div_ceil(8)];
     let mut byte = [0u8];
     let mut bytes = libc::iovec { iov_base: byte.as_mut_ptr().cast(), iov_len: byte.len() };
-    let mut header = libc::msghdr {
-        msg_name: null_mut(),
-        msg_namelen: 0,
-        msg_iov: &raw mut bytes,
-        msg_iovlen: 1,
-        msg_control: control.as_mut_ptr().cast(),
-        msg_controllen: HEADER + 4 * max,
-        msg_flags: 0,
-    };
+    // SAFETY: all-zero bytes are a value of `msghdr`, which consists of numbers and pointers.
+    let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
+    header.msg_iov = &raw mut bytes;
+    header.msg_iovlen = 1;
+    header.msg_control = control.as_mut_ptr().cast();
+    // The type of this length depends on the C library.
+    header.msg_controllen = (HEADER + 4 * max) as _;
     // SAFETY: the header's pointers and lengths are those of live memory that nothing else borrows.
     let got = count("recvmsg", unsafe { libc::recvmsg(fd, &raw mut header, 0) } as i64)?;
     // The first word of the header is its length with the descriptors; without a message there is no header.

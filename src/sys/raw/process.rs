@@ -83,7 +83,7 @@ pub(crate) fn loopback_up(socket: i32) -> Reply<()> {
     }
     request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as i16;
     // SAFETY: the request is live, and its name ends with a zero.
-    done("ioctl", unsafe { libc::ioctl(socket, libc::SIOCSIFFLAGS, &raw const request) })
+    done("ioctl", unsafe { libc::ioctl(socket, libc::SIOCSIFFLAGS as libc::Ioctl, &raw const request) })
 }
 
 /// execve of the first word, found as a shell would, with all of them as arguments; it returns only if it failed.
