@@ -95,11 +95,9 @@ pub fn serve<O: Observer>(job: Job<'_, O>) -> Result<Totals> {
                 fd => {
                     let fd = fd as RawFd;
                     let Some(conn) = conns.get(fd) else { continue };
-                    if conn.is_unfinished {
-                        continue; // It has its turn below, which reads until EAGAIN.
-                    }
-                    if event.flags == EpollFlags::EPOLLOUT && !conn.has_unsent() {
-                        continue; // It has become writable, and there is nothing to write.
+                    // It has its turn below, which reads until EAGAIN; or it is writable, and there is nothing to write.
+                    if conn.is_unfinished || event.flags == EpollFlags::EPOLLOUT && !conn.has_unsent() {
+                        continue;
                     }
                     let until =
                         if event.flags.intersects(NOT_JUST_BYTES) { Until::Dry } else { Until::ShortRead };

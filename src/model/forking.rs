@@ -83,6 +83,14 @@ pub fn for_each_client(
     })
 }
 
+/// Let SIGTERM end the recv(2) of this process, also if it came already.
+fn shut_reading_at_hang_up(conn: &Conn) {
+    signal::hang_up_shuts(Some(conn.as_fd()));
+    if signal::hung_up().is_some() {
+        shutdown(conn, Shutdown::Read).ok();
+    }
+}
+
 fn each_in_a_process(
     listener: Listener,
     stop: &Stop,
@@ -117,10 +125,7 @@ fn each_in_a_process(
                 Ok(Forked::Child(child)) => {
                     listener.close();
                     child.run(|traffic| {
-                        signal::hang_up_shuts(Some(conn.as_fd()));
-                        if signal::hung_up().is_some() {
-                            shutdown(&conn, Shutdown::Read).ok(); // The signal came before.
-                        }
+                        shut_reading_at_hang_up(&conn);
                         job(conn, peer, traffic)
                     });
                 }

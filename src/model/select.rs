@@ -16,7 +16,7 @@ use crate::sys::fcntl::set_nonblocking;
 use crate::sys::select::{FdSet, select};
 use crate::sys::socket::Mode;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 
 /// Serve clients until the stop.
 ///
@@ -29,16 +29,14 @@ pub fn serve<O: Observer>(job: Job<'_, O>) -> Result<Totals> {
     let Job { listener, stop, .. } = job;
     set_nonblocking(&listener)?;
     let (stop, listener_fd) = (stop.as_fd().as_raw_fd(), listener.as_fd().as_raw_fd());
-    let mut reading = FdSet::new();
-    let mut writing = FdSet::new();
-    reading.insert(stop)?;
-    reading.insert(listener_fd)?;
+    let mut watched = Watched::default();
+    watched.reading.insert(stop)?;
+    watched.reading.insert(listener_fd)?;
     let mut acceptor = Acceptor::new(&listener, Mode::Nonblocking);
     let mut conns = ByFd::new();
     let mut parked = Parked(None);
-    let mut writers = 0;
     loop {
-        let (mut readable, mut writable) = (reading, writing);
+        let Watched { reading: mut readable, writing: mut writable, writers } = watched;
         // A null set costs the kernel nothing, and usually nobody waits to write; then `writable` is empty, and stays so.
         let timeout = acceptor.timeout(pump.handler.observer.idle_timeout());
         let ready = select(&mut readable, (writers > 0).then_some(&mut writable), timeout)?;
@@ -50,7 +48,7 @@ pub fn serve<O: Observer>(job: Job<'_, O>) -> Result<Totals> {
         }
         if readable.contains(listener_fd) {
             while let Next::Client(conn, peer) = acceptor.next()? {
-                if let Some(conn) = parked.unless_watched(conn, peer, &mut reading) {
+                if let Some(conn) = parked.unless_watched(conn, peer, &mut watched.reading) {
                     pump.welcome(&conn, peer);
                     conns.insert(conn);
                 } else {
@@ -59,40 +57,28 @@ pub fn serve<O: Observer>(job: Job<'_, O>) -> Result<Totals> {
             }
             if let Some(why) = acceptor.paused() {
                 pump.handler.observer.paused(why);
-                reading.remove(listener_fd);
+                watched.reading.remove(listener_fd);
             }
         }
         for fd in readable.iter().chain(writable.iter()) {
             let Some(conn) = conns.get(fd) else { continue };
             let was_writing = conn.has_unsent();
             match pump.pump(conn, Until::OneRead) {
-                Want::Read | Want::ReadMore if was_writing => {
-                    writing.remove(fd);
-                    writers -= 1;
-                    reading.insert(fd)?;
-                }
-                Want::Write if !was_writing => {
-                    reading.remove(fd);
-                    writing.insert(fd)?;
-                    writers += 1;
-                }
-                Want::Read | Want::ReadMore | Want::Write => {}
                 Want::Close => {
-                    reading.remove(fd);
-                    writing.remove(fd);
-                    writers -= usize::from(was_writing);
+                    watched.remove(fd, was_writing);
                     conns.close(fd);
                     acceptor.client_left();
                 }
+                want => watched.change(fd, was_writing, want == Want::Write)?,
             }
         }
         if acceptor.resumes() {
-            if let Some((conn, peer)) = parked.try_again(&mut reading) {
+            if let Some((conn, peer)) = parked.try_again(&mut watched.reading) {
                 pump.welcome(&conn, peer);
                 conns.insert(conn);
             }
             match parked.0 {
-                None => reading.insert(listener_fd)?,
+                None => watched.reading.insert(listener_fd)?,
                 Some(_) => acceptor.pause(Paused::NotWatchable),
             }
         }
@@ -100,6 +86,33 @@ pub fn serve<O: Observer>(job: Job<'_, O>) -> Result<Totals> {
     let totals = acceptor.totals();
     listener.close();
     finish(pump, conns.into_iter().chain(parked.0.map(|(conn, _)| conn)), totals)
+}
+
+/// Who is watched for what, and how many for writing.
+#[derive(Default, Clone, Copy)]
+struct Watched {
+    reading: FdSet,
+    writing: FdSet,
+    writers: usize,
+}
+
+impl Watched {
+    /// Watch a client for reading, or for writing instead, where that changes.
+    fn change(&mut self, fd: RawFd, was_writing: bool, writes: bool) -> Result<()> {
+        if was_writing == writes {
+            return Ok(());
+        }
+        self.remove(fd, was_writing);
+        self.writers += usize::from(writes);
+        let set = if writes { &mut self.writing } else { &mut self.reading };
+        set.insert(fd)
+    }
+
+    fn remove(&mut self, fd: RawFd, was_writing: bool) {
+        self.reading.remove(fd);
+        self.writing.remove(fd);
+        self.writers -= usize::from(was_writing);
+    }
 }
 
 /// The client whose descriptor does not fit an `fd_set`, if there is one.

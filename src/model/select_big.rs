@@ -14,7 +14,7 @@ use crate::serve::{Acceptor, ByFd, Job, Next, Totals, Worker, finish};
 use crate::sys::fcntl::set_nonblocking;
 use crate::sys::select::{BigFdSet, select_big};
 use crate::sys::socket::Mode;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 
 /// Serve clients until the stop.
 ///
@@ -26,19 +26,18 @@ pub fn serve<O: Observer>(job: Job<'_, O>) -> Result<Totals> {
     let Job { listener, stop, .. } = job;
     set_nonblocking(&listener)?;
     let (stop, listener_fd) = (stop.as_fd().as_raw_fd(), listener.as_fd().as_raw_fd());
-    let (mut reading, mut writing) = (BigFdSet::new(), BigFdSet::new());
+    let mut watched = Watched::default();
     let (mut readable, mut writable) = (BigFdSet::new(), BigFdSet::new());
-    reading.insert(stop);
-    reading.insert(listener_fd);
+    watched.reading.insert(stop);
+    watched.reading.insert(listener_fd);
     let mut acceptor = Acceptor::new(&listener, Mode::Nonblocking);
     let mut conns = ByFd::new();
-    let mut writers = 0;
     loop {
-        readable.clone_from(&reading);
-        writable.clone_from(&writing);
+        readable.clone_from(&watched.reading);
+        writable.clone_from(&watched.writing);
         // A null set costs the kernel nothing, and usually nobody waits to write; then `writable` is empty, and stays so.
         let timeout = acceptor.timeout(pump.handler.observer.idle_timeout());
-        let ready = select_big(&mut readable, (writers > 0).then_some(&mut writable), timeout)?;
+        let ready = select_big(&mut readable, (watched.writers > 0).then_some(&mut writable), timeout)?;
         if ready == 0 && !acceptor.is_paused() {
             pump.handler.observer.heard_nothing();
         }
@@ -48,43 +47,58 @@ pub fn serve<O: Observer>(job: Job<'_, O>) -> Result<Totals> {
         if readable.contains(listener_fd) {
             while let Next::Client(conn, peer) = acceptor.next()? {
                 pump.welcome(&conn, peer);
-                reading.insert(conn.as_fd().as_raw_fd());
+                watched.reading.insert(conn.as_fd().as_raw_fd());
                 conns.insert(conn);
             }
             if let Some(why) = acceptor.paused() {
                 pump.handler.observer.paused(why);
-                reading.remove(listener_fd);
+                watched.reading.remove(listener_fd);
             }
         }
         for fd in readable.iter().chain(writable.iter()) {
             let Some(conn) = conns.get(fd) else { continue };
             let was_writing = conn.has_unsent();
             match pump.pump(conn, Until::OneRead) {
-                Want::Read | Want::ReadMore if was_writing => {
-                    writing.remove(fd);
-                    writers -= 1;
-                    reading.insert(fd);
-                }
-                Want::Write if !was_writing => {
-                    reading.remove(fd);
-                    writing.insert(fd);
-                    writers += 1;
-                }
-                Want::Read | Want::ReadMore | Want::Write => {}
                 Want::Close => {
-                    reading.remove(fd);
-                    writing.remove(fd);
-                    writers -= usize::from(was_writing);
+                    watched.remove(fd, was_writing);
                     conns.close(fd);
                     acceptor.client_left();
                 }
+                want => watched.change(fd, was_writing, want == Want::Write),
             }
         }
         if acceptor.resumes() {
-            reading.insert(listener_fd);
+            watched.reading.insert(listener_fd);
         }
     }
     let totals = acceptor.totals();
     listener.close();
     finish(pump, conns, totals)
+}
+
+/// Who is watched for what, and how many for writing.
+#[derive(Default)]
+struct Watched {
+    reading: BigFdSet,
+    writing: BigFdSet,
+    writers: usize,
+}
+
+impl Watched {
+    /// Watch a client for reading, or for writing instead, where that changes.
+    fn change(&mut self, fd: RawFd, was_writing: bool, writes: bool) {
+        if was_writing == writes {
+            return;
+        }
+        self.remove(fd, was_writing);
+        self.writers += usize::from(writes);
+        let set = if writes { &mut self.writing } else { &mut self.reading };
+        set.insert(fd);
+    }
+
+    fn remove(&mut self, fd: RawFd, was_writing: bool) {
+        self.reading.remove(fd);
+        self.writing.remove(fd);
+        self.writers -= usize::from(was_writing);
+    }
 }

@@ -107,8 +107,19 @@ pub fn select(read: &mut FdSet, write: Option<&mut FdSet>, timeout: Option<Durat
 }
 
 /// A set of descriptor numbers without a limit, for the raw system call.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub struct BigFdSet(Vec<Word>);
+
+/// [`clone_from`](Clone::clone_from) uses the memory again: a loop copies its sets each turn without allocating.
+impl Clone for BigFdSet {
+    fn clone(&self) -> BigFdSet {
+        BigFdSet(self.0.clone())
+    }
+
+    fn clone_from(&mut self, other: &BigFdSet) {
+        self.0.clone_from(&other.0);
+    }
+}
 
 /// Sets are equal when they have the same members, however far each has grown.
 impl PartialEq for BigFdSet {
