@@ -54,7 +54,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// The life of a child: one file, or a reason why not, for both sides.
+/// What a child does: receive one file, or tell both sides why not.
 fn receive(args: &Args, conn: &Conn) {
     // 1. Name and size.
     let header = match transfer::receive_header(conn) {
@@ -81,7 +81,7 @@ fn receive(args: &Args, conn: &Conn) {
     if let Err(error) = received {
         let left = incoming.left();
         drop(incoming);
-        // A stop looks like the end of what the sender sends.
+        // A stop shuts the socket for reading, which looks like the end of the stream.
         if course::child_ends() {
             return fail(conn, "recvfile()", &Error::Stopped, left);
         }

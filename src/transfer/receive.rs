@@ -17,8 +17,8 @@ use std::path::{Path, PathBuf};
 ///
 /// # Errors
 ///
-/// [`Error::SenderGone`] when not all of it comes; [`Error::Name`] and [`Error::Size`] when it makes no
-/// sense; [`Error::Connection`].
+/// [`Error::SenderGone`] when the stream ends before its last byte; [`Error::Name`] and [`Error::Size`] when the name or
+/// the size is not valid; [`Error::Connection`].
 pub fn receive_header(socket: impl AsFd) -> Result<Header> {
     let mut bytes = [0; HEADER_BYTES];
     let got = recv_full(socket, &mut bytes)?;
@@ -30,15 +30,15 @@ pub fn receive_header(socket: impl AsFd) -> Result<Header> {
 
 /// Tell the sender why not, and end the connection in order.
 ///
-/// What it still sends is thrown away until it ends, or `left` bytes have come: closing a socket with
-/// bytes in it resets the connection, and the reason would be lost.
+/// What it still sends is read and dropped until the stream ends or `left` bytes have come. A close(2) with unread bytes
+/// would reset the connection, and the sender would lose the reason.
 pub fn refuse(socket: impl AsFd, why: &Error, left: u64) {
     let mut line = [NO, b": ", why.to_string().as_bytes()].concat();
     line.truncate(REASON_BYTES);
     line.push(b'\n');
     let mut rest = vec![0; 64 * 1024];
     let mut left = left;
-    // Whatever fails here, the sender has gone.
+    // If a call fails here, the sender has gone.
     if send_all(&socket, &line).is_ok() && shutdown(&socket, Shutdown::Write).is_ok() {
         while left > 0 {
             match recv_some(&socket, &mut rest) {
@@ -52,7 +52,12 @@ pub fn refuse(socket: impl AsFd, why: &Error, left: u64) {
 /// Where the content goes while it comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
-    /// Beside: the name has the old file, or none, until the new one is complete and on disk.
+    /// Beside the old file, which keeps the name until the new one is complete and on disk.
+    ///
+    /// The content has no name meanwhile (`O_TMPFILE`, [open(2)](https://man7.org/linux/man-pages/man2/open.2.html)), so
+    /// nothing is left when this process is killed. Where the file system has no such files (NFS, for one), or does not let
+    /// them get a name, the content is in `.PID-NUMBER.part` in the same directory. A kill leaves that file, and nothing
+    /// removes it later.
     Beside,
     /// Into the old file, if there is one. The kernel then needs no new pages, which cost four times as much as the
     /// rest together where this was measured. A transfer that fails removes the old file, or leaves it half-written
@@ -75,12 +80,12 @@ pub struct Incoming {
     place: Place,
     size: u64,
     got: u64,
-    /// The name that the file has, and should not keep when this breaks.
+    /// The name that is removed if the transfer fails.
     partial: Option<PathBuf>,
 }
 
 impl Incoming {
-    /// Make room in `dir` for the file that was announced.
+    /// Open a file in `dir` for the content that was announced.
     ///
     /// # Errors
     ///
@@ -123,7 +128,7 @@ impl Incoming {
             Place::InPlace => self.check_the_name().map_err(|source| self.failed("find", source))?,
         }
         self.partial = None;
-        // The name is part of the directory, which we may be allowed to write and not to open.
+        // The name is part of the directory. We may be allowed to write the directory and not to read it.
         match File::open(self.path.parent().unwrap_or(Path::new("."))) {
             Ok(dir) => match dir.sync_all() {
                 Err(why) if !cannot_be_flushed(&why) => Err(self.failed("flush", why)),
@@ -148,7 +153,7 @@ impl Incoming {
             while piped > 0 {
                 let moved = match &mut copy {
                     None => match splice(&self.pipe.0, &self.file, piped) {
-                        // A file system that cannot do this: from now on by hand.
+                        // The file system does not support splice(2): read and write from now on.
                         Err(error) if error.errno() == Some(Errno::EINVAL) => {
                             copy = Some(vec![0; CHUNK]);
                             continue;
@@ -186,7 +191,7 @@ impl Incoming {
         if let Some(name) = &self.partial {
             fs::rename(name, &self.path)?;
         } else {
-            // A file without a name cannot get one that is taken, but then a rename can take it.
+            // linkat(2) does not replace an old file. So link the new one under another name, and rename that.
             let linked = match link(&self.file, &self.path) {
                 Err(why) if why.kind() == io::ErrorKind::AlreadyExists => {
                     with_partial_name(&self.path, |name| link(&self.file, name)).map(|((), name)| Some(name))
@@ -227,15 +232,15 @@ impl Drop for Incoming {
     }
 }
 
-/// A file without a name in `dir`, which goes away by itself when this process does (`O_TMPFILE`,
-/// open(2)). Where the file system has no such files: one with a name, which is returned as well.
+/// A file without a name in `dir`, which the kernel removes when this process ends (`O_TMPFILE`, open(2)). Where the file
+/// system has no such files, it is one with a name, and the name is returned as well.
 fn beside(dir: &Path) -> io::Result<(File, Option<PathBuf>)> {
-    // Readable as well: where it cannot get a name, it is copied.
+    // It is readable because it is copied where it cannot get a name.
     let nameless =
         OpenOptions::new().read(true).write(true).mode(0o666).custom_flags(libc::O_TMPFILE).open(dir);
     match nameless {
         Ok(file) => Ok((file, None)),
-        // Kernels and file systems that do not know the flag see a directory opened for writing.
+        // A kernel that does not know the flag says EISDIR, because a directory would be opened for writing.
         Err(why) if matches!(why.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EISDIR)) => {
             let (file, name) = with_partial_name(&dir.join("any"), |name| {
                 OpenOptions::new().write(true).create_new(true).mode(0o666).open(name)
@@ -251,7 +256,7 @@ fn beside(dir: &Path) -> io::Result<(File, Option<PathBuf>)> {
 fn in_place(path: &Path) -> io::Result<(File, Option<PathBuf>)> {
     loop {
         let is_new = !path.exists();
-        // A FIFO has nobody who reads: an error, and no wait.
+        // Without O_NONBLOCK the open of a FIFO would wait for a reader.
         let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(false).mode(0o666).custom_flags(flags);
@@ -303,26 +308,26 @@ fn with_partial_name<T>(path: &Path, make: impl Fn(&Path) -> io::Result<T>) -> i
     loop {
         let name = path.with_file_name(format!(".{}-{tried}.part", this_process()));
         match make(&name) {
-            // Another thread's, or what a process with our number left when it was killed.
+            // Another thread has the name, or a process with our PID left it when it was killed.
             Err(why) if why.kind() == io::ErrorKind::AlreadyExists => tried += 1,
             made => return Ok((made?, name)),
         }
     }
 }
 
-/// Whether it is not the disk that failed: this file system (FUSE, CIFS, DrvFs) does not flush directories.
+/// Whether the file system does not flush directories (FUSE, CIFS, DrvFs). Another error means that the disk failed.
 fn cannot_be_flushed(why: &io::Error) -> bool {
     matches!(why.raw_os_error(), Some(libc::EINVAL | libc::EOPNOTSUPP | libc::ENOSYS))
 }
 
-/// Whether files without a name cannot get one here: there is no /proc (`ENOENT`), or the file system or a sandbox does
-/// not allow it.
+/// Whether a file without a name cannot get one here, because there is no /proc (`ENOENT`), or the file system or a sandbox
+/// does not allow it.
 fn cannot_be_linked(why: &io::Error) -> bool {
     let known = [libc::ENOENT, libc::EOPNOTSUPP, libc::EXDEV, libc::EPERM, libc::ENOSYS];
     why.raw_os_error().is_some_and(|errno| known.contains(&errno))
 }
 
-/// Give `file`, which has no name, that one: linkat(2). (`AT_EMPTY_PATH` would need a privilege.)
+/// Give `file`, which has no name, the name `path`: linkat(2). (`AT_EMPTY_PATH` would need a privilege.)
 fn link(file: &File, path: &Path) -> io::Result<()> {
     let file = format!("/proc/self/fd/{}", file.as_fd().as_raw_fd());
     Ok(linkat(AT_FDCWD, file.as_str(), AT_FDCWD, path, AtFlags::AT_SYMLINK_FOLLOW)?)
