@@ -1,9 +1,10 @@
 //! The end of a server: nothing that was answered is lost.
 //!
 //! What surprised us: close(2) can destroy bytes that send(2) has taken. When something that the client sent was not read, or
-//! arrives later, Linux answers with a reset (RST) and drops what still waits in the send queue (RFC 2525, section 2.17). So
-//! a server that ends stops sending first (FIN), receives and discards what still comes, and closes a connection only when
-//! the client's kernel has acknowledged everything. nginx calls this a lingering close.
+//! arrives later, Linux answers with a reset (RST) and drops what still waits in the send queue (RFC 2525, section 2.17). It
+//! does the same after shutdown(2) of both sides, and the blocking models shut the reading side to end a recv(2) that waits. So
+//! a server that ends keeps its sending side open, receives and discards what still comes, and says that it ends (FIN) only
+//! when the client's kernel has acknowledged every answer. A reset after that destroys nothing.
 
 use super::Totals;
 use crate::Result;
@@ -40,10 +41,10 @@ pub fn finish<O: Observer>(
     pump.handler.observer.stopping();
     let started = Instant::now();
     let mut leaving: Vec<_> =
-        conns.into_iter().map(|conn| Leaving { conn, wants: Want::Read, is_shut: false }).collect();
+        conns.into_iter().map(|conn| Leaving { conn, wants: Want::Read, is_answered: false }).collect();
     loop {
-        let must_shut = started.elapsed() >= ANSWER_GRACE;
-        leaving = leaving.into_iter().filter_map(|client| client.turn(&mut pump, must_shut)).collect();
+        let must_end = started.elapsed() >= ANSWER_GRACE;
+        leaving = leaving.into_iter().filter_map(|client| client.turn(&mut pump, must_end)).collect();
         let left = FLUSH_GRACE.saturating_sub(started.elapsed());
         if leaving.is_empty() || left.is_zero() {
             break;
@@ -59,28 +60,31 @@ pub fn finish<O: Observer>(
 struct Leaving {
     conn: Conn,
     wants: Want,
-    /// Whether it was told that no more will come.
-    is_shut: bool,
+    /// Whether nothing more is answered.
+    is_answered: bool,
 }
 
 impl Leaving {
     /// Do for the client what can be done now. `None` when it could be closed.
-    fn turn<O: Observer>(mut self, pump: &mut Pump<O>, must_shut: bool) -> Option<Leaving> {
-        if !self.is_shut {
-            self.wants = pump.pump(&mut self.conn, Until::Dry);
+    fn turn<O: Observer>(mut self, pump: &mut Pump<O>, must_end: bool) -> Option<Leaving> {
+        if !self.is_answered {
+            // With something unsent, `OneRead` only sends.
+            self.wants = pump.pump(&mut self.conn, if must_end { Until::OneRead } else { Until::Dry });
             match self.wants {
                 Want::Write => return Some(self),
-                Want::ReadMore if !must_shut => return Some(self),
-                Want::ReadMore | Want::Read | Want::Close => {}
+                Want::ReadMore if !must_end => return Some(self),
+                Want::ReadMore | Want::Read | Want::Close => self.is_answered = true,
             }
-            self.is_shut = shutdown(&self.conn, Shutdown::Write).is_ok();
         }
-        // A connection that cannot be shut down has been reset.
-        if !self.is_shut || discard(&self.conn) == Rest::Failed || unsent(&self.conn).unwrap_or(0) == 0 {
-            self.conn.close();
-            return None;
+        // Only a connection that has been reset cannot be shut down; SIOCOUTQ may still count its bytes.
+        let lives = shutdown(&self.conn, Shutdown::Read).is_ok() && discard(&self.conn) == Rest::Discarded;
+        if lives && unsent(&self.conn).unwrap_or(0) > 0 {
+            return Some(self);
         }
-        Some(self)
+        // FIN goes first, because close(2) sends a reset instead when more has arrived meanwhile.
+        shutdown(&self.conn, Shutdown::Write).ok();
+        self.conn.close();
+        None
     }
 }
 
@@ -109,11 +113,11 @@ fn wait(leaving: &[Leaving], left: Duration) -> Result<()> {
     for client in leaving {
         let events = match client.wants {
             // An end of the stream would be reported again at once.
-            _ if client.is_shut => PollFlags::empty(),
+            _ if client.is_answered => PollFlags::empty(),
             Want::Write => PollFlags::POLLOUT,
             Want::Read | Want::ReadMore | Want::Close => PollFlags::POLLIN,
         };
-        if client.is_shut {
+        if client.is_answered {
             limit = limit.min(LOOK);
         }
         set.push(&client.conn, events);

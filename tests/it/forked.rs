@@ -4,9 +4,12 @@ use crate::support::{
     DEADLINE, Server, ask, children, connect, forks, models_at_once, process, read_to_end, state, stuff,
     wait_for_end, wait_until,
 };
+use io_models::sys::fork::Pid;
 use io_models::sys::signal::Signal;
 use procfs::process::Process;
+use std::fs::read_to_string;
 use std::net::TcpStream;
+use std::time::Instant;
 
 /// Clients that have been answered, so that each has its process, and these processes.
 fn clients_and_processes(server: &Server, clients: usize) -> (Vec<TcpStream>, Vec<Process>) {
@@ -105,5 +108,36 @@ fn a_child_that_is_killed_takes_only_its_client_with_it() {
         ask(&connect(server.addr()), b"a new client");
         drop(second);
         server.stop();
+    });
+}
+
+/// The first child, as soon as it is there: it may not have run yet.
+#[track_caller]
+fn a_new_child(server: &Process) -> Pid {
+    let path = format!("/proc/{0}/task/{0}/children", server.pid);
+    let until = Instant::now() + DEADLINE;
+    loop {
+        let children = read_to_string(&path).expect("/proc/PID/task/PID/children");
+        if let Some(pid) = children.split_whitespace().next() {
+            return Pid::from_raw(pid.parse().expect("the number of a process"));
+        }
+        assert!(Instant::now() < until, "not within {DEADLINE:?}: the client has a process");
+    }
+}
+
+/// Until it has handlers of its own, a child has those of its parent, which write to the parent's stop pipe.
+#[test]
+fn a_signal_to_a_child_that_has_just_been_forked_does_not_stop_the_server() {
+    models_at_once(forks, |model| {
+        let server = Server::start(model);
+        let process = server.process();
+        for _ in 0..40 {
+            let client = connect(server.addr());
+            nix::sys::signal::kill(a_new_child(&process), Signal::SIGTERM).expect("the child is there");
+            assert_eq!(wait_for_end(&client), 0);
+            wait_until("the child is collected", || children(&process).is_empty());
+        }
+        ask(&connect(server.addr()), b"a new client");
+        assert_eq!(server.stop().number("connections"), 41);
     });
 }

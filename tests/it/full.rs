@@ -1,12 +1,13 @@
 //! No descriptor, or no process, for another client: nobody is refused, and nothing spins.
 
 use crate::support::{
-    Server, ask, connect, copy_for_everybody, cpu_time, has_settled, is_root, models_at_once, one_at_a_time,
-    room_for_descriptors, wait_until,
+    Server, all_models_at_once, ask, connect, copy_for_everybody, cpu_time, has_settled, is_root,
+    models_at_once, one_at_a_time, room_for_descriptors, wait_until, without, without_threads,
 };
 use io_models::model::{Clients, Model, Runs, Waits};
 use procfs::process::Process;
 use std::net::TcpStream;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// `blocking` has one client and never needs another descriptor; the parent of `fork` hands each to
@@ -55,6 +56,53 @@ fn beyond_the_clients_that_a_model_can_watch_others_wait_and_all_are_served() {
 
 fn watches_so_many(model: &Model) -> bool {
     matches!(model.clients, Clients::UpTo { .. }) && model.runs == Runs::InThread
+}
+
+/// `EPERM` leaves the client in the queue, so that the listener stays readable.
+#[test]
+fn while_accept_is_refused_clients_wait_and_nothing_spins() {
+    all_models_at_once(|model| {
+        let server = without(&[libc::SYS_accept4], libc::EPERM, || Server::start(model));
+        let _client = connect(server.addr());
+        server.wait_for_complaint();
+        if model.waits == Waits::Sleeps {
+            waits_cheaply(&server.process());
+        }
+        assert_eq!(server.stop_after_saying("accept4").number("connections"), 0);
+    });
+}
+
+/// What the next call that opens one returns. Descriptors that were inherited may have higher numbers.
+fn lowest_free_descriptor(process: &Process) -> i32 {
+    let open = process.fd().expect("the descriptors of a process of ours").flatten();
+    let open: Vec<_> = open.map(|descriptor| descriptor.fd).collect();
+    (0..).find(|fd| !open.contains(fd)).expect("not all are open")
+}
+
+#[test]
+fn a_server_that_has_a_descriptor_for_nobody_says_so() {
+    all_models_at_once(|model| {
+        let server = Server::start(model);
+        let process = server.process();
+        wait_until("the server waits for clients", || has_settled(model, &process));
+        let needed = lowest_free_descriptor(&process);
+        server.stop();
+        let server = Server::of(model).limited(&format!("ulimit -n {needed}")).start();
+        let _client = connect(server.addr());
+        server.wait_for_complaint();
+        assert_eq!(server.stop_after_saying("no descriptor is left").number("connections"), 0);
+    });
+}
+
+#[test]
+fn without_a_thread_to_wait_for_the_stop_a_blocking_server_ends_and_says_why() {
+    let mut serve = Command::new("timeout");
+    serve.args(["30", env!("CARGO_BIN_EXE_io-models"), "serve", "blocking"]);
+    let ended = without_threads(|| serve.output()).expect("a process may be started");
+    let complaint = String::from_utf8(ended.stderr).expect("standard error is text");
+    assert_eq!(ended.status.code(), Some(1), "{complaint}");
+    assert_eq!(complaint.matches('\n').count(), 1, "not one line: {complaint:?}");
+    assert!(complaint.contains("clone3"), "{complaint:?}");
 }
 
 fn crowd_is_served_and_nothing_spins(model: &Model, server: Server, crowd: usize, note: &str) {

@@ -1,11 +1,17 @@
 //! A server that is told to stop ends in time and in order, and says what it did.
 
 use crate::support::{
-    Server, all_models_at_once, ask, children, connect, each_model, end_writing, pattern, process,
-    read_to_end, state, stuff, wait_for_end, wait_until,
+    Server, all_models_at_once, ask, at_the_server, children, connect, each_model, end_writing, pattern,
+    process, read_to_end, room_for_descriptors, state, stuff, wait_for_end, wait_until,
 };
+use io_models::model::{Clients, Model, Runs};
 use io_models::sys::signal::Signal;
+use io_models::sys::sockopt::{set_receive_buffer, unsent};
 use procfs::process::Process;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::thread;
 use std::time::Duration;
 
 /// How long a server may take to stop, whatever its clients do.
@@ -61,6 +67,119 @@ fn a_client_that_does_not_read_cannot_hold_a_stop_up() {
         for child in &forked {
             wait_until("no child outlives the server", || matches!(state(child), None | Some('Z')));
         }
+    });
+}
+
+#[test]
+fn a_client_that_begins_to_read_at_the_stop_gets_all_that_was_answered() {
+    each_model(|model| {
+        let server = Server::start(model);
+        let client = connect(server.addr());
+        stuff(&client);
+        server.signal(Signal::SIGTERM);
+        let got = read_to_end(&client).len() as u64;
+        assert_eq!(got, server.finish(IN_TIME).number("bytes_out"));
+    });
+}
+
+/// A client for which 64 KiB of answers wait, most of them in the send queue of the server.
+fn with_answers_unread(server: &Server) -> TcpStream {
+    const ANSWERS: usize = 64 * 1024;
+    let mut client = connect(server.addr());
+    set_receive_buffer(&client, 16 * 1024).expect("the receive buffer of a socket of ours");
+    client.write_all(&pattern(1, ANSWERS)).expect("the server takes it");
+    wait_until("the server has answered all", || {
+        let arrived = client.peek(&mut [0; ANSWERS]).expect("some answers have arrived");
+        let (not_acknowledged, unread) = at_the_server(&client);
+        unread == 0 && arrived + not_acknowledged as usize == ANSWERS
+    });
+    client
+}
+
+/// close(2) with a byte that nobody has read destroys what is in the send queue.
+#[test]
+fn a_byte_that_comes_with_the_stop_destroys_no_answers() {
+    each_model(|model| {
+        let server = Server::start(model);
+        let mut client = with_answers_unread(&server);
+        server.signal(Signal::SIGSTOP);
+        client.write_all(b"?").expect("the kernel takes it");
+        server.signal(Signal::SIGTERM);
+        server.signal(Signal::SIGCONT);
+        let got = read_to_end(&client).len() as u64;
+        assert_eq!(got, server.finish(IN_TIME).number("bytes_out"));
+    });
+}
+
+#[test]
+fn bytes_that_come_after_the_stop_destroy_no_answers() {
+    each_model(|model| {
+        let server = Server::start(model);
+        let mut client = with_answers_unread(&server);
+        server.signal(Signal::SIGTERM);
+        for _ in 0..3 {
+            client.write_all(b"?").expect("the kernel takes it");
+            wait_until("the byte has arrived", || {
+                unsent(&client).expect("SIOCOUTQ of a socket of ours") == 0
+            });
+        }
+        let got = read_to_end(&client).len() as u64;
+        assert_eq!(got, server.finish(IN_TIME).number("bytes_out"));
+    });
+}
+
+#[test]
+fn a_client_that_sends_without_pause_gets_all_that_was_answered_before_the_end() {
+    each_model(|model| {
+        let server = Server::start(model);
+        let client = connect(server.addr());
+        let read = AtomicU64::new(0);
+        let got = thread::scope(|scope| {
+            scope.spawn(|| send_until_the_end(&client));
+            let reader = scope.spawn(|| read_and_count(&client, &read));
+            wait_until("the client has got some answers", || read.load(Relaxed) > 1 << 20);
+            server.signal(Signal::SIGTERM);
+            reader.join().expect("the connection ends in order")
+        });
+        assert_eq!(got, server.finish(IN_TIME).number("bytes_out"));
+    });
+}
+
+fn send_until_the_end(mut client: &TcpStream) {
+    let block = pattern(2, 4096);
+    while client.write_all(&block).is_ok() {}
+}
+
+fn read_and_count(mut client: &TcpStream, read: &AtomicU64) -> u64 {
+    let mut buffer = [0; 4096];
+    loop {
+        match client.read(&mut buffer).expect("the server ends the connection in order") {
+            0 => return read.load(Relaxed),
+            n => read.fetch_add(n as u64, Relaxed),
+        };
+    }
+}
+
+/// As many idle clients as the model can have, up to 1000; a process or a thread each would make that slow.
+fn crowd(model: &Model) -> usize {
+    match (model.clients, model.runs) {
+        (Clients::One, _) => 1,
+        (_, Runs::ProcessPerClient | Runs::ThreadPerClient) => 300,
+        (Clients::UpTo { most, .. }, _) => most.min(1000),
+        _ => 1000,
+    }
+}
+
+#[test]
+fn a_crowd_of_idle_clients_sees_an_orderly_end() {
+    room_for_descriptors(2048);
+    each_model(|model| {
+        let server = Server::start(model);
+        let clients: Vec<_> = (0..crowd(model)).map(|_| connect(server.addr())).collect();
+        clients.iter().for_each(|client| ask(client, b"hello"));
+        server.signal(Signal::SIGTERM);
+        clients.iter().for_each(|client| assert_eq!(read_to_end(client), b""));
+        assert_eq!(server.finish(IN_TIME).number("connections"), clients.len() as u64);
     });
 }
 

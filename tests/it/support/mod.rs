@@ -14,7 +14,8 @@ pub(crate) use client::{ask, connect, end_writing, pattern, read_to_end, reset, 
 pub(crate) use inherited::{blocked, in_the_foreground, is_full, nonblocking_pipe};
 pub(crate) use models::{all_models_at_once, each_model, forks, has_settled, models_at_once, one_at_a_time};
 pub(crate) use process::{
-    children, cpu_time, descriptors, is_idle, peak_memory, process, room_for_descriptors, state,
+    at_the_server, children, cpu_time, descriptors, is_idle, peak_memory, process, room_for_descriptors,
+    state,
 };
 pub(crate) use sandbox::{without, without_threads};
 pub(crate) use server::{Report, Server};

@@ -3,6 +3,7 @@
 use io_models::sys::fork::Pid;
 use io_models::sys::limits::Nofile;
 use procfs::process::Process;
+use std::net::TcpStream;
 use std::time::Duration;
 
 /// The process with that number, which must be there. The handle stays with this process, and does
@@ -59,4 +60,14 @@ pub(crate) fn is_idle(process: &Process) -> bool {
     let before = look();
     std::thread::sleep(Duration::from_millis(2));
     before.is_some() && before == look()
+}
+
+/// What waits at the other end of a connection to a server on this machine, in bytes: what it has sent and we have not
+/// acknowledged, and what has arrived and it has not read.
+#[track_caller]
+pub(crate) fn at_the_server(client: &TcpStream) -> (u32, u32) {
+    let (ours, its) = (client.local_addr().expect("our address"), client.peer_addr().expect("its address"));
+    let sockets = procfs::net::tcp().expect("/proc/net/tcp");
+    let socket = sockets.iter().find(|socket| (socket.local_address, socket.remote_address) == (its, ours));
+    socket.map(|socket| (socket.tx_queue, socket.rx_queue)).expect("the connection is there")
 }

@@ -133,6 +133,15 @@ impl Server {
         (String::from_utf8(said).expect("the report is text"), complaints)
     }
 
+    /// Wait until the server has said something on standard error, which [`stop_after_saying`](Server::stop_after_saying)
+    /// reads.
+    #[track_caller]
+    pub(crate) fn wait_for_complaint(&self) {
+        let stderr = self.started.stderr.as_ref().expect("standard error is a pipe");
+        let complains = wait_for(stderr, PollFlags::POLLIN, Some(DEADLINE)).expect("poll of a pipe");
+        assert!(complains, "not within {DEADLINE:?}: the server says something on standard error");
+    }
+
     /// SIGKILL to the server alone.
     #[track_caller]
     pub(crate) fn kill(&mut self) {
