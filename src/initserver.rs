@@ -46,8 +46,26 @@ pub struct Listener {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn initserver(addr: SocketAddr) -> Result<Listener> {
+    listen(addr, false)
+}
+
+/// The same for several listeners on one port (`SO_REUSEPORT`): [`Listener::another`] makes more. The kernel spreads the clients
+/// over them by a hash of the addresses and ports. Any program of this user may open one more.
+///
+/// # Errors
+///
+/// As [`initserver`]; `EADDRINUSE` when a listener has the port that does not share it.
+#[doc(alias = "SO_REUSEPORT")]
+pub fn initserver_shared(addr: SocketAddr) -> Result<Listener> {
+    listen(addr, true)
+}
+
+fn listen(addr: SocketAddr, shared: bool) -> Result<Listener> {
     let socket = socket::tcp(&addr, Mode::Blocking)?;
     sockopt::set_reuse_addr(&socket, true)?;
+    if shared {
+        sockopt::set_reuse_port(&socket, true)?;
+    }
     sockopt::set_nodelay(&socket, true)?;
     let (idle, interval, probes) = KEEPALIVE;
     // A system that lacks these options is served all the same.
@@ -63,6 +81,15 @@ impl Listener {
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// One more listener on the same address and port.
+    ///
+    /// # Errors
+    ///
+    /// `EADDRINUSE` when this one is not from [`initserver_shared`]; `EMFILE`.
+    pub fn another(&self) -> Result<Listener> {
+        initserver_shared(self.addr)
     }
 
     /// The socket alone.
@@ -110,6 +137,15 @@ mod tests {
         let (unix, _other) = std::os::unix::net::UnixStream::pair().unwrap();
         let error = Listener::try_from(TcpListener::from(OwnedFd::from(unix))).unwrap_err();
         assert_eq!(error.errno(), Some(nix::errno::Errno::EAFNOSUPPORT));
+    }
+
+    #[test]
+    fn only_a_shared_port_has_several_listeners() {
+        let any = "127.0.0.1:0".parse().unwrap();
+        let first = initserver_shared(any).unwrap();
+        assert_eq!(first.another().unwrap().addr(), first.addr());
+        let error = initserver(any).unwrap().another().unwrap_err();
+        assert_eq!(error.errno(), Some(nix::errno::Errno::EADDRINUSE));
     }
 
     #[test]

@@ -30,7 +30,7 @@
 //! ```
 
 use crate::Result;
-use crate::serve::Paused;
+use crate::serve::{Paused, Worker};
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
 use std::time::Duration;
@@ -76,13 +76,19 @@ pub trait Observer {
     /// The server has been told to stop.
     fn stopping(&mut self) {}
 
+    /// A worker process has ended although the server goes on. Another takes its place.
+    fn replaced(&mut self, worker: Worker) {
+        let _ = worker;
+    }
+
     /// So many processes did not end when they were told to, and have been killed.
     fn killed(&mut self, processes: usize) {
         let _ = processes;
     }
 }
 
-/// Tells only what the operator of a server must know: that clients have to wait, and why. Each reason is told once.
+/// Tells only what the operator of a server must know: that clients have to wait, and why (each reason is told once), and that a
+/// worker process has ended.
 #[derive(Debug, Clone)]
 pub struct Notices {
     tell: Option<fn(&str)>,
@@ -110,6 +116,12 @@ impl Observer for Notices {
         {
             self.told.push(why);
             tell(&format!("clients have to wait: {why}"));
+        }
+    }
+
+    fn replaced(&mut self, Worker(number): Worker) {
+        if let Some(tell) = self.tell {
+            tell(&format!("worker {number} has ended by itself: another process takes its place"));
         }
     }
 }

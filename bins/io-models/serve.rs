@@ -3,7 +3,6 @@
 use crate::failure::Failure;
 use crate::output::{self, Output, help_table};
 use io_models::echo::Reply;
-use io_models::initserver::initserver;
 use io_models::lab::{self, explain::in_words, serve::Report};
 use io_models::model::{self, Clients, Model};
 use io_models::observer::Notices;
@@ -12,11 +11,12 @@ use io_models::serve::Job;
 use io_models::stop;
 use io_models::sys::limits::Nofile;
 use io_models::sys::signal::Signal;
-use io_models::sys::{calls, fork};
+use io_models::sys::{affinity, calls, fork};
 use std::cmp::Ordering;
 use std::fs::File;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::num::NonZeroUsize;
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -36,6 +36,10 @@ pub(crate) struct Args {
     /// The answer: the bytes that came, or `ok` for each piece
     #[arg(long, value_enum, default_value_t = ReplyArg::Echo)]
     reply: ReplyArg,
+
+    /// Workers, for models that have some [default: as many as processors are allowed]
+    #[arg(long, value_name = "N", value_parser = crate::units::count)]
+    workers: Option<usize>,
 
     /// Print the report as one JSON document, after the line `listening on`
     #[arg(long)]
@@ -58,6 +62,7 @@ enum ReplyArg {
 
 pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     let Args { model, listen, .. } = args;
+    let workers = workers(model, args.workers)?;
     if let Some(pid) = args.with_parent {
         let lives = fork::die_with_parent(fork::Pid::from_raw(pid), Signal::SIGTERM).map_err(Failure::of)?;
         if !lives {
@@ -71,7 +76,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     Nofile::raise().map_err(Failure::of)?;
     let (stopper, stop) = stop::pair().map_err(Failure::of)?;
     stopper.stop_on_signals().map_err(Failure::of)?;
-    let listener = initserver(listen).map_err(|error| cannot_listen(listen, error))?;
+    let listener = model.listen(listen).map_err(|error| cannot_listen(listen, error))?;
     let addr = listener.addr();
     Output::stdout().report(&format!("listening on {addr}\n"))?;
 
@@ -80,8 +85,8 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
         ReplyArg::Ok => Reply::Ok,
     };
     let started = Instant::now();
-    let job = Job::new(listener, &stop, reply).observed(&|_| Notices::told_by(output::note));
-    let totals = (model.serve)(job).map_err(Failure::of)?;
+    let job = Job::new(listener, &stop, reply).with_workers(workers);
+    let totals = (model.serve)(job.observed(&|_| Notices::told_by(output::note))).map_err(Failure::of)?;
     let report = Report::new(model.name, addr, totals, started.elapsed()).map_err(Failure::of)?;
     let output = Output::stdout();
     let text = match args.json {
@@ -90,6 +95,24 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     };
     output.report(&text)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// More workers than any machine has use for.
+const MOST_WORKERS: usize = 10_000;
+
+/// As many workers as were asked for, or as there are processors for them.
+fn workers(model: &Model, asked: Option<usize>) -> Result<NonZeroUsize, Failure> {
+    if !model.has_workers() && asked.is_some() {
+        return Err(Failure::usage(format_args!(
+            "{} has no workers: --workers means nothing to it",
+            model.name
+        )));
+    }
+    if let Some(many) = asked.filter(|&workers| workers > MOST_WORKERS) {
+        return Err(Failure::usage(format_args!("{many} workers: at most {MOST_WORKERS}")));
+    }
+    let processors = || affinity::allowed().map_or(1, |allowed| allowed.len());
+    Ok(NonZeroUsize::new(asked.unwrap_or_else(processors)).unwrap_or(NonZeroUsize::MIN))
 }
 
 fn cannot_listen(addr: SocketAddr, error: io_models::Error) -> Failure {
@@ -139,6 +162,7 @@ fn models() -> String {
         let most = match model.clients {
             Clients::One => " (1 client)".to_owned(),
             Clients::UpTo { most, .. } => format!(" (about {most} clients)"),
+            Clients::Workers => " (1 client for each)".to_owned(),
             _ => String::new(),
         };
         (model.name.to_owned(), format!("{}{most}", model.summary))

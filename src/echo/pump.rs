@@ -4,6 +4,7 @@ use super::conn::{Conn, Unsent};
 use super::{Handler, Reply, Until, Want};
 use crate::Result;
 use crate::observer::{Notices, Observer};
+use crate::serve::Totals;
 use crate::sys::shared::Row;
 use crate::sys::socket::{Received, Sent, recv, send};
 use std::net::SocketAddr;
@@ -16,8 +17,8 @@ pub const SCRATCH_BYTES: usize = 16 * 1024;
 /// How many reads one client may have in a row before it is the others' turn: 256 KiB.
 pub(super) const READS_IN_A_ROW: usize = 16;
 
-/// What a process that serves a part of the clients writes for its parent to read: requests, bytes in, bytes out.
-pub(crate) type Traffic = Row<3>;
+/// What a process that serves a part of the clients writes for its parent to read: see [`Totals::publish`].
+pub(crate) type Traffic = Row<5>;
 
 /// Moves the bytes of clients, one client at a time.
 #[derive(Debug)]
@@ -25,6 +26,7 @@ pub struct Pump<O = Notices> {
     /// What gives the answers.
     pub handler: Handler<O>,
     scratch: Box<[u8]>,
+    clients: u64,
     traffic: Option<&'static Traffic>,
 }
 
@@ -37,21 +39,30 @@ impl<O: Observer> Pump<O> {
     #[must_use]
     pub fn new(reply: Reply, piece: usize, observer: O) -> Pump<O> {
         assert!(piece > 0, "a piece has at least one byte");
-        Pump { handler: Handler::new(reply, observer), scratch: vec![0; piece].into(), traffic: None }
+        let (handler, scratch) = (Handler::new(reply, observer), vec![0; piece].into());
+        Pump { handler, scratch, clients: 0, traffic: None }
     }
 
     /// The same, which also writes what it has done to shared memory, after each turn of a client: if this process is killed, its
     /// parent knows what was done.
-    pub(crate) fn publishing_to(mut self, traffic: &'static Traffic) -> Pump<O> {
-        [self.handler.requests, self.handler.bytes_in, self.handler.bytes_out] = traffic.values();
-        self.traffic = Some(traffic);
+    pub(crate) fn publishing_to(mut self, traffic: Option<&'static Traffic>) -> Pump<O> {
+        self.traffic = traffic;
         self
     }
 
     /// Tell that a client is served from now on.
     #[inline]
     pub fn welcome<S: AsFd>(&mut self, conn: &Conn<S>, peer: SocketAddr) {
+        self.clients += 1;
+        self.publish();
         self.handler.observer.accepted(conn.as_fd().as_raw_fd(), peer);
+    }
+
+    #[inline]
+    fn publish(&self) {
+        if let Some(traffic) = self.traffic {
+            Totals { connections: self.clients, ..self.handler.totals() }.publish(traffic);
+        }
     }
 
     /// Send what is unsent, then receive and answer until `until`.
@@ -61,9 +72,7 @@ impl<O: Observer> Pump<O> {
     #[inline]
     pub fn pump<S: AsFd>(&mut self, conn: &mut Conn<S>, until: Until) -> Want {
         let want = self.turn(conn, until);
-        if let Some(traffic) = self.traffic {
-            traffic.set([self.handler.requests, self.handler.bytes_in, self.handler.bytes_out]);
-        }
+        self.publish();
         want
     }
 

@@ -72,6 +72,8 @@ impl Row {
                 Runs::InThread => "in one thread",
                 Runs::ThreadPerClient => "in a thread for each client",
                 Runs::ProcessPerClient => "in a process for each client",
+                Runs::WorkerThreads => "in worker threads (--workers)",
+                Runs::WorkerProcesses => "in worker processes (--workers)",
             },
             sleeps: model.waits == Waits::Sleeps,
             needs: model.needs,
@@ -87,6 +89,7 @@ fn clients(clients: Clients) -> String {
         Clients::UpTo { most, because } => format!("about {most} clients, because {because}"),
         Clients::Processes => "as many clients as processes (ulimit -u)".to_owned(),
         Clients::Threads => "as many clients as threads (ulimit -u)".to_owned(),
+        Clients::Workers => "as many clients as workers (--workers)".to_owned(),
         Clients::Descriptors => "as many clients as descriptors (ulimit -n)".to_owned(),
     }
 }

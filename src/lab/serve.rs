@@ -26,6 +26,13 @@ pub struct Report {
     bytes_out: u64,
     /// How often clients had to wait because no descriptor or process was left.
     times_full: u64,
+    /// The worker processes that ended before the server did, and were replaced.
+    replaced: u64,
+    /// What each worker did; empty for a model without workers.
+    workers: Vec<Share>,
+    /// How evenly the workers shared clients and requests; null without workers, and when there was nothing to share.
+    fairness_of_connections: Option<f64>,
+    fairness_of_requests: Option<f64>,
     system_calls: SystemCalls<u64>,
     /// Of this process and of the children that it has collected.
     user_cpu_s: f64,
@@ -33,6 +40,13 @@ pub struct Report {
     /// `VmHWM` of this process; null where /proc does not tell. And the largest of a child (0 without children).
     peak_rss_bytes: Option<u64>,
     largest_child_rss_bytes: u64,
+}
+
+/// What one worker did.
+#[derive(Debug, Clone, Copy, Serialize)]
+struct Share {
+    connections: u64,
+    requests: u64,
 }
 
 impl Report {
@@ -54,6 +68,12 @@ impl Report {
         // ru_maxrss of a process also holds what its starter had before exec; VmHWM does not.
         let status = procfs::process::Process::myself().and_then(|process| process.status());
         let peak_kib = status.ok().and_then(|status| status.vmhwm);
+        let workers: Vec<_> = totals
+            .workers
+            .iter()
+            .map(|worker| Share { connections: worker.connections, requests: worker.requests })
+            .collect();
+        let fairness = |of: fn(&Share) -> u64| jain(&workers.iter().map(of).collect::<Vec<_>>());
         Ok(Report {
             schema: "io-models/serve",
             schema_version: 1,
@@ -65,6 +85,10 @@ impl Report {
             bytes_in: totals.bytes_in,
             bytes_out: totals.bytes_out,
             times_full: totals.times_full,
+            replaced: totals.replaced,
+            fairness_of_connections: fairness(|worker| worker.connections),
+            fairness_of_requests: fairness(|worker| worker.requests),
+            workers,
             system_calls,
             user_cpu_s: seconds(own.user_time()) + seconds(children.user_time()),
             system_cpu_s: seconds(own.system_time()) + seconds(children.system_time()),
@@ -91,6 +115,7 @@ impl Report {
                 format!("clients had to wait for a descriptor, a thread or a process, {times}"),
             );
         }
+        self.show_workers(&mut page);
         let [user, system] = [self.user_cpu_s, self.system_cpu_s].map(units::seconds);
         page.line("CPU", format!("{user} user, {system} system"));
         let mut memory = self.peak_rss_bytes.map_or("–".to_owned(), units::bytes);
@@ -106,5 +131,59 @@ impl Report {
         }
         page.table(&calls);
         page.into_text()
+    }
+
+    fn show_workers(&self, page: &mut Page) {
+        if self.replaced > 0 {
+            let processes = units::of(self.replaced, "process");
+            page.line("replaced", format!("{processes} that ended before the server did"));
+        }
+        if self.workers.is_empty() {
+            return;
+        }
+        let range = |of: fn(&Share) -> u64, fairness: Option<f64>| {
+            let (least, most) = (self.workers.iter().map(of).min(), self.workers.iter().map(of).max());
+            let [least, most] = [least, most].map(|n| units::count(n.unwrap_or(0)));
+            let fairness = fairness.map_or("–".to_owned(), |index| format!("{index:.2}"));
+            format!("{least} to {most} each, Jain's fairness index {fairness}")
+        };
+        page.line("workers", units::count(self.workers.len() as u64));
+        page.more(format!(
+            "connections: {}",
+            range(|worker| worker.connections, self.fairness_of_connections)
+        ));
+        page.more(format!("requests: {}", range(|worker| worker.requests, self.fairness_of_requests)));
+        if self.workers.len() <= MOST_SHOWN {
+            for (i, Share { connections, requests }) in self.workers.iter().enumerate() {
+                let [connections, requests] =
+                    [units::of(*connections, "connection"), units::of(*requests, "request")];
+                page.more(format!("{i}: {connections}, {requests}"));
+            }
+        }
+    }
+}
+
+/// Workers that the report for people lists one by one, at most.
+const MOST_SHOWN: usize = 16;
+
+/// Jain's fairness index: 1 when all parts are equal, 1/n when one has everything. R. Jain, D. Chiu, W. Hawe, "A Quantitative
+/// Measure of Fairness and Discrimination for Resource Allocation in Shared Computer Systems", DEC-TR-301, 1984. `None` when
+/// there is nothing to share.
+#[must_use]
+pub fn jain(parts: &[u64]) -> Option<f64> {
+    let sum: f64 = parts.iter().map(|&part| part as f64).sum();
+    let squares: f64 = parts.iter().map(|&part| (part as f64).powi(2)).sum();
+    (sum > 0.0).then(|| sum * sum / (parts.len() as f64 * squares))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fairness_is_one_for_equal_parts_and_one_nth_when_one_has_all() {
+        assert_eq!(jain(&[7, 7, 7]), Some(1.0));
+        assert_eq!(jain(&[9, 0, 0, 0]), Some(0.25));
+        assert_eq!((jain(&[]), jain(&[0, 0])), (None, None));
     }
 }

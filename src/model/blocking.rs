@@ -9,10 +9,11 @@
 //! System calls per request: recv and send.
 
 use crate::Result;
-use crate::echo::{Until, Want};
+use crate::echo::{Conn, Pump, Until, Want};
+use crate::initserver::Listener;
 use crate::observer::Observer;
-use crate::serve::Totals;
-use crate::serve::{Acceptor, Job, Next, Sleepers, Worker, finish};
+use crate::serve::{Acceptor, Job, Next, Sleepers, Totals, Worker, finish};
+use crate::stop::Stop;
 use crate::sys::fcntl::set_nonblocking;
 use crate::sys::socket::Mode;
 
@@ -23,36 +24,45 @@ use crate::sys::socket::Mode;
 /// Those of the listener; `EAGAIN` when there is no thread to wait for the stop. What happens to a client ends that client
 /// only.
 pub fn serve<O: Observer>(job: Job<'_, O>) -> Result<Totals> {
-    let mut pump = job.pump(Worker::ONLY);
+    let pump = job.pump(Worker::ONLY);
     let Job { listener, stop, .. } = job;
-    let sleepers = Sleepers::new();
-    let mut acceptor = Acceptor::new(&listener, Mode::Blocking);
-    let last = sleepers.watched(stop, &listener, || {
-        loop {
-            match acceptor.next() {
-                _ if stop.is_set()? => return Ok(None),
-                Ok(Next::Client(conn, peer)) => {
-                    pump.welcome(&conn, peer);
-                    let mut conn = sleepers.add(conn);
-                    while pump.pump(&mut conn, Until::OneRead) != Want::Close && !sleepers.is_stopping() {}
-                    let conn = sleepers.remove(conn);
-                    if sleepers.is_stopping() {
-                        return Ok(Some(conn));
-                    }
-                    conn.close();
-                }
-                Ok(Next::Paused) => {
-                    acceptor.paused().into_iter().for_each(|why| pump.handler.observer.paused(why));
-                    stop.wait(acceptor.timeout(None))?;
-                    acceptor.resumes();
-                }
-                Ok(Next::Empty | Next::TurnOver) => {}
-                Err(error) => return Err(error),
-            }
-        }
-    })?;
-    last.iter().try_for_each(set_nonblocking)?;
-    let totals = acceptor.totals();
+    let sleepers = Sleepers::with_those_at(&listener);
+    let (pump, last, totals) =
+        sleepers.watched(stop, || one_after_another(pump, &listener, stop, &sleepers))?;
     listener.close();
     finish(pump, last, totals)
+}
+
+/// The loop. At the stop it returns the client that it was serving.
+pub(super) fn one_after_another<O: Observer>(
+    mut pump: Pump<O>,
+    listener: &Listener,
+    stop: &Stop,
+    sleepers: &Sleepers<'_>,
+) -> Result<(Pump<O>, Option<Conn>, Totals)> {
+    let mut acceptor = Acceptor::new(listener, Mode::Blocking);
+    let last = loop {
+        match acceptor.next() {
+            _ if stop.is_set()? => break None,
+            Ok(Next::Client(conn, peer)) => {
+                pump.welcome(&conn, peer);
+                let mut conn = sleepers.add(conn);
+                while pump.pump(&mut conn, Until::OneRead) != Want::Close && !sleepers.is_stopping() {}
+                let conn = sleepers.remove(conn);
+                if sleepers.is_stopping() {
+                    set_nonblocking(&conn)?;
+                    break Some(conn);
+                }
+                conn.close();
+            }
+            Ok(Next::Paused) => {
+                acceptor.paused().into_iter().for_each(|why| pump.handler.observer.paused(why));
+                stop.wait(acceptor.timeout(None))?;
+                acceptor.resumes();
+            }
+            Ok(Next::Empty | Next::TurnOver) => {}
+            Err(error) => return Err(error),
+        }
+    };
+    Ok((pump, last, acceptor.totals()))
 }

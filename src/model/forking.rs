@@ -21,19 +21,17 @@
 //! System calls per request: recv and send.
 
 use crate::Result;
-use crate::echo::{Conn, Pump, Traffic, Until, Want};
+use crate::echo::{Conn, Pump, Traffic};
 use crate::initserver::Listener;
 use crate::observer::Observer;
-use crate::serve::children::{Children, Forked};
+use crate::serve::children::{Children, Forked, shut_reading_at_hang_up, until_hang_up};
 use crate::serve::{Acceptor, Job, Paused, Totals, Worker, finish};
 use crate::stop::Stop;
 use crate::sys::Errno;
 use crate::sys::fcntl::set_nonblocking;
 use crate::sys::poll::{PollFlags, PollSet};
-use crate::sys::signal;
-use crate::sys::socket::{Mode, Shutdown, shutdown};
+use crate::sys::socket::Mode;
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
 
 const STOP: usize = 0;
 const LISTENER: usize = 1;
@@ -48,23 +46,19 @@ const CHILDREN: usize = 2;
 pub fn serve<O: Observer>(job: Job<'_, O>) -> Result<Totals> {
     let observer = (job.observe)(Worker::ONLY);
     let Job { listener, stop, reply, piece, observe, .. } = job;
-    each_in_a_process(listener, stop, observer, |mut conn, peer, traffic| {
-        let mut pump = Pump::new(reply, piece, observe(Worker::ONLY)).publishing_to(traffic);
+    each_in_a_process(listener, stop, observer, |conn, peer, traffic| {
+        let mut pump = Pump::new(reply, piece, observe(Worker::ONLY)).publishing_to(Some(traffic));
         pump.welcome(&conn, peer);
-        while pump.pump(&mut conn, Until::OneRead) != Want::Close && signal::hung_up().is_none() {}
-        if signal::hung_up().is_none() {
-            conn.close();
-            return Ok(());
-        }
-        set_nonblocking(&conn)?;
-        finish(pump, [conn], Totals::default()).map(drop)
+        let last = until_hang_up(&mut pump, conn);
+        last.iter().try_for_each(set_nonblocking)?;
+        finish(pump, last, Totals::default()).map(drop)
     })
 }
 
 /// Give each client of `listener` a process that does `job`, until `stop`. The `observer` is told what concerns them all.
 ///
 /// At the stop the reading side of the client's socket is shut down, in each process, so that `job` finds the end of the
-/// stream, and [`signal::hung_up`] tells why; what still runs a while later is killed. Children of this process that somebody
+/// stream, and [`signal::hung_up`](crate::sys::signal::hung_up) tells why; what still runs a while later is killed. Children of this process that somebody
 /// else has started are collected too, so it should have none. The totals have no bytes: only `job` knows of those.
 ///
 /// # Errors
@@ -78,17 +72,10 @@ pub fn for_each_client(
     job: impl FnOnce(Conn, SocketAddr),
 ) -> Result<Totals> {
     each_in_a_process(listener, stop, observer, |conn, peer, _| {
+        shut_reading_at_hang_up(&conn);
         job(conn, peer);
         Ok(())
     })
-}
-
-/// Let SIGTERM end the recv(2) of this process, also if it came already.
-fn shut_reading_at_hang_up(conn: &Conn) {
-    signal::hang_up_shuts(Some(conn.as_fd()));
-    if signal::hung_up().is_some() {
-        shutdown(conn, Shutdown::Read).ok();
-    }
 }
 
 fn each_in_a_process(
@@ -106,13 +93,14 @@ fn each_in_a_process(
     let mut acceptor = Acceptor::new(&listener, Mode::Blocking);
     // A client for which there was no process: it waits, as one without descriptor does.
     let mut parked = None;
+    let mut done = Totals::default();
     loop {
         set.wait(acceptor.timeout(None))?;
         if !set.revents(STOP).is_empty() {
             break;
         }
         if !set.revents(CHILDREN).is_empty() {
-            children.collect(|_| {})?;
+            children.collect(|_, totals| done += totals)?;
             acceptor.client_left();
         }
         let resumed = acceptor.resumes();
@@ -124,10 +112,7 @@ fn each_in_a_process(
                 Ok(Forked::Parent(_)) => conn.close(),
                 Ok(Forked::Child(child)) => {
                     listener.close();
-                    child.run(|traffic| {
-                        shut_reading_at_hang_up(&conn);
-                        job(conn, peer, traffic)
-                    });
+                    child.run(|traffic| job(conn, peer, traffic));
                 }
                 Err(error) if matches!(error.errno(), Some(Errno::EAGAIN | Errno::ENOMEM)) => {
                     parked = Some((conn, peer));
@@ -145,10 +130,11 @@ fn each_in_a_process(
     let mut totals = acceptor.totals();
     listener.close();
     parked.into_iter().for_each(|(conn, _)| conn.close());
-    match children.end()? {
+    match children.end(|_, totals| done += totals)? {
         0 => {}
         killed => observer.killed(killed),
     }
-    totals += children.totals();
+    // This process has counted the clients.
+    totals += Totals { connections: 0, ..done };
     Ok(totals)
 }

@@ -17,16 +17,21 @@
 pub mod blocking;
 pub mod spin;
 pub mod forking;
+pub mod prefork;
 pub mod threads;
+pub mod prethread;
 pub mod select;
 pub mod select_big;
 pub mod poll;
 pub mod epoll_level;
 pub mod epoll_edge;
+pub mod reuseport;
 
 use crate::Result;
+use crate::initserver::{Listener, initserver, initserver_shared};
 use crate::serve::{Job, Totals};
 use crate::sys::select::FdSet;
+use std::net::SocketAddr;
 
 /// A row of the table.
 #[derive(Debug, Clone, Copy)]
@@ -39,6 +44,8 @@ pub struct Model {
     pub clients: Clients,
     /// Where it does so.
     pub runs: Runs,
+    /// How many listeners it has.
+    pub listens: Listens,
     /// What it does when there is nothing to do.
     pub waits: Waits,
     /// What the kernel must have, beyond what every model needs.
@@ -66,6 +73,8 @@ pub enum Clients {
     Processes,
     /// As many as there are threads.
     Threads,
+    /// One for each worker; the others wait until one of them has left.
+    Workers,
     /// As many as there are descriptors (`RLIMIT_NOFILE`).
     Descriptors,
 }
@@ -80,6 +89,20 @@ pub enum Runs {
     ThreadPerClient,
     /// In a process for each client. `serve` needs a process with one thread.
     ProcessPerClient,
+    /// In a fixed number of threads.
+    WorkerThreads,
+    /// In a fixed number of processes. `serve` needs a process with one thread.
+    WorkerProcesses,
+}
+
+/// Where a model accepts its clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Listens {
+    /// At one listener.
+    Once,
+    /// At a listener for each worker, all on one port: [`initserver_shared`] makes the first.
+    PerWorker,
 }
 
 /// What a model does when there is nothing to do.
@@ -101,6 +124,7 @@ const USUAL: Model = Model {
     summary: "",
     clients: Clients::Descriptors,
     runs: Runs::InThread,
+    listens: Listens::Once,
     waits: Waits::Sleeps,
     needs: None,
     why_not: || None,
@@ -132,11 +156,27 @@ pub const ALL: &[Model] = &[
         ..USUAL
     },
     Model {
+        name: "prefork",
+        summary: "worker processes, started beforehand; each serves one client at a time",
+        clients: Clients::Workers,
+        runs: Runs::WorkerProcesses,
+        serve: prefork::serve,
+        ..USUAL
+    },
+    Model {
         name: "thread",
         summary: "a thread for each client, blocking calls",
         clients: Clients::Threads,
         runs: Runs::ThreadPerClient,
         serve: threads::serve,
+        ..USUAL
+    },
+    Model {
+        name: "prethread",
+        summary: "worker threads, started beforehand; each serves one client at a time",
+        clients: Clients::Workers,
+        runs: Runs::WorkerThreads,
+        serve: prethread::serve,
         ..USUAL
     },
     Model {
@@ -173,7 +213,43 @@ pub const ALL: &[Model] = &[
         serve: epoll_edge::serve,
         ..USUAL
     },
+    Model {
+        name: "reuseport",
+        summary: "worker threads, each with a listener of its own on the same port (SO_REUSEPORT), and epoll",
+        runs: Runs::WorkerThreads,
+        listens: Listens::PerWorker,
+        serve: reuseport::serve,
+        ..USUAL
+    },
+    Model {
+        name: "reuseport-processes",
+        summary: "the same in worker processes",
+        runs: Runs::WorkerProcesses,
+        listens: Listens::PerWorker,
+        serve: reuseport::serve_in_processes,
+        ..USUAL
+    },
 ];
+
+impl Model {
+    /// A listener as this model needs it.
+    ///
+    /// # Errors
+    ///
+    /// As [`initserver`].
+    pub fn listen(&self, addr: SocketAddr) -> Result<Listener> {
+        match self.listens {
+            Listens::Once => initserver(addr),
+            Listens::PerWorker => initserver_shared(addr),
+        }
+    }
+
+    /// Whether several workers share its clients.
+    #[must_use]
+    pub fn has_workers(&self) -> bool {
+        matches!(self.runs, Runs::WorkerThreads | Runs::WorkerProcesses)
+    }
+}
 
 /// The model of that name.
 ///

@@ -99,7 +99,7 @@ fn accept(
 /// The clients that have threads.
 #[derive(Default)]
 struct Clients {
-    sleepers: Sleepers,
+    sleepers: Sleepers<'static>,
     count: Mutex<Count>,
     thread_ended: Condvar,
 }

@@ -2,13 +2,15 @@
 
 use super::{FLUSH_GRACE, Totals};
 use crate::Result;
-use crate::echo::Traffic;
+use crate::echo::{Conn, Pump, Traffic, Until, Want};
 use crate::error::Error;
+use crate::observer::Observer;
 use crate::sys::eventfd::EventFd;
 use crate::sys::fork::{Fork, Pid, die_with_parent, exit_child, fork, kill, reap, this_process};
 use crate::sys::poll::{PollFlags, wait_for};
 use crate::sys::shared;
 use crate::sys::signal::{self, Blocked, Signal};
+use crate::sys::socket::{Shutdown, shutdown};
 use crate::sys::{Call, Errno};
 use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -26,8 +28,6 @@ pub struct Children {
     traffic: &'static [Traffic; MOST],
     /// Rows that a child had, and none has now; beyond `rows.len() + free.len()` none ever had one.
     free: Vec<usize>,
-    /// What those that have ended did.
-    done: Totals,
     ended: &'static EventFd,
 }
 
@@ -56,7 +56,7 @@ impl Children {
     /// `EMFILE`, `ENOMEM`.
     pub fn new() -> Result<Children> {
         let (ended, traffic) = (signal::children()?, shared::with_children()?);
-        Ok(Children { rows: HashMap::new(), traffic, free: Vec::new(), done: Totals::default(), ended })
+        Ok(Children { rows: HashMap::new(), traffic, free: Vec::new(), ended })
     }
 
     /// Split this process in two.
@@ -84,33 +84,32 @@ impl Children {
         }
     }
 
-    /// Take the status of all that have ended, so that none stays as a zombie, and tell `ended` of each.
+    /// Take the status of all that have ended, so that none stays as a zombie, and tell `ended` of each, and of what it did: its
+    /// clients, requests and bytes.
     ///
     /// # Errors
     ///
     /// None in practice.
-    pub fn collect(&mut self, mut ended: impl FnMut(Pid)) -> Result<()> {
+    pub fn collect(&mut self, mut ended: impl FnMut(Pid, Totals)) -> Result<()> {
         self.ended.take()?;
         while let Some(pid) = reap()? {
             // It may be a child that somebody else has started.
             if let Some(row) = self.rows.remove(&pid) {
-                let [requests, bytes_in, bytes_out] = self.traffic[row].values();
-                self.traffic[row].set([0; 3]);
-                self.done += Totals { requests, bytes_in, bytes_out, ..Totals::default() };
+                ended(pid, Totals::published(&self.traffic[row]));
+                Totals::default().publish(&self.traffic[row]);
                 self.free.push(row);
-                ended(pid);
             }
         }
         Ok(())
     }
 
-    /// Tell all to end by SIGTERM, wait until they have, and after [`FLUSH_GRACE`] kill those that have not. Returns how many
-    /// were killed.
+    /// Tell all to end by SIGTERM, wait until they have, and after [`FLUSH_GRACE`] kill those that have not. `ended` is told of
+    /// each, as in [`collect`](Children::collect). Returns how many were killed.
     ///
     /// # Errors
     ///
     /// None in practice.
-    pub fn end(&mut self) -> Result<usize> {
+    pub fn end(&mut self, mut ended: impl FnMut(Pid, Totals)) -> Result<usize> {
         let mut told = 0;
         // Each of them may take as long as that for its own clients.
         for (order, grace) in
@@ -122,16 +121,10 @@ impl Children {
             let left = || until.saturating_duration_since(Instant::now());
             while !self.rows.is_empty() && !left().is_zero() {
                 wait_for(self.ended, PollFlags::POLLIN, Some(left()))?;
-                self.collect(|_| {})?;
+                self.collect(&mut ended)?;
             }
         }
         Ok(told)
-    }
-
-    /// What the children that have ended did: requests and bytes.
-    #[must_use]
-    pub fn totals(&self) -> Totals {
-        self.done.clone()
     }
 }
 
@@ -142,10 +135,31 @@ impl AsFd for Children {
     }
 }
 
+/// In a child: let SIGTERM end a recv(2) from this client, also if it came already.
+pub(crate) fn shut_reading_at_hang_up(conn: &Conn) {
+    signal::hang_up_shuts(Some(conn.as_fd()));
+    if signal::hung_up().is_some() {
+        shutdown(conn, Shutdown::Read).ok();
+    }
+}
+
+/// In a child: serve this client, with blocking calls, until it leaves. At SIGTERM it comes back instead, to be
+/// [finished](super::finish), when what has arrived is answered.
+pub(crate) fn until_hang_up<O: Observer>(pump: &mut Pump<O>, mut conn: Conn) -> Option<Conn> {
+    shut_reading_at_hang_up(&conn);
+    while pump.pump(&mut conn, Until::OneRead) != Want::Close && signal::hung_up().is_none() {}
+    signal::hang_up_shuts(None);
+    if signal::hung_up().is_some() {
+        return Some(conn);
+    }
+    conn.close();
+    None
+}
+
 impl Drop for Children {
     fn drop(&mut self) {
         // After an error of the loop, which is what the caller will hear of.
-        self.end().ok();
+        self.end(|_, _| {}).ok();
     }
 }
 

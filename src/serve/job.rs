@@ -1,6 +1,6 @@
 //! What a server is asked to do.
 
-use crate::echo::{Pump, Reply, SCRATCH_BYTES};
+use crate::echo::{Pump, Reply, SCRATCH_BYTES, Traffic};
 use crate::initserver::Listener;
 use crate::observer::{Notices, Observer};
 use crate::stop::Stop;
@@ -29,8 +29,10 @@ pub struct Job<'a, O = Notices> {
     /// How many threads or processes share the work, in models that have workers.
     pub workers: NonZeroUsize,
     /// Makes an observer for each worker, in the thread or process of that worker. (In a model with a process or thread for
-    /// each client it also makes one for each of these.)
+    /// each client it makes one for each of these. Where there are processes, their parent has one more, as the first worker.)
     pub observe: &'a (dyn Fn(Worker) -> O + Sync),
+    /// Where a process tells its parent what it has done.
+    pub(crate) traffic: Option<&'static Traffic>,
 }
 
 impl<'a> Job<'a> {
@@ -38,7 +40,15 @@ impl<'a> Job<'a> {
     #[must_use]
     pub fn new(listener: Listener, stop: &'a Stop, reply: Reply) -> Job<'a> {
         let observe = &|_| Notices::none();
-        Job { listener, stop, reply, piece: SCRATCH_BYTES, workers: NonZeroUsize::MIN, observe }
+        Job {
+            listener,
+            stop,
+            reply,
+            piece: SCRATCH_BYTES,
+            workers: NonZeroUsize::MIN,
+            observe,
+            traffic: None,
+        }
     }
 }
 
@@ -58,14 +68,14 @@ impl<'a, O: Observer> Job<'a, O> {
     /// The same with another observer.
     #[must_use]
     pub fn observed<P: Observer>(self, observe: &'a (dyn Fn(Worker) -> P + Sync)) -> Job<'a, P> {
-        let Job { listener, stop, reply, piece, workers, .. } = self;
-        Job { listener, stop, reply, piece, workers, observe }
+        let Job { listener, stop, reply, piece, workers, traffic, .. } = self;
+        Job { listener, stop, reply, piece, workers, observe, traffic }
     }
 
     /// The pump of a worker.
     #[must_use]
     pub fn pump(&self, worker: Worker) -> Pump<O> {
-        Pump::new(self.reply, self.piece, (self.observe)(worker))
+        Pump::new(self.reply, self.piece, (self.observe)(worker)).publishing_to(self.traffic)
     }
 }
 

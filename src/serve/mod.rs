@@ -8,6 +8,7 @@ pub mod children;
 mod ending;
 mod job;
 mod sleepers;
+pub mod workers;
 
 pub use acceptor::{Acceptor, Next, Paused};
 pub use by_fd::ByFd;
@@ -15,6 +16,7 @@ pub use ending::{FLUSH_GRACE, finish};
 pub use job::{Job, Worker};
 pub use sleepers::Sleepers;
 
+use crate::echo::Traffic;
 use std::ops::AddAssign;
 
 /// What a server has done, told when it ends.
@@ -54,6 +56,19 @@ impl Totals {
     pub fn of_worker(mut self) -> Totals {
         self.workers = vec![Share { connections: self.connections, requests: self.requests }];
         self
+    }
+
+    /// Write what one process has done where its parent can read it.
+    #[inline]
+    pub(crate) fn publish(&self, traffic: &Traffic) {
+        let Totals { connections, requests, bytes_in, bytes_out, times_full, .. } = *self;
+        traffic.set([connections, requests, bytes_in, bytes_out, times_full]);
+    }
+
+    /// What a process has published.
+    pub(crate) fn published(traffic: &Traffic) -> Totals {
+        let [connections, requests, bytes_in, bytes_out, times_full] = traffic.values();
+        Totals { connections, requests, bytes_in, bytes_out, times_full, ..Totals::default() }
     }
 }
 

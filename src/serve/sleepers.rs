@@ -21,16 +21,23 @@ use std::thread;
 
 /// The sockets that threads wait on.
 #[derive(Debug, Default)]
-pub struct Sleepers {
+pub struct Sleepers<'a> {
     is_stopping: AtomicBool,
+    listener: Option<&'a Listener>,
     sockets: Mutex<HashMap<RawFd, Arc<OwnedFd>>>,
 }
 
-impl Sleepers {
+impl<'a> Sleepers<'a> {
     /// No sockets.
     #[must_use]
-    pub fn new() -> Sleepers {
+    pub fn new() -> Sleepers<'a> {
         Sleepers::default()
+    }
+
+    /// Threads wait in accept(2) for clients of `listener`, and for these clients.
+    #[must_use]
+    pub fn with_those_at(listener: &'a Listener) -> Sleepers<'a> {
+        Sleepers { listener: Some(listener), ..Sleepers::default() }
     }
 
     /// A thread is about to wait on the socket of this client.
@@ -70,10 +77,13 @@ impl Sleepers {
         self.is_stopping.load(Relaxed)
     }
 
-    /// End every recv(2) that waits, after what has arrived, and each that comes.
+    /// End every recv(2) that waits, after what has arrived, and each that comes; and every accept(2), with `EINVAL`.
     pub fn wake(&self) {
         self.is_stopping.store(true, Relaxed);
         self.shut(Shutdown::Read);
+        if let Some(listener) = self.listener {
+            shutdown(listener, Shutdown::Read).ok();
+        }
     }
 
     /// End every send(2) that waits as well.
@@ -87,35 +97,29 @@ impl Sleepers {
         }
     }
 
-    /// Run `work`, which waits for clients of `listener` and on the sockets of this table, and end these waits when `stop`
-    /// comes: accept and recv at once, and a send that the client does not take after [`FLUSH_GRACE`].
+    /// Run `work`, which waits on the sockets of this table, and end these waits when `stop` comes: accept and recv at once, and
+    /// a send that the client does not take after [`FLUSH_GRACE`].
     ///
     /// # Errors
     ///
     /// What `work` returns; `EAGAIN` when no thread can be started to wait for the stop.
-    pub fn watched<T>(
-        &self,
-        stop: &Stop,
-        listener: &Listener,
-        work: impl FnOnce() -> Result<T>,
-    ) -> Result<T> {
+    pub fn watched<T>(&self, stop: &Stop, work: impl FnOnce() -> Result<T>) -> Result<T> {
         let ended = EventFd::new()?;
         thread::scope(|scope| {
-            spawn_scoped(scope, || self.wake_at(stop, listener, &ended))?;
+            spawn_scoped(scope, || self.wake_at(stop, &ended))?;
             // The scope waits for the thread, also when `work` panics.
             let _ended = OnDrop(&ended);
             work()
         })
     }
 
-    fn wake_at(&self, stop: &Stop, listener: &Listener, ended: &EventFd) {
+    fn wake_at(&self, stop: &Stop, ended: &EventFd) {
         let mut set = PollSet::new();
         set.push(stop, PollFlags::POLLIN);
         set.push(ended, PollFlags::POLLIN);
         // Each of these can fail only because there is nothing left to wake.
         set.wait(None).ok();
         self.wake();
-        shutdown(listener, Shutdown::Read).ok();
         if !wait_for(ended, PollFlags::POLLIN, Some(FLUSH_GRACE)).unwrap_or(true) {
             self.give_up();
         }

@@ -4,8 +4,8 @@
 //! does not depend on requests: so the difference must be the same with many requests as with few.
 
 use crate::support::{
-    Report, Server, all_models_at_once, ask, children, connect, end_writing, has_settled, one_at_a_time,
-    read_to_end, wait_until,
+    Report, Server, all_models_at_once, ask, children, connect, end_writing, few, has_settled, read_to_end,
+    wait_until, worker_processes,
 };
 use io_models::model::{Model, Runs};
 use io_models::sys::calls::Call;
@@ -27,7 +27,7 @@ fn counted_calls_are_those_that_strace_sees() {
         // With as many clients, because the runtime does more for the first thread than for the others.
         let (quiet, _) = uncounted(model, &folder.path().join(format!("{}-quiet", model.name)), |server| {
             let clients: Vec<_> = (0..CLIENTS).map(|_| connect(server.addr())).collect();
-            if !one_at_a_time(model) {
+            if few(model).is_none() {
                 clients.iter().for_each(|client| ask(client, b"hello"));
             }
             for client in clients {
@@ -57,7 +57,8 @@ fn counted_calls_are_those_that_strace_sees() {
 
 /// Calls that the C library and the standard library make when a thread starts and ends: its stack, its signal mask.
 fn is_for_a_thread(model: &Model, call: &str) -> bool {
-    model.runs == Runs::ThreadPerClient && ["mmap", "rt_sigprocmask", "sched_getaffinity"].contains(&call)
+    let has_threads = matches!(model.runs, Runs::ThreadPerClient | Runs::WorkerThreads);
+    has_threads && ["mmap", "rt_sigprocmask", "sched_getaffinity"].contains(&call)
 }
 
 fn strace_works() {
@@ -94,20 +95,20 @@ fn uncounted(
 fn talk(model: &Model, server: &Server) {
     let process = server.process();
     let clients: Vec<_> = (0..CLIENTS).map(|_| connect(server.addr())).collect();
-    let is_one_at_a_time = one_at_a_time(model);
-    if !is_one_at_a_time {
+    let all_at_once = few(model).is_none();
+    if all_at_once {
         // With a process for each client, all are there before the first ends: a SIGCHLD in the
         // middle of a fork makes the kernel begin that call anew, which strace counts twice.
         clients.iter().for_each(|client| ask(client, b"hello"));
     }
     for client in clients {
-        for _ in usize::from(!is_one_at_a_time)..REQUESTS {
+        for _ in usize::from(all_at_once)..REQUESTS {
             ask(&client, b"hello");
         }
         end_writing(&client);
         assert_eq!(read_to_end(&client), b"");
     }
-    wait_until("all children are collected", || children(&process).is_empty());
+    wait_until("all children are collected", || children(&process).len() == worker_processes(model));
 }
 
 /// strace's table: the number of calls is the fourth column, the name the last; between them may be

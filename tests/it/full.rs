@@ -1,8 +1,8 @@
 //! No descriptor, or no process, for another client: nobody is refused, and nothing spins.
 
 use crate::support::{
-    Server, all_models_at_once, ask, connect, copy_for_everybody, cpu_time, has_settled, is_root,
-    models_at_once, one_at_a_time, room_for_descriptors, wait_until, without, without_threads,
+    Server, all_models_at_once, ask, connect, copy_for_everybody, cpu_time, few, has_settled, is_root,
+    models_at_once, room_for_descriptors, wait_until, without, without_threads,
 };
 use io_models::model::{Clients, Model, Runs, Waits};
 use procfs::process::Process;
@@ -10,16 +10,21 @@ use std::net::TcpStream;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// `blocking` has one client and never needs another descriptor; the parent of `fork` hands each to
-/// a child and closes its copy, so that for `fork` the limit on processes is the one that is met.
+/// `blocking` has one client and never needs another descriptor, and a worker of `prefork` neither; the parent of `fork` hands
+/// each to a child and closes its copy, so that for `fork` the limit on processes is the one that is met.
 fn keeps_its_clients(model: &Model) -> bool {
-    !one_at_a_time(model) && model.runs != Runs::ProcessPerClient
+    few(model).is_none() && model.runs != Runs::ProcessPerClient
 }
 
 #[test]
 fn without_a_descriptor_for_them_clients_wait_and_all_are_served() {
     models_at_once(keeps_its_clients, |model| {
-        let server = Server::of(model).limited("ulimit -n 32").start();
+        let mut server = Server::of(model).limited("ulimit -n 32");
+        if model.runs == Runs::WorkerProcesses {
+            // Each has as many descriptors, and together they would have enough.
+            server = server.workers(1);
+        }
+        let server = server.start();
         crowd_is_served_and_nothing_spins(model, server, 100, "no descriptor is left");
     });
 }

@@ -324,10 +324,10 @@ fn room(model: &Model, workload: &Workload, nofile: Nofile) -> Result<(usize, St
     match model.clients {
         Clients::One => limits.push((1, "one client at a time".to_owned())),
         Clients::UpTo { most, because } => limits.push((most, because.to_owned())),
-        Clients::Processes | Clients::Threads => {
+        Clients::Processes | Clients::Threads | Clients::Workers => {
             limits.push((
                 MOST_PROCESSES,
-                format!("a process per client, and nobody runs more than {MOST_PROCESSES}"),
+                format!("a process or thread per client, and nobody runs more than {MOST_PROCESSES}"),
             ));
             limits.extend(processes().map(|most| (most, "the limit on processes (pids.max)".to_owned())));
         }

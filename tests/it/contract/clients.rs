@@ -1,8 +1,9 @@
 //! Clients do not disturb each other, whatever one of them does.
 
 use crate::support::{
-    Server, all_models_at_once, ask, connect, descriptors, each_model, end_writing, has_settled, is_idle,
-    models_at_once, one_at_a_time, pattern, peak_memory, read_to_end, reset, stuff, wait_until,
+    Server, all_models_at_once, ask, children, connect, descriptors, each_model, end_writing, few,
+    has_settled, is_idle, models_at_once, one_at_a_time, pattern, peak_memory, read_to_end, reset, stuff,
+    wait_until, worker_processes,
 };
 use io_models::model::Model;
 use std::io::{Read, Write};
@@ -31,26 +32,29 @@ fn three_hundred_clients_at_once_get_their_own_bytes() {
 }
 
 #[test]
-fn one_client_at_a_time_means_that_the_next_waits_and_is_not_lost() {
-    models_at_once(one_at_a_time, |model| {
-        let server = Server::start(model);
-        let process = server.process();
-        let first = connect(server.addr());
-        ask(&first, b"first");
-        let mut second = connect(server.addr());
-        second.write_all(b"second").expect("the kernel takes it for the server");
-        wait_until("the server waits for its first client", || is_idle(&process));
-        second.set_nonblocking(true).expect("a look that does not wait");
-        assert!(second.read(&mut [0]).is_err(), "the second client was served beside the first");
-        second.set_nonblocking(false).expect("reads that wait");
-        ask(&first, b"still the first");
-        drop(first);
-        let mut answer = [0; 6];
-        second.read_exact(&mut answer).expect("the second client is served when the first has left");
-        assert_eq!(&answer, b"second");
-        drop(second);
-        server.stop();
-    });
+fn a_few_clients_at_a_time_means_that_the_next_waits_and_is_not_lost() {
+    models_at_once(
+        |model| few(model).is_some(),
+        |model| {
+            let server = Server::start(model);
+            let process = server.process();
+            let mut first: Vec<_> = (0..few(model).unwrap_or(1)).map(|_| connect(server.addr())).collect();
+            first.iter().for_each(|client| ask(client, b"first"));
+            let mut next = connect(server.addr());
+            next.write_all(b"next").expect("the kernel takes it for the server");
+            wait_until("the server waits for its first clients", || is_idle(&process));
+            next.set_nonblocking(true).expect("a look that does not wait");
+            assert!(next.read(&mut [0]).is_err(), "the next client was served beside the first");
+            next.set_nonblocking(false).expect("reads that wait");
+            first.iter().for_each(|client| ask(client, b"still the first"));
+            drop(first.pop());
+            let mut answer = [0; 4];
+            next.read_exact(&mut answer).expect("the next client is served when one has left");
+            assert_eq!(&answer, b"next");
+            drop((first, next));
+            server.stop();
+        },
+    );
 }
 
 /// Do `meanwhile` beside `first`, or after it has left where the model serves one at a time.
@@ -167,7 +171,7 @@ fn no_descriptor_and_no_zombie_is_left_of_a_thousand_clients() {
         }
         let what = format!("the server has {before} descriptors again");
         wait_until(&what, || descriptors(&process) <= before);
-        wait_until("no child is left", || crate::support::children(&process).is_empty());
+        wait_until("no child is left", || children(&process).len() == worker_processes(model));
         let report = server.stop();
         // A client that resets in the queue may never be seen, so this is not 1001.
         assert!((751..=1001).contains(&report.number("connections")), "{report:?}");

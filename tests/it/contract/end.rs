@@ -1,8 +1,8 @@
 //! A server that is told to stop ends in time and in order, and says what it did.
 
 use crate::support::{
-    Server, all_models_at_once, ask, at_the_server, children, connect, each_model, end_writing, pattern,
-    process, read_to_end, room_for_descriptors, state, stuff, wait_for_end, wait_until,
+    Server, WORKERS, all_models_at_once, ask, at_the_server, children, connect, each_model, end_writing,
+    pattern, process, read_to_end, room_for_descriptors, state, stuff, wait_for_end, wait_until,
 };
 use io_models::model::{Clients, Model, Runs};
 use io_models::sys::signal::Signal;
@@ -164,6 +164,7 @@ fn read_and_count(mut client: &TcpStream, read: &AtomicU64) -> u64 {
 fn crowd(model: &Model) -> usize {
     match (model.clients, model.runs) {
         (Clients::One, _) => 1,
+        (Clients::Workers, _) => WORKERS,
         (_, Runs::ProcessPerClient | Runs::ThreadPerClient) => 300,
         (Clients::UpTo { most, .. }, _) => most.min(1000),
         _ => 1000,

@@ -12,13 +12,15 @@ mod wait;
 
 pub(crate) use client::{ask, connect, end_writing, pattern, read_to_end, reset, stuff, wait_for_end};
 pub(crate) use inherited::{blocked, in_the_foreground, is_full, nonblocking_pipe};
-pub(crate) use models::{all_models_at_once, each_model, forks, has_settled, models_at_once, one_at_a_time};
+pub(crate) use models::{
+    all_models_at_once, each_model, few, forks, has_settled, models_at_once, one_at_a_time, worker_processes,
+};
 pub(crate) use process::{
     at_the_server, children, cpu_time, descriptors, is_idle, peak_memory, process, room_for_descriptors,
     state,
 };
 pub(crate) use sandbox::{without, without_threads};
-pub(crate) use server::{Report, Server};
+pub(crate) use server::{Report, Server, WORKERS};
 pub(crate) use terminal::{Screen, on_a_terminal};
 pub(crate) use user::{copy_for_everybody, is_root};
 pub(crate) use wait::{DEADLINE, wait_until, wait_within};

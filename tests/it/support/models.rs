@@ -1,6 +1,7 @@
 //! A test for every row of the table.
 
 use super::process::is_idle;
+use super::server::WORKERS;
 use io_models::model::{ALL, Clients, Model, Runs, Waits};
 use procfs::process::Process;
 use std::thread::{Builder, Scope, ScopedJoinHandle, scope};
@@ -31,9 +32,23 @@ pub(crate) fn has_settled(model: &Model, process: &Process) -> bool {
     model.waits == Waits::Spins || is_idle(process)
 }
 
+/// How many clients a server of [`Server::start`](super::Server::start) has at a time, where that is only a few. The others wait.
+pub(crate) fn few(model: &Model) -> Option<usize> {
+    match model.clients {
+        Clients::One => Some(1),
+        Clients::Workers => Some(WORKERS),
+        _ => None,
+    }
+}
+
 /// Whether others wait while one client is served.
 pub(crate) fn one_at_a_time(model: &Model) -> bool {
-    model.clients == Clients::One
+    few(model) == Some(1)
+}
+
+/// The processes beside the first that are there while a server has no clients.
+pub(crate) fn worker_processes(model: &Model) -> usize {
+    if model.runs == Runs::WorkerProcesses { WORKERS } else { 0 }
 }
 
 /// Whether it has a process for each client.

@@ -2,7 +2,7 @@
 
 use io_models::sys::fork::Pid;
 use io_models::sys::limits::Nofile;
-use procfs::process::Process;
+use procfs::process::{Process, Task};
 use std::net::TcpStream;
 use std::time::Duration;
 
@@ -34,14 +34,28 @@ pub(crate) fn room_for_descriptors(needed: u64) {
     );
 }
 
-/// How many descriptors it has open.
+/// How many descriptors it and its children have open.
 pub(crate) fn descriptors(process: &Process) -> usize {
-    process.fd_count().expect("the descriptors of a process of ours can be counted")
+    let own = process.fd_count().expect("the descriptors of a process of ours can be counted");
+    let of_child = |pid: Pid| Process::new(pid.as_raw()).and_then(|child| child.fd_count()).unwrap_or(0);
+    own + children(process).into_iter().map(of_child).sum::<usize>()
 }
 
-/// The processor time of its first thread, exact to the nanosecond.
+/// The threads of it and of its children.
+fn threads(process: &Process) -> Vec<Task> {
+    let mut all: Vec<_> =
+        process.tasks().expect("the threads of a process of ours").filter_map(Result::ok).collect();
+    for pid in children(process) {
+        let child = Process::new(pid.as_raw()).and_then(|child| child.tasks());
+        all.extend(child.into_iter().flatten().filter_map(Result::ok));
+    }
+    all
+}
+
+/// The processor time of it and of its children that have not ended, exact to the nanosecond.
 pub(crate) fn cpu_time(process: &Process) -> Duration {
-    Duration::from_nanos(process.schedstat().expect("/proc/PID/schedstat").sum_exec_runtime)
+    let of = |thread: Task| thread.schedstat().map_or(0, |stat| stat.sum_exec_runtime);
+    Duration::from_nanos(threads(process).into_iter().map(of).sum())
 }
 
 /// The most memory that it has ever had resident, in bytes.
@@ -50,12 +64,15 @@ pub(crate) fn peak_memory(process: &Process) -> u64 {
     status.vmhwm.expect("VmHWM, which every process with memory has") * 1024
 }
 
-/// Whether its first thread sleeps, and has not been woken between two looks.
+/// Whether all threads of it and of its children sleep, and none has been woken between two looks.
 pub(crate) fn is_idle(process: &Process) -> bool {
     let look = || {
-        let status = process.status().expect("/proc/PID/status");
-        let switches = (status.voluntary_ctxt_switches, status.nonvoluntary_ctxt_switches);
-        status.state.starts_with('S').then_some(switches)
+        let look_at = |thread: Task| {
+            let status = thread.status().ok()?;
+            let switches = (status.voluntary_ctxt_switches, status.nonvoluntary_ctxt_switches);
+            status.state.starts_with('S').then_some((thread.tid, switches))
+        };
+        threads(process).into_iter().map(look_at).collect::<Option<Vec<_>>>()
     };
     let before = look();
     std::thread::sleep(Duration::from_millis(2));

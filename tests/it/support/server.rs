@@ -18,6 +18,9 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
+/// Workers of a server, unless a test wants others.
+pub(crate) const WORKERS: usize = 4;
+
 /// A server that is ready for clients. Killed, with its children, when a test ends without
 /// [`stop`](Server::stop).
 #[derive(Debug)]
@@ -48,13 +51,14 @@ impl Server {
 
     /// The same, with changes.
     pub(crate) fn of(model: &Model) -> Starter {
-        Starter {
+        let starter = Starter {
             before: Vec::new(),
             program: env!("CARGO_BIN_EXE_io-models").into(),
             serve: ["serve", model.name, "--json"].map(OsString::from).to_vec(),
             user: None,
             own_group: false,
-        }
+        };
+        if model.has_workers() { starter.workers(WORKERS) } else { starter }
     }
 
     pub(crate) fn addr(&self) -> SocketAddr {
@@ -168,6 +172,13 @@ impl Starter {
     pub(crate) fn arg(mut self, arg: &str) -> Starter {
         self.serve.push(arg.into());
         self
+    }
+
+    /// With so many workers.
+    pub(crate) fn workers(mut self, workers: usize) -> Starter {
+        let old = self.serve.iter().position(|word| word == "--workers");
+        old.into_iter().for_each(|at| drop(self.serve.drain(at..at + 2)));
+        self.arg("--workers").arg(&workers.to_string())
     }
 
     /// With a report for people instead of JSON.

@@ -1,0 +1,281 @@
+//! Workers: threads or processes that share the clients of a server. There is a fixed number of them, from before the first
+//! client comes.
+
+use super::children::{Child, Children, Forked};
+use super::{FLUSH_GRACE, Paused, Sleepers, Totals, Worker};
+use crate::Result;
+use crate::echo::Traffic;
+use crate::observer::Observer;
+use crate::stop::{self, Stop, Stopper};
+use crate::sys::Errno;
+use crate::sys::eventfd::EventFd;
+use crate::sys::fork::Pid;
+use crate::sys::poll::{PollFlags, PollSet};
+use crate::sys::signal;
+use crate::sys::thread::spawn_scoped;
+use std::num::NonZeroUsize;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::panic::resume_unwind;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// A worker process is replaced this long after it was started, or later. One that fails at once, again and again, would
+/// otherwise keep a processor busy.
+const RESTART: Duration = Duration::from_millis(100);
+
+/// Do `work` in so many threads until `stop` comes, or until one of them has ended. Then each has to end: the [`Stop`] that it
+/// was given says so, and those that wait on `sleepers` are woken.
+///
+/// # Errors
+///
+/// The first of `work`. `EAGAIN` when there are not as many threads; `EMFILE`.
+///
+/// # Panics
+///
+/// When `work` does, after all threads have ended.
+pub fn in_threads(
+    workers: NonZeroUsize,
+    stop: &Stop,
+    sleepers: &Sleepers<'_>,
+    work: impl Fn(Worker, &Stop) -> Result<Totals> + Sync,
+) -> Result<Totals> {
+    let (stopper, stop_of_workers) = stop::pair()?;
+    let at_work = AtWork { count: Mutex::default(), has_ended: Condvar::new(), ended: EventFd::new()? };
+    let life = |worker, _ending: Ending<'_>| work(worker, &stop_of_workers);
+    let ends = thread::scope(|scope| {
+        // However the lines below end, the threads have to end before the scope does.
+        let at_end = AtEnd { stopper, sleepers, at_work: &at_work };
+        let mut threads = Vec::new();
+        for worker in (0..workers.get()).map(Worker) {
+            let (life, ending) = (&life, at_work.begin());
+            threads.push(spawn_scoped(scope, move || life(worker, ending))?);
+        }
+        let mut set = PollSet::new();
+        set.push(stop, PollFlags::POLLIN);
+        set.push(&at_work.ended, PollFlags::POLLIN);
+        set.wait(None)?;
+        drop(at_end);
+        Result::Ok(threads.into_iter().map(thread::ScopedJoinHandle::join).collect::<Vec<_>>())
+    })?;
+    let mut totals = Totals::default();
+    for end in ends {
+        totals += end.unwrap_or_else(|panic| resume_unwind(panic))?.of_worker();
+    }
+    Ok(totals)
+}
+
+/// The threads that have not ended.
+struct AtWork {
+    count: Mutex<usize>,
+    has_ended: Condvar,
+    /// Readable when one has ended.
+    ended: EventFd,
+}
+
+impl AtWork {
+    fn begin(&self) -> Ending<'_> {
+        *self.count() += 1;
+        Ending(self)
+    }
+
+    fn count(&self) -> MutexGuard<'_, usize> {
+        self.count.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A thread that ends, also by a panic, or because it could not be started.
+struct Ending<'a>(&'a AtWork);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        let Ending(at_work) = self;
+        *at_work.count() -= 1;
+        at_work.has_ended.notify_one();
+        at_work.ended.signal().ok();
+    }
+}
+
+/// Tells the threads to end. A send that a client does not take is ended after [`FLUSH_GRACE`].
+struct AtEnd<'a> {
+    stopper: Stopper,
+    sleepers: &'a Sleepers<'a>,
+    at_work: &'a AtWork,
+}
+
+impl Drop for AtEnd<'_> {
+    fn drop(&mut self) {
+        let AtEnd { stopper, sleepers, at_work } = self;
+        stopper.stop().ok(); // It cannot fail: the other end is open.
+        sleepers.wake();
+        drop(at_work.has_ended.wait_timeout_while(at_work.count(), FLUSH_GRACE, |count| *count > 0));
+        sleepers.give_up();
+    }
+}
+
+/// Do `work` in so many processes until `stop` comes. One that ends before is replaced: its clients have lost their server, and
+/// nobody else has. `at_stop` ends the waits that SIGTERM does not end, such as accept(2).
+///
+/// # Errors
+///
+/// [`Error::Threads`](crate::Error::Threads) in a process with several threads; `EAGAIN` when there are not as many processes at
+/// the start.
+pub fn in_processes(
+    workers: NonZeroUsize,
+    stop: &Stop,
+    mut observer: impl Observer,
+    at_stop: impl FnOnce(),
+    work: impl FnOnce(Worker, &'static Traffic) -> Result<Totals>,
+) -> Result<Totals> {
+    let mut crew = Crew::new(workers)?;
+    let serve = || {
+        let mut set = PollSet::new();
+        let stop = set.push(stop, PollFlags::POLLIN);
+        set.push(&crew, PollFlags::POLLIN);
+        loop {
+            if let Some((worker, child)) = crew.fill(&mut observer)? {
+                child.run(|traffic| work(worker, traffic).map(|totals| totals.publish(traffic)));
+            }
+            set.wait(crew.timeout())?;
+            if !set.revents(stop).is_empty() {
+                return Ok(());
+            }
+            crew.collect(&mut observer)?;
+        }
+    };
+    let served = serve();
+    at_stop();
+    served?;
+    crew.end(&mut observer)
+}
+
+/// In a worker process that waits in a loop: what SIGTERM makes readable.
+///
+/// # Errors
+///
+/// `EMFILE`.
+pub fn stop_of_process() -> Result<Stop> {
+    let (stopper, stop) = stop::pair()?;
+    // The handler has a copy of the writing end, which stays open.
+    stopper.stop_on_signals()?;
+    if signal::hung_up().is_some() {
+        stopper.stop()?;
+    }
+    Ok(stop)
+}
+
+/// Worker processes.
+#[derive(Debug)]
+pub struct Crew {
+    children: Children,
+    places: Vec<Place>,
+    was_complete: bool,
+    replaced: u64,
+}
+
+/// The place of a worker.
+#[derive(Debug, Clone)]
+struct Place {
+    process: Option<Pid>,
+    /// Nobody is started for this place before.
+    not_before: Instant,
+    /// What the processes that had it did.
+    done: Totals,
+}
+
+impl Crew {
+    /// So many places, and no process.
+    ///
+    /// # Errors
+    ///
+    /// `EMFILE`, `ENOMEM`.
+    pub fn new(workers: NonZeroUsize) -> Result<Crew> {
+        let place = Place { process: None, not_before: Instant::now(), done: Totals::default() };
+        let places = vec![place; workers.get()];
+        Ok(Crew { children: Children::new()?, places, was_complete: false, replaced: 0 })
+    }
+
+    /// Fork a process for each place that has none. In such a process the answer is which worker it is; in the parent `None`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Threads`](crate::Error::Threads) in a process with several threads. `EAGAIN` and `ENOMEM` before all places were
+    /// filled; afterwards it is tried again later, and the observer is told.
+    pub fn fill(&mut self, observer: &mut impl Observer) -> Result<Option<(Worker, Child)>> {
+        let now = Instant::now();
+        for (i, place) in self.places.iter_mut().enumerate() {
+            if place.process.is_some() || place.not_before > now {
+                continue;
+            }
+            place.not_before = now + RESTART;
+            match self.children.fork() {
+                Ok(Forked::Parent(pid)) => place.process = Some(pid),
+                Ok(Forked::Child(child)) => return Ok(Some((Worker(i), child))),
+                Err(error) => match error.errno() {
+                    Some(Errno::EAGAIN | Errno::ENOMEM) if self.was_complete => {
+                        observer.paused(Paused::NoProcess);
+                    }
+                    _ => return Err(error),
+                },
+            }
+        }
+        self.was_complete = true;
+        Ok(None)
+    }
+
+    /// How long until [`fill`](Crew::fill) can do something; `None` while all places are filled.
+    #[must_use]
+    pub fn timeout(&self) -> Option<Duration> {
+        let empty = self.places.iter().filter(|place| place.process.is_none());
+        empty.map(|place| place.not_before.saturating_duration_since(Instant::now())).min()
+    }
+
+    /// Take note of the processes that have ended, and tell `observer`.
+    ///
+    /// # Errors
+    ///
+    /// None in practice.
+    pub fn collect(&mut self, observer: &mut impl Observer) -> Result<()> {
+        let Crew { children, places, replaced, .. } = self;
+        children.collect(|pid, totals| {
+            if let Some(worker) = leave(places, pid, totals) {
+                *replaced += 1;
+                observer.replaced(worker);
+            }
+        })
+    }
+
+    /// Tell all to end, and wait until they have: [`Children::end`]. Returns what all have done.
+    ///
+    /// # Errors
+    ///
+    /// None in practice.
+    pub fn end(self, observer: &mut impl Observer) -> Result<Totals> {
+        let Crew { mut children, mut places, replaced, .. } = self;
+        observer.stopping();
+        let killed = children.end(|pid, totals| {
+            leave(&mut places, pid, totals);
+        })?;
+        if killed > 0 {
+            observer.killed(killed);
+        }
+        let mut totals = Totals { replaced, ..Totals::default() };
+        places.into_iter().for_each(|place| totals += place.done.of_worker());
+        Ok(totals)
+    }
+}
+
+/// Readable when a process has ended and was not [collected](Crew::collect).
+impl AsFd for Crew {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.children.as_fd()
+    }
+}
+
+/// The process that had this place has ended.
+fn leave(places: &mut [Place], pid: Pid, totals: Totals) -> Option<Worker> {
+    let i = places.iter().position(|place| place.process == Some(pid))?;
+    places[i].process = None;
+    places[i].done += totals;
+    Some(Worker(i))
+}
