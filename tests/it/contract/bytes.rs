@@ -11,6 +11,7 @@ use proptest::test_runner::{Config, TestRunner};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::fd::AsRawFd;
+use std::slice;
 
 #[test]
 fn one_byte_comes_back_and_another() {
@@ -34,6 +35,22 @@ fn nul_bytes_are_bytes() {
         }
         drop(client);
         server.stop();
+    });
+}
+
+#[test]
+fn two_thousand_bytes_sent_one_by_one_come_back_in_order() {
+    each_model(|model| {
+        let server = Server::start(model);
+        let client = connect(server.addr());
+        let sent = pattern(6, 2_000);
+        for byte in &sent {
+            (&client).write_all(slice::from_ref(byte)).expect("the server takes a byte");
+        }
+        end_writing(&client);
+        assert!(read_to_end(&client) == sent, "what came back differs from what was sent");
+        drop(client);
+        assert_eq!(server.stop().totals(), (1, 2_000, 2_000));
     });
 }
 

@@ -3,3 +3,4 @@
 mod bytes;
 mod clients;
 mod end;
+mod many;
