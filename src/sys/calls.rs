@@ -3,6 +3,7 @@
 //! Counted is what happens for a connection or a request, and most of what happens once. Not counted are the calls of the
 //! standard library and the C library when a process or a thread starts and ends (such as the mmap(2) of a stack), their
 //! futex(2), and the close(2) of descriptors that live as long as the server. A test compares the two for each model.
+//! ([`Call::Futex`] is there to name a mutex's error.)
 //!
 //! All counts of a process, its threads and its forked children are in one page of shared memory. Each thread and each child
 //! has a row of it for itself, so that counting is one plain addition. Another process can watch when the page is in a file
@@ -29,7 +30,7 @@ macro_rules! calls {
         pub enum Call { $(#[doc = concat!("`", $name, "`, man 2 ", $name)] $variant,)* }
 
         impl Call {
-            /// All calls that are counted, in the order of the enum.
+            /// All calls, in the order of the enum.
             pub const ALL: &[Call] = &[$(Call::$variant,)*];
 
             /// The name that strace(1) prints, such as `recvfrom`.
@@ -59,6 +60,7 @@ calls! {
     Eventfd2 = "eventfd2",
     Fcntl = "fcntl",
     Ftruncate = "ftruncate",
+    Futex = "futex",
     Getppid = "getppid",
     Getpeername = "getpeername",
     Getsockname = "getsockname",

@@ -21,6 +21,7 @@ pub mod eventfd;
 pub mod fcntl;
 pub mod fork;
 pub mod limits;
+pub mod lock;
 pub mod passing;
 pub mod poll;
 #[cfg(feature = "facts")]
@@ -61,6 +62,11 @@ pub(crate) fn cvt<T>(call: Call, result: nix::Result<T>) -> Result<T> {
 pub(crate) fn cvt_on<T>(call: Call, fd: BorrowedFd<'_>, result: nix::Result<T>) -> Result<T> {
     calls::count(call);
     result.map_err(|source| Error::Call { call, fd: Some(fd.as_raw_fd()), source })
+}
+
+/// What a function of pthreads(7) says, which returns the errno.
+pub(crate) fn answer(errno: libc::c_int) -> nix::Result<()> {
+    if errno == 0 { Ok(()) } else { Err(Errno::from_raw(errno)) }
 }
 
 /// Call again for as long as a signal handler interrupted the call (`EINTR`).

@@ -17,7 +17,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 /// # Safety
 ///
 /// Zero bytes must be a valid value, and so must whatever another process writes at any time: the type consists of atomic
-/// numbers. It is not of size 0, and a page (4096 bytes) is aligned well enough for it.
+/// numbers, or of bytes behind an `UnsafeCell` to which there are no references. It is not of size 0, and a page (4096 bytes)
+/// is aligned well enough for it.
 pub(crate) unsafe trait Shareable: Sync {}
 
 // SAFETY: an array of atomic numbers, aligned to 128 bytes.

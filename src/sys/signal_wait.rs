@@ -3,7 +3,7 @@
 //!
 //! Over libc: nix has no real-time signals, and does not give the siginfo.
 
-use super::{Call, cvt, cvt_on, retry_wait, timespec};
+use super::{Call, answer, cvt, cvt_on, retry_wait, timespec};
 use crate::Result;
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
@@ -171,11 +171,6 @@ fn set_of(signals: &[Number]) -> libc::sigset_t {
     }
     // SAFETY: the call above has initialised it.
     unsafe { set.assume_init() }
-}
-
-/// The functions of pthreads(7) return the errno.
-fn answer(errno: libc::c_int) -> nix::Result<()> {
-    if errno == 0 { Ok(()) } else { Err(Errno::from_raw(errno)) }
 }
 
 /// `si_band` is a long and `si_fd` an int right behind it, in the union that begins at byte 16 on 64 bits. libc has no
