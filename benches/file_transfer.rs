@@ -109,7 +109,7 @@ fn originals(cpus: &[usize], source: &Path, target: &Path) {
 /// Let this thread run on the processor of that rank, if there are so many.
 fn on_processor(cpus: &[usize], rank: usize) {
     if let Some(&cpu) = cpus.get(rank) {
-        affinity::pin(0, cpu).expect("a processor that is allowed");
+        affinity::pin_this_thread(cpu).expect("a processor that is allowed");
     }
 }
 

@@ -7,6 +7,7 @@ use io_models::lab::compare::{self, BASELINE, Plan, WORKLOADS, Watch, Workload, 
 use io_models::model::{self, Model};
 use io_models::{lab, startup, stop};
 use std::collections::HashSet;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -26,6 +27,11 @@ pub(crate) struct Args {
     /// Most idle connections of the workload `idle`
     #[arg(long, value_name = "N", default_value_t = compare::MOST_IDLE, value_parser = crate::units::count_or_none)]
     idle: usize,
+
+    /// Workers of each model that has some; where each serves one client at a time, there are as many as clients
+    /// [default: as many as processors are allowed]
+    #[arg(long, value_name = "N", value_parser = crate::units::workers)]
+    workers: Option<NonZeroUsize>,
 
     /// Slices per model and workload
     #[arg(long, value_name = "N", default_value_t = 40, value_parser = crate::units::count)]
@@ -69,6 +75,7 @@ pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
         models,
         workloads: workloads.into_iter().map(fewer_idle).collect(),
         baseline: BASELINE,
+        workers: args.workers.unwrap_or_else(crate::serve::one_each_processor),
         slices: args.slices,
         slice_ms: args.slice.as_millis() as u64,
         size_bytes: args.size,

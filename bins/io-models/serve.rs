@@ -38,8 +38,8 @@ pub(crate) struct Args {
     reply: ReplyArg,
 
     /// Workers, for models that have some [default: as many as processors are allowed]
-    #[arg(long, value_name = "N", value_parser = crate::units::count)]
-    workers: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = crate::units::workers)]
+    workers: Option<NonZeroUsize>,
 
     /// Print the report as one JSON document, after the line `listening on`
     #[arg(long)]
@@ -97,22 +97,18 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// More workers than any machine has use for.
-const MOST_WORKERS: usize = 10_000;
-
 /// As many workers as were asked for, or as there are processors for them.
-fn workers(model: &Model, asked: Option<usize>) -> Result<NonZeroUsize, Failure> {
+fn workers(model: &Model, asked: Option<NonZeroUsize>) -> Result<NonZeroUsize, Failure> {
     if !model.has_workers() && asked.is_some() {
-        return Err(Failure::usage(format_args!(
-            "{} has no workers: --workers means nothing to it",
-            model.name
-        )));
+        return Err(Failure::usage(format_args!("{} has no workers: leave --workers away", model.name)));
     }
-    if let Some(many) = asked.filter(|&workers| workers > MOST_WORKERS) {
-        return Err(Failure::usage(format_args!("{many} workers: at most {MOST_WORKERS}")));
-    }
-    let processors = || affinity::allowed().map_or(1, |allowed| allowed.len());
-    Ok(NonZeroUsize::new(asked.unwrap_or_else(processors)).unwrap_or(NonZeroUsize::MIN))
+    Ok(asked.unwrap_or_else(one_each_processor))
+}
+
+/// As many workers as this process may use processors.
+pub(crate) fn one_each_processor() -> NonZeroUsize {
+    let allowed = affinity::allowed().map_or(1, |allowed| allowed.len());
+    NonZeroUsize::new(allowed).unwrap_or(NonZeroUsize::MIN)
 }
 
 fn cannot_listen(addr: SocketAddr, error: io_models::Error) -> Failure {

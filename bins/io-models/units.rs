@@ -4,6 +4,7 @@ use crate::load::Addresses;
 use io_models::lab::load::plan::Sizes;
 use io_models::lab::units;
 use std::net::IpAddr;
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 /// `40ms`, `1.5s`, `2m`, `30`: a number and a unit, us ms s m or h, or a number of seconds; more than nothing.
@@ -68,6 +69,16 @@ pub(crate) fn count(text: &str) -> Result<usize, String> {
         0 => Err("it must be at least 1".to_owned()),
         number => Ok(number),
     }
+}
+
+/// A number of workers.
+pub(crate) fn workers(text: &str) -> Result<NonZeroUsize, String> {
+    /// Each is a thread or a process.
+    const MOST: usize = 10_000;
+    let number = count(text)?;
+    NonZeroUsize::new(number)
+        .filter(|_| number <= MOST)
+        .ok_or_else(|| format!("at most {}", units::count(MOST as u64)))
 }
 
 /// The same, and 0.

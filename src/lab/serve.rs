@@ -2,12 +2,12 @@
 
 use super::show::{Page, Table};
 use super::{SystemCalls, units};
-use crate::serve::Totals;
+use crate::serve::{self, Totals};
 use crate::sys::calls;
 use anstyle::Style;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::{TimeVal, TimeValLike};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -28,11 +28,8 @@ pub struct Report {
     times_full: u64,
     /// The worker processes that ended before the server did, and were replaced.
     replaced: u64,
-    /// What each worker did; empty for a model without workers.
-    workers: Vec<Share>,
-    /// How evenly the workers shared clients and requests; null without workers, and when there was nothing to share.
-    fairness_of_connections: Option<f64>,
-    fairness_of_requests: Option<f64>,
+    #[serde(flatten)]
+    sharing: Sharing,
     system_calls: SystemCalls<u64>,
     /// Of this process and of the children that it has collected.
     user_cpu_s: f64,
@@ -42,11 +39,34 @@ pub struct Report {
     largest_child_rss_bytes: u64,
 }
 
+/// How the workers of a server shared its clients.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Sharing {
+    /// What each worker did; empty for a model without workers.
+    pub(super) workers: Vec<Share>,
+    /// Jain's index; null without workers, and when there was nothing to share.
+    pub(super) fairness_of_connections: Option<f64>,
+    pub(super) fairness_of_requests: Option<f64>,
+}
+
 /// What one worker did.
-#[derive(Debug, Clone, Copy, Serialize)]
-struct Share {
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(super) struct Share {
     connections: u64,
     requests: u64,
+}
+
+impl Sharing {
+    fn of(workers: &[serve::Share]) -> Sharing {
+        let fairness = |of: fn(&serve::Share) -> u64| jain(&workers.iter().map(of).collect::<Vec<_>>());
+        let share =
+            |worker: &serve::Share| Share { connections: worker.connections, requests: worker.requests };
+        Sharing {
+            fairness_of_connections: fairness(|worker| worker.connections),
+            fairness_of_requests: fairness(|worker| worker.requests),
+            workers: workers.iter().map(share).collect(),
+        }
+    }
 }
 
 impl Report {
@@ -68,12 +88,6 @@ impl Report {
         // ru_maxrss of a process also holds what its starter had before exec; VmHWM does not.
         let status = procfs::process::Process::myself().and_then(|process| process.status());
         let peak_kib = status.ok().and_then(|status| status.vmhwm);
-        let workers: Vec<_> = totals
-            .workers
-            .iter()
-            .map(|worker| Share { connections: worker.connections, requests: worker.requests })
-            .collect();
-        let fairness = |of: fn(&Share) -> u64| jain(&workers.iter().map(of).collect::<Vec<_>>());
         Ok(Report {
             schema: "io-models/serve",
             schema_version: 1,
@@ -86,9 +100,7 @@ impl Report {
             bytes_out: totals.bytes_out,
             times_full: totals.times_full,
             replaced: totals.replaced,
-            fairness_of_connections: fairness(|worker| worker.connections),
-            fairness_of_requests: fairness(|worker| worker.requests),
-            workers,
+            sharing: Sharing::of(&totals.workers),
             system_calls,
             user_cpu_s: seconds(own.user_time()) + seconds(children.user_time()),
             system_cpu_s: seconds(own.system_time()) + seconds(children.system_time()),
@@ -138,23 +150,27 @@ impl Report {
             let processes = units::of(self.replaced, "process");
             page.line("replaced", format!("{processes} that ended before the server did"));
         }
-        if self.workers.is_empty() {
+        if self.sharing.workers.is_empty() {
             return;
         }
         let range = |of: fn(&Share) -> u64, fairness: Option<f64>| {
-            let (least, most) = (self.workers.iter().map(of).min(), self.workers.iter().map(of).max());
+            let (least, most) =
+                (self.sharing.workers.iter().map(of).min(), self.sharing.workers.iter().map(of).max());
             let [least, most] = [least, most].map(|n| units::count(n.unwrap_or(0)));
             let fairness = fairness.map_or("–".to_owned(), |index| format!("{index:.2}"));
             format!("{least} to {most} each, Jain's fairness index {fairness}")
         };
-        page.line("workers", units::count(self.workers.len() as u64));
+        page.line("workers", units::count(self.sharing.workers.len() as u64));
         page.more(format!(
             "connections: {}",
-            range(|worker| worker.connections, self.fairness_of_connections)
+            range(|worker| worker.connections, self.sharing.fairness_of_connections)
         ));
-        page.more(format!("requests: {}", range(|worker| worker.requests, self.fairness_of_requests)));
-        if self.workers.len() <= MOST_SHOWN {
-            for (i, Share { connections, requests }) in self.workers.iter().enumerate() {
+        page.more(format!(
+            "requests: {}",
+            range(|worker| worker.requests, self.sharing.fairness_of_requests)
+        ));
+        if self.sharing.workers.len() <= MOST_SHOWN {
+            for (i, Share { connections, requests }) in self.sharing.workers.iter().enumerate() {
                 let [connections, requests] =
                     [units::of(*connections, "connection"), units::of(*requests, "request")];
                 page.more(format!("{i}: {connections}, {requests}"));

@@ -19,14 +19,18 @@ pub fn allowed() -> Result<Vec<usize>> {
     Ok((0..CpuSet::count()).filter(|&cpu| set.is_set(cpu).unwrap_or(false)).collect())
 }
 
-/// Let process `pid` (its only thread, if it has just started) run on `cpu` alone.
+/// Do `work` while the calling thread, and what it starts meanwhile, may run on `cpu` alone. A process that is started so has
+/// no other processor from its first instruction to its last, and neither have its threads.
 ///
 /// # Errors
 ///
-/// `EINVAL` when the processor does not exist or is not allowed, `ESRCH` when the process is gone.
-#[doc(alias = "sched_setaffinity")]
-pub fn pin(pid: u32, cpu: usize) -> Result<()> {
-    pin_to(Pid::from_raw(pid.cast_signed()), cpu)
+/// `EINVAL` when the processor does not exist or is not allowed: then `work` was not done.
+pub fn while_pinned<T>(cpu: usize, work: impl FnOnce() -> T) -> Result<T> {
+    let before = cvt(Call::SchedGetaffinity, sched_getaffinity(Pid::from_raw(0)))?;
+    pin_this_thread(cpu)?;
+    let done = work();
+    cvt(Call::SchedSetaffinity, sched_setaffinity(Pid::from_raw(0), &before))?;
+    Ok(done)
 }
 
 /// Let the calling thread run on `cpu` alone. Threads that it starts later inherit that.
@@ -36,14 +40,10 @@ pub fn pin(pid: u32, cpu: usize) -> Result<()> {
 /// `EINVAL` when the processor does not exist or is not allowed.
 #[doc(alias = "sched_setaffinity")]
 pub fn pin_this_thread(cpu: usize) -> Result<()> {
-    pin_to(Pid::from_raw(0), cpu)
-}
-
-fn pin_to(thread: Pid, cpu: usize) -> Result<()> {
     let mut set = CpuSet::new();
     // A number that the set has no bit for: the kernel is not asked, so nothing is counted.
     set.set(cpu).map_err(|source| Error::Call { call: Call::SchedSetaffinity, fd: None, source })?;
-    cvt(Call::SchedSetaffinity, sched_setaffinity(thread, &set))
+    cvt(Call::SchedSetaffinity, sched_setaffinity(Pid::from_raw(0), &set))
 }
 
 #[cfg(test)]
@@ -61,6 +61,15 @@ mod tests {
             allowed().unwrap()
         });
         assert_eq!(pinned.join().unwrap(), [last]);
+        assert_eq!(allowed().unwrap(), before);
+    }
+
+    #[test]
+    fn what_is_started_meanwhile_is_pinned_and_the_thread_is_not_any_more() {
+        let before = allowed().unwrap();
+        let last = before[before.len() - 1];
+        let started = while_pinned(last, || std::thread::spawn(allowed)).unwrap();
+        assert_eq!(started.join().unwrap().unwrap(), [last]);
         assert_eq!(allowed().unwrap(), before);
     }
 

@@ -5,6 +5,7 @@ use super::pair::Measured;
 use crate::lab::SystemCalls;
 use crate::lab::load::slices::Sum;
 use crate::lab::load::{BUSY_LIMIT, LatencyUs};
+use crate::lab::serve::Sharing;
 use crate::lab::stats::Spread;
 use crate::sys::calls::Counts;
 use serde::Serialize;
@@ -61,6 +62,8 @@ pub(super) struct Figures {
     pub(super) slices_with_a_starved_connection: usize,
     pub(super) wrong_bytes: u64,
     pub(super) lost_connections: usize,
+    #[serde(flatten)]
+    pub(super) sharing: Sharing,
 }
 
 impl Figures {
@@ -99,6 +102,7 @@ impl Figures {
         slices: &[Timed],
         sum: &Sum,
         peak_rss_bytes: Option<u64>,
+        sharing: Sharing,
         baseline: &[Beside],
     ) -> Option<Figures> {
         let of = |value: fn(&Timed) -> Option<f64>| slices.iter().filter_map(value).collect::<Vec<_>>();
@@ -148,6 +152,7 @@ impl Figures {
             slices_with_a_starved_connection: slices.iter().filter(|s| s.measured.slice.fewest == 0).count(),
             wrong_bytes: sum.wrong_bytes,
             lost_connections: sum.lost,
+            sharing,
         })
     }
 }

@@ -32,6 +32,7 @@ use figures::{Beside, Figures, Timed};
 use nix::time::{ClockId, clock_gettime};
 use pair::{Failed, Load, Pair, Pinning};
 use serde::{Serialize, Serializer};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -88,6 +89,8 @@ pub struct Plan {
     pub models: Vec<&'static Model>,
     /// What ratios are taken to.
     pub baseline: &'static str,
+    /// Workers of each model that has some. Where a worker has one client at a time, there are as many as clients.
+    pub workers: NonZeroUsize,
     /// Slices for each model and workload.
     pub slices: usize,
     /// Length of a slice.
@@ -310,7 +313,12 @@ fn entrants(plan: &Plan, workload: &Workload) -> anyhow::Result<Vec<Entrant>> {
                 Err(why) => (0, State::Skipped(why), String::new()),
             };
             let (size, seed) = (plan.size_bytes, random.u64(..));
-            let load = Load { active: workload.active, idle, size, seed };
+            let active = workload.active;
+            let workers = match model.clients {
+                Clients::Workers => active + idle,
+                _ => plan.workers.get(),
+            };
+            let load = Load { active, idle, size, seed, workers: model.has_workers().then_some(workers) };
             Entrant { model, control, load, fewer, state, slices: Vec::new() }
         })
         .collect())
@@ -507,12 +515,12 @@ impl Entrant {
             State::Failed(why) => return row(Status::Failed, Some(why), None),
         };
         let figures = pair.sum().and_then(|(sum, rss)| {
-            pair.end()?;
+            let sharing = pair.end()?;
             ensure!(
                 slices.iter().any(|slice| slice.measured.slice.answered > 0),
                 "no answer came while the clock ran: measure longer slices (--slice), or send less (-s)"
             );
-            let mut figures = Figures::of(&slices, &sum, rss, baseline).context("no slices")?;
+            let mut figures = Figures::of(&slices, &sum, rss, sharing, baseline).context("no slices")?;
             if is_baseline {
                 // Not measured: what it is the baseline of.
                 figures.ratio = Some(Spread::ONE);

@@ -4,13 +4,13 @@ use super::meter::{CallCounter, Tree};
 use crate::lab::explain;
 use crate::lab::load::engine::LONGEST_DRAIN;
 use crate::lab::load::slices::{Order, Ready, Slice, Sum};
+use crate::lab::serve::Sharing;
 use crate::model::{Model, Waits};
 use crate::stop::Stop;
-use crate::sys::Errno;
 use crate::sys::affinity;
 use crate::sys::calls::Counts;
 use crate::sys::fork;
-use crate::sys::poll::{PollFlags, PollSet};
+use crate::sys::poll::{PollFlags, PollSet, wait_for};
 use crate::sys::signal::Signal;
 use anyhow::{Context, anyhow, bail};
 use serde::de::DeserializeOwned;
@@ -92,8 +92,8 @@ pub struct Pair {
     tree: Tree,
     not_known: Vec<String>,
     is_pinned: bool,
-    /// Standard output of the server. It is kept open because the server writes its report there when it ends.
-    _report: BufReader<ChildStdout>,
+    /// Standard output of the server, where it writes its report when it ends.
+    report: BufReader<ChildStdout>,
     /// There is an order whose answer has not been read, because a stop came first.
     unanswered: bool,
 }
@@ -109,6 +109,8 @@ pub struct Load {
     pub size: u32,
     /// The seed of these bytes.
     pub seed: u64,
+    /// Workers of the server, if the model has some.
+    pub workers: Option<usize>,
 }
 
 impl Pair {
@@ -130,36 +132,42 @@ impl Pair {
             not_known.push(format!("system calls are not counted: {}", explain::explain(why)));
         }
         let counter = counter.ok();
-        let mut pin = |process: &Process, cpu: fn(Pinning) -> usize| {
-            if let Some(Err(why)) = pinning.map(|pinning| process.pin(cpu(pinning)))
-                && is_pinned
-            {
-                is_pinned = false;
-                not_known.push(format!(
-                    "servers and generators are not pinned, and disturb each other more ({why}; --no-pin asks for that)"
-                ));
+        let mut start = |mut command: Command, cpu: fn(Pinning) -> usize| {
+            let Some(pinning) = pinning else { return Process::start(command) };
+            match affinity::while_pinned(cpu(pinning), || Process::start_this(&mut command)) {
+                Ok(started) => started,
+                Err(why) => {
+                    if std::mem::take(&mut is_pinned) {
+                        not_known.push(format!(
+                            "servers and generators are not pinned, and disturb each other more ({why}; --no-pin asks \
+                             for that)"
+                        ));
+                    }
+                    Process::start(command)
+                }
             }
         };
         let mut server = Command::new(program);
-        server.args(["serve", model.name, "--with-parent", &std::process::id().to_string()]);
+        server.args(["serve", model.name, "--json", "--with-parent", &std::process::id().to_string()]);
+        if let Some(workers) = load.workers {
+            server.args(["--workers", &workers.to_string()]);
+        }
         server.stdin(Stdio::null()).stdout(Stdio::piped());
         if let Some(counter) = &counter {
             server.arg("--count-into-stdin").stdin(counter.for_server()?);
         }
-        let mut server = Process::start(server)?;
-        pin(&server, |pinning| pinning.server_cpu);
+        let mut server = start(server, |pinning| pinning.server_cpu)?;
         let mut said = BufReader::new(server.stdout().context("the server has no output")?);
         let line = read_line(&mut said, START_OR_END, Some(stop), "the server to listen")?;
         let addr = line.strip_prefix("listening on ").context(format!("the server said {line:?}"))?;
         let addr: SocketAddr = addr.trim().parse()?;
 
         let mut generator = Command::new(program);
-        let Load { active, idle, size, seed } = load;
+        let Load { active, idle, size, seed, .. } = load;
         generator.args(["load", &addr.to_string(), "--follow-orders", &idle.to_string()]);
         generator.args(["-c", &active.to_string(), "-s", &size.to_string(), "--seed", &seed.to_string()]);
         generator.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut generator = Process::start(generator)?;
-        pin(&generator, |pinning| pinning.generator_cpu);
+        let mut generator = start(generator, |pinning| pinning.generator_cpu)?;
         let orders = generator.0.stdin.take().context("the generator has no input")?;
         let answers = generator.0.stdout.take().context("the generator has no output")?;
         let mut answers = BufReader::new(answers);
@@ -197,7 +205,7 @@ impl Pair {
             tree,
             not_known,
             is_pinned,
-            _report: said,
+            report: said,
             unanswered,
         })
     }
@@ -289,19 +297,27 @@ impl Pair {
         self.orders.write_all(b"\n").context("the generator has ended")
     }
 
-    /// End both. The generator ends first, so that the server sees its clients leave.
+    /// End both. The generator ends first, so that the server sees its clients leave. Returns how the workers of the server have
+    /// shared its clients.
     ///
     /// # Errors
     ///
     /// When one of them does not end within ten seconds with exit code 0.
-    pub fn end(mut self) -> anyhow::Result<()> {
+    pub(super) fn end(mut self) -> anyhow::Result<Sharing> {
         drop(self.orders);
         self.generator.wait("the generator")?;
         self.server.signal(Signal::SIGTERM)?;
         if self.never_sleeps {
             self.server.signal(Signal::SIGCONT)?;
         }
-        self.server.wait("the server")
+        // Whoever writes a long report waits until it is read.
+        let reports = wait_for(self.report.get_ref(), PollFlags::POLLIN, Some(START_OR_END))?;
+        let mut report = String::new();
+        if reports {
+            self.report.read_to_string(&mut report)?;
+        }
+        self.server.wait("the server")?;
+        serde_json::from_str(&report).context("the report of the server")
     }
 }
 
@@ -311,19 +327,14 @@ pub(in crate::lab) struct Process(Child);
 
 impl Process {
     pub(in crate::lab) fn start(mut command: Command) -> anyhow::Result<Process> {
+        Process::start_this(&mut command)
+    }
+
+    fn start_this(command: &mut Command) -> anyhow::Result<Process> {
         // In a process group of its own, or Ctrl-C would reach it as well. With its own name, because it is started
         // through a link in /proc.
         let child = command.process_group(0).arg0("io-models").spawn();
         Ok(Process(child.context("cannot start this program again")?))
-    }
-
-    /// Let it run on `cpu` alone.
-    fn pin(&self, cpu: usize) -> crate::Result<()> {
-        match affinity::pin(self.0.id(), cpu) {
-            // It has already ended. The wait for its first line will say why.
-            Err(error) if error.errno() == Some(Errno::ESRCH) => Ok(()),
-            pinned => pinned,
-        }
     }
 
     /// `error` and the last line that the process wrote to standard error. Kills the process first.

@@ -127,8 +127,9 @@ impl Comparison {
         )
     }
 
-    fn how_to_read(&self) -> [String; 3] {
-        [
+    fn how_to_read(&self) -> Vec<String> {
+        let has_workers = |row: &Row| row.figures.as_ref().is_some_and(|f| f.sharing.workers.len() > 1);
+        let mut lines = vec![
             "requests/s: the median of the slices. Rate ratio, CPU ratio: a slice over the baseline slices next to it, \
              median [95 % interval]; more than 1 is faster, less than 1 is cheaper."
                 .to_owned(),
@@ -137,7 +138,15 @@ impl Comparison {
                  was not that of the baseline, so there is no ratio and no verdict."
             ),
             "Generator-bound: requests/s and latency are the generator's limit; compare CPU.".to_owned(),
-        ]
+        ];
+        if self.rows.iter().any(has_workers) {
+            lines.push(
+                "Fairness: Jain's index of the requests that each worker had: 1 when all had as many, 1/n when one of n \
+                 had all."
+                    .to_owned(),
+            );
+        }
+        lines
     }
 }
 
@@ -176,6 +185,10 @@ impl Figures {
         let starved = self.slices_with_a_starved_connection;
         if starved > 0 {
             notes.push(format!("in {starved} of {} slices a connection had no answer", self.rounds));
+        }
+        let workers = self.sharing.workers.len() as u64;
+        if let Some(index) = self.sharing.fairness_of_requests.filter(|_| workers > 1) {
+            notes.push(format!("{} workers, fairness {index:.2}", count(workers)));
         }
         let style = if starved > 0 { WRONG } else { Style::new() };
         (notes.join("; "), style)

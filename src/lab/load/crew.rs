@@ -453,7 +453,7 @@ struct Desk<'s> {
 impl Desk<'_> {
     fn work(self, cpu: Option<usize>, stop: BorrowedFd<'_>) {
         // 0: this thread.
-        let unpinned = cpu.and_then(|cpu| affinity::pin(0, cpu).err()).map(|why| why.to_string());
+        let unpinned = cpu.and_then(|cpu| affinity::pin_this_thread(cpu).err()).map(|why| why.to_string());
         match self.order.engine {
             EngineKind::Epoll => self.with::<EpollWire>(stop, unpinned),
             #[cfg(feature = "uring")]

@@ -232,3 +232,23 @@ fn large_requests_are_measured_too() {
     let select = row(&comparison, "single", "select", false);
     assert_eq!((&select["status"], &select["wrong_bytes"]), (&"measured".into(), &0.into()), "{select:#}");
 }
+
+#[test]
+fn workers_share_the_requests_and_the_row_says_how_evenly() {
+    let line = "--workloads ping --models prethread,reuseport-processes --workers 3";
+    let ended = compare(&format!("{LONG} {line} --json"));
+    let comparison = comparison(ended.exits(0));
+    assert_eq!(comparison["plan"]["workers"], 3);
+    // Where each worker has one client at a time, there are as many as clients.
+    for (model, workers) in [("prethread", 64), ("reuseport-processes", 3), ("epoll-level", 0)] {
+        let row = row(&comparison, "ping", model, false);
+        is_measured(row);
+        let shares = row["workers"].as_array().expect("a share for each worker");
+        assert_eq!(shares.len(), workers, "{row:#}");
+        let of = |name: &str| shares.iter().filter_map(|share| share[name].as_u64()).sum::<u64>();
+        assert_eq!(of("connections"), if workers > 0 { 64 } else { 0 }, "{row:#}");
+        let fairness = row["fairness_of_requests"].as_f64();
+        assert_eq!(fairness.is_some(), workers > 0, "{row:#}");
+        assert!(fairness.is_none_or(|index| index >= 1.0 / workers as f64 && index <= 1.000_001), "{row:#}");
+    }
+}
