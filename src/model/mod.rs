@@ -30,6 +30,7 @@ pub mod reuseport;
 use crate::Result;
 use crate::initserver::{Listener, initserver, initserver_shared};
 use crate::serve::{Job, Totals};
+use crate::sys::lock::{RecordLock, SharedMutex};
 use crate::sys::select::FdSet;
 use std::net::SocketAddr;
 
@@ -161,6 +162,26 @@ pub const ALL: &[Model] = &[
         clients: Clients::Workers,
         runs: Runs::WorkerProcesses,
         serve: prefork::serve,
+        ..USUAL
+    },
+    Model {
+        name: "prefork-flock",
+        summary: "the same with a record lock (fcntl F_SETLKW) around accept",
+        clients: Clients::Workers,
+        runs: Runs::WorkerProcesses,
+        needs: Some("memfd_create(2)"),
+        why_not: || RecordLock::new().err().map(|error| error.to_string()),
+        serve: prefork::serve_with_record_lock,
+        ..USUAL
+    },
+    Model {
+        name: "prefork-mutex",
+        summary: "the same with a pthread mutex in shared memory around accept",
+        clients: Clients::Workers,
+        runs: Runs::WorkerProcesses,
+        needs: Some("robust futexes"),
+        why_not: || SharedMutex::new().err().map(|error| error.to_string()),
+        serve: prefork::serve_with_mutex,
         ..USUAL
     },
     Model {

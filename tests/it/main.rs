@@ -11,6 +11,7 @@ mod full;
 mod signals;
 mod inherited;
 mod forked;
+mod locks;
 mod counted;
 mod cli;
 mod load;
