@@ -33,6 +33,7 @@ use crate::Result;
 use crate::serve::{Paused, Worker};
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Is told what happens, as it happens. What is not overridden is ignored.
@@ -92,29 +93,30 @@ pub trait Observer {
 #[derive(Debug, Clone)]
 pub struct Notices {
     tell: Option<fn(&str)>,
-    told: Vec<Paused>,
+    /// Shared with the clones, which are for the other threads of the server.
+    told: Arc<Mutex<Vec<Paused>>>,
 }
 
 impl Notices {
     /// Tells nobody.
     #[must_use]
     pub fn none() -> Notices {
-        Notices { tell: None, told: Vec::new() }
+        Notices { tell: None, told: Arc::default() }
     }
 
     /// Tells by this function, which gets a sentence.
     #[must_use]
     pub fn told_by(tell: fn(&str)) -> Notices {
-        Notices { tell: Some(tell), told: Vec::new() }
+        Notices { tell: Some(tell), told: Arc::default() }
     }
 }
 
 impl Observer for Notices {
     fn paused(&mut self, why: Paused) {
-        if let Some(tell) = self.tell
-            && !self.told.contains(&why)
-        {
-            self.told.push(why);
+        let Some(tell) = self.tell else { return };
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if !told.contains(&why) {
+            told.push(why);
             tell(&format!("clients have to wait: {why}"));
         }
     }
@@ -123,5 +125,25 @@ impl Observer for Notices {
         if let Some(tell) = self.tell {
             tell(&format!("worker {number} has ended by itself: another process takes its place"));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+    #[test]
+    fn the_workers_of_a_server_tell_each_reason_once_together() {
+        static TOLD: AtomicUsize = AtomicUsize::new(0);
+        let mut first = Notices::told_by(|_| {
+            TOLD.fetch_add(1, Relaxed);
+        });
+        let mut second = first.clone();
+        for why in [Paused::NoDescriptor, Paused::NoThread, Paused::NoDescriptor] {
+            first.paused(why);
+            second.paused(why);
+        }
+        assert_eq!(TOLD.load(Relaxed), 2);
     }
 }

@@ -86,7 +86,8 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     };
     let started = Instant::now();
     let job = Job::new(listener, &stop, reply).with_workers(workers);
-    let totals = (model.serve)(job.observed(&|_| Notices::told_by(output::note))).map_err(Failure::of)?;
+    let notices = Notices::told_by(output::note);
+    let totals = (model.serve)(job.observed(&|_| notices.clone())).map_err(Failure::of)?;
     let report = Report::new(model.name, addr, totals, started.elapsed()).map_err(Failure::of)?;
     let output = Output::stdout();
     let text = match args.json {
