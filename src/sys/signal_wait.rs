@@ -6,10 +6,11 @@
 use super::{Call, answer, cvt, cvt_on, retry_wait, timespec};
 use crate::Result;
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::Signal;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::ptr;
 use std::time::Duration;
 
@@ -45,13 +46,13 @@ impl From<Signal> for Number {
 pub struct Came {
     /// `si_signo`.
     pub signal: Number,
-    /// `si_code`: positive when the kernel sent the signal, such as `POLL_IN`, and `SI_SIGIO` for a SIGIO that replaces
+    /// `si_code`: positive when the kernel sent the signal, such as `POLL_IN`, and `SI_KERNEL` for a SIGIO that replaces
     /// signals for which the queue had no room.
     pub code: i32,
     /// `si_fd`, the descriptor that was given to [`deliver_to_this_thread`]. Another file may have this number by now.
-    /// Without meaning when a process sent the signal.
+    /// Without meaning when a process sent the signal, and for that SIGIO.
     pub fd: RawFd,
-    /// `si_band`: the events, as bits of poll(2). Without meaning when a process sent the signal.
+    /// `si_band`: the events, as bits of poll(2). Without meaning where `fd` has none.
     pub band: i64,
 }
 
@@ -143,12 +144,22 @@ pub fn deliver_to_this_thread(fd: impl AsFd, signal: Number) -> Result<()> {
     // SAFETY: F_SETSIG takes a number, and no pointer.
     let set = unsafe { libc::fcntl(fd.as_raw_fd(), F_SETSIG, signal.0) };
     cvt_on(Call::Fcntl, fd, Errno::result(set))?;
-    // SAFETY: F_GETFL takes no argument.
-    let flags = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) };
-    let flags = cvt_on(Call::Fcntl, fd, Errno::result(flags))?;
-    // SAFETY: F_SETFL takes a number, and no pointer.
-    let set = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags | libc::O_ASYNC) };
-    cvt_on(Call::Fcntl, fd, Errno::result(set)).map(drop)
+    change_flags(fd, |flags| flags | OFlag::O_ASYNC)
+}
+
+/// Undo [`deliver_to_this_thread`]: take `O_ASYNC` back. Signals that are pending stay so.
+///
+/// # Errors
+///
+/// None in practice.
+pub fn deliver_no_more(fd: impl AsFd) -> Result<()> {
+    change_flags(fd.as_fd(), |flags| flags - OFlag::O_ASYNC)
+}
+
+fn change_flags(fd: BorrowedFd<'_>, change: impl FnOnce(OFlag) -> OFlag) -> Result<()> {
+    let flags = cvt_on(Call::Fcntl, fd, fcntl(fd, FcntlArg::F_GETFL))?;
+    let flags = change(OFlag::from_bits_retain(flags));
+    cvt_on(Call::Fcntl, fd, fcntl(fd, FcntlArg::F_SETFL(flags))).map(drop)
 }
 
 /// `struct f_owner_ex` and its constants, which libc lacks: include/uapi/asm-generic/fcntl.h.
@@ -210,6 +221,17 @@ mod tests {
         // What is still pending when the mask comes back would end this process.
         drop((other, one));
         while blocked.wait(Some(Duration::ZERO)).unwrap().is_some() {}
+    }
+
+    #[test]
+    fn after_deliver_no_more_there_is_no_signal() {
+        let signal = Number::real_time(4).unwrap();
+        let blocked = Blocked::new(&[signal]).unwrap();
+        let (one, mut other) = UnixStream::pair().unwrap();
+        deliver_to_this_thread(&one, signal).unwrap();
+        deliver_no_more(&one).unwrap();
+        other.write_all(b"x").unwrap();
+        assert_eq!(blocked.wait(Some(Duration::ZERO)).unwrap(), None);
     }
 
     #[test]
