@@ -1,6 +1,7 @@
 //! The clients of a loop, found by descriptor number.
 
 use crate::echo::Conn;
+use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 
 /// A table of clients.
@@ -9,7 +10,9 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 /// there is.
 ///
 /// In one thread an event never names a client that has left: closing a descriptor takes it out of the epoll set, and a
-/// wait reports each at most once. Several threads that share an epoll set need more than this table.
+/// wait reports each at most once. Signals are the exception: one that is queued may name a client that has left, and whose
+/// number another has now. That is harmless as long as the client is only pumped, on a non-blocking socket. Several threads that
+/// share an epoll set need more than this table.
 #[derive(Debug, Default)]
 pub struct ByFd {
     conns: Vec<Option<Conn>>,
@@ -35,6 +38,12 @@ impl ByFd {
     #[inline]
     pub fn get(&mut self, fd: RawFd) -> Option<&mut Conn> {
         self.conns.get_mut(fd as usize)?.as_mut()
+    }
+
+    /// The range in which the descriptors of the clients are. Not every number in it is a client's.
+    #[must_use]
+    pub fn numbers(&self) -> Range<RawFd> {
+        0..self.conns.len() as RawFd
     }
 
     /// Close the client with that descriptor.
