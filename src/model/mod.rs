@@ -23,6 +23,7 @@ pub mod prethread;
 pub mod select;
 pub mod select_big;
 pub mod poll;
+pub mod sigio;
 pub mod epoll_level;
 pub mod epoll_edge;
 pub mod reuseport;
@@ -220,6 +221,12 @@ pub const ALL: &[Model] = &[
         name: "poll",
         summary: "poll(2): an array that grows, copied and scanned at each turn",
         serve: poll::serve,
+        ..USUAL
+    },
+    Model {
+        name: "sigio",
+        summary: "signal-driven I/O: a queued real-time signal for each change, taken by sigtimedwait(2)",
+        serve: sigio::serve,
         ..USUAL
     },
     Model {

@@ -1,11 +1,13 @@
-//! No descriptor, or no process, for another client: nobody is refused, and nothing spins.
+//! No descriptor, or no process, for another client, or no room for a signal: nobody is refused, and nothing spins.
 
 use crate::support::{
     Server, all_models_at_once, ask, connect, copy_for_everybody, cpu_time, few, has_settled, is_root,
-    models_at_once, room_for_descriptors, wait_until, without, without_threads,
+    models_at_once, room_for_descriptors, state, wait_until, without, without_threads,
 };
-use io_models::model::{Clients, Model, Runs, Waits};
+use io_models::model::{Clients, Model, Runs, Waits, find};
+use io_models::sys::signal::Signal;
 use procfs::process::Process;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -61,6 +63,33 @@ fn beyond_the_clients_that_a_model_can_watch_others_wait_and_all_are_served() {
 
 fn watches_so_many(model: &Model) -> bool {
     matches!(model.clients, Clients::UpTo { .. }) && model.runs == Runs::InThread
+}
+
+/// The queue of signals has room for one, so the kernel cannot say which clients have asked.
+#[test]
+fn without_room_for_signals_everybody_is_answered() {
+    const CLIENTS: usize = 300;
+    let model = find("sigio").expect("the model is in the table");
+    // dash knows no -i.
+    let server =
+        Server::of(model).limited("ulimit -i 1 2>/dev/null || prlimit --sigpending=1 --pid $$").start();
+    let process = server.process();
+    let mut clients: Vec<_> = (0..CLIENTS).map(|_| connect(server.addr())).collect();
+    clients.iter().for_each(|client| ask(client, b"first"));
+    // All ask while the server cannot take a signal.
+    server.signal(Signal::SIGSTOP);
+    wait_until("the server is stopped", || state(&process) == Some('T'));
+    clients.iter_mut().for_each(|client| client.write_all(b"hello").expect("the kernel takes it"));
+    server.signal(Signal::SIGCONT);
+    for client in &mut clients {
+        let mut answer = [0; 5];
+        client.read_exact(&mut answer).expect("the server answers");
+        assert_eq!(&answer, b"hello");
+    }
+    wait_until("the server waits for signals", || has_settled(model, &process));
+    waits_cheaply(&process);
+    let bytes = 10 * CLIENTS as u64;
+    assert_eq!(server.stop().totals(), (CLIENTS as u64, bytes, bytes));
 }
 
 /// `EPERM` leaves the client in the queue, so that the listener stays readable.
