@@ -5,7 +5,7 @@ use super::{Handler, Reply, Until, Want};
 use crate::Result;
 use crate::observer::{Notices, Observer};
 use crate::serve::Totals;
-use crate::sys::shared::Row;
+use crate::sys::calls::Told;
 use crate::sys::socket::{Received, Sent, recv, send};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd};
@@ -18,7 +18,7 @@ pub const SCRATCH_BYTES: usize = 16 * 1024;
 pub(super) const READS_IN_A_ROW: usize = 16;
 
 /// What a process that serves a part of the clients writes for its parent to read: see [`Totals::publish`].
-pub(crate) type Traffic = Row<5>;
+pub(crate) type Traffic = Told;
 
 /// Moves the bytes of clients, one client at a time.
 #[derive(Debug)]

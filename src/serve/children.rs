@@ -3,31 +3,22 @@
 use super::{FLUSH_GRACE, Totals};
 use crate::Result;
 use crate::echo::{Conn, Pump, Traffic, Until, Want};
-use crate::error::Error;
 use crate::observer::Observer;
 use crate::sys::eventfd::EventFd;
-use crate::sys::fork::{Fork, Pid, die_with_parent, exit_child, fork, kill, reap, this_process};
+use crate::sys::fork::{Fork, Pid, die_with_parent, exit_child, fork_and_tell, kill, reap, this_process};
 use crate::sys::poll::{PollFlags, wait_for};
-use crate::sys::shared;
 use crate::sys::signal::{self, Blocked, Signal};
 use crate::sys::socket::{Shutdown, shutdown};
-use crate::sys::{Call, Errno};
 use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
-/// Children at the same time, at most: each has a row of memory that it shares with its parent.
-const MOST: usize = 32_768;
-
 /// The children of this process that live.
 #[derive(Debug)]
 pub struct Children {
-    /// The row of each.
-    rows: HashMap<Pid, usize>,
-    traffic: &'static [Traffic; MOST],
-    /// Rows that a child had, and none has now; beyond `rows.len() + free.len()` none ever had one.
-    free: Vec<usize>,
+    /// What each tells of its work.
+    traffic: HashMap<Pid, &'static Traffic>,
     ended: &'static EventFd,
 }
 
@@ -55,33 +46,26 @@ impl Children {
     ///
     /// `EMFILE`, `ENOMEM`.
     pub fn new() -> Result<Children> {
-        let (ended, traffic) = (signal::children()?, shared::with_children()?);
-        Ok(Children { rows: HashMap::new(), traffic, free: Vec::new(), ended })
+        Ok(Children { traffic: HashMap::new(), ended: signal::children()? })
     }
 
     /// Split this process in two.
     ///
     /// # Errors
     ///
-    /// [`Error::Threads`] in a process with several threads. `EAGAIN` at a limit on processes, `ENOMEM`.
+    /// [`Error::Threads`](crate::Error::Threads) in a process with several threads. `EAGAIN` at a limit on processes, `ENOMEM`.
     pub fn fork(&mut self) -> Result<Forked> {
-        let row = self.free.last().copied().unwrap_or(self.rows.len());
-        let traffic = self.traffic.get(row).ok_or(Error::Call {
-            call: Call::Clone,
-            fd: None,
-            source: Errno::EAGAIN,
-        })?;
         let parent = this_process();
         // A signal for the child that comes before its own handlers waits until they are there.
         let blocked = signal::block(&[Signal::SIGTERM, Signal::SIGINT, Signal::SIGCHLD])?;
-        match fork()? {
+        let (who, traffic) = fork_and_tell()?;
+        Ok(match who {
             Fork::Parent(pid) => {
-                self.free.pop();
-                self.rows.insert(pid, row);
-                Ok(Forked::Parent(pid))
+                self.traffic.insert(pid, traffic);
+                Forked::Parent(pid)
             }
-            Fork::Child => Ok(Forked::Child(Child { parent, traffic, blocked })),
-        }
+            Fork::Child => Forked::Child(Child { parent, traffic, blocked }),
+        })
     }
 
     /// Take the status of all that have ended, so that none stays as a zombie, and tell `ended` of each, and of what it did: its
@@ -94,10 +78,8 @@ impl Children {
         self.ended.take()?;
         while let Some(pid) = reap()? {
             // It may be a child that somebody else has started.
-            if let Some(row) = self.rows.remove(&pid) {
-                ended(pid, Totals::published(&self.traffic[row]));
-                Totals::default().publish(&self.traffic[row]);
-                self.free.push(row);
+            if let Some(traffic) = self.traffic.remove(&pid) {
+                ended(pid, Totals::published(traffic));
             }
         }
         Ok(())
@@ -115,11 +97,11 @@ impl Children {
         for (order, grace) in
             [(Signal::SIGTERM, FLUSH_GRACE + FLUSH_GRACE / 2), (Signal::SIGKILL, FLUSH_GRACE)]
         {
-            told = self.rows.len();
-            self.rows.keys().try_for_each(|&pid| kill(pid, order))?;
+            told = self.traffic.len();
+            self.traffic.keys().try_for_each(|&pid| kill(pid, order))?;
             let until = Instant::now() + grace;
             let left = || until.saturating_duration_since(Instant::now());
-            while !self.rows.is_empty() && !left().is_zero() {
+            while !self.traffic.is_empty() && !left().is_zero() {
                 wait_for(self.ended, PollFlags::POLLIN, Some(left()))?;
                 self.collect(&mut ended)?;
             }

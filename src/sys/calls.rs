@@ -104,7 +104,19 @@ const CALLS: usize = Call::ALL.len();
 /// One counter a call.
 type CallRow = Row<CALLS>;
 
-/// Threads and children that may count at the same time in rows of their own. Whoever comes later shares a row.
+/// Numbers that a child tells its parent, for whatever they agree on.
+pub(crate) type Told = Row<5>;
+
+/// What one thread or child writes. It lies within one page of memory, because a process that has just been switched to pays for
+/// each page that it touches (`compare --models fork`).
+#[derive(Debug)]
+#[repr(C, align(1024))]
+struct OwnRow {
+    calls: CallRow,
+    told: Told,
+}
+
+/// Threads and children that may count at the same time in rows of their own. A thread that comes later shares a row.
 const ROWS: usize = 16_384;
 
 /// In `owners`: the row is free.
@@ -124,10 +136,10 @@ struct Page {
     /// For signal handlers, which may interrupt an addition to a row, and for threads beyond the number of rows.
     common: CallRow,
     /// A row keeps its counts when it changes hands.
-    rows: [CallRow; ROWS],
+    rows: [OwnRow; ROWS],
 }
 
-// SAFETY: atomic numbers and rows of them, aligned to 128 bytes.
+// SAFETY: atomic numbers and rows of them, aligned to 1024 bytes.
 unsafe impl Shareable for Page {}
 
 impl Page {
@@ -149,7 +161,7 @@ impl Page {
     /// All rows that have counted.
     fn counted(&self) -> impl Iterator<Item = &CallRow> {
         let used = self.used.load(Acquire) as usize;
-        self.rows[..used].iter().chain([&self.common])
+        self.rows[..used].iter().map(|row| &row.calls).chain([&self.common])
     }
 }
 
@@ -234,7 +246,7 @@ fn claim_for_this_thread() -> Option<&'static CallRow> {
             if ROW.get().is_none() {
                 let i = page.claim(std::process::id())?;
                 claimed.0.set(Some((page, i)));
-                ROW.set(Some(&page.rows[i]));
+                ROW.set(Some(&page.rows[i].calls));
             }
             ROW.get()
         })
@@ -243,32 +255,43 @@ fn claim_for_this_thread() -> Option<&'static CallRow> {
 
 /// A row for a child that is about to be forked.
 #[derive(Debug)]
-pub(crate) struct ForChild(Option<usize>);
+pub(crate) struct ForChild {
+    page: &'static Page,
+    i: usize,
+}
+
+impl fmt::Debug for Page {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Page").field("used", &self.used).finish_non_exhaustive()
+    }
+}
 
 impl ForChild {
-    /// Before fork(2).
-    pub(crate) fn reserve() -> ForChild {
-        ForChild(page_or_new().and_then(|page| page.claim(RESERVED)))
+    /// Before fork(2). `None` without memory or without a free row.
+    pub(crate) fn reserve() -> Option<ForChild> {
+        let page = page_or_new()?;
+        let i = page.claim(RESERVED)?;
+        page.rows[i].told.set([0; 5]);
+        Some(ForChild { page, i })
     }
 
-    /// In the child: count there from now on. The parent gives the row back.
-    pub(crate) fn enter(self) {
+    /// In the child: count there from now on. The parent gives the row back. Returns what the parent is told by.
+    pub(crate) fn enter(self) -> &'static Told {
+        let row = &self.page.rows[self.i];
         CLAIMED.with(|claimed| claimed.0.set(None));
-        ROW.set(page().zip(self.0).map(|(page, i)| &page.rows[i]));
+        ROW.set(Some(&row.calls));
+        &row.told
     }
 
-    /// In the parent: it belongs to that child until [`child_ended`].
-    pub(crate) fn belongs_to(self, pid: i32) {
-        if let Some((page, i)) = page().zip(self.0) {
-            page.owners[i].store(pid.cast_unsigned(), Release);
-        }
+    /// In the parent: it belongs to that child until [`child_ended`]. Returns what the child tells.
+    pub(crate) fn belongs_to(self, pid: i32) -> &'static Told {
+        self.page.owners[self.i].store(pid.cast_unsigned(), Release);
+        &self.page.rows[self.i].told
     }
 
     /// There is no child.
     pub(crate) fn give_back(self) {
-        if let Some((page, i)) = page().zip(self.0) {
-            page.give_back(i);
-        }
+        self.page.give_back(self.i);
     }
 }
 
@@ -355,12 +378,14 @@ impl Counts {
         let mut used = [0; size_of::<u32>()];
         file.read_exact_at(&mut used, offset_of!(Page, used) as u64)?;
         let used = (u32::from_ne_bytes(used) as usize).min(ROWS);
-        // The common row, and behind it those of threads and children.
-        const { assert!(offset_of!(Page, rows) == offset_of!(Page, common) + size_of::<CallRow>()) };
-        let mut bytes = vec![0; (1 + used) * size_of::<CallRow>()];
-        file.read_exact_at(&mut bytes, offset_of!(Page, common) as u64)?;
+        let mut common = [0; size_of::<CallRow>()];
+        file.read_exact_at(&mut common, offset_of!(Page, common) as u64)?;
+        let mut rows = vec![0; used * size_of::<OwnRow>()];
+        file.read_exact_at(&mut rows, offset_of!(Page, rows) as u64)?;
+        // The counts are the first that a row has.
+        const { assert!(offset_of!(OwnRow, calls) == 0) };
         let mut counts = Counts::default();
-        for row in bytes.chunks_exact(size_of::<CallRow>()) {
+        for row in rows.chunks_exact(size_of::<OwnRow>()).chain([&common[..]]) {
             let words = row.as_chunks::<8>().0;
             counts.add_row(&std::array::from_fn(|i| u64::from_ne_bytes(words[i])));
         }
@@ -461,8 +486,8 @@ mod tests {
         let file = new_file().unwrap();
         let page = shared::in_file::<Page>(&file).unwrap();
         let rows = [page.claim(1), page.claim(2)].map(|row| row.unwrap());
-        page.rows[rows[0]].add(Call::Write as usize, 2);
-        page.rows[rows[1]].add(Call::Write as usize, 3);
+        page.rows[rows[0]].calls.add(Call::Write as usize, 2);
+        page.rows[rows[1]].calls.add(Call::Write as usize, 3);
         page.common.add_with_others(Call::Shutdown as usize, 1);
         let counts = Counts::read_from(&file).unwrap();
         assert_eq!((counts.of(Call::Write), counts.of(Call::Shutdown), counts.total()), (5, 1, 6));

@@ -4,7 +4,8 @@
 //! forking one, but the memory of all: a lock that another thread held (the allocator's, say) stays
 //! locked for ever. [`fork`] therefore refuses to run in such a process, and is safe.
 
-use super::{Call, Errno, calls, cvt, retry};
+use super::calls::{self, Told};
+use super::{Call, Errno, cvt, retry};
 use crate::error::{Error, Result};
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, waitpid};
@@ -27,26 +28,33 @@ pub enum Fork {
 /// # Errors
 ///
 /// [`Error::Threads`] in a process with more than one thread. `EAGAIN` at a limit on processes
-/// (`RLIMIT_NPROC`, `pids.max` of the control group, `kernel.pid_max`), `ENOMEM`.
+/// (`RLIMIT_NPROC`, `pids.max` of the control group, `kernel.pid_max`), and with more than 16,384 children and threads that
+/// [count](super::calls); `ENOMEM`.
 #[doc(alias = "clone")]
 pub fn fork() -> Result<Fork> {
+    fork_and_tell().map(|(who, _)| who)
+}
+
+/// The same, with numbers in memory that the child may write and the parent reads.
+///
+/// # Errors
+///
+/// As [`fork`].
+pub(crate) fn fork_and_tell() -> Result<(Fork, &'static Told)> {
     let threads = threads();
     if threads != 1 {
         return Err(Error::Threads { threads });
     }
-    let row = calls::ForChild::reserve();
+    let no_row = Error::Call { call: Call::Clone, fd: None, source: Errno::EAGAIN };
+    let row = calls::ForChild::reserve().ok_or(no_row)?;
     // SAFETY: the danger of fork(2) is a child that has locks of threads that it does not have.
     // There is one thread, this one, as has just been read; only it could have started another.
     let forked = unsafe { nix::unistd::fork() };
     if let Ok(ForkResult::Child) = forked {
-        row.enter();
-        return Ok(Fork::Child);
+        return Ok((Fork::Child, row.enter()));
     }
     match cvt(Call::Clone, forked) {
-        Ok(ForkResult::Parent { child }) => {
-            row.belongs_to(child.as_raw());
-            Ok(Fork::Parent(child))
-        }
+        Ok(ForkResult::Parent { child }) => Ok((Fork::Parent(child), row.belongs_to(child.as_raw()))),
         Ok(ForkResult::Child) => unreachable!("the child has returned above"),
         Err(error) => {
             row.give_back();
