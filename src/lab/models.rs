@@ -42,14 +42,13 @@ impl Report {
     pub fn text(&self, width: Option<usize>) -> String {
         let mut page = Page::new(width);
         for row in &self.models {
-            page.line(row.name, row.summary);
-            page.more(&row.clients);
-            page.more(row.runs);
+            page.indented(0, 4, &format!("{}: {}", row.name, row.summary));
+            page.indented(4, 4, &format!("{}, {}", row.clients, row.runs));
             if !row.sleeps {
-                page.more("never sleeps: it keeps a processor busy");
+                page.indented(4, 4, "never sleeps: it keeps a processor busy");
             }
             if let Some(why) = &row.why_not {
-                page.more(format!("not available here: {why}"));
+                page.indented(4, 4, &format!("not available here: {why}"));
             }
         }
         page.into_text()

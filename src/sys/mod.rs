@@ -4,6 +4,29 @@
 //! works on ([`BorrowedFd`]), hands out owned ones ([`OwnedFd`]), retries `EINTR`, and turns "not now" (`EAGAIN`,
 //! `EINPROGRESS`) into an answer instead of an error.
 //!
+//! # Where a call is
+//!
+//! | calls | module |
+//! |---|---|
+//! | socket, bind, listen, accept4, connect, recv, send, shutdown, getsockname, getpeername | [`socket`] |
+//! | getsockopt, setsockopt, ioctl (SIOCOUTQ) | [`sockopt`] |
+//! | select (pselect6) | [`select`] |
+//! | poll | [`poll`] |
+//! | epoll_create1, epoll_ctl, epoll_wait, epoll_pwait2 | [`epoll`] |
+//! | io_uring_setup, io_uring_enter, io_uring_register | `uring` |
+//! | eventfd | [`eventfd`] |
+//! | fcntl: flags, copies | [`fcntl`] |
+//! | fcntl: record locks; pthread_mutex_lock | [`lock`] |
+//! | fcntl: F_SETSIG, F_SETOWN_EX, O_ASYNC; sigtimedwait | [`signal_wait`] |
+//! | sigaction, sigprocmask | [`signal`] |
+//! | fork, wait4, kill, prctl, _exit | [`fork`](mod@fork) |
+//! | pthread_create | [`thread`] |
+//! | sendmsg, recvmsg with SCM_RIGHTS | [`passing`] |
+//! | sendfile, splice | [`sendfile`](mod@sendfile) |
+//! | getrlimit, setrlimit (prlimit64) | [`limits`] |
+//! | read, write of the standard streams | [`stdio`] |
+//! | close | [`close`] |
+//!
 //! `cvt` is the place where a result enters the program: it counts the call and names it in the
 //! error.
 //!
