@@ -3,6 +3,8 @@
 //! Behind the feature `lab`, because a program that wants the models has no use for them.
 
 pub mod env;
+pub mod child;
+pub mod meter;
 pub mod explain;
 pub mod load;
 pub mod compare;

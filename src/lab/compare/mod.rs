@@ -15,13 +15,14 @@
 //! baseline is measured, but gets no ratio.
 
 mod figures;
-pub mod meter;
 pub mod pair;
 mod table;
 
+use super::child::Failed;
 use super::env::Environment;
 use super::explain;
 use super::load::limits::NOT_FOR_CONNECTIONS;
+use super::meter;
 use super::stats::Spread;
 use super::units;
 use crate::model::{self, Clients, Model};
@@ -30,7 +31,7 @@ use crate::sys::limits::Nofile;
 use anyhow::{Context, ensure};
 use figures::{Beside, Figures, Timed};
 use nix::time::{ClockId, clock_gettime};
-use pair::{Failed, Load, Pair, Pinning};
+use pair::{Load, Pair, Pinning};
 use serde::{Serialize, Serializer};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;

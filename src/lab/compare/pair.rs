@@ -1,29 +1,23 @@
 //! A server and the generator that is connected to it: two processes of this program.
 
-use super::meter::{CallCounter, Tree};
+use crate::lab::child::{self, Failed, Follower, Process};
 use crate::lab::explain;
 use crate::lab::load::engine::LONGEST_DRAIN;
 use crate::lab::load::slices::{Order, Ready, Slice, Sum};
+use crate::lab::meter::{CallCounter, Tree};
 use crate::lab::serve::Sharing;
 use crate::model::{Model, Waits};
 use crate::stop::Stop;
 use crate::sys::affinity;
 use crate::sys::calls::Counts;
-use crate::sys::fork;
-use crate::sys::poll::{PollFlags, PollSet, wait_for};
 use crate::sys::signal::Signal;
-use anyhow::{Context, anyhow, bail};
+use anyhow::anyhow;
 use serde::de::DeserializeOwned;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::SocketAddr;
-use std::os::fd::AsFd;
-use std::os::unix::process::CommandExt;
+use std::io::BufReader;
 use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{ChildStdout, Command};
+use std::time::Duration;
 
-/// How long a server may take to listen, or a process to end.
-const START_OR_END: Duration = Duration::from_secs(10);
 /// How long a generator may take to open its connections.
 const OPEN: Duration = Duration::from_secs(120);
 /// How long a slice may take beyond its length: for its first answer, for the last answers, and for the pipe.
@@ -53,21 +47,6 @@ impl Pinning {
     }
 }
 
-/// Why an order was not carried out.
-#[derive(Debug)]
-pub enum Failed {
-    /// A signal (SIGINT, SIGTERM) told us to stop.
-    Interrupted,
-    /// The server or the generator did not do what it should.
-    Error(anyhow::Error),
-}
-
-impl<E: Into<anyhow::Error>> From<E> for Failed {
-    fn from(error: E) -> Self {
-        Failed::Error(error.into())
-    }
-}
-
 /// What a slice gave.
 #[derive(Debug)]
 pub struct Measured {
@@ -85,9 +64,7 @@ pub struct Pair {
     server: Process,
     /// The server would take a processor from the others while these are measured: it is stopped between slices.
     never_sleeps: bool,
-    generator: Process,
-    orders: ChildStdin,
-    answers: BufReader<ChildStdout>,
+    generator: Follower,
     counter: Option<CallCounter>,
     tree: Tree,
     not_known: Vec<String>,
@@ -147,32 +124,20 @@ impl Pair {
                 }
             }
         };
-        let mut server = Command::new(program);
-        server.args(["serve", model.name, "--json", "--with-parent", &std::process::id().to_string()]);
-        if let Some(workers) = load.workers {
-            server.args(["--workers", &workers.to_string()]);
-        }
-        server.stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut server = child::serve(program, model.name, load.workers);
         if let Some(counter) = &counter {
             server.arg("--count-into-stdin").stdin(counter.for_server()?);
         }
         let mut server = start(server, |pinning| pinning.server_cpu)?;
-        let mut said = BufReader::new(server.stdout().context("the server has no output")?);
-        let line = read_line(&mut said, START_OR_END, Some(stop), "the server to listen")?;
-        let addr = line.strip_prefix("listening on ").context(format!("the server said {line:?}"))?;
-        let addr: SocketAddr = addr.trim().parse()?;
+        let (report, addr) = server.listens(stop)?;
 
-        let mut generator = Command::new(program);
         let Load { active, idle, size, seed, .. } = load;
-        generator.args(["load", &addr.to_string(), "--follow-orders", &idle.to_string()]);
+        let mut generator = child::follower(program, "load");
+        generator.args([&addr.to_string(), "--follow-orders", &idle.to_string()]);
         generator.args(["-c", &active.to_string(), "-s", &size.to_string(), "--seed", &seed.to_string()]);
-        generator.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut generator = start(generator, |pinning| pinning.generator_cpu)?;
-        let orders = generator.0.stdin.take().context("the generator has no input")?;
-        let answers = generator.0.stdout.take().context("the generator has no output")?;
-        let mut answers = BufReader::new(answers);
+        let mut generator = Follower::of(start(generator, |pinning| pinning.generator_cpu)?)?;
         let what = "the generator to open its connections";
-        let ready: Ready = match read_answer(&mut answers, OPEN, Some(stop), what) {
+        let ready: Ready = match generator.answer(OPEN, Some(stop), what) {
             Err(Failed::Error(error)) => return Err(generator.last_words(error).into()),
             ready => ready?,
         };
@@ -182,7 +147,7 @@ impl Pair {
             return Err(Failed::Error(anyhow!(what)));
         }
         // Every client has been answered, so the server has started all its processes.
-        let tree = Tree::of(server.0.id());
+        let tree = Tree::of(server.id());
         if !tree.tells_cpu() {
             not_known.push(
                 "the CPU time of servers is not measured: /proc does not tell it (schedstat)".to_owned(),
@@ -195,19 +160,7 @@ impl Pair {
         if never_sleeps {
             server.signal(Signal::SIGSTOP)?;
         }
-        Ok(Pair {
-            server,
-            never_sleeps,
-            generator,
-            orders,
-            answers,
-            counter,
-            tree,
-            not_known,
-            is_pinned,
-            report: said,
-            unanswered,
-        })
+        Ok(Pair { server, never_sleeps, generator, counter, tree, not_known, is_pinned, report, unanswered })
     }
 
     /// What cannot be measured here, a sentence each.
@@ -232,10 +185,10 @@ impl Pair {
         let calls_before = self.calls()?;
         let us = |time: Duration| time.as_micros() as u64;
         self.let_run(true)?;
-        self.order(Order::Slice { warmup_us: us(warmup), slice_us: us(slice) })?;
+        self.generator.order(&Order::Slice { warmup_us: us(warmup), slice_us: us(slice) })?;
         let limit = warmup + slice + SLICE_EXTRA;
         self.unanswered = true;
-        let slice: Slice = read_answer(&mut self.answers, limit, Some(stop), "the end of a slice")?;
+        let slice: Slice = self.generator.answer(limit, Some(stop), "the end of a slice")?;
         self.unanswered = false;
         self.let_run(false)?;
         let server_cpu =
@@ -264,16 +217,16 @@ impl Pair {
     }
 
     fn ask_sum(&mut self) -> anyhow::Result<Sum> {
-        let read = |answers: &mut _, what| match read_answer(answers, SLICE_EXTRA, None, what) {
-            Ok(answer) => Ok(answer),
-            Err(Failed::Error(error)) => Err(error),
-            Err(Failed::Interrupted) => bail!("interrupted"),
-        };
         if std::mem::take(&mut self.unanswered) {
-            let _cut_short: serde_json::Value = read(&mut self.answers, "the end of a slice")?;
+            let _cut_short: serde_json::Value = self.answer("the end of a slice")?;
         }
-        self.order(Order::Sum)?;
-        Ok(serde_json::from_value(read(&mut self.answers, "the sum of all slices")?)?)
+        self.generator.order(&Order::Sum)?;
+        self.answer("the sum of all slices")
+    }
+
+    /// An answer that no stop takes away.
+    fn answer<T: DeserializeOwned>(&mut self, what: &str) -> anyhow::Result<T> {
+        self.generator.answer(SLICE_EXTRA, None, what).map_err(Failed::into_error)
     }
 
     /// Why connections were lost, and how many bytes were wrong.
@@ -292,11 +245,6 @@ impl Pair {
         format!("{:#}", self.generator.last_words(error))
     }
 
-    fn order(&mut self, order: Order) -> anyhow::Result<()> {
-        serde_json::to_writer(&mut self.orders, &order).context("the generator has ended")?;
-        self.orders.write_all(b"\n").context("the generator has ended")
-    }
-
     /// End both. The generator ends first, so that the server sees its clients leave. Returns how the workers of the server have
     /// shared its clients.
     ///
@@ -304,121 +252,11 @@ impl Pair {
     ///
     /// When one of them does not end within ten seconds with exit code 0.
     pub(super) fn end(mut self) -> anyhow::Result<Sharing> {
-        drop(self.orders);
-        self.generator.wait("the generator")?;
+        self.generator.end("the generator")?;
         self.server.signal(Signal::SIGTERM)?;
         if self.never_sleeps {
             self.server.signal(Signal::SIGCONT)?;
         }
-        // Whoever writes a long report waits until it is read.
-        let reports = wait_for(self.report.get_ref(), PollFlags::POLLIN, Some(START_OR_END))?;
-        let mut report = String::new();
-        if reports {
-            self.report.read_to_string(&mut report)?;
-        }
-        self.server.wait("the server")?;
-        serde_json::from_str(&report).context("the report of the server")
+        self.server.report(self.report, None).map_err(Failed::into_error)
     }
-}
-
-/// A child that does not outlive this value.
-#[derive(Debug)]
-pub(in crate::lab) struct Process(Child);
-
-impl Process {
-    pub(in crate::lab) fn start(mut command: Command) -> anyhow::Result<Process> {
-        Process::start_this(&mut command)
-    }
-
-    fn start_this(command: &mut Command) -> anyhow::Result<Process> {
-        // In a process group of its own, or Ctrl-C would reach it as well. With its own name, because it is started
-        // through a link in /proc.
-        let child = command.process_group(0).arg0("io-models").spawn();
-        Ok(Process(child.context("cannot start this program again")?))
-    }
-
-    /// `error` and the last line that the process wrote to standard error. Kills the process first.
-    fn last_words(&mut self, error: anyhow::Error) -> anyhow::Error {
-        self.0.kill().ok();
-        self.0.wait().ok();
-        let mut said = String::new();
-        if let Some(mut stderr) = self.0.stderr.take() {
-            stderr.read_to_string(&mut said).ok();
-        }
-        match said.lines().last() {
-            Some(line) => {
-                anyhow!("{}: {}", explain::in_words(&error), line.trim_start_matches("io-models: "))
-            }
-            None => error,
-        }
-    }
-
-    /// Its standard output, once.
-    pub(in crate::lab) fn stdout(&mut self) -> Option<ChildStdout> {
-        self.0.stdout.take()
-    }
-
-    pub(in crate::lab) fn signal(&self, signal: Signal) -> anyhow::Result<()> {
-        // It has not been waited for, so no other process can have this number.
-        Ok(fork::kill(fork::Pid::from_raw(self.0.id().cast_signed()), signal)?)
-    }
-
-    fn wait(&mut self, who: &str) -> anyhow::Result<()> {
-        let until = Instant::now() + START_OR_END;
-        loop {
-            if let Some(status) = self.0.try_wait()? {
-                if status.success() {
-                    return Ok(());
-                }
-                bail!("{who} ended with {status}");
-            }
-            if Instant::now() > until {
-                bail!("{who} did not end within {} s", START_OR_END.as_secs());
-            }
-            std::thread::sleep(Duration::from_micros(200));
-        }
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // Both are harmless when the process has ended and been waited for.
-        self.0.kill().ok();
-        self.0.wait().ok();
-    }
-}
-
-fn read_answer<T: DeserializeOwned>(
-    from: &mut BufReader<ChildStdout>,
-    limit: Duration,
-    stop: Option<&Stop>,
-    what: &str,
-) -> Result<T, Failed> {
-    let line = read_line(from, limit, stop, what)?;
-    Ok(serde_json::from_str(&line).with_context(|| format!("waiting for {what}: got {line:?}"))?)
-}
-
-/// Read a line within a time limit, unless a stop comes first.
-fn read_line(
-    from: &mut BufReader<ChildStdout>,
-    limit: Duration,
-    stop: Option<&Stop>,
-    what: &str,
-) -> Result<String, Failed> {
-    let mut set = PollSet::new();
-    set.push(from.get_ref().as_fd(), PollFlags::POLLIN);
-    let stop = stop.map(|stop| set.push(stop, PollFlags::POLLIN));
-    if set.wait(Some(limit))? == 0 {
-        return Err(anyhow!("waited {} s for {what}", limit.as_secs()).into());
-    }
-    if stop.is_some_and(|slot| !set.revents(slot).is_empty()) {
-        return Err(Failed::Interrupted);
-    }
-    let mut line = String::new();
-    // A line is short and written at once, so if anything is readable, a whole line is.
-    from.read_line(&mut line)?;
-    if line.is_empty() {
-        return Err(anyhow!("it ended while we waited for {what}").into());
-    }
-    Ok(line)
 }

@@ -14,7 +14,7 @@ use super::report::Found;
 use super::schedule::Arrivals;
 use super::shape::Shape;
 use super::{Kind, LatencyUs, Run, run};
-use crate::lab::compare::pair::Process;
+use crate::lab::child::Process;
 use crate::lab::units::latency;
 use crate::stop::Stop;
 use crate::sys::signal::Signal;

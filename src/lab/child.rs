@@ -1,0 +1,262 @@
+//! This program, started again: lines in and out, its last words, its end.
+
+use super::explain;
+use crate::stop::Stop;
+use crate::sys::fork;
+use crate::sys::poll::{PollFlags, PollSet};
+use crate::sys::signal::Signal;
+use anyhow::{Context, anyhow, bail};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long a server may take to listen, or a process to end.
+const START_OR_END: Duration = Duration::from_secs(10);
+
+/// Why an order was not carried out.
+#[derive(Debug)]
+pub enum Failed {
+    /// A signal (SIGINT, SIGTERM) told us to stop.
+    Interrupted,
+    /// A process did not do what it should.
+    Error(anyhow::Error),
+}
+
+impl Failed {
+    /// The error, where no stop was watched.
+    pub(in crate::lab) fn into_error(self) -> anyhow::Error {
+        match self {
+            Failed::Interrupted => anyhow!("interrupted"),
+            Failed::Error(error) => error,
+        }
+    }
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Failed {
+    fn from(error: E) -> Self {
+        Failed::Error(error.into())
+    }
+}
+
+/// `io-models serve MODEL` of `program`, which ends when this process does, and with so many workers, if the model has some.
+pub(in crate::lab) fn serve(program: &Path, model: &str, workers: Option<usize>) -> Command {
+    let mut server = Command::new(program);
+    server.args(["serve", model, "--json", "--with-parent", &std::process::id().to_string()]);
+    if let Some(workers) = workers {
+        server.args(["--workers", &workers.to_string()]);
+    }
+    server.stdin(Stdio::null()).stdout(Stdio::piped());
+    server
+}
+
+/// A command of `program` that is to be a [`Follower`].
+pub(in crate::lab) fn follower(program: &Path, command: &str) -> Command {
+    let mut follower = Command::new(program);
+    follower.arg(command).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    follower
+}
+
+/// A child that does not outlive this value.
+#[derive(Debug)]
+pub(in crate::lab) struct Process(Child);
+
+impl Process {
+    pub(in crate::lab) fn start(mut command: Command) -> anyhow::Result<Process> {
+        Process::start_this(&mut command)
+    }
+
+    pub(in crate::lab) fn start_this(command: &mut Command) -> anyhow::Result<Process> {
+        // In a process group of its own, or Ctrl-C would reach it as well. With its own name, because it is started
+        // through a link in /proc.
+        let child = command.process_group(0).arg0("io-models").spawn();
+        Ok(Process(child.context("cannot start this program again")?))
+    }
+
+    /// Wait until the server listens: its standard output, behind that line, and its address.
+    pub(in crate::lab) fn listens(
+        &mut self,
+        stop: &Stop,
+    ) -> Result<(BufReader<ChildStdout>, SocketAddr), Failed> {
+        let mut said = BufReader::new(self.stdout().context("the server has no output")?);
+        let line = read_line(&mut said, START_OR_END, Some(stop), "the server to listen")?;
+        let addr = line.strip_prefix("listening on ").context(format!("the server said {line:?}"))?;
+        Ok((said, addr.trim().parse()?))
+    }
+
+    /// Read the report of a server that has been told to end, and wait for its end.
+    pub(in crate::lab) fn report<T: DeserializeOwned>(
+        &mut self,
+        said: BufReader<ChildStdout>,
+        stop: Option<&Stop>,
+    ) -> Result<T, Failed> {
+        // Whoever writes a long report waits until it is read.
+        let report = read_rest(said, START_OR_END, stop, "the report of the server")?;
+        self.wait("the server")?;
+        Ok(serde_json::from_str(&report).context("the report of the server")?)
+    }
+
+    pub(in crate::lab) fn id(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// `error` and the last line that the process wrote to standard error. Kills the process first.
+    fn last_words(&mut self, error: anyhow::Error) -> anyhow::Error {
+        self.0.kill().ok();
+        self.0.wait().ok();
+        let mut said = String::new();
+        if let Some(mut stderr) = self.0.stderr.take() {
+            stderr.read_to_string(&mut said).ok();
+        }
+        match said.lines().last() {
+            Some(line) => {
+                anyhow!("{}: {}", explain::in_words(&error), line.trim_start_matches("io-models: "))
+            }
+            None => error,
+        }
+    }
+
+    /// Its standard output, once.
+    pub(in crate::lab) fn stdout(&mut self) -> Option<ChildStdout> {
+        self.0.stdout.take()
+    }
+
+    pub(in crate::lab) fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        // It has not been waited for, so no other process can have this number.
+        Ok(fork::kill(fork::Pid::from_raw(self.0.id().cast_signed()), signal)?)
+    }
+
+    /// Wait until it has ended with exit code 0.
+    pub(in crate::lab) fn wait(&mut self, who: &str) -> anyhow::Result<()> {
+        let until = Instant::now() + START_OR_END;
+        loop {
+            if let Some(status) = self.0.try_wait()? {
+                if status.success() {
+                    return Ok(());
+                }
+                bail!("{who} ended with {status}");
+            }
+            if Instant::now() > until {
+                bail!("{who} did not end within {} s", START_OR_END.as_secs());
+            }
+            std::thread::sleep(Duration::from_micros(200));
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Both are harmless when the process has ended and been waited for.
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+/// A process that follows orders: each is a line of JSON, and so is its answer. Without further orders it ends.
+#[derive(Debug)]
+pub(in crate::lab) struct Follower {
+    process: Process,
+    orders: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Follower {
+    /// A process that was started as [`follower`] says.
+    pub(in crate::lab) fn of(mut process: Process) -> anyhow::Result<Follower> {
+        let orders = process.0.stdin.take().context("the process has no input")?;
+        let answers = BufReader::new(process.stdout().context("the process has no output")?);
+        Ok(Follower { process, orders, answers })
+    }
+
+    /// Give it an order.
+    pub(in crate::lab) fn order(&mut self, order: &impl Serialize) -> anyhow::Result<()> {
+        let line = serde_json::to_string(order)? + "\n";
+        self.orders.write_all(line.as_bytes()).context("the process has ended")
+    }
+
+    /// Read its next answer within a time limit, unless a stop comes first. `what` is what it tells.
+    pub(in crate::lab) fn answer<T: DeserializeOwned>(
+        &mut self,
+        limit: Duration,
+        stop: Option<&Stop>,
+        what: &str,
+    ) -> Result<T, Failed> {
+        let line = read_line(&mut self.answers, limit, stop, what)?;
+        Ok(serde_json::from_str(&line).with_context(|| format!("waiting for {what}: got {line:?}"))?)
+    }
+
+    /// `error`, and the last line that the process wrote to standard error. Kills the process first.
+    pub(in crate::lab) fn last_words(&mut self, error: anyhow::Error) -> anyhow::Error {
+        self.process.last_words(error)
+    }
+
+    /// Give no more orders, and wait for its end.
+    pub(in crate::lab) fn end(self, who: &str) -> anyhow::Result<()> {
+        let Follower { mut process, orders, .. } = self;
+        drop(orders);
+        process.wait(who)
+    }
+}
+
+/// Read all that is written until the end, within a time limit for each piece, unless a stop comes first.
+fn read_rest(
+    mut from: BufReader<ChildStdout>,
+    limit: Duration,
+    stop: Option<&Stop>,
+    what: &str,
+) -> Result<String, Failed> {
+    let mut rest = Vec::new();
+    loop {
+        if from.buffer().is_empty() {
+            wait_to_read(&from, limit, stop, what)?;
+        }
+        let bytes = from.fill_buf()?;
+        if bytes.is_empty() {
+            return Ok(String::from_utf8(rest)?);
+        }
+        rest.extend_from_slice(bytes);
+        let n = bytes.len();
+        from.consume(n);
+    }
+}
+
+/// Read a line within a time limit, unless a stop comes first.
+fn read_line(
+    from: &mut BufReader<ChildStdout>,
+    limit: Duration,
+    stop: Option<&Stop>,
+    what: &str,
+) -> Result<String, Failed> {
+    wait_to_read(from, limit, stop, what)?;
+    let mut line = String::new();
+    // A line is short and written at once, so if anything is readable, a whole line is.
+    from.read_line(&mut line)?;
+    if line.is_empty() {
+        return Err(anyhow!("it ended while we waited for {what}").into());
+    }
+    Ok(line)
+}
+
+/// Wait until something can be read, or the end of it.
+fn wait_to_read(
+    from: &BufReader<ChildStdout>,
+    limit: Duration,
+    stop: Option<&Stop>,
+    what: &str,
+) -> Result<(), Failed> {
+    let mut set = PollSet::new();
+    set.push(from.get_ref().as_fd(), PollFlags::POLLIN);
+    let stop = stop.map(|stop| set.push(stop, PollFlags::POLLIN));
+    if set.wait(Some(limit))? == 0 {
+        return Err(anyhow!("waited {} s for {what}", limit.as_secs()).into());
+    }
+    if stop.is_some_and(|slot| !set.revents(slot).is_empty()) {
+        return Err(Failed::Interrupted);
+    }
+    Ok(())
+}
