@@ -12,6 +12,13 @@ pub fn thread_cpu() -> Duration {
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
 }
 
+/// Time since an arbitrary moment, the same in all processes: what they measure can be put together.
+#[must_use]
+#[doc(alias = "CLOCK_MONOTONIC")]
+pub fn monotonic() -> Duration {
+    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from)
+}
+
 /// How long this thread has been ready to run while other threads had the processors: the second number of
 /// `/proc/thread-self/schedstat`, in nanoseconds. `None` where the kernel does not tell (`CONFIG_SCHED_INFO` is off,
 /// or there is no /proc).

@@ -3,6 +3,7 @@
 use super::{Call, Errno, cvt_on};
 use crate::Result;
 use nix::sys::socket::sockopt;
+use nix::sys::time::TimeVal;
 use std::ffi::OsString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::Duration;
@@ -119,6 +120,20 @@ pub fn set_receive_buffer(fd: impl AsFd, bytes: usize) -> Result<()> {
 #[doc(alias = "TCP_MAXSEG")]
 pub fn set_max_segment(fd: impl AsFd, bytes: u32) -> Result<()> {
     set(fd.as_fd(), sockopt::TcpMaxSeg, &bytes)
+}
+
+/// Let a call wait for `limit` at most on this blocking socket: `SO_RCVTIMEO` and `SO_SNDTIMEO`, socket(7). What has to wait
+/// longer says that it cannot be done now (`EAGAIN`, and `EINPROGRESS` of connect(2)). 0 is no limit.
+///
+/// # Errors
+///
+/// `EBADF`, `ENOTSOCK`.
+#[doc(alias = "SO_RCVTIMEO")]
+#[doc(alias = "SO_SNDTIMEO")]
+pub fn set_time_limit(fd: impl AsFd, limit: Duration) -> Result<()> {
+    let limit = TimeVal::new(limit.as_secs() as i64, limit.subsec_micros().into());
+    set(fd.as_fd(), sockopt::ReceiveTimeout, &limit)?;
+    set(fd.as_fd(), sockopt::SendTimeout, &limit)
 }
 
 /// Leave the choice of a port to connect(2), which knows the peer: `IP_BIND_ADDRESS_NO_PORT`, ip(7), since
@@ -239,6 +254,16 @@ mod tests {
         bind(&two, &taken).unwrap();
         listen(&two, 8).unwrap();
         assert_eq!(bind(&without, &taken).unwrap_err().errno(), Some(Errno::EADDRINUSE));
+    }
+
+    #[test]
+    fn with_a_time_limit_a_blocking_recv_ends_without_bytes_and_not_before() {
+        let (ours, _theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        let limit = Duration::from_millis(20);
+        set_time_limit(&ours, limit).unwrap();
+        let began = Instant::now();
+        assert_eq!(recv(&ours, &mut [0]).unwrap(), Received::NotNow);
+        assert!(began.elapsed() >= limit);
     }
 
     /// Wait until the send queue of `fd` has as many bytes that are not acknowledged.
