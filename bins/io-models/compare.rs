@@ -3,10 +3,10 @@
 use crate::failure::Failure;
 use crate::output::{Outputs, conclude, ended, help_table, tell};
 use crate::progress::Progress;
+use crate::units::once_each;
 use io_models::lab::compare::{self, BASELINE, Plan, WORKLOADS, Watch, Workload, pair::Pinning};
 use io_models::model::{self, Model};
 use io_models::{lab, startup, stop};
-use std::collections::HashSet;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -114,13 +114,6 @@ pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
     conclude([written], ended(trouble, comparison.is_partial()))
 }
 
-/// What was asked for, without repetitions, in that order; `None` when nothing was.
-fn once_each<T>(mut asked: Vec<T>, name: fn(&T) -> &'static str) -> Option<Vec<T>> {
-    let mut seen = HashSet::new();
-    asked.retain(|one| seen.insert(name(one)));
-    (!asked.is_empty()).then_some(asked)
-}
-
 /// How far it is: live on a terminal, a line for each workload elsewhere, nothing if quiet.
 struct Teller {
     line: Progress,
@@ -138,8 +131,7 @@ impl Watch for Teller {
     }
 
     fn progress(&mut self, what: &str, done: usize, all: usize) {
-        let bar: String = (0..20).map(|i| if i * all < done * 20 { '#' } else { '.' }).collect();
-        self.line.show(&format!("{:<6} [{bar}] {done}/{all} {what}", self.workload));
+        self.line.bar(self.workload, done, all, what);
     }
 }
 

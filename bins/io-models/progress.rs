@@ -34,6 +34,12 @@ impl Progress {
             write!(io::stderr(), "\r{}\x1b[K", cut(text, width)).ok();
         }
     }
+
+    /// The same with a bar: `done` of `all` parts of what has that name are done, and `now` is being done.
+    pub(crate) fn bar(&self, name: &str, done: usize, all: usize, now: &str) {
+        let bar: String = (0..20).map(|i| if i * all < done * 20 { '#' } else { '.' }).collect();
+        self.show(&format!("{name:<6} [{bar}] {done}/{all} {now}"));
+    }
 }
 
 impl Drop for Progress {

@@ -1,8 +1,9 @@
-//! Durations, counts, sizes and rates as people write them.
+//! Durations, counts, sizes, rates and lists as people write them.
 
 use crate::load::Addresses;
 use io_models::lab::load::plan::Sizes;
 use io_models::lab::units;
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -196,6 +197,13 @@ pub(crate) fn sources(text: &str) -> Result<Addresses, String> {
         (IpAddr::V4(_), IpAddr::V4(_)) => Err("a range goes from the lower to the higher address".to_owned()),
         _ => Err("ranges are for IPv4; write IPv6 addresses separated by commas".to_owned()),
     }
+}
+
+/// What was asked for, without repetitions, in that order; `None` when nothing was.
+pub(crate) fn once_each<T>(mut asked: Vec<T>, name: fn(&T) -> &'static str) -> Option<Vec<T>> {
+    let mut seen = HashSet::new();
+    asked.retain(|one| seen.insert(name(one)));
+    (!asked.is_empty()).then_some(asked)
 }
 
 #[cfg(test)]

@@ -52,6 +52,21 @@ pub fn machine_busy() -> Option<Duration> {
     Some(Duration::from_millis(ms + some(cpu.irq_ms()) + some(cpu.softirq_ms())))
 }
 
+/// Other programs may keep that many processors busy before a measurement counts as disturbed.
+const QUIET_CPUS: f64 = 0.2;
+
+/// One line, when other programs disturbed a measurement on `cpus` processors. Each part of it has a name, and how many
+/// processors others kept busy, if that is known.
+#[must_use]
+pub fn disturbance<'a>(parts: impl Iterator<Item = (&'a str, Option<f64>)>, cpus: usize) -> Option<String> {
+    let noisy = parts.filter_map(|(name, busy)| Some((name, busy.filter(|&busy| busy > QUIET_CPUS)?)));
+    let noisy: Vec<_> = noisy.map(|(name, busy)| format!("{busy} under {name}")).collect();
+    let noisy = (!noisy.is_empty()).then(|| noisy.join(", "))?;
+    Some(format!(
+        "other programs kept some of {cpus} processors busy: {noisy}; measure again when it is quiet"
+    ))
+}
+
 /// The processes and threads of a server, as they were when all its clients were connected. Where /proc does not tell,
 /// their cost is not known.
 #[derive(Debug)]

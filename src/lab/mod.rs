@@ -27,6 +27,18 @@ pub fn json(result: &impl Serialize) -> String {
     serde_json::to_string_pretty(result).expect("plain structs always serialize")
 }
 
+/// How a row of a table came about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// With all its connections, every byte right.
+    Measured,
+    /// Not for this model, or not on this machine.
+    Skipped,
+    /// The server or a connection failed.
+    Failed,
+}
+
 /// System calls of a stretch of work, for reports.
 #[derive(Debug, Clone, Serialize)]
 pub struct SystemCalls<N> {

@@ -18,6 +18,7 @@ mod figures;
 pub mod pair;
 mod table;
 
+use super::Status;
 use super::child::Failed;
 use super::env::Environment;
 use super::explain;
@@ -45,9 +46,6 @@ const BETWEEN_BASELINES: usize = 3;
 
 /// Load at the start of a slice, which is not measured: it fills the caches and lets batches form.
 const WARMUP: Duration = Duration::from_millis(5);
-
-/// Other programs may keep that many processors busy before a measurement counts as disturbed.
-const QUIET_CPUS: f64 = 0.2;
 
 /// Most clients of a model that has a process for each. This many are enough to show what a process costs.
 const MOST_PROCESSES: usize = 1000;
@@ -127,18 +125,6 @@ pub struct Comparison {
     not_known: Vec<String>,
     /// By workload: how many processors other programs kept busy while it was measured; null where that is not known.
     foreign_cpus: serde_json::Map<String, serde_json::Value>,
-}
-
-/// How a row came about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Status {
-    /// With all its connections, every byte right.
-    Measured,
-    /// Not for this model, or not on this machine.
-    Skipped,
-    /// The server or a connection failed.
-    Failed,
 }
 
 /// One model under one workload.
@@ -256,14 +242,8 @@ impl Comparison {
     /// One line, when other programs disturbed the measurement.
     #[must_use]
     pub fn warning(&self) -> Option<String> {
-        let noisy = self.foreign_cpus.iter().filter(|(_, cpus)| cpus.as_f64() > Some(QUIET_CPUS));
-        let noisy: Vec<_> = noisy.map(|(workload, cpus)| format!("{cpus} under {workload}")).collect();
-        (!noisy.is_empty()).then(|| {
-            let (noisy, cpus) = (noisy.join(", "), self.environment.cpus());
-            format!(
-                "other programs kept some of {cpus} processors busy: {noisy}; measure again when it is quiet"
-            )
-        })
+        let parts = self.foreign_cpus.iter().map(|(workload, cpus)| (workload.as_str(), cpus.as_f64()));
+        meter::disturbance(parts, self.environment.cpus())
     }
 
     /// One line, when no model could take a workload; `None` when each had one, or was not reached.

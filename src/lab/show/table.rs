@@ -113,7 +113,10 @@ impl Table {
             let cells = || self.rows.iter().filter_map(|row| row.cells.get(i));
             let width =
                 cells().map(|cell| columns(&escaped(cell))).max().unwrap_or_default().max(columns(name));
-            let is_number = |cell: &String| cell == UNKNOWN || cell.starts_with(|c: char| c.is_ascii_digit());
+            let is_number = |cell: &String| {
+                let unsigned = cell.strip_prefix('-').unwrap_or(cell);
+                cell == UNKNOWN || unsigned.starts_with(|c: char| c.is_ascii_digit())
+            };
             Column { width, of_numbers: cells().all(is_number) }
         };
         self.head.iter().enumerate().map(column).collect()

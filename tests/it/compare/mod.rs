@@ -1,7 +1,7 @@
 //! `io-models compare`: what it prints, how it adapts, and that it leaves nobody behind.
 
 mod input;
-mod processes;
+pub(crate) mod processes;
 mod stopped;
 mod table;
 mod without;
