@@ -10,6 +10,7 @@ mod output;
 mod progress;
 mod serve;
 mod units;
+mod unp30;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use failure::Failure;
@@ -35,6 +36,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Compare(compare::Args),
+    Unp30(unp30::Args),
     Serve(serve::Args),
     Load(Box<load::Args>),
     Merge(merge::Args),
@@ -63,6 +65,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     choice.write_global();
     match cli.command {
         Command::Compare(args) => compare::run(args, cli.quiet),
+        Command::Unp30(args) => unp30::run(args, cli.quiet),
         Command::Serve(args) => serve::run(args),
         Command::Load(args) => load::run(*args, cli.quiet),
         Command::Merge(args) => merge::run(args, cli.quiet),

@@ -3,7 +3,7 @@
 use crate::failure::Failure;
 use crate::output::{self, Output, help_table};
 use io_models::echo::Reply;
-use io_models::lab::{self, explain::in_words, serve::Report};
+use io_models::lab::{self, explain::in_words, serve::Report, unp30};
 use io_models::model::{self, Clients, Model};
 use io_models::observer::Notices;
 use io_models::remedy;
@@ -58,6 +58,9 @@ pub(crate) struct Args {
 enum ReplyArg {
     Echo,
     Ok,
+    /// As many bytes as the client asks for, as the servers of UNP chapter 30: for `unp30`.
+    #[value(hide = true)]
+    Bytes,
 }
 
 pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
@@ -83,6 +86,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     let reply = match args.reply {
         ReplyArg::Echo => Reply::Echo,
         ReplyArg::Ok => Reply::Ok,
+        ReplyArg::Bytes => Reply::Own(unp30::as_many_bytes),
     };
     let started = Instant::now();
     let job = Job::new(listener, &stop, reply).with_workers(workers);

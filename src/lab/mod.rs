@@ -8,6 +8,7 @@ pub mod meter;
 pub mod explain;
 pub mod load;
 pub mod compare;
+pub mod unp30;
 pub mod facts;
 pub mod models;
 pub mod serve;

@@ -16,6 +16,7 @@ mod counted;
 mod cli;
 mod load;
 mod compare;
+mod unp30;
 mod course;
 mod facts;
 mod terminal;

@@ -98,7 +98,7 @@ fn facts_and_their_explanations_fit() {
 #[test]
 fn help_fits() {
     for columns in [80, 120] {
-        for command in ["", "compare", "serve", "load", "merge", "facts"] {
+        for command in ["", "compare", "unp30", "serve", "load", "merge", "facts"] {
             run(columns, &format!("{command} --help")).fits().exits(0).shows(&["Usage: io-models"]);
         }
     }

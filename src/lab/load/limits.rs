@@ -244,7 +244,7 @@ pub fn is_local_port(port: u16) -> bool {
 }
 
 /// How many ports the kernel chooses from.
-fn local_ports() -> usize {
+pub(in crate::lab) fn local_ports() -> usize {
     let (from, to) = port_range();
     to - from + 1
 }
