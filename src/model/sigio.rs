@@ -295,6 +295,22 @@ mod tests {
         }
     }
 
+    /// More than the acceptor takes in a row, and no signal tells of any of them.
+    #[test]
+    fn clients_that_came_before_the_loop_began_are_all_served() {
+        let (stopper, stop) = stop::pair().unwrap();
+        let listener = listener();
+        let mut clients: Vec<_> = (0..260).map(|_| TcpStream::connect(listener.addr()).unwrap()).collect();
+        let returns = started(move || serve(Job::new(listener, &stop, Reply::Echo)));
+        for client in &mut clients {
+            client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+            client.write_all(b"hello").unwrap();
+            client.read_exact(&mut [0; 5]).expect("an answer within 10 s");
+        }
+        stopper.stop().unwrap();
+        assert_eq!(ended(&returns).unwrap().connections, 260);
+    }
+
     #[test]
     fn a_stop_that_came_before_and_one_by_dropping_the_stopper_end_the_loop() {
         for end in [|stopper: Stopper| stopper.stop().unwrap(), drop] {
