@@ -19,7 +19,7 @@
 //! System calls per request: recv, send, and one epoll_wait for all requests of a turn.
 
 use crate::Result;
-use crate::echo::{Pump, Until, Want};
+use crate::echo::{Conn, Pump, Until, Want};
 use crate::observer::Observer;
 use crate::serve::{Acceptor, ByFd, Job, Next, Totals, Worker, finish};
 use crate::sys::epoll::{Epoll, EpollFlags, Events};
@@ -94,14 +94,9 @@ pub fn serve<O: Observer>(job: Job<'_, O>) -> Result<Totals> {
                 }
                 fd => {
                     let fd = fd as RawFd;
-                    let Some(conn) = conns.get(fd) else { continue };
-                    // It has its turn below, which reads until EAGAIN; or it is writable, and there is nothing to write.
-                    if conn.is_unfinished || event.flags == EpollFlags::EPOLLOUT && !conn.has_unsent() {
-                        continue;
+                    if let Some(until) = conns.get(fd).and_then(|conn| reads_until(conn, event.flags)) {
+                        turn(fd, until, &mut pump, &mut conns, &mut acceptor, &mut unfinished);
                     }
-                    let until =
-                        if event.flags.intersects(NOT_JUST_BYTES) { Until::Dry } else { Until::ShortRead };
-                    turn(fd, until, &mut pump, &mut conns, &mut acceptor, &mut unfinished);
                 }
             }
         }
@@ -117,6 +112,17 @@ pub fn serve<O: Observer>(job: Job<'_, O>) -> Result<Totals> {
     let totals = acceptor.totals();
     listener.close();
     finish(pump, conns, totals)
+}
+
+/// How far to read a client that was reported with these flags; `None` when it has no turn now.
+#[inline]
+fn reads_until(conn: &Conn, flags: EpollFlags) -> Option<Until> {
+    let nothing_to_write = flags == EpollFlags::EPOLLOUT && !conn.has_unsent();
+    // One that is unfinished has its turn after the events, and that reads until EAGAIN.
+    if conn.is_unfinished || nothing_to_write {
+        return None;
+    }
+    Some(if flags.intersects(NOT_JUST_BYTES) { Until::Dry } else { Until::ShortRead })
 }
 
 /// The turn of one client. If its budget runs out before its bytes do, it is `unfinished`.

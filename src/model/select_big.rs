@@ -26,16 +26,13 @@ pub fn serve<O: Observer>(job: Job<'_, O>) -> Result<Totals> {
     let Job { listener, stop, .. } = job;
     set_nonblocking(&listener)?;
     let (stop, listener_fd) = (stop.as_fd().as_raw_fd(), listener.as_fd().as_raw_fd());
-    let mut watched = Watched::default();
+    let mut watched = Watched::reading([stop, listener_fd]);
     let (mut readable, mut writable) = (BigFdSet::new(), BigFdSet::new());
-    watched.reading.insert(stop);
-    watched.reading.insert(listener_fd);
     let mut acceptor = Acceptor::new(&listener, Mode::Nonblocking);
     let mut conns = ByFd::new();
     loop {
         readable.clone_from(&watched.reading);
         writable.clone_from(&watched.writing);
-        // A null set costs the kernel nothing, and usually nobody waits to write; then `writable` is empty, and stays so.
         let timeout = acceptor.timeout(pump.handler.observer.idle_timeout());
         let ready = select_big(&mut readable, (watched.writers > 0).then_some(&mut writable), timeout)?;
         if ready == 0 && !acceptor.is_paused() {
@@ -57,14 +54,14 @@ pub fn serve<O: Observer>(job: Job<'_, O>) -> Result<Totals> {
         }
         for fd in readable.iter().chain(writable.iter()) {
             let Some(conn) = conns.get(fd) else { continue };
-            let was_writing = conn.has_unsent();
             match pump.pump(conn, Until::OneRead) {
+                Want::Read | Want::ReadMore => watched.for_reading(fd),
+                Want::Write => watched.for_writing(fd),
                 Want::Close => {
-                    watched.remove(fd, was_writing);
+                    watched.remove(fd);
                     conns.close(fd);
                     acceptor.client_left();
                 }
-                want => watched.change(fd, was_writing, want == Want::Write),
             }
         }
         if acceptor.resumes() {
@@ -76,29 +73,40 @@ pub fn serve<O: Observer>(job: Job<'_, O>) -> Result<Totals> {
     finish(pump, conns, totals)
 }
 
-/// Who is watched for what, and how many for writing.
+/// Who is watched for what.
 #[derive(Default)]
 struct Watched {
     reading: BigFdSet,
     writing: BigFdSet,
+    /// How many are watched for writing. Usually none: then the kernel gets no such set, which costs nothing.
     writers: usize,
 }
 
 impl Watched {
-    /// Watch a client for reading, or for writing instead, where that changes.
-    fn change(&mut self, fd: RawFd, was_writing: bool, writes: bool) {
-        if was_writing == writes {
-            return;
-        }
-        self.remove(fd, was_writing);
-        self.writers += usize::from(writes);
-        let set = if writes { &mut self.writing } else { &mut self.reading };
-        set.insert(fd);
+    fn reading(fds: [RawFd; 2]) -> Watched {
+        let mut watched = Watched::default();
+        fds.into_iter().for_each(|fd| watched.reading.insert(fd));
+        watched
     }
 
-    fn remove(&mut self, fd: RawFd, was_writing: bool) {
-        self.reading.remove(fd);
+    /// Watch a client for reading again, if it was watched for writing.
+    fn for_reading(&mut self, fd: RawFd) {
+        if self.writing.contains(fd) {
+            self.remove(fd);
+            self.reading.insert(fd);
+        }
+    }
+
+    /// Watch a client for writing, and not for reading meanwhile.
+    fn for_writing(&mut self, fd: RawFd) {
+        self.remove(fd);
+        self.writers += 1;
+        self.writing.insert(fd);
+    }
+
+    fn remove(&mut self, fd: RawFd) {
+        self.writers -= usize::from(self.writing.contains(fd));
         self.writing.remove(fd);
-        self.writers -= usize::from(was_writing);
+        self.reading.remove(fd);
     }
 }
