@@ -46,14 +46,9 @@ pub(super) fn one_after_another<O: Observer>(
             _ if stop.is_set()? => break None,
             Ok(Next::Client(conn, peer)) => {
                 pump.welcome(&conn, peer);
-                let mut conn = sleepers.add(conn);
-                while pump.pump(&mut conn, Until::OneRead) != Want::Close && !sleepers.is_stopping() {}
-                let conn = sleepers.remove(conn);
-                if sleepers.is_stopping() {
-                    set_nonblocking(&conn)?;
+                if let Some(conn) = until_stop(&mut pump, conn, sleepers)? {
                     break Some(conn);
                 }
-                conn.close();
             }
             Ok(Next::Paused) => {
                 acceptor.paused().into_iter().for_each(|why| pump.handler.observer.paused(why));
@@ -65,4 +60,21 @@ pub(super) fn one_after_another<O: Observer>(
         }
     };
     Ok((pump, last, acceptor.totals()))
+}
+
+/// Serve this client until it leaves. At the stop it comes back instead, to be [finished](finish).
+pub(super) fn until_stop<O: Observer>(
+    pump: &mut Pump<O>,
+    conn: Conn,
+    sleepers: &Sleepers<'_>,
+) -> Result<Option<Conn>> {
+    let mut conn = sleepers.add(conn);
+    while pump.pump(&mut conn, Until::OneRead) != Want::Close && !sleepers.is_stopping() {}
+    let conn = sleepers.remove(conn);
+    if sleepers.is_stopping() {
+        set_nonblocking(&conn)?;
+        return Ok(Some(conn));
+    }
+    conn.close();
+    Ok(None)
 }

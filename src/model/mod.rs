@@ -20,6 +20,7 @@ pub mod forking;
 pub mod prefork;
 pub mod threads;
 pub mod prethread;
+pub mod handover;
 pub mod select;
 pub mod select_big;
 pub mod poll;
@@ -199,6 +200,14 @@ pub const ALL: &[Model] = &[
         clients: Clients::Workers,
         runs: Runs::WorkerThreads,
         serve: prethread::serve,
+        ..USUAL
+    },
+    Model {
+        name: "prethread-handover",
+        summary: "the same, but one thread accepts and hands each client over to a worker that is free",
+        clients: Clients::Workers,
+        runs: Runs::WorkerThreads,
+        serve: handover::serve,
         ..USUAL
     },
     Model {

@@ -40,22 +40,45 @@ pub fn in_threads(
     sleepers: &Sleepers<'_>,
     work: impl Fn(Worker, &Stop) -> Result<Totals> + Sync,
 ) -> Result<Totals> {
+    let wait = |ended: &EventFd| {
+        let mut set = PollSet::new();
+        set.push(stop, PollFlags::POLLIN);
+        set.push(ended, PollFlags::POLLIN);
+        set.wait(None).map(drop)
+    };
+    beside_threads(workers, sleepers, wait, &|| {}, work)
+}
+
+/// Do `work` in so many threads, and `first` in this one until it has ended: at the stop, and when its argument is readable,
+/// because a thread has ended. Then `at_end` ends the waits of threads that neither the [`Stop`] nor `sleepers` end.
+///
+/// # Errors
+///
+/// That of `first`, and those of [`in_threads`].
+///
+/// # Panics
+///
+/// When `work` does, after all threads have ended.
+pub fn beside_threads(
+    workers: NonZeroUsize,
+    sleepers: &Sleepers<'_>,
+    first: impl FnOnce(&EventFd) -> Result<()>,
+    at_end: &dyn Fn(),
+    work: impl Fn(Worker, &Stop) -> Result<Totals> + Sync,
+) -> Result<Totals> {
     let (stopper, stop_of_workers) = stop::pair()?;
     let at_work = AtWork { count: Mutex::default(), has_ended: Condvar::new(), ended: EventFd::new()? };
     let life = |worker, _ending: Ending<'_>| work(worker, &stop_of_workers);
     let ends = thread::scope(|scope| {
         // However the lines below end, the threads have to end before the scope does.
-        let at_end = AtEnd { stopper, sleepers, at_work: &at_work };
+        let end = AtEnd { at_end, stopper, sleepers, at_work: &at_work };
         let mut threads = Vec::new();
         for worker in (0..workers.get()).map(Worker) {
             let (life, ending) = (&life, at_work.begin());
             threads.push(spawn_scoped(scope, move || life(worker, ending))?);
         }
-        let mut set = PollSet::new();
-        set.push(stop, PollFlags::POLLIN);
-        set.push(&at_work.ended, PollFlags::POLLIN);
-        set.wait(None)?;
-        drop(at_end);
+        first(&at_work.ended)?;
+        drop(end);
         Result::Ok(threads.into_iter().map(thread::ScopedJoinHandle::join).collect::<Vec<_>>())
     })?;
     let mut totals = Totals::default();
@@ -98,6 +121,7 @@ impl Drop for Ending<'_> {
 
 /// Tells the threads to end. A send that a client does not take is ended after [`FLUSH_GRACE`].
 struct AtEnd<'a> {
+    at_end: &'a dyn Fn(),
     stopper: Stopper,
     sleepers: &'a Sleepers<'a>,
     at_work: &'a AtWork,
@@ -105,9 +129,10 @@ struct AtEnd<'a> {
 
 impl Drop for AtEnd<'_> {
     fn drop(&mut self) {
-        let AtEnd { stopper, sleepers, at_work } = self;
+        let AtEnd { at_end, stopper, sleepers, at_work } = self;
         stopper.stop().ok(); // It cannot fail: the other end is open.
         sleepers.wake();
+        at_end();
         drop(at_work.has_ended.wait_timeout_while(at_work.count(), FLUSH_GRACE, |count| *count > 0));
         sleepers.give_up();
     }
