@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 /// What to do about `errno`, which `call` gave, if that is known (`None` for a call of the standard library).
 #[must_use]
 pub fn of(call: Option<Call>, errno: Errno) -> Option<String> {
-    use Call::{Accept4, Bind, Clone, Connect, EpollCtl, IoUringRegister, IoUringSetup, MemfdCreate};
+    use Call::{Accept4, Bind, Clone, Clone3, Connect, EpollCtl, IoUringRegister, IoUringSetup, MemfdCreate};
     let limit =
         |resource| soft(resource).map_or_else(|| "unknown".to_owned(), |bytes| format!("{bytes} bytes"));
     Some(match (call, errno) {
@@ -38,7 +38,7 @@ pub fn of(call: Option<Call>, errno: Errno) -> Option<String> {
             "it is not an address of this machine: `ip address` lists those".to_owned()
         }
         (_, Errno::EAFNOSUPPORT) => "IPv6 is off on this machine: use an IPv4 address".to_owned(),
-        (Some(Clone) | None, Errno::EAGAIN) => {
+        (Some(Clone | Clone3) | None, Errno::EAGAIN) => {
             "no more threads or processes are allowed: raise `ulimit -u` or pids.max of \
                                                 the control group, or ask for fewer"
                 .to_owned()

@@ -105,7 +105,12 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
 /// As many workers as were asked for, or as there are processors for them.
 fn workers(model: &Model, asked: Option<NonZeroUsize>) -> Result<NonZeroUsize, Failure> {
     if !model.has_workers() && asked.is_some() {
-        return Err(Failure::usage(format_args!("{} has no workers: leave --workers away", model.name)));
+        let with: Vec<_> = model::ALL.iter().filter(|row| row.has_workers()).map(|row| row.name).collect();
+        return Err(Failure::usage(format_args!(
+            "{} has no workers: leave --workers out, or use {}",
+            model.name,
+            with.join(", ")
+        )));
     }
     Ok(asked.unwrap_or_else(one_each_processor))
 }

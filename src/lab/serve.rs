@@ -150,31 +150,32 @@ impl Report {
             let processes = units::of(self.replaced, "process");
             page.line("replaced", format!("{processes} that ended before the server did"));
         }
-        if self.sharing.workers.is_empty() {
+        let workers = &self.sharing.workers;
+        if workers.is_empty() {
             return;
         }
+        page.line("workers", units::count(workers.len() as u64));
+        if workers.len() == 1 {
+            return;
+        }
+        let Sharing { fairness_of_connections, fairness_of_requests, .. } = self.sharing;
         let range = |of: fn(&Share) -> u64, fairness: Option<f64>| {
-            let (least, most) =
-                (self.sharing.workers.iter().map(of).min(), self.sharing.workers.iter().map(of).max());
+            let (least, most) = (workers.iter().map(of).min(), workers.iter().map(of).max());
             let [least, most] = [least, most].map(|n| units::count(n.unwrap_or(0)));
             let fairness = fairness.map_or("–".to_owned(), |index| format!("{index:.2}"));
-            format!("{least} to {most} each, Jain's fairness index {fairness}")
+            let each = if least == most { most } else { format!("{least} to {most}") };
+            format!("{each} each, fairness {fairness}")
         };
-        page.line("workers", units::count(self.sharing.workers.len() as u64));
-        page.more(format!(
-            "connections: {}",
-            range(|worker| worker.connections, self.sharing.fairness_of_connections)
-        ));
-        page.more(format!(
-            "requests: {}",
-            range(|worker| worker.requests, self.sharing.fairness_of_requests)
-        ));
-        if self.sharing.workers.len() <= MOST_SHOWN {
-            for (i, Share { connections, requests }) in self.sharing.workers.iter().enumerate() {
-                let [connections, requests] =
-                    [units::of(*connections, "connection"), units::of(*requests, "request")];
-                page.more(format!("{i}: {connections}, {requests}"));
+        page.more(format!("connections: {}", range(|worker| worker.connections, fairness_of_connections)));
+        page.more(format!("requests: {}", range(|worker| worker.requests, fairness_of_requests)));
+        page.more("fairness: Jain's index, 1 when all did as much as each other");
+        if workers.len() <= MOST_SHOWN {
+            let mut table = Table::new(&["    worker", "connections", "requests"], "");
+            for (i, Share { connections, requests }) in workers.iter().enumerate() {
+                let counts = [connections, requests].map(|&n| units::count(n));
+                table.row([format!("    {i}")].into_iter().chain(counts), "", Style::new());
             }
+            page.table(&table);
         }
     }
 }

@@ -10,6 +10,8 @@
 //! - A worker that dies takes its one client with it, and nobody else. The parent, which serves nobody, starts another.
 //! - The workers wait in accept(2) or recv(2) at the stop. The parent shuts the listener down, which ends every accept, also one
 //!   that has not begun; SIGTERM shuts the reading side of the client's socket.
+//! - SIGTERM to a single worker ends that worker, and the others accept as before: see
+//!   [`hang_up_replaces`](crate::sys::signal::hang_up_replaces).
 //!
 //! [`serve_with_record_lock`] and [`serve_with_mutex`] let only one worker wait in accept(2), designs 3 and 4: the others wait for a
 //! lock. The book does so because accept fails with several waiters on some systems of its time. Linux needs no lock, so these rows
@@ -32,6 +34,7 @@ use crate::sys::lock::{Held, RecordLock, SharedMutex};
 use crate::sys::poll::PollSet;
 use crate::sys::signal;
 use crate::sys::socket::{Mode, Shutdown, shutdown};
+use std::os::fd::AsFd;
 
 /// Serve one client in each process until the stop.
 ///
@@ -86,7 +89,8 @@ fn one_after_another<'lock, O: Observer>(
 ) -> Result<Totals> {
     let mut acceptor = Acceptor::new(listener, Mode::Blocking);
     let mut last = None;
-    while last.is_none() {
+    signal::hang_up_replaces(listener.as_fd());
+    while last.is_none() && signal::hung_up().is_none() {
         let held = turn()?;
         let next = acceptor.next();
         drop(held);

@@ -29,7 +29,8 @@ pub struct Job<'a, O = Notices> {
     /// How many threads or processes share the work, in models that have workers.
     pub workers: NonZeroUsize,
     /// Makes an observer for each worker, in the thread or process of that worker. (In a model with a process or thread for
-    /// each client it makes one for each of these. Where there are processes, their parent has one more, as the first worker.)
+    /// each client it makes one for each of these. A thread that only accepts has one more, as the first worker, and so has the
+    /// parent of processes.)
     pub observe: &'a (dyn Fn(Worker) -> O + Sync),
     /// Where a process tells its parent what it has done.
     pub(crate) traffic: Option<&'static Traffic>,

@@ -53,6 +53,7 @@ calls! {
     Clone3 = "clone3",
     Close = "close",
     Connect = "connect",
+    Dup3 = "dup3",
     EpollCreate1 = "epoll_create1",
     EpollCtl = "epoll_ctl",
     EpollPwait2 = "epoll_pwait2",

@@ -27,6 +27,8 @@ pub use nix::sys::signal::Signal;
 /// What the handlers write to or shut down: -1 while there is none.
 static STOP: AtomicI32 = AtomicI32::new(-1);
 static CONNECTION: AtomicI32 = AtomicI32::new(-1);
+/// The listener that the handler of [`On::hang_up`] takes away from this process: -1 while there is none.
+static LISTENER: AtomicI32 = AtomicI32::new(-1);
 /// What the handler of SIGCHLD writes to.
 static CHILDREN: OnceLock<EventFd> = OnceLock::new();
 
@@ -87,6 +89,16 @@ impl On<'_> {
 /// A signal that came before finds no socket: look at [`hung_up`] after this call.
 pub fn hang_up_shuts(socket: Option<BorrowedFd<'_>>) {
     CONNECTION.store(socket.map_or(-1, |socket| socket.as_raw_fd()), Relaxed);
+}
+
+/// Let the handler of [`On::hang_up`] put standard input in the place of this listener, in this process only. An accept(2) that
+/// waits there is interrupted, begins anew with the same number, and fails: `ENOTSOCK`, `EINVAL`. So does each that comes. Other
+/// processes accept clients there as before, which they would not after a shutdown(2).
+///
+/// A signal that came before finds no listener: look at [`hung_up`] after this call.
+#[doc(alias = "dup3")]
+pub fn hang_up_replaces(listener: BorrowedFd<'_>) {
+    LISTENER.store(listener.as_raw_fd(), Relaxed);
 }
 
 /// A descriptor that becomes readable when a child of this process has ended, or stopped. There is one for the process.
@@ -265,6 +277,12 @@ extern "C" fn on_hang_up(signal: libc::c_int) {
         count_in_handler(Call::Shutdown);
         // SAFETY: shutdown takes numbers only; one that is no socket gets an error, which is ignored.
         unsafe { libc::shutdown(socket, libc::SHUT_RD) };
+    }
+    let listener = LISTENER.load(Relaxed);
+    if listener >= 0 {
+        count_in_handler(Call::Dup3);
+        // SAFETY: dup3 takes numbers only. Whoever owns `listener` finds an open descriptor under its number afterwards, too.
+        unsafe { libc::dup3(libc::STDIN_FILENO, listener, libc::O_CLOEXEC) };
     }
     Errno::set_raw(errno);
 }

@@ -1,8 +1,8 @@
 //! No descriptor, or no process, for another client, or no room for a signal: nobody is refused, and nothing spins.
 
 use crate::support::{
-    Server, all_models_at_once, ask, connect, copy_for_everybody, cpu_time, few, has_settled, is_root,
-    models_at_once, room_for_descriptors, state, wait_until, without, without_threads,
+    Server, all_models_at_once, ask, connect, copy_for_everybody, few, has_settled, is_root, models_at_once,
+    room_for_descriptors, state, wait_until, waits_cheaply, without, without_threads,
 };
 use io_models::model::{Clients, Model, Runs, Waits, find};
 use io_models::sys::signal::Signal;
@@ -10,7 +10,6 @@ use procfs::process::Process;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 /// `blocking` has one client and never needs another descriptor, and a worker of `prefork` neither; the parent of `fork` hands
 /// each to a child and closes its copy, so that for `fork` the limit on processes is the one that is met.
@@ -156,15 +155,6 @@ fn crowd_is_served_and_nothing_spins(model: &Model, server: Server, crowd: usize
     let report = server.stop_after_saying(note);
     assert_eq!(report.number("connections"), crowd as u64);
     assert!(report.number("times_full") >= 1, "accepting was never paused: {report:?}");
-}
-
-/// Nothing moves now, and most clients wait. What is measured is how much a wait costs, so this is a stretch of time, in which
-/// accepting is tried ten times or so.
-fn waits_cheaply(process: &Process) {
-    let (started, before) = (Instant::now(), cpu_time(process));
-    std::thread::sleep(Duration::from_secs(1));
-    let spent = cpu_time(process) - before;
-    assert!(spent < started.elapsed() / 5, "{spent:?} of processor time for waiting");
 }
 
 /// Each that leaves makes room for one more.

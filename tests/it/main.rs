@@ -12,6 +12,7 @@ mod signals;
 mod inherited;
 mod forked;
 mod locks;
+mod workers;
 mod counted;
 mod cli;
 mod load;

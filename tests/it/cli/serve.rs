@@ -27,6 +27,14 @@ fn an_unknown_option_is_bad_usage() {
 }
 
 #[test]
+fn a_number_of_workers_that_makes_no_sense_is_bad_usage() {
+    assert!(fails(&["serve", "prefork", "--workers", "0"], 2).contains("--workers"));
+    assert!(fails(&["serve", "prefork", "--workers", "20000"], 2).contains("at most 10,000"));
+    let complaint = fails(&["serve", "poll", "--workers", "3"], 2);
+    assert!(complaint.contains("poll has no workers") && complaint.contains("prefork"), "{complaint}");
+}
+
+#[test]
 fn a_bad_address_is_bad_usage_and_says_how_to_write_one() {
     for bad in ["localhost", "127.0.0.1", "127.0.0.1:port", "127.0.0.1:65536", "[::1:0", ""] {
         let complaint = fails(&["serve", "poll", "--listen", bad], 2);

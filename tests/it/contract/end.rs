@@ -1,8 +1,8 @@
 //! A server that is told to stop ends in time and in order, and says what it did.
 
 use crate::support::{
-    Server, WORKERS, all_models_at_once, ask, at_the_server, children, connect, each_model, end_writing,
-    pattern, process, read_to_end, room_for_descriptors, state, stuff, wait_for_end, wait_until,
+    IN_TIME, Server, WORKERS, all_models_at_once, ask, at_the_server, children, connect, each_model,
+    end_writing, pattern, process, read_to_end, room_for_descriptors, state, stuff, wait_for_end, wait_until,
 };
 use io_models::model::{Clients, Model, Runs};
 use io_models::sys::signal::Signal;
@@ -12,10 +12,6 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread;
-use std::time::Duration;
-
-/// How long a server may take to stop, whatever its clients do.
-const IN_TIME: Duration = Duration::from_secs(5);
 
 #[test]
 fn sigterm_and_sigint_stop_a_server_without_clients() {

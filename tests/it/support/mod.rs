@@ -17,10 +17,10 @@ pub(crate) use models::{
 };
 pub(crate) use process::{
     at_the_server, children, cpu_time, descriptors, is_idle, peak_memory, process, room_for_descriptors,
-    state,
+    state, waits_cheaply,
 };
 pub(crate) use sandbox::{without, without_threads};
 pub(crate) use server::{Report, Server, WORKERS};
 pub(crate) use terminal::{Screen, on_a_terminal};
 pub(crate) use user::{copy_for_everybody, is_root};
-pub(crate) use wait::{DEADLINE, wait_until, wait_within};
+pub(crate) use wait::{DEADLINE, IN_TIME, wait_until, wait_within};

@@ -4,7 +4,7 @@ use io_models::sys::fork::Pid;
 use io_models::sys::limits::Nofile;
 use procfs::process::{Process, Task};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The process with that number, which must be there. The handle stays with this process, and does
 /// not follow its number to another one.
@@ -56,6 +56,16 @@ fn threads(process: &Process) -> Vec<Task> {
 pub(crate) fn cpu_time(process: &Process) -> Duration {
     let of = |thread: Task| thread.schedstat().map_or(0, |stat| stat.sum_exec_runtime);
     Duration::from_nanos(threads(process).into_iter().map(of).sum())
+}
+
+/// Nothing moves now. What is measured is how much a wait costs, so this is a stretch of time, in which
+/// the server tries ten times or so what it cannot do.
+#[track_caller]
+pub(crate) fn waits_cheaply(process: &Process) {
+    let (started, before) = (Instant::now(), cpu_time(process));
+    std::thread::sleep(Duration::from_secs(1));
+    let spent = cpu_time(process) - before;
+    assert!(spent < started.elapsed() / 5, "{spent:?} of processor time for waiting");
 }
 
 /// The most memory that it has ever had resident, in bytes.

@@ -101,9 +101,16 @@ impl Server {
     #[track_caller]
     pub(crate) fn stop_after_saying(self, what: &str) -> Report {
         self.signal(Signal::SIGTERM);
-        let (document, complaints) = self.last_words(DEADLINE);
+        let (report, complaints) = self.report_and_complaints(DEADLINE);
         assert!(complaints.contains(what), "standard error has not {what:?}, but {complaints:?}");
-        Report(serde_json::from_str(&document).expect("one JSON document after the first line"))
+        report
+    }
+
+    /// The report of a server that has been told to stop, and what it said on standard error.
+    #[track_caller]
+    pub(crate) fn report_and_complaints(self, limit: Duration) -> (Report, String) {
+        let (document, complaints) = self.last_words(limit);
+        (Report(serde_json::from_str(&document).expect("one JSON document after the first line")), complaints)
     }
 
     /// The same, as the server printed it.

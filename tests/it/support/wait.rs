@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 /// is busy with something else.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
+/// How long a server may take to stop, whatever its clients do.
+pub(crate) const IN_TIME: Duration = Duration::from_secs(5);
+
 /// Wait until `cond` holds. `what` completes the sentence "not within 30 s: ...".
 #[track_caller]
 pub(crate) fn wait_until(what: &str, cond: impl FnMut() -> bool) {
