@@ -168,7 +168,6 @@ fn models() -> String {
         let most = match model.clients {
             Clients::One => " (1 client)".to_owned(),
             Clients::UpTo { most, .. } => format!(" (about {most} clients)"),
-            Clients::Workers => " (1 client for each)".to_owned(),
             _ => String::new(),
         };
         (model.name.to_owned(), format!("{}{most}", model.summary))

@@ -160,7 +160,7 @@ pub const ALL: &[Model] = &[
     },
     Model {
         name: "prefork",
-        summary: "worker processes, started beforehand; each serves one client at a time",
+        summary: "worker processes, one client each; all of them wait in accept",
         clients: Clients::Workers,
         runs: Runs::WorkerProcesses,
         serve: prefork::serve,
@@ -168,7 +168,7 @@ pub const ALL: &[Model] = &[
     },
     Model {
         name: "prefork-flock",
-        summary: "the same with a record lock (fcntl F_SETLKW) around accept",
+        summary: "worker processes, one client each, with a record lock (fcntl F_SETLKW) around accept",
         clients: Clients::Workers,
         runs: Runs::WorkerProcesses,
         needs: Some("memfd_create(2)"),
@@ -178,7 +178,7 @@ pub const ALL: &[Model] = &[
     },
     Model {
         name: "prefork-mutex",
-        summary: "the same with a pthread mutex in shared memory around accept",
+        summary: "worker processes, one client each, with a pthread mutex in shared memory around accept",
         clients: Clients::Workers,
         runs: Runs::WorkerProcesses,
         needs: Some("robust futexes"),
@@ -196,7 +196,7 @@ pub const ALL: &[Model] = &[
     },
     Model {
         name: "prethread",
-        summary: "worker threads, started beforehand; each serves one client at a time",
+        summary: "worker threads, one client each; all of them wait in accept",
         clients: Clients::Workers,
         runs: Runs::WorkerThreads,
         serve: prethread::serve,
@@ -204,7 +204,7 @@ pub const ALL: &[Model] = &[
     },
     Model {
         name: "prethread-handover",
-        summary: "the same, but one thread accepts and hands each client over to a worker that is free",
+        summary: "worker threads, one client each; the first thread accepts and hands each client to a free one",
         clients: Clients::Workers,
         runs: Runs::WorkerThreads,
         serve: handover::serve,
@@ -260,7 +260,7 @@ pub const ALL: &[Model] = &[
     },
     Model {
         name: "reuseport-processes",
-        summary: "the same in worker processes",
+        summary: "worker processes, each with a listener of its own on the same port (SO_REUSEPORT), and epoll",
         runs: Runs::WorkerProcesses,
         listens: Listens::PerWorker,
         serve: reuseport::serve_in_processes,

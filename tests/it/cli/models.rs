@@ -31,3 +31,12 @@ fn the_table_has_every_model_as_text_and_as_json() {
         );
     }
 }
+
+#[test]
+fn the_readme_has_a_row_for_every_model() {
+    let readme =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).expect("README.md");
+    for model in ALL {
+        assert!(readme.contains(&format!("\n| `{}` |", model.name)), "{} is not in the table", model.name);
+    }
+}
