@@ -12,6 +12,8 @@
 use super::shared::{self, Row, Shareable};
 use crate::Result;
 use std::cell::Cell;
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
 use std::mem::offset_of;
@@ -21,10 +23,16 @@ use std::sync::OnceLock;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicPtr, AtomicU32};
 
+/// musl makes other calls than glibc for some functions, and so do both on architectures that are newer than x86-64 and lack
+/// its older calls. This is from the sources of musl 1.2.5: src/process/_Fork.c, src/thread/pthread_create.c, src/linux/epoll.c,
+/// src/select/poll.c, src/stat/fstatat.c. Around fork(2) and clone(2) musl also sets the signal mask, which is not counted.
+const MUSL: bool = cfg!(target_env = "musl");
+const X86_64: bool = cfg!(target_arch = "x86_64");
+
 macro_rules! calls {
-    ($($variant:ident = $name:literal $(| $elsewhere:literal)?,)*) => {
-        /// A system call, under the name that strace(1) prints. Architectures that are newer than x86-64 lack some of the older
-        /// calls; the C library makes the newer ones there, and they are named so.
+    ($($variant:ident = $name:literal $(| $here:expr => $other:literal)*,)*) => {
+        /// A system call, under the name that strace(1) prints. Where the C library makes another call for the same function,
+        /// it is named so: `epoll_pwait` for `epoll_wait` with musl, and on architectures that have no `epoll_wait`.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[non_exhaustive]
         pub enum Call { $(#[doc = concat!("`", $name, "`, man 2 ", $name)] $variant,)* }
@@ -33,12 +41,12 @@ macro_rules! calls {
             /// All calls, in the order of the enum.
             pub const ALL: &[Call] = &[$(Call::$variant,)*];
 
-            /// The name that strace(1) prints, such as `recvfrom`.
+            /// The name that strace(1) prints, such as `recvfrom`. Two calls can have the same name.
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self { $(Call::$variant => {
                     let name = $name;
-                    $(let name = if cfg!(target_arch = "x86_64") { name } else { $elsewhere };)?
+                    $(let name = if $here { $other } else { name };)*
                     name
                 })* }
             }
@@ -49,15 +57,15 @@ macro_rules! calls {
 calls! {
     Accept4 = "accept4",
     Bind = "bind",
-    Clone = "clone",
-    Clone3 = "clone3",
+    Clone = "clone" | MUSL && X86_64 => "fork",
+    Clone3 = "clone3" | MUSL => "clone",
     Close = "close",
     Connect = "connect",
     Dup3 = "dup3",
     EpollCreate1 = "epoll_create1",
     EpollCtl = "epoll_ctl",
     EpollPwait2 = "epoll_pwait2",
-    EpollWait = "epoll_wait" | "epoll_pwait",
+    EpollWait = "epoll_wait" | MUSL || !X86_64 => "epoll_pwait",
     Eventfd2 = "eventfd2",
     Fcntl = "fcntl",
     Ftruncate = "ftruncate",
@@ -75,7 +83,7 @@ calls! {
     MemfdCreate = "memfd_create",
     Mmap = "mmap",
     Pipe2 = "pipe2",
-    Poll = "poll" | "ppoll",
+    Poll = "poll" | !X86_64 => "ppoll",
     Prctl = "prctl",
     Prlimit64 = "prlimit64",
     Pselect6 = "pselect6",
@@ -94,7 +102,7 @@ calls! {
     Shutdown = "shutdown",
     Socket = "socket",
     Splice = "splice",
-    Statx = "statx",
+    Statx = "statx" | MUSL && X86_64 => "stat" | MUSL && !X86_64 => "newfstatat",
     Unshare = "unshare",
     Wait4 = "wait4",
     Write = "write",
@@ -408,9 +416,12 @@ impl Counts {
     /// The calls that were made at all, the most frequent first.
     #[must_use]
     pub fn by_name(&self) -> Vec<(&'static str, u64)> {
-        let mut made: Vec<_> =
-            Call::ALL.iter().map(|&call| (call.name(), self.of(call))).filter(|&(_, n)| n > 0).collect();
-        made.sort_by_key(|&(name, n)| (std::cmp::Reverse(n), name));
+        let mut sums = BTreeMap::new();
+        for &call in Call::ALL {
+            *sums.entry(call.name()).or_default() += self.of(call);
+        }
+        let mut made: Vec<_> = sums.into_iter().filter(|&(_, n)| n > 0).collect();
+        made.sort_by_key(|&(name, n)| (Reverse(n), name));
         made
     }
 

@@ -1,7 +1,8 @@
 //! Signals that are waited for instead of handled: a blocked signal stays pending until rt_sigtimedwait(2) takes it.
 //! With `O_ASYNC` the kernel sends one when something can be done with a descriptor: signal-driven I/O, man 7 signal.
 //!
-//! Over libc: nix has no real-time signals, and does not give the siginfo.
+//! Over libc: nix has no real-time signals, and does not give the siginfo. rt_sigtimedwait(2) is the raw system call: after
+//! each signal that a handler handled, musl begins the wait again with the whole limit (src/signal/sigtimedwait.c, 1.2.5).
 
 use super::{Call, answer, cvt, cvt_on, retry_wait, timespec};
 use crate::Result;
@@ -13,6 +14,10 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::ptr;
 use std::time::Duration;
+
+/// The set of signals of the kernel, which has 64: the beginning of a `sigset_t`, which has room for more.
+const KERNEL_SET_BYTES: usize = 8;
+const _: () = assert!(KERNEL_SET_BYTES <= size_of::<libc::sigset_t>());
 
 /// The number of a signal, which may be a real-time one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -104,9 +109,19 @@ impl Blocked {
         let limit = limit.map(timespec);
         let limit = limit.as_ref().map_or(ptr::null(), ptr::from_ref);
         let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
-        // SAFETY: the set is initialised; the limit is null or a `timespec` on this stack; `info` has room for a
-        // `siginfo_t`, and only the kernel writes to it during the call.
-        let signal = unsafe { libc::sigtimedwait(&raw const self.signals, info.as_mut_ptr(), limit) };
+        // SAFETY:
+        // 1. The set is initialised, and longer than the `KERNEL_SET_BYTES` that the kernel reads.
+        // 2. The limit is null or a `timespec` on this stack, which on 64 bits is the kernel's.
+        // 3. `info` has room for a `siginfo_t`, and only the kernel writes to it during the call.
+        let signal = unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigtimedwait,
+                &raw const self.signals,
+                info.as_mut_ptr(),
+                limit,
+                KERNEL_SET_BYTES,
+            )
+        };
         cvt(Call::RtSigtimedwait, Errno::result(signal))?;
         // SAFETY: it was zeroed, and a `siginfo_t` is numbers alone, so every byte of it has a value.
         Ok(came(&unsafe { info.assume_init() }))
@@ -204,8 +219,11 @@ fn came(info: &libc::siginfo_t) -> Came {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, sigaction};
     use std::io::Write;
     use std::os::unix::net::UnixStream;
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+    use std::thread;
     use std::time::Instant;
 
     #[test]
@@ -242,6 +260,32 @@ mod tests {
             assert_eq!(blocked.wait(Some(limit)).unwrap(), None);
             assert!(started.elapsed() >= limit, "{:?} < {limit:?}", started.elapsed());
         }
+    }
+
+    #[test]
+    fn signals_that_are_handled_do_not_make_the_wait_longer() {
+        extern "C" fn nothing(_: libc::c_int) {}
+        let action = SigAction::new(SigHandler::Handler(nothing), SaFlags::empty(), SigSet::empty());
+        // SAFETY: the handler does nothing, and no other test is about this signal.
+        unsafe { sigaction(Signal::SIGUSR2, &action) }.unwrap();
+        let blocked = Blocked::new(&[Number::real_time(4).unwrap()]).unwrap();
+        let (process, waiting) = (nix::unistd::getpid().as_raw(), nix::unistd::gettid().as_raw());
+        let over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let sender = scope.spawn(|| {
+                let until = Instant::now() + Duration::from_secs(10);
+                while !over.load(Relaxed) && Instant::now() < until {
+                    // SAFETY: tgkill(2) takes three numbers; the thread that waits outlives this one.
+                    let sent = unsafe { libc::syscall(libc::SYS_tgkill, process, waiting, libc::SIGUSR2) };
+                    assert_eq!(sent, 0);
+                    thread::sleep(Duration::from_millis(1));
+                }
+                over.load(Relaxed)
+            });
+            assert_eq!(blocked.wait(Some(Duration::from_millis(100))).unwrap(), None);
+            over.store(true, Relaxed);
+            assert!(sender.join().unwrap(), "the wait ended only when no more signals came, after 10 s");
+        });
     }
 
     #[test]

@@ -5,6 +5,7 @@ use crate::support::{
     room_for_descriptors, state, wait_until, waits_cheaply, without, without_threads,
 };
 use io_models::model::{Clients, Model, Runs, Waits, find};
+use io_models::sys::calls::Call;
 use io_models::sys::signal::Signal;
 use procfs::process::Process;
 use std::io::{Read, Write};
@@ -135,7 +136,7 @@ fn without_a_thread_to_wait_for_the_stop_a_blocking_server_ends_and_says_why() {
     let complaint = String::from_utf8(ended.stderr).expect("standard error is text");
     assert_eq!(ended.status.code(), Some(1), "{complaint}");
     assert_eq!(complaint.matches('\n').count(), 1, "not one line: {complaint:?}");
-    assert!(complaint.contains("clone3"), "{complaint:?}");
+    assert!(complaint.contains(Call::Clone3.name()), "{complaint:?}");
 }
 
 fn crowd_is_served_and_nothing_spins(model: &Model, server: Server, crowd: usize, note: &str) {

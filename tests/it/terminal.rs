@@ -4,6 +4,7 @@
 use crate::load::program::io_models;
 use crate::load::servers::Server;
 use crate::support::{Screen, on_a_terminal};
+use io_models::sys::calls::Call;
 use std::collections::HashSet;
 use std::process::Command;
 
@@ -54,7 +55,7 @@ fn the_system_calls_of_the_models_stand_side_by_side_on_request() {
     let screen = run(80, "compare --slices 1 --slice 1s --workloads single --models poll --calls");
     screen.fits().exits(0).shows(&[
         "System calls per request under single:",
-        "epoll_wait",
+        Call::EpollWait.name(),
         "recvfrom",
         "sendto",
     ]);

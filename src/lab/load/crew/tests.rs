@@ -107,7 +107,7 @@ fn a_thread_that_fails_hands_over_what_it_has_measured_and_ends_the_stage() {
     let mut engine = Engine::<Breaking>::open(&order.plan, part, None).expect("the wire is not broken yet");
     let stage = Stage { warmup: Duration::ZERO, steps: vec![(None, Duration::from_secs(600))] };
     let done = desk.stage(&mut engine, &stage, Instant::now());
-    assert!(done.failure.is_some_and(|why| why.contains("epoll_wait")));
+    assert!(done.failure.is_some_and(|why| why.contains(Call::EpollWait.name())));
     assert!(shared.is_over(), "the other threads are to end as well");
     let Ok(Message::Interval(0, share)) = messages.recv() else { panic!("nothing was handed over") };
     let (_, record) = &share.records[0];
