@@ -18,6 +18,7 @@ pub mod blocking;
 pub mod spin;
 pub mod forking;
 pub mod prefork;
+pub mod passing;
 pub mod threads;
 pub mod prethread;
 pub mod handover;
@@ -184,6 +185,14 @@ pub const ALL: &[Model] = &[
         needs: Some("robust futexes"),
         why_not: || SharedMutex::new().err().map(|error| error.to_string()),
         serve: prefork::serve_with_mutex,
+        ..USUAL
+    },
+    Model {
+        name: "prefork-passing",
+        summary: "worker processes to which the first one passes the sockets of clients (SCM_RIGHTS)",
+        clients: Clients::Workers,
+        runs: Runs::WorkerProcesses,
+        serve: passing::serve,
         ..USUAL
     },
     Model {

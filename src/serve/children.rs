@@ -117,11 +117,11 @@ impl AsFd for Children {
     }
 }
 
-/// In a child: let SIGTERM end a recv(2) from this client, also if it came already.
-pub(crate) fn shut_reading_at_hang_up(conn: &Conn) {
-    signal::hang_up_shuts(Some(conn.as_fd()));
+/// In a child: let SIGTERM end a recv(2) or recvmsg(2) from this socket, also if it came already.
+pub(crate) fn shut_reading_at_hang_up(socket: &impl AsFd) {
+    signal::hang_up_shuts(Some(socket.as_fd()));
     if signal::hung_up().is_some() {
-        shutdown(conn, Shutdown::Read).ok();
+        shutdown(socket, Shutdown::Read).ok();
     }
 }
 

@@ -255,19 +255,18 @@ impl Crew {
         empty.map(|place| place.not_before.saturating_duration_since(Instant::now())).min()
     }
 
-    /// Take note of the processes that have ended, and tell `observer`.
+    /// Take note of the processes that have ended, and tell `observer`. Returns whose they were.
     ///
     /// # Errors
     ///
     /// None in practice.
-    pub fn collect(&mut self, observer: &mut impl Observer) -> Result<()> {
-        let Crew { children, places, replaced, .. } = self;
-        children.collect(|pid, totals| {
-            if let Some(worker) = leave(places, pid, totals) {
-                *replaced += 1;
-                observer.replaced(worker);
-            }
-        })
+    pub fn collect(&mut self, observer: &mut impl Observer) -> Result<Vec<Worker>> {
+        let Crew { children, places, .. } = self;
+        let mut ended = Vec::new();
+        children.collect(|pid, totals| ended.extend(leave(places, pid, totals)))?;
+        self.replaced += ended.len() as u64;
+        ended.iter().for_each(|&worker| observer.replaced(worker));
+        Ok(ended)
     }
 
     /// Tell all to end, and wait until they have: [`Children::end`]. Returns what all have done.

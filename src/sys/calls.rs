@@ -101,6 +101,7 @@ calls! {
     Setsockopt = "setsockopt",
     Shutdown = "shutdown",
     Socket = "socket",
+    Socketpair = "socketpair",
     Splice = "splice",
     Statx = "statx" | MUSL && X86_64 => "stat" | MUSL && !X86_64 => "newfstatat",
     Unshare = "unshare",

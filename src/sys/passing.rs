@@ -3,9 +3,9 @@
 //!
 //! Receiving is over libc: nix gives no descriptors when some of them did not fit, and these would stay open.
 
-use super::{Call, Errno, cvt_on, retry};
+use super::{Call, Errno, cvt, cvt_on, retry};
 use crate::error::{Error, Result};
-use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+use nix::sys::socket::{AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, sendmsg, socketpair};
 use std::io::IoSlice;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
@@ -22,6 +22,17 @@ pub enum Passed {
     End,
     /// No message has arrived (`EAGAIN`).
     NotNow,
+}
+
+/// Two unix(7) stream sockets that are connected to each other, blocking and closed on exec: socketpair(2).
+///
+/// # Errors
+///
+/// `EMFILE`, `ENFILE`, `ENOMEM`.
+#[doc(alias = "socketpair")]
+pub fn pair() -> Result<(OwnedFd, OwnedFd)> {
+    let ends = socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC);
+    cvt(Call::Socketpair, ends)
 }
 
 /// Send `fds` and one byte over `socket`, a unix(7) socket: sendmsg(2). Without a byte a stream would not carry them.

@@ -13,6 +13,7 @@ mod inherited;
 mod forked;
 mod locks;
 mod workers;
+mod passing;
 mod counted;
 mod cli;
 mod load;
