@@ -71,7 +71,9 @@ impl Failure {
     /// clap's message, which has several lines, as one.
     pub(crate) fn of_clap(error: &clap::Error) -> Failure {
         if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-            return Failure::usage("say what to do: compare, serve, load, merge or facts; --help tells more");
+            return Failure::usage(
+                "say what to do: compare, unp30, serve, load, merge, models or facts; --help tells more",
+            );
         }
         let text = error.to_string();
         Failure::usage(text.strip_prefix("error: ").unwrap_or(&text))

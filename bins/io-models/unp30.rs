@@ -32,6 +32,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = unp30::WORKERS, value_parser = crate::units::workers)]
     workers: NonZeroUsize,
 
+    /// Let servers and clients run on any processor: the wall time is that of this machine then, and CPU times vary more
+    #[arg(long)]
+    no_pin: bool,
+
     /// Seed of the order of turns, and of the bytes that are sent
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
@@ -63,6 +67,7 @@ pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
         rounds: args.rounds,
         connections: args.connections,
         workers: args.workers,
+        cpu: if args.no_pin { None } else { unp30::choose_cpu() },
         seed: args.seed,
         program: startup::this_program(),
     };
@@ -84,6 +89,9 @@ pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
     // The table has it too, if it is what is on the screen.
     if let Some(warning) = result.warning().filter(|_| !quiet && elsewhere) {
         warn(&warning);
+    }
+    if elsewhere && !quiet {
+        result.not_known().iter().for_each(|what| warn(what));
     }
     conclude([written], ended(result.trouble(), result.is_partial()))
 }

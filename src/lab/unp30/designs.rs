@@ -22,7 +22,7 @@ pub const BOOK: [Design; 9] = [
     Design { number: 4, name: "prefork, thread mutex locking around accept", model: "prefork-mutex" },
     Design { number: 5, name: "prefork, parent passing socket descriptor", model: "prefork-passing" },
     Design { number: 6, name: "one thread per client", model: "thread" },
-    Design { number: 7, name: "prethreaded, each thread calling accept", model: "prethread" },
+    Design { number: 7, name: "prethreaded, mutex locking around accept (here without)", model: "prethread" },
     Design { number: 8, name: "prethreaded, main thread calling accept", model: "prethread-handover" },
 ];
 

@@ -9,6 +9,10 @@
 //! measures the sum of user and system time to the nanosecond; only how it is divided among the two is a matter of ticks. So
 //! the sum is used. It includes the start of the server, as in the book: the creation of all its workers.
 //!
+//! Everything runs on one processor, as the server of the book did. What a design pays for switching between its processes
+//! is then what is seen. On several processors the CPU time of a server depends far more on whether a wake-up crosses from one
+//! to another, and finds that one asleep, which is chance.
+//!
 //! All figures of a round belong together: in each round every server runs once, started afresh, in random order, the
 //! iterative one at a random place among them, and its CPU time is taken from that of the others *of this round*.
 
@@ -32,6 +36,7 @@ use super::meter;
 use super::units::{count, of};
 use crate::model::{self, Model};
 use crate::stop::Stop;
+use crate::sys::affinity;
 use anyhow::{Context, ensure};
 use bench::Bench;
 use designs::BASELINE;
@@ -53,7 +58,7 @@ pub const WORKERS: NonZeroUsize = NonZeroUsize::new(15).unwrap();
 pub enum Load {
     /// Ask once, for 4000 bytes.
     Book,
-    /// Send a message and wait for its echo, 20 times.
+    /// Send a message and wait for its echo, 10 times.
     Echo,
 }
 
@@ -63,7 +68,7 @@ impl Load {
     /// Bytes of the answer under [`Load::Book`].
     const ANSWER: usize = 4000;
     /// Messages in each connection under [`Load::Echo`]: enough that serving a connection costs more than opening it.
-    const MESSAGES: usize = 20;
+    const MESSAGES: usize = 10;
     /// Bytes of each of them.
     const MESSAGE: usize = 64;
 
@@ -119,6 +124,8 @@ pub struct Plan {
     pub connections: usize,
     /// Processes or threads of the models that have workers.
     pub workers: NonZeroUsize,
+    /// The processor that everything runs on; `None` for any.
+    pub cpu: Option<usize>,
     /// Of the order of turns, and of the bytes of messages.
     pub seed: u64,
     /// This program, which is started again for each server and client.
@@ -141,6 +148,8 @@ pub struct Chapter30 {
     clients: usize,
     plan: Plan,
     rows: Vec<Row>,
+    /// What could not be measured here, a sentence each.
+    not_known: Vec<String>,
     /// By load: how many processors other programs kept busy meanwhile; null where that is not known.
     foreign_cpus: serde_json::Map<String, serde_json::Value>,
 }
@@ -180,7 +189,13 @@ pub fn run(plan: Plan, stop: &Stop, watch: &mut dyn Watch) -> anyhow::Result<Cha
     let others = plan.models.iter().copied().filter(|model| model.name != BASELINE);
     let models: Vec<_> = std::iter::once(baseline).chain(others).collect();
     let mut groups = Load::ALL.map(|load| Group::new(load, &models));
-    let partial = match take_rounds(&mut Bench::new(&plan, stop), &mut groups, watch) {
+    let mut measure = || take_rounds(&mut Bench::new(&plan, stop), &mut groups, watch);
+    let (outcome, not_known) = match plan.cpu.map(|cpu| affinity::while_pinned(cpu, &mut measure)) {
+        Some(Ok(outcome)) => (outcome, None),
+        Some(Err(why)) => (measure(), Some(not_pinned(&why))),
+        None => (measure(), None),
+    };
+    let partial = match outcome {
         Ok(()) => false,
         Err(Failed::Interrupted) => true,
         Err(Failed::Error(error)) => return Err(error),
@@ -193,10 +208,23 @@ pub fn run(plan: Plan, stop: &Stop, watch: &mut dyn Watch) -> anyhow::Result<Cha
         partial,
         environment,
         clients: CLIENTS,
+        not_known: not_known.into_iter().collect(),
         foreign_cpus: foreign_cpus.collect(),
         rows: groups.into_iter().flat_map(Group::rows).collect(),
         plan,
     })
+}
+
+fn not_pinned(why: &crate::Error) -> String {
+    format!(
+        "servers and clients are not pinned to one processor, so CPU times vary more ({why}; --no-pin asks for that)"
+    )
+}
+
+/// The processor to measure on: the last that this process may use, because interrupts tend to come to the first.
+#[must_use]
+pub fn choose_cpu() -> Option<usize> {
+    affinity::allowed().ok()?.last().copied()
 }
 
 fn take_rounds(bench: &mut Bench<'_>, groups: &mut [Group], watch: &mut dyn Watch) -> Result<(), Failed> {
@@ -218,6 +246,12 @@ impl Chapter30 {
     #[must_use]
     pub fn is_partial(&self) -> bool {
         self.partial
+    }
+
+    /// What could not be measured here, a sentence each.
+    #[must_use]
+    pub fn not_known(&self) -> &[String] {
+        &self.not_known
     }
 
     /// One line, when other programs disturbed the measurement.

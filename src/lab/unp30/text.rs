@@ -43,6 +43,9 @@ impl Chapter30 {
         if let Some(warning) = self.warning() {
             page.paragraph(&format!("{} {warning}.", paint(DOUBTFUL, "Warning:")));
         }
+        for what in &self.not_known {
+            page.paragraph(&format!("{} {what}.", paint(DOUBTFUL, "Warning:")));
+        }
         page.paragraph(&self.how_to_read());
         page.into_text()
     }
@@ -70,9 +73,13 @@ impl Chapter30 {
     /// What was done, in a sentence.
     fn setting(&self) -> String {
         let plan = &self.plan;
+        let place = match plan.cpu {
+            Some(cpu) if self.not_known.is_empty() => format!("everything on CPU {cpu}"),
+            _ => "not pinned".to_owned(),
+        };
         format!(
-            "{CLIENTS} client processes, {} each, one after another; {} where a design has workers; {} in random order, \
-             seed {}; every byte checked.",
+            "{CLIENTS} client processes, {} each, one after another; {} where a design has workers; {place}; {} in random \
+             order, seed {}; every byte checked.",
             of(plan.connections as u64, "connection"),
             of(plan.workers.get() as u64, "worker"),
             of(plan.rounds as u64, "round"),

@@ -76,6 +76,10 @@ fn a_client_that_is_killed_fails_one_row_and_the_others_go_on_with_new_clients()
     let (family, program) = in_the_middle();
     let clients = family.started_with("--follow-orders");
     assert_eq!(clients.len(), 5, "{clients:?}");
+    for client in &clients {
+        let allowed = client.status().expect("/proc/PID/status").cpus_allowed_list.expect("processors");
+        assert!(matches!(allowed[..], [(first, last)] if first == last), "pinned to one: {allowed:?}");
+    }
     kill(Pid::from_raw(clients[2].pid), Signal::SIGKILL).expect("a process of ours");
     fails_one_row_of(&["poll", "blocking"], &family, program);
 }

@@ -2,8 +2,9 @@
 
 use super::{document, rows};
 use crate::load::program::{Program, io_models};
-use crate::support::on_a_terminal;
+use crate::support::{on_a_terminal, without};
 use io_models::model::{ALL, Waits};
+use libc::SYS_sched_setaffinity;
 use serde_json::Value;
 
 #[track_caller]
@@ -73,16 +74,37 @@ fn the_text_fits_a_terminal_and_says_what_was_done() {
         let screen = on_a_terminal(columns, io_models(line)).fits().exits(0);
         screen.shows(&[
             "book: each connection asks once, for 4000 bytes",
-            "echo: each connection sends 64 bytes 20 times",
+            "echo: each connection sends 64 bytes 10 times",
             "control ms",
             "wall ms",
             "one fork per client",
             "spin skipped: it never sleeps",
             "5 client processes, 4 connections each",
+            "everything on CPU ",
             "1 round in random order, seed 1; every byte checked.",
             "[lowest and highest]",
         ]);
     }
+}
+
+#[test]
+fn a_measurement_that_may_not_pin_goes_on_and_says_so() {
+    let line = "unp30 --rounds 1 --connections 4 --models poll --json";
+    let ended = without(&[SYS_sched_setaffinity], libc::EPERM, || Program::start(line)).end();
+    let document = document(ended.exits(0));
+    let not_known = document["not_known"][0].as_str().expect("a sentence");
+    assert!(not_known.contains("not pinned") && ended.stderr.contains(not_known), "{ended}");
+    assert!(rows(&document).iter().all(|row| row["status"] == "measured"), "{document:#}");
+}
+
+#[test]
+fn everything_runs_on_one_processor_unless_asked_otherwise() {
+    let line = "unp30 --rounds 1 --connections 4 --models poll --json --quiet";
+    let pinned = document(Program::start(line).end().exits(0));
+    assert!(pinned["plan"]["cpu"].is_u64(), "{pinned:#}");
+    let free = document(Program::start(&format!("{line} --no-pin")).end().exits(0));
+    assert!(free["plan"]["cpu"].is_null(), "{free:#}");
+    assert_eq!(free["not_known"], serde_json::json!([]));
 }
 
 #[test]

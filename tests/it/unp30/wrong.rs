@@ -43,6 +43,7 @@ fn a_server_that_answers_wrong_bytes_fails_its_rows_and_no_other() {
         rounds: 2,
         connections: 2,
         workers: 2.try_into().expect("not 0"),
+        cpu: None,
         seed: 1,
         program: a_program_with_a_wrong_server(folder.path()),
     };
