@@ -21,7 +21,7 @@
 //! | sigaction, sigprocmask | [`signal`] |
 //! | fork, wait4, kill, prctl, _exit | [`fork`](mod@fork) |
 //! | pthread_create | [`thread`] |
-//! | sendmsg, recvmsg with SCM_RIGHTS | [`passing`] |
+//! | socketpair; sendmsg, recvmsg with SCM_RIGHTS | [`passing`] |
 //! | sendfile, splice | [`sendfile`](mod@sendfile) |
 //! | getrlimit, setrlimit (prlimit64) | [`limits`] |
 //! | read, write of the standard streams | [`stdio`] |

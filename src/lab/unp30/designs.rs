@@ -52,7 +52,6 @@ mod tests {
     }
 
     #[test]
-    #[ignore = "until prefork-flock, -mutex, -passing and prethread-handover are in the table of models"]
     fn every_design_has_a_model() {
         let missing: Vec<_> =
             BOOK.iter().filter(|d| model::find(d.model).is_none()).map(|d| d.model).collect();
