@@ -28,6 +28,7 @@ pub mod poll;
 pub mod sigio;
 pub mod epoll_level;
 pub mod epoll_edge;
+pub mod epoll_exclusive;
 pub mod reuseport;
 
 use crate::Result;
@@ -257,6 +258,21 @@ pub const ALL: &[Model] = &[
         name: "epoll-edge",
         summary: "epoll(7), edge-triggered: registered once, read until a read comes back short",
         serve: epoll_edge::serve,
+        ..USUAL
+    },
+    Model {
+        name: "epoll-exclusive",
+        summary: "worker threads with an epoll each, and one listener in all: a new client wakes one (EPOLLEXCLUSIVE)",
+        runs: Runs::WorkerThreads,
+        needs: Some("Linux 4.5"),
+        serve: epoll_exclusive::serve,
+        ..USUAL
+    },
+    Model {
+        name: "epoll-herd",
+        summary: "the same without EPOLLEXCLUSIVE: a new client wakes all. Only for comparison",
+        runs: Runs::WorkerThreads,
+        serve: epoll_exclusive::serve_herd,
         ..USUAL
     },
     Model {

@@ -15,6 +15,7 @@ mod locks;
 mod workers;
 mod passing;
 mod counted;
+mod herd;
 mod cli;
 mod load;
 mod compare;

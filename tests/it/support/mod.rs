@@ -17,7 +17,7 @@ pub(crate) use models::{
 };
 pub(crate) use process::{
     at_the_server, children, cpu_time, descriptors, is_idle, peak_memory, process, room_for_descriptors,
-    state, waits_cheaply,
+    state, waits_cheaply, wake_ups,
 };
 pub(crate) use sandbox::{without, without_threads};
 pub(crate) use server::{Report, Server, WORKERS};

@@ -89,6 +89,12 @@ pub(crate) fn is_idle(process: &Process) -> bool {
     before.is_some() && before == look()
 }
 
+/// How often its threads were woken, and have gone to sleep again.
+pub(crate) fn wake_ups(process: &Process) -> u64 {
+    let of = |thread: Task| thread.status().ok()?.voluntary_ctxt_switches;
+    threads(process).into_iter().filter_map(of).sum()
+}
+
 /// What waits at the other end of a connection to a server on this machine, in bytes: what it has sent and we have not
 /// acknowledged, and what has arrived and it has not read.
 #[track_caller]

@@ -298,6 +298,12 @@ impl Report {
         counted.iter().map(|(name, n)| (name.clone(), n.as_u64().expect("a number of calls"))).collect()
     }
 
+    /// The connections of each worker.
+    pub(crate) fn shares(&self) -> Vec<u64> {
+        let workers = self.0["workers"].as_array().expect("a list of workers");
+        workers.iter().map(|worker| worker["connections"].as_u64().expect("a number of clients")).collect()
+    }
+
     /// Connections, bytes in, bytes out.
     pub(crate) fn totals(&self) -> (u64, u64, u64) {
         (self.number("connections"), self.number("bytes_in"), self.number("bytes_out"))
