@@ -28,6 +28,7 @@ pub mod poll;
 pub mod sigio;
 pub mod epoll_level;
 pub mod epoll_edge;
+pub mod epoll_oneshot;
 pub mod epoll_exclusive;
 pub mod reuseport;
 
@@ -261,8 +262,15 @@ pub const ALL: &[Model] = &[
         ..USUAL
     },
     Model {
+        name: "epoll-oneshot",
+        summary: "worker threads that share one epoll and all clients: each event wakes one of them (EPOLLONESHOT)",
+        runs: Runs::WorkerThreads,
+        serve: epoll_oneshot::serve,
+        ..USUAL
+    },
+    Model {
         name: "epoll-exclusive",
-        summary: "worker threads with an epoll each, and one listener in all: a new client wakes one (EPOLLEXCLUSIVE)",
+        summary: "worker threads, each with an epoll; one listener in all: a new client wakes one of them (EPOLLEXCLUSIVE)",
         runs: Runs::WorkerThreads,
         needs: Some("Linux 4.5"),
         serve: epoll_exclusive::serve,
@@ -270,7 +278,7 @@ pub const ALL: &[Model] = &[
     },
     Model {
         name: "epoll-herd",
-        summary: "the same without EPOLLEXCLUSIVE: a new client wakes all. Only for comparison",
+        summary: "worker threads, each with an epoll; one listener in all: a new client wakes them all; to compare with",
         runs: Runs::WorkerThreads,
         serve: epoll_exclusive::serve_herd,
         ..USUAL

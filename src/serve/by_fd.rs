@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 /// In one thread an event never names a client that has left: closing a descriptor takes it out of the epoll set, and a
 /// wait reports each at most once. Signals are the exception: one that is queued may name a client that has left, and whose
 /// number another has now. That is harmless as long as the client is only pumped, on a non-blocking socket. Several threads that
-/// share an epoll set need more than this table.
+/// share an epoll set have [`Slots`](super::Slots).
 #[derive(Debug, Default)]
 pub struct ByFd {
     conns: Vec<Option<Conn>>,

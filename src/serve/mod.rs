@@ -8,6 +8,7 @@ pub mod children;
 mod ending;
 mod job;
 mod sleepers;
+mod slots;
 pub mod workers;
 
 pub use acceptor::{Acceptor, Next, Paused};
@@ -15,6 +16,7 @@ pub use by_fd::ByFd;
 pub use ending::{FLUSH_GRACE, finish};
 pub use job::{Job, Worker};
 pub use sleepers::Sleepers;
+pub use slots::Slots;
 
 use crate::echo::Traffic;
 use std::ops::AddAssign;

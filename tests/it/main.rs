@@ -16,6 +16,7 @@ mod workers;
 mod passing;
 mod counted;
 mod herd;
+mod oneshot;
 mod cli;
 mod load;
 mod compare;

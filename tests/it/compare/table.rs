@@ -40,11 +40,11 @@ fn has_every_figure(row: &Value) {
     assert!(number("/server_cpu_us_per_request") > 0.0, "{row:#}");
     assert!(number("/generator_cpu_share") > 0.0, "{row:#}");
     assert!((0.0..=1.0).contains(&number("/generator_busy_share")), "{row:#}");
-    // A recv and a send each, and a wait that several may share.
+    // A recv and a send each, a wait that several may share, and where the client is armed again an epoll_ctl.
     let calls = number("/syscalls_per_request/total");
     assert!(calls >= 1.9, "{row:#}");
     let asks_in_vain = ["spin", "sigio"].contains(&row["model"].as_str().expect("a name"));
-    assert!(calls < 4.0 || asks_in_vain, "only these models ask in vain: {row:#}");
+    assert!(calls < 4.5 || asks_in_vain, "only these models ask in vain: {row:#}");
     let by_name = row["syscalls_per_request"]["by_name"].as_object().expect("names of calls");
     let sum: f64 = by_name.values().filter_map(Value::as_f64).sum();
     assert!((sum - calls).abs() < 0.01, "{sum} in all: {row:#}");
