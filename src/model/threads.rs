@@ -35,11 +35,11 @@ pub fn serve<O: Observer>(job: Job<'_, O>) -> Result<Totals> {
     let mut observer = (job.observe)(Worker::ONLY);
     let Job { listener, stop, reply, piece, observe, .. } = job;
     set_nonblocking(&listener)?;
-    let mut acceptor = Acceptor::new(&listener, Mode::Blocking);
     let clients = Clients::default();
-    thread::scope(|scope| {
-        // However the loop below ends, the threads have to end before the scope does.
+    let mut totals = thread::scope(|scope| {
+        // However the lines below end, the threads have to end before the scope does.
         let _end = AtEnd(&clients);
+        let mut acceptor = Acceptor::new(&listener, Mode::Blocking);
         accept(&mut acceptor, stop, &mut observer, |conn, peer| {
             let fd = conn.as_fd().as_raw_fd();
             let conn = clients.sleepers.add(conn);
@@ -55,11 +55,13 @@ pub fn serve<O: Observer>(job: Job<'_, O>) -> Result<Totals> {
                     if error.errno() == Some(Errno::EAGAIN) { Ok(conn) } else { Err(error) }
                 }
             }
-        })
+        })?;
+        observer.stopping();
+        let totals = acceptor.totals();
+        // Before the threads end, which can take a while: clients that come are refused at once.
+        listener.close();
+        Result::Ok(totals)
     })?;
-    observer.stopping();
-    let mut totals = acceptor.totals();
-    listener.close();
     totals += clients.count.into_inner().unwrap_or_else(PoisonError::into_inner).totals;
     Ok(totals)
 }
@@ -157,5 +159,58 @@ impl Drop for AtEnd<'_> {
         let ended = clients.thread_ended.wait_timeout_while(clients.count(), FLUSH_GRACE, some_run);
         drop(ended);
         clients.sleepers.give_up();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::echo::Reply;
+    use crate::initserver::initserver;
+    use crate::stop;
+    use std::io::{ErrorKind, Write};
+    use std::net::TcpStream;
+    use std::os::fd::RawFd;
+    use std::sync::mpsc::{Sender, channel};
+    use std::time::{Duration, Instant};
+
+    const DEADLINE: Duration = Duration::from_secs(10);
+
+    /// Keeps the thread of a client busy for as long as the gate is locked.
+    struct Busy<'a>(Sender<()>, &'a Mutex<()>);
+
+    impl Observer for Busy<'_> {
+        fn received(&mut self, _: RawFd, _: &[u8]) {
+            self.0.send(()).ok();
+            drop(self.1.lock());
+        }
+    }
+
+    #[test]
+    fn after_the_stop_nobody_can_connect_while_a_thread_still_serves() {
+        let listener = initserver("127.0.0.1:0".parse().unwrap()).unwrap();
+        let addr = listener.addr();
+        let (stopper, stop) = stop::pair().unwrap();
+        let (serving, serves) = channel();
+        let gate = Mutex::new(());
+        let observe = |_| Busy(serving.clone(), &gate);
+        thread::scope(|scope| {
+            let closed = gate.lock().unwrap();
+            let server = scope.spawn(|| serve(Job::new(listener, &stop, Reply::Echo).observed(&observe)));
+            TcpStream::connect(addr).unwrap().write_all(b"hello").unwrap();
+            serves.recv_timeout(DEADLINE).expect("not within 10 s: a thread serves the client");
+            stopper.stop().unwrap();
+            let until = Instant::now() + DEADLINE;
+            let is_refused = || {
+                let client = TcpStream::connect_timeout(&addr, DEADLINE);
+                client.is_err_and(|why| why.kind() == ErrorKind::ConnectionRefused)
+            };
+            while !is_refused() {
+                assert!(Instant::now() < until, "not within 10 s: nobody can connect any more");
+                thread::sleep(Duration::from_millis(1));
+            }
+            drop(closed);
+            assert_eq!(server.join().unwrap().unwrap().bytes_in, 5);
+        });
     }
 }
