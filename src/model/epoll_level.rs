@@ -29,10 +29,14 @@ const EVENTS: usize = 512;
 ///
 /// Those of the wait and of the listener. What happens to a client ends that client only.
 pub fn serve<O: Observer>(job: Job<'_, O>) -> Result<Totals> {
+    serve_with(Epoll::new()?, job)
+}
+
+/// The same with an epoll that was made before.
+pub(super) fn serve_with<O: Observer>(epoll: Epoll, job: Job<'_, O>) -> Result<Totals> {
     let mut pump = job.pump(Worker::ONLY);
     let Job { listener, stop, .. } = job;
     set_nonblocking(&listener)?;
-    let epoll = Epoll::new()?;
     epoll.add(stop, STOP, EpollFlags::EPOLLIN)?;
     epoll.add(&listener, LISTENER, EpollFlags::EPOLLIN)?;
     let mut acceptor = Acceptor::new(&listener, Mode::Nonblocking);

@@ -15,6 +15,7 @@ use crate::initserver::Listener;
 use crate::observer::Observer;
 use crate::serve::workers::{in_processes, in_threads, stop_of_process};
 use crate::serve::{Job, Sleepers, Totals, Worker};
+use crate::sys::epoll::Epoll;
 use std::cell::RefCell;
 use std::num::NonZeroUsize;
 use std::sync::{Mutex, PoisonError};
@@ -27,12 +28,16 @@ use std::sync::{Mutex, PoisonError};
 /// are not as many threads; `EMFILE`; those of `epoll_level`.
 pub fn serve<O: Observer>(job: Job<'_, O>) -> Result<Totals> {
     let Job { listener, stop, reply, piece, workers, observe, traffic } = job;
-    let listeners = Mutex::new(one_each(listener, workers)?);
+    let listeners = one_each(listener, workers)?;
+    // Before there are clients, because one of them could take the last descriptor.
+    let epolls = listeners.iter().map(|_| Epoll::new()).collect::<Result<Vec<_>>>()?;
+    let places: Mutex<Vec<_>> = Mutex::new(epolls.into_iter().zip(listeners).collect());
     in_threads(workers, stop, &Sleepers::new(), |worker, stop| {
         let observe = &|_| observe(worker);
-        let one = listeners.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        one.map_or(Ok(Totals::default()), |listener| {
-            epoll_level::serve(Job { listener, stop, reply, piece, workers, observe, traffic })
+        let place = places.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        place.map_or(Ok(Totals::default()), |(epoll, listener)| {
+            let job = Job { listener, stop, reply, piece, workers, observe, traffic };
+            epoll_level::serve_with(epoll, job)
         })
     })
 }
