@@ -11,6 +11,7 @@ use procfs::process::Process;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
+use std::thread;
 
 /// `blocking` has one client and never needs another descriptor, and a worker of `prefork` neither; the parent of `fork` hands
 /// each to a child and closes its copy, so that for `fork` the limit on processes is the one that is met.
@@ -142,17 +143,19 @@ fn without_a_thread_to_wait_for_the_stop_a_blocking_server_ends_and_says_why() {
 fn crowd_is_served_and_nothing_spins(model: &Model, server: Server, crowd: usize, note: &str) {
     let process = server.process();
     let clients: Vec<_> = (0..crowd).map(|_| connect(server.addr())).collect();
-    // Clients are let in in the order in which they came. The first is in, so the loop has run.
-    ask(&clients[0], b"first");
+    server.wait_for_complaint();
     wait_until("the server has let in as many as it can", || has_settled(model, &process));
 
     if model.waits == Waits::Sleeps {
         waits_cheaply(&process);
     }
 
-    for (i, client) in clients.into_iter().enumerate() {
-        serve_and_leave(client, i);
-    }
+    // All at once: with a queue for each worker they are not let in in the order in which they came.
+    thread::scope(|scope| {
+        for (i, client) in clients.into_iter().enumerate() {
+            scope.spawn(move || serve_and_leave(client, i));
+        }
+    });
     let report = server.stop_after_saying(note);
     assert_eq!(report.number("connections"), crowd as u64);
     assert!(report.number("times_full") >= 1, "accepting was never paused: {report:?}");
