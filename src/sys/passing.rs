@@ -169,6 +169,29 @@ mod tests {
         assert_eq!(one.read(&mut [0]).unwrap(), 0, "no copy has stayed open");
     }
 
+    /// In a thread with a table of descriptors of its own, which starts with the three standard ones: close_range(2).
+    #[test]
+    fn where_not_all_descriptors_have_room_it_is_an_error_and_none_stays_open() {
+        let full = || {
+            // SAFETY: it takes three numbers. In its own table this thread has no descriptor above 2 that somebody uses.
+            let own = unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, libc::CLOSE_RANGE_UNSHARE) };
+            if own != 0 {
+                eprintln!("skipped: close_range(2) came with Linux 5.9");
+                return;
+            }
+            let (ours, theirs) = UnixStream::pair().unwrap();
+            let (mut one, two) = UnixStream::pair().unwrap();
+            assert!(send(&ours, &[two.as_fd(), two.as_fd()]).unwrap());
+            let mut all: Vec<_> = std::iter::from_fn(|| two.try_clone().ok()).collect();
+            all.pop().expect("room for one of the two");
+            let error = receive(&theirs).unwrap_err();
+            assert_eq!((error.call(), error.errno()), (Some(Call::Recvmsg), Some(Errno::EMFILE)));
+            drop((two, all));
+            assert_eq!(one.read(&mut [0]).unwrap(), 0, "no copy has stayed open");
+        };
+        std::thread::spawn(full).join().unwrap();
+    }
+
     #[test]
     fn a_message_without_descriptors_is_misuse() {
         let (ours, _theirs) = UnixStream::pair().unwrap();

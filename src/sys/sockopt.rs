@@ -188,7 +188,7 @@ mod tests {
         Accepted, Connected, Mode, Received, Sent, Shutdown, accept, bind, connect, listen, local_addr, recv,
         send, shutdown, tcp,
     };
-    use std::net::SocketAddr;
+    use std::net::{SocketAddr, TcpStream};
     use std::time::{Duration, Instant};
 
     #[test]
@@ -293,11 +293,13 @@ mod tests {
         assert_eq!(send(&client, b"hello").unwrap(), Sent::Bytes(5));
         wait_for_unsent(&client, 0);
         let Sent::Bytes(more) = send(&client, &[7; 60_000]).unwrap() else { panic!("a blocking send") };
+        let server = TcpStream::from(server);
+        server.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         assert!(unsent(&client).unwrap() > 0, "a receive buffer of 4096 does not hold {more} bytes");
         let (mut left, mut buffer) = (more + 5, [0; 4096]);
         while left > 0 {
             let Received::Bytes(n) = recv(&server, &mut buffer).unwrap() else {
-                panic!("{left} bytes are missing")
+                panic!("within 10 s {left} bytes are missing")
             };
             left -= n;
         }

@@ -57,7 +57,8 @@ pub enum Place {
     /// The content has no name meanwhile (`O_TMPFILE`, [open(2)](https://man7.org/linux/man-pages/man2/open.2.html)), so
     /// nothing is left when this process is killed. Where the file system has no such files (NFS, for one), or does not let
     /// them get a name, the content is in `.PID-NUMBER.part` in the same directory. A kill leaves that file, and nothing
-    /// removes it later.
+    /// removes it later: a receiver cannot tell such a file from one of another program, or from one that a receiver on
+    /// another host is about to lock.
     Beside,
     /// Into the old file, if there is one. The kernel then needs no new pages, which cost four times as much as the
     /// rest together where this was measured. A transfer that fails removes the old file, or leaves it half-written
