@@ -156,6 +156,24 @@ fn read_and_count(mut client: &TcpStream, read: &AtomicU64) -> u64 {
     }
 }
 
+/// Clients come and leave without pause, from before the stop until nobody listens any more.
+#[test]
+fn a_stop_while_clients_come_and_leave_ends_in_order() {
+    each_model(|model| {
+        for _ in 0..3 {
+            let server = Server::start(model);
+            let addr = server.addr();
+            thread::scope(|scope| {
+                scope.spawn(|| while TcpStream::connect(addr).is_ok() {});
+                scope.spawn(|| while TcpStream::connect(addr).is_ok() {});
+                ask(&connect(addr), b"many come and leave");
+                server.signal(Signal::SIGTERM);
+                server.finish(IN_TIME);
+            });
+        }
+    });
+}
+
 /// As many idle clients as the model can have, up to 1000; a process or a thread each would make that slow.
 fn crowd(model: &Model) -> usize {
     match (model.clients, model.runs) {
