@@ -3,7 +3,6 @@
 use crate::failure::Failure;
 use crate::output::{Outputs, conclude, ended, help_table, warn};
 use crate::progress::Progress;
-use crate::units::once_each;
 use io_models::lab::unp30::{self, Load, Plan, Watch, designs};
 use io_models::model::Model;
 use io_models::{lab, startup, stop};
@@ -63,7 +62,7 @@ pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
     let plan = Plan {
-        models: once_each(args.models, |model| model.name).unwrap_or_else(designs::all),
+        models: in_the_order_of_the_book(&args.models),
         rounds: args.rounds,
         connections: args.connections,
         workers: args.workers,
@@ -94,6 +93,12 @@ pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
         result.not_known().iter().for_each(|what| warn(what));
     }
     conclude([written], ended(result.trouble(), result.is_partial()))
+}
+
+/// Each model that was asked for, or every one.
+fn in_the_order_of_the_book(asked: &[&Model]) -> Vec<&'static Model> {
+    let is_asked = |model: &&Model| asked.is_empty() || asked.iter().any(|asked| asked.name == model.name);
+    designs::all().into_iter().filter(is_asked).collect()
 }
 
 /// How far it is.

@@ -9,8 +9,7 @@
 //! measures the sum of user and system time to the nanosecond; only how it is divided among the two is a matter of ticks. So
 //! the sum is used. It includes the start of the server, as in the book: the creation of all its workers.
 //!
-//! Everything runs on one processor, as the server of the book did. What a design pays for switching between its processes
-//! is then what is seen. On several processors the CPU time of a server depends far more on whether a wake-up crosses from one
+//! Everything runs on one processor. What a design pays for switching between its processes is then what is seen. On several processors the CPU time of a server depends far more on whether a wake-up crosses from one
 //! to another, and finds that one asleep, which is chance.
 //!
 //! All figures of a round belong together: in each round every server runs once, started afresh, in random order, the

@@ -69,9 +69,11 @@ fn the_markdown_has_a_table_for_each_load_and_the_environment_in_one_line() {
 
 #[test]
 fn the_text_fits_a_terminal_and_says_what_was_done() {
-    let line = "unp30 --rounds 1 --connections 4 --models fork,spin,poll";
+    let line = "unp30 --rounds 1 --connections 4 --models poll,spin,fork,poll";
     for columns in [80, 120] {
         let screen = on_a_terminal(columns, io_models(line)).fits().exits(0);
+        let fork_is_first = screen.raw.find("fork (1)") < screen.raw.find("poll ");
+        assert!(fork_is_first, "the order of the book: {screen}");
         screen.shows(&[
             "book: each connection asks once, for 4000 bytes",
             "echo: each connection sends 64 bytes 10 times",
