@@ -27,8 +27,8 @@ read -r first_port last_port <<<"$(setting net/ipv4/ip_local_port_range)"
 ports=$((last_port - first_port + 1))
 # The kernel spreads connections by a hash: six standard deviations stay free, and what a process needs for itself.
 each_worker=$(awk -v n="$((descriptors - 64))" 'BEGIN { print int(n - 6 * sqrt(n)) }')
-# connect(2) looks through all even ports before it tries an odd one, and that takes long when the even ones are in use. So a
-# source address gets connections for a third of its ports only.
+# connect(2) looks through every second port before it tries the others, and that takes long when most of them are in use. So
+# a source address gets connections for a third of its ports only.
 sources=4 each_generator=$((descriptors - 64 < 4 * ports / 3 ? descriptors - 64 : 4 * ports / 3))
 [ "$each_worker" -ge 100 ] || fail "only $descriptors descriptors are allowed for a process: raise \`ulimit -Hn\`"
 
