@@ -29,7 +29,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-use crate::Result;
+use crate::error::{Error, Result};
 use crate::serve::{Paused, Worker};
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
@@ -77,9 +77,9 @@ pub trait Observer {
     /// The server has been told to stop.
     fn stopping(&mut self) {}
 
-    /// A worker process has ended although the server goes on. Another takes its place.
-    fn replaced(&mut self, worker: Worker) {
-        let _ = worker;
+    /// A worker process has ended although the server goes on, perhaps because of a `failure`. Another will take its place.
+    fn worker_ended(&mut self, worker: Worker, failure: Option<&Error>) {
+        let _ = (worker, failure);
     }
 
     /// So many processes did not end when they were told to, and have been killed.
@@ -88,8 +88,8 @@ pub trait Observer {
     }
 }
 
-/// Tells only what the operator of a server must know: that clients have to wait, and why (each reason is told once), and that a
-/// worker process has ended.
+/// Tells only what the operator of a server must know: that clients have to wait, and why (each process tells each
+/// reason once), and that a worker process has ended.
 #[derive(Debug, Clone)]
 pub struct Notices {
     tell: Option<fn(&str)>,
@@ -121,10 +121,12 @@ impl Observer for Notices {
         }
     }
 
-    fn replaced(&mut self, Worker(number): Worker) {
-        if let Some(tell) = self.tell {
-            tell(&format!("worker {number} has ended by itself: another process takes its place"));
-        }
+    fn worker_ended(&mut self, Worker(number): Worker, failure: Option<&Error>) {
+        let Some(tell) = self.tell else { return };
+        let why = failure.map(|error| format!(" ({error})")).unwrap_or_default();
+        tell(&format!(
+            "worker {number} has ended before the server{why}: another process will take its place"
+        ));
     }
 }
 

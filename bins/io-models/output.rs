@@ -9,6 +9,7 @@ use anstream::adapter::strip_str;
 use anstream::{AutoStream, ColorChoice};
 use anstyle::Style;
 use io_models::lab::show::{DOUBTFUL, Table, paint, wrap};
+use io_models::sys::poll::{PollFlags, wait_for};
 use io_models::sys::signal::{self, Signal};
 use io_models::sys::stdio::{self, Stream};
 use nix::sys::stat::fstat;
@@ -18,6 +19,7 @@ use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 use terminal_size::{Width, terminal_size_of};
 
 /// Opens the files that the options of a command name, before anything is measured: a file that cannot be written should
@@ -237,9 +239,13 @@ pub(crate) fn help_table(rows: impl Iterator<Item = (String, String)>) -> String
     table.stacked(Some(width)).lines().map(|line| format!("{MARGIN}{line}\n")).collect()
 }
 
-/// One line on standard error that is no warning.
+/// One line on standard error that is no warning, from a server that is at work. It must not wait: when nobody reads and the pipe is
+/// full, the line is dropped.
 pub(crate) fn note(line: &str) {
-    tell(&format!("io-models: {line}"));
+    // A pipe is writable while it has room for 4096 bytes (PIPE_BUF), and a line is shorter.
+    if wait_for(io::stderr(), PollFlags::POLLOUT, Some(Duration::ZERO)).unwrap_or(false) {
+        tell(&format!("io-models: {line}"));
+    }
 }
 
 /// One line on standard error.

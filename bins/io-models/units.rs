@@ -76,10 +76,9 @@ pub(crate) fn count(text: &str) -> Result<usize, String> {
 pub(crate) fn workers(text: &str) -> Result<NonZeroUsize, String> {
     /// Each is a thread or a process.
     const MOST: usize = 10_000;
-    let number = count(text)?;
-    NonZeroUsize::new(number)
-        .filter(|_| number <= MOST)
-        .ok_or_else(|| format!("at most {}", units::count(MOST as u64)))
+    let at_most = || format!("at most {}", units::count(MOST as u64));
+    let number = count(text).map_err(|why| if why.starts_with("at most") { at_most() } else { why })?;
+    NonZeroUsize::new(number).filter(|_| number <= MOST).ok_or_else(at_most)
 }
 
 /// The same, and 0.

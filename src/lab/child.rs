@@ -106,7 +106,7 @@ impl Process {
     }
 
     /// `error` and the last line that the process wrote to standard error. Kills the process first.
-    fn last_words(&mut self, error: anyhow::Error) -> anyhow::Error {
+    pub(in crate::lab) fn last_words(&mut self, error: anyhow::Error) -> anyhow::Error {
         self.0.kill().ok();
         self.0.wait().ok();
         let mut said = String::new();

@@ -24,10 +24,12 @@ pub struct Report {
     requests: u64,
     bytes_in: u64,
     bytes_out: u64,
-    /// How often clients had to wait because no descriptor or process was left.
+    /// How often clients had to wait because no descriptor, thread or process was left.
     times_full: u64,
     /// The worker processes that ended before the server did, and were replaced.
     replaced: u64,
+    /// The processes that did not end when they were told to, and were killed.
+    killed: u64,
     #[serde(flatten)]
     sharing: Sharing,
     system_calls: SystemCalls<u64>,
@@ -100,6 +102,7 @@ impl Report {
             bytes_out: totals.bytes_out,
             times_full: totals.times_full,
             replaced: totals.replaced,
+            killed: totals.killed,
             sharing: Sharing::of(&totals.workers),
             system_calls,
             user_cpu_s: seconds(own.user_time()) + seconds(children.user_time()),
@@ -146,6 +149,10 @@ impl Report {
     }
 
     fn show_workers(&self, page: &mut Page) {
+        if self.killed > 0 {
+            let processes = units::of(self.killed, "process");
+            page.line("killed", format!("{processes} that did not end when told to"));
+        }
         if self.replaced > 0 {
             let processes = units::of(self.replaced, "process");
             page.line("replaced", format!("{processes} that ended before the server did"));

@@ -43,13 +43,13 @@ pub(super) fn one_after_another<O: Observer>(
     let mut acceptor = Acceptor::new(listener, Mode::Blocking);
     let last = loop {
         match acceptor.next() {
-            _ if stop.is_set()? => break None,
             Ok(Next::Client(conn, peer)) => {
                 pump.welcome(&conn, peer);
                 if let Some(conn) = until_stop(&mut pump, conn, sleepers)? {
                     break Some(conn);
                 }
             }
+            _ if stop.is_set()? => break None,
             Ok(Next::Paused) => {
                 acceptor.paused().into_iter().for_each(|why| pump.handler.observer.paused(why));
                 stop.wait(acceptor.timeout(None))?;

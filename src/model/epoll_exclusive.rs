@@ -101,21 +101,10 @@ fn work<O: Observer>(
             match event.token {
                 STOP => break 'serving,
                 LISTENER => {
-                    match acceptor.next() {
-                        Ok(Next::Client(conn, peer)) => {
-                            let fd = conn.as_fd().as_raw_fd();
-                            match epoll.add(&conn, fd as u64, EpollFlags::EPOLLIN) {
-                                Ok(()) => {
-                                    pump.welcome(&conn, peer);
-                                    conns.insert(conn);
-                                }
-                                Err(_) => acceptor.turn_away(conn),
-                            }
-                        }
-                        Ok(Next::Empty | Next::Paused | Next::TurnOver) => {}
+                    match accept_one(&mut acceptor, epoll, &mut pump, &mut conns) {
                         // The stop shuts the listener down.
                         Err(_) if stop.is_set()? => break 'serving,
-                        Err(error) => return Err(error),
+                        accepted => accepted?,
                     }
                     if let Some(why) = acceptor.paused() {
                         pump.handler.observer.paused(why);
@@ -140,15 +129,36 @@ fn work<O: Observer>(
                 }
             }
         }
-        if acceptor.resumes() {
-            match epoll.add(listener, LISTENER, watch) {
-                // The kernel has no memory for it, or the user has too many watches.
-                Err(error) if matches!(error.errno(), Some(Errno::ENOMEM | Errno::ENOSPC)) => {
-                    acceptor.pause(Paused::NotWatchable);
-                }
-                added => added?,
-            }
+        if acceptor.resumes() && !is_watched_again(listener, epoll, watch)? {
+            acceptor.pause(Paused::NotWatchable);
         }
     }
     finish(pump, conns, acceptor.totals())
+}
+
+/// Accept one client, if one waits: the others may be for other workers.
+fn accept_one<O: Observer>(
+    acceptor: &mut Acceptor<'_>,
+    epoll: &Epoll,
+    pump: &mut Pump<O>,
+    conns: &mut ByFd,
+) -> Result<()> {
+    let Next::Client(conn, peer) = acceptor.next()? else { return Ok(()) };
+    let fd = conn.as_fd().as_raw_fd();
+    match epoll.add(&conn, fd as u64, EpollFlags::EPOLLIN) {
+        Ok(()) => {
+            pump.welcome(&conn, peer);
+            conns.insert(conn);
+        }
+        Err(_) => acceptor.turn_away(conn),
+    }
+    Ok(())
+}
+
+/// Put the listener back into the set; `false` when the kernel has no memory for it, or the user has too many watches.
+fn is_watched_again(listener: &Listener, epoll: &Epoll, watch: EpollFlags) -> Result<bool> {
+    match epoll.add(listener, LISTENER, watch) {
+        Err(error) if matches!(error.errno(), Some(Errno::ENOMEM | Errno::ENOSPC)) => Ok(false),
+        added => added.map(|()| true),
+    }
 }

@@ -101,35 +101,11 @@ impl<'a> Shared<'a> {
             for event in events.iter() {
                 match event.token {
                     STOP => break 'serving,
-                    LISTENER => {
-                        let mut acceptor = self.acceptor();
-                        loop {
-                            match acceptor.next() {
-                                Ok(Next::Client(conn, peer)) => {
-                                    totals.connections += 1;
-                                    let fd = conn.as_fd().as_raw_fd();
-                                    let mut slot = clients.lock(fd);
-                                    match epoll.add(&conn, fd as u64, READ) {
-                                        Ok(()) => {
-                                            pump.welcome(&conn, peer);
-                                            *slot = Some(conn);
-                                        }
-                                        Err(_) => acceptor.turn_away(conn),
-                                    }
-                                }
-                                Ok(Next::Empty | Next::Paused | Next::TurnOver) => break,
-                                // The stop shuts the listener down.
-                                Err(_) if stop.is_set()? => break 'serving,
-                                Err(error) => return Err(error),
-                            }
-                        }
-                        if let Some(why) = acceptor.paused() {
-                            pump.handler.observer.paused(why);
-                            has_paused = true;
-                        } else {
-                            epoll.modify(acceptor.listener(), LISTENER, READ)?;
-                        }
-                    }
+                    LISTENER => match self.accept(&mut pump, &mut totals) {
+                        // The stop shuts the listener down.
+                        Err(_) if stop.is_set()? => break 'serving,
+                        is_paused => has_paused |= is_paused?,
+                    },
                     fd => {
                         let mut slot = clients.lock(fd as RawFd);
                         let Some(conn) = &mut *slot else { continue };
@@ -155,6 +131,28 @@ impl<'a> Shared<'a> {
             }
         }
         finish(pump, clients.take_all(), totals)
+    }
+
+    /// Accept those who wait, and arm the listener again, unless accepting is paused: then the answer is `true`.
+    fn accept<O: Observer>(&self, pump: &mut Pump<O>, totals: &mut Totals) -> Result<bool> {
+        let mut acceptor = self.acceptor();
+        while let Next::Client(conn, peer) = acceptor.next()? {
+            totals.connections += 1;
+            let fd = conn.as_fd().as_raw_fd();
+            let mut slot = self.clients.lock(fd);
+            match self.epoll.add(&conn, fd as u64, READ) {
+                Ok(()) => {
+                    pump.welcome(&conn, peer);
+                    *slot = Some(conn);
+                }
+                Err(_) => acceptor.turn_away(conn),
+            }
+        }
+        if let Some(why) = acceptor.paused() {
+            pump.handler.observer.paused(why);
+            return Ok(true);
+        }
+        self.epoll.modify(acceptor.listener(), LISTENER, READ).map(|()| false)
     }
 
     fn acceptor(&self) -> MutexGuard<'_, Acceptor<'a>> {

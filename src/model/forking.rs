@@ -100,7 +100,7 @@ fn each_in_a_process(
             break;
         }
         if !set.revents(CHILDREN).is_empty() {
-            children.collect(|_, totals| done += totals)?;
+            children.collect(|child| done += child.totals)?;
             acceptor.client_left();
         }
         let resumed = acceptor.resumes();
@@ -130,11 +130,11 @@ fn each_in_a_process(
     let mut totals = acceptor.totals();
     listener.close();
     parked.into_iter().for_each(|(conn, _)| conn.close());
-    match children.end(|_, totals| done += totals)? {
-        0 => {}
-        killed => observer.killed(killed),
+    let killed = children.end(|child| done += child.totals)?;
+    if killed > 0 {
+        observer.killed(killed);
     }
     // This process has counted the clients.
-    totals += Totals { connections: 0, ..done };
+    totals += Totals { connections: 0, killed: killed as u64, ..done };
     Ok(totals)
 }

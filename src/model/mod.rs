@@ -306,12 +306,15 @@ impl Model {
     ///
     /// # Errors
     ///
-    /// As [`initserver`].
+    /// As [`initserver`]: also a port that several may share must be free, or two servers would share its clients.
     pub fn listen(&self, addr: SocketAddr) -> Result<Listener> {
-        match self.listens {
-            Listens::Once => initserver(addr),
-            Listens::PerWorker => initserver_shared(addr),
+        let alone = initserver(addr)?;
+        if self.listens == Listens::Once {
+            return Ok(alone);
         }
+        let addr = alone.addr();
+        alone.close();
+        initserver_shared(addr)
     }
 
     /// Whether several workers share its clients.

@@ -23,6 +23,7 @@ use crate::observer::Observer;
 use crate::serve::children::{shut_reading_at_hang_up, until_hang_up};
 use crate::serve::workers::Crew;
 use crate::serve::{Acceptor, Job, Next, Paused, Totals, Worker, finish};
+use crate::stop::Stop;
 use crate::sys::fcntl::set_nonblocking;
 use crate::sys::passing::{self, Passed};
 use crate::sys::poll::{PollFlags, PollSet, wait_for};
@@ -50,55 +51,94 @@ pub fn serve<O: Observer>(job: Job<'_, O>) -> Result<Totals> {
     let Job { listener, stop, reply, piece, workers, observe, .. } = job;
     set_nonblocking(&listener)?;
     let mut crew = Crew::new(workers)?;
-    let mut channels = (0..workers.get()).map(|_| Channel::new()).collect::<Result<Vec<_>>>()?;
-    let watch = |crew: &Crew, channels: &[Channel]| {
-        let mut set = PollSet::new();
-        set.push(stop, PollFlags::POLLIN);
-        set.push(&listener, PollFlags::empty());
-        set.push(crew, PollFlags::POLLIN);
-        for channel in channels {
-            set.push(&channel.ours, PollFlags::POLLIN);
-        }
-        set
-    };
-    let mut set = watch(&crew, &channels);
-    let mut acceptor = Acceptor::new(&listener, Mode::Blocking);
-    // Clients that were accepted, and have no worker.
-    let mut held: Vec<Conn> = Vec::new();
+    let acceptor = Acceptor::new(&listener, Mode::Blocking);
+    let channels = (0..workers.get()).map(|_| Channel::new()).collect::<Result<Vec<_>>>()?;
+    let mut parent = Parent { acceptor, channels, held: Vec::new() };
+    let mut set = parent.watch(stop, &crew);
     loop {
         if let Some((worker, child)) = crew.fill(&mut observer)? {
-            let Channel { theirs, ours, .. } = channels.swap_remove(worker.0);
-            drop((ours, channels, held));
+            let theirs = parent.leave_all_but(worker);
             listener.close();
             child.run(|traffic| {
                 let pump = Pump::new(reply, piece, observe(worker)).publishing_to(Some(traffic));
                 one_after_another(pump, &theirs).map(|totals| totals.publish(traffic))
             });
         }
-        let is_watched = channels.iter().any(|channel| channel.is_free) && !acceptor.is_paused();
+        let is_watched = parent.has_free_worker() && !parent.acceptor.is_paused();
         set.set_events(LISTENER, if is_watched { PollFlags::POLLIN } else { PollFlags::empty() });
-        set.wait([acceptor.timeout(None), crew.timeout()].into_iter().flatten().min())?;
+        set.wait([parent.acceptor.timeout(None), crew.timeout()].into_iter().flatten().min())?;
         if !set.revents(STOP).is_empty() {
             break;
         }
-        for (i, channel) in channels.iter_mut().enumerate() {
+        for (i, channel) in parent.channels.iter_mut().enumerate() {
             if !set.revents(FIRST_WORKER + i).is_empty() {
                 channel.hear()?;
             }
         }
-        let ended = if set.revents(CREW).is_empty() { Vec::new() } else { crew.collect(&mut observer)? };
-        for Worker(i) in ended {
-            held.extend(channels[i].untaken()?);
-            channels[i] = Channel::new()?;
-            set = watch(&crew, &channels);
+        if !set.revents(CREW).is_empty() {
+            for worker in crew.collect(&mut observer)? {
+                parent.replace_channel(worker)?;
+            }
+            set = parent.watch(stop, &crew);
         }
-        acceptor.resumes();
+        parent.acceptor.resumes();
         // While the listener is not watched, nobody tells of clients.
-        if is_watched && set.revents(LISTENER).is_empty() && held.is_empty() {
-            continue;
+        if !is_watched || !set.revents(LISTENER).is_empty() || !parent.held.is_empty() {
+            parent.pass_on()?;
         }
-        while let Some(channel) = channels.iter_mut().find(|channel| channel.is_free) {
-            let Some(conn) = held.pop().map_or_else(|| next(&mut acceptor), |conn| Ok(Some(conn)))? else {
+        parent.acceptor.paused().into_iter().for_each(|why| observer.paused(why));
+    }
+    let times_full = parent.acceptor.totals().times_full;
+    parent.held.into_iter().for_each(Conn::close);
+    listener.close();
+    let mut totals = crew.end(&mut observer)?;
+    totals.times_full += times_full;
+    Ok(totals)
+}
+
+/// What the parent works with.
+struct Parent<'a> {
+    acceptor: Acceptor<'a>,
+    channels: Vec<Channel>,
+    /// Clients that were accepted, and have no worker.
+    held: Vec<Conn>,
+}
+
+impl Parent<'_> {
+    fn watch(&self, stop: &Stop, crew: &Crew) -> PollSet {
+        let mut set = PollSet::new();
+        set.push(stop, PollFlags::POLLIN);
+        set.push(self.acceptor.listener(), PollFlags::empty());
+        set.push(crew, PollFlags::POLLIN);
+        for channel in &self.channels {
+            set.push(&channel.ours, PollFlags::POLLIN);
+        }
+        set
+    }
+
+    /// In a child: close what is not its own. Returns its end of its channel.
+    fn leave_all_but(self, Worker(own): Worker) -> OwnedFd {
+        let Parent { mut channels, .. } = self;
+        channels.swap_remove(own).theirs
+    }
+
+    fn has_free_worker(&self) -> bool {
+        self.channels.iter().any(|channel| channel.is_free)
+    }
+
+    /// The process of a worker has ended. A client that it was passed and has not taken goes to another one.
+    fn replace_channel(&mut self, Worker(ended): Worker) -> Result<()> {
+        self.held.extend(self.channels[ended].untaken()?);
+        self.channels[ended] = Channel::new()?;
+        Ok(())
+    }
+
+    /// Pass a client to each worker that is free, as long as there are some.
+    fn pass_on(&mut self) -> Result<()> {
+        let Parent { acceptor, channels, held } = self;
+        for channel in channels.iter_mut().filter(|channel| channel.is_free) {
+            let next = || Ok(if let Next::Client(conn, _) = acceptor.next()? { Some(conn) } else { None });
+            let Some(conn) = held.pop().map_or_else(next, |conn| Ok(Some(conn)))? else {
                 break;
             };
             match passing::send(&channel.ours, &[conn.as_fd()]) {
@@ -119,21 +159,8 @@ pub fn serve<O: Observer>(job: Job<'_, O>) -> Result<Totals> {
                 Err(error) => return Err(error),
             }
         }
-        acceptor.paused().into_iter().for_each(|why| observer.paused(why));
+        Ok(())
     }
-    let times_full = acceptor.totals().times_full;
-    listener.close();
-    held.into_iter().for_each(Conn::close);
-    let mut totals = crew.end(&mut observer)?;
-    totals.times_full += times_full;
-    Ok(totals)
-}
-
-fn next(acceptor: &mut Acceptor<'_>) -> Result<Option<Conn>> {
-    Ok(match acceptor.next()? {
-        Next::Client(conn, _) => Some(conn),
-        Next::Empty | Next::Paused | Next::TurnOver => None,
-    })
 }
 
 /// The way to a worker. A new process gets a new one.

@@ -29,6 +29,7 @@ use crate::observer::Observer;
 use crate::serve::children::until_hang_up;
 use crate::serve::workers::in_processes;
 use crate::serve::{Acceptor, Job, Next, Totals, Worker, finish};
+use crate::sys::Errno;
 use crate::sys::fcntl::set_nonblocking;
 use crate::sys::lock::{Held, RecordLock, SharedMutex};
 use crate::sys::poll::PollSet;
@@ -100,6 +101,8 @@ fn one_after_another<'lock, O: Observer>(
                 last = until_hang_up(&mut pump, conn);
             }
             _ if signal::hung_up().is_some() => break,
+            // The parent has shut the listener down, and SIGTERM is on its way.
+            Err(error) if error.errno() == Some(Errno::EINVAL) => break,
             Ok(Next::Paused) => {
                 acceptor.paused().into_iter().for_each(|why| pump.handler.observer.paused(why));
                 PollSet::new().wait(acceptor.timeout(None))?;

@@ -56,6 +56,8 @@ pub enum Paused {
     NoDescriptor,
     /// No process for the client.
     NoProcess,
+    /// No process for a worker, in the place of one that has ended.
+    NoWorker,
     /// No thread for the client.
     NoThread,
     /// The model cannot watch the descriptor of the client.
@@ -73,6 +75,9 @@ impl fmt::Display for Paused {
             }
             Paused::NoProcess => f.write_str(
                 "no process is left for another client (ulimit -u, or pids.max of the control group)",
+            ),
+            Paused::NoWorker => f.write_str(
+                "no process is left in the place of a worker that has ended (ulimit -u, or pids.max of the control group)",
             ),
             Paused::NoThread => f.write_str(
                 "no thread is left for another client (ulimit -u, or pids.max of the control group)",

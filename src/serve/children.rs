@@ -1,8 +1,9 @@
 //! Child processes of a server: started, counted, collected, ended. None is left behind.
 
-use super::{FLUSH_GRACE, Totals};
+use super::{FLUSH_GRACE, Totals, publish_failure, published_failure};
 use crate::Result;
 use crate::echo::{Conn, Pump, Traffic, Until, Want};
+use crate::error::Error;
 use crate::observer::Observer;
 use crate::sys::eventfd::EventFd;
 use crate::sys::fork::{Fork, Pid, die_with_parent, exit_child, fork_and_tell, kill, reap, this_process};
@@ -39,6 +40,17 @@ pub struct Child {
     blocked: Blocked,
 }
 
+/// A child that has ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// Its number, which another process may get now.
+    pub pid: Pid,
+    /// What it did: clients, requests and bytes.
+    pub totals: Totals,
+    /// The call for whose failure it ended, if that is why.
+    pub failure: Option<Error>,
+}
+
 impl Children {
     /// None yet. From now on SIGCHLD tells of their ends.
     ///
@@ -68,18 +80,17 @@ impl Children {
         })
     }
 
-    /// Take the status of all that have ended, so that none stays as a zombie, and tell `ended` of each, and of what it did: its
-    /// clients, requests and bytes.
+    /// Take the status of all that have ended, so that none stays as a zombie, and tell `ended` of each.
     ///
     /// # Errors
     ///
     /// None in practice.
-    pub fn collect(&mut self, mut ended: impl FnMut(Pid, Totals)) -> Result<()> {
+    pub fn collect(&mut self, mut ended: impl FnMut(Ended)) -> Result<()> {
         self.ended.take()?;
         while let Some(pid) = reap()? {
             // It may be a child that somebody else has started.
             if let Some(traffic) = self.traffic.remove(&pid) {
-                ended(pid, Totals::published(traffic));
+                ended(Ended { pid, totals: Totals::published(traffic), failure: published_failure(traffic) });
             }
         }
         Ok(())
@@ -91,7 +102,7 @@ impl Children {
     /// # Errors
     ///
     /// None in practice.
-    pub fn end(&mut self, mut ended: impl FnMut(Pid, Totals)) -> Result<usize> {
+    pub fn end(&mut self, mut ended: impl FnMut(Ended)) -> Result<usize> {
         let mut told = 0;
         // Each of them may take as long as that for its own clients.
         for (order, grace) in
@@ -141,7 +152,7 @@ pub(crate) fn until_hang_up<O: Observer>(pump: &mut Pump<O>, mut conn: Conn) -> 
 impl Drop for Children {
     fn drop(&mut self) {
         // After an error of the loop, which is what the caller will hear of.
-        self.end(|_, _| {}).ok();
+        self.end(|_| {}).ok();
     }
 }
 
@@ -158,6 +169,7 @@ impl Child {
             drop(blocked);
             if die_with_parent(parent, Signal::SIGKILL)? { work(traffic) } else { Ok(()) }
         };
+        let life = || life().inspect_err(|error| publish_failure(error, traffic));
         // A panic must not unwind into what the caller does after serving.
         exit_child(match catch_unwind(AssertUnwindSafe(life)) {
             Ok(Ok(())) => 0,

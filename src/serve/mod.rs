@@ -19,6 +19,8 @@ pub use sleepers::Sleepers;
 pub use slots::Slots;
 
 use crate::echo::Traffic;
+use crate::error::Error;
+use crate::sys::{Call, Errno};
 use std::ops::AddAssign;
 
 /// What a server has done, told when it ends.
@@ -36,8 +38,10 @@ pub struct Totals {
     /// How often accepting was paused for lack of a descriptor, a thread or a process. Retries that accepted nobody are not
     /// counted.
     pub times_full: u64,
-    /// Workers that ended before the server did, and were replaced.
+    /// Worker processes that ended before the server did, and were replaced.
     pub replaced: u64,
+    /// Processes that did not end when they were told to, and were killed.
+    pub killed: u64,
     /// The share of each worker, for models that have workers.
     pub workers: Vec<Share>,
 }
@@ -64,14 +68,31 @@ impl Totals {
     #[inline]
     pub(crate) fn publish(&self, traffic: &Traffic) {
         let Totals { connections, requests, bytes_in, bytes_out, times_full, .. } = *self;
-        traffic.set([connections, requests, bytes_in, bytes_out, times_full]);
+        traffic.set([connections, requests, bytes_in, bytes_out, times_full, 0]);
     }
 
     /// What a process has published.
     pub(crate) fn published(traffic: &Traffic) -> Totals {
-        let [connections, requests, bytes_in, bytes_out, times_full] = traffic.values();
+        let [connections, requests, bytes_in, bytes_out, times_full, _] = traffic.values();
         Totals { connections, requests, bytes_in, bytes_out, times_full, ..Totals::default() }
     }
+}
+
+/// Which number of [`Traffic`] says why a process has ended: the call and the errno, or 0.
+const FAILURE: usize = 5;
+
+/// Tell the parent of this process why it ends. Only a failed call can be told.
+fn publish_failure(error: &Error, traffic: &Traffic) {
+    if let Error::Call { call, source, .. } = error {
+        traffic.put(FAILURE, ((*call as u64) << 32) | *source as u64);
+    }
+}
+
+/// Why a process has ended, if it has told.
+fn published_failure(traffic: &Traffic) -> Option<Error> {
+    let failure = traffic.values()[FAILURE];
+    let call = *Call::ALL.get((failure >> 32) as usize)?;
+    (failure != 0).then_some(Error::Call { call, fd: None, source: Errno::from_raw(failure as i32) })
 }
 
 impl AddAssign for Totals {
@@ -82,6 +103,7 @@ impl AddAssign for Totals {
         self.bytes_out += other.bytes_out;
         self.times_full += other.times_full;
         self.replaced += other.replaced;
+        self.killed += other.killed;
         self.workers.extend(other.workers);
     }
 }

@@ -24,6 +24,9 @@ use std::time::{Duration, Instant};
 /// otherwise keep a processor busy.
 const RESTART: Duration = Duration::from_millis(100);
 
+/// How many processes are forked before the stop is looked at.
+const FORKS_IN_A_ROW: usize = 16;
+
 /// Do `work` in so many threads until `stop` comes, or until one of them has ended. Then each has to end: the [`Stop`] that it
 /// was given says so, and those that wait on `sleepers` are woken.
 ///
@@ -139,12 +142,11 @@ impl Drop for AtEnd<'_> {
 }
 
 /// Do `work` in so many processes until `stop` comes. One that ends before is replaced: its clients have lost their server, and
-/// nobody else has. `at_stop` ends the waits that SIGTERM does not end, such as accept(2).
+/// nobody else has. `at_stop` is called before the processes are told to end.
 ///
 /// # Errors
 ///
-/// [`Error::Threads`](crate::Error::Threads) in a process with several threads; `EAGAIN` when there are not as many processes at
-/// the start.
+/// As [`Crew::fill`] and [`Crew::collect`].
 pub fn in_processes(
     workers: NonZeroUsize,
     stop: &Stop,
@@ -195,13 +197,14 @@ pub struct Crew {
     children: Children,
     places: Vec<Place>,
     was_complete: bool,
-    replaced: u64,
 }
 
 /// The place of a worker.
 #[derive(Debug, Clone)]
 struct Place {
     process: Option<Pid>,
+    /// How many have had it.
+    processes: u64,
     /// Nobody is started for this place before.
     not_before: Instant,
     /// What the processes that had it did.
@@ -215,36 +218,38 @@ impl Crew {
     ///
     /// `EMFILE`, `ENOMEM`.
     pub fn new(workers: NonZeroUsize) -> Result<Crew> {
-        let place = Place { process: None, not_before: Instant::now(), done: Totals::default() };
+        let now = Instant::now();
+        let place = Place { process: None, processes: 0, not_before: now, done: Totals::default() };
         let places = vec![place; workers.get()];
-        Ok(Crew { children: Children::new()?, places, was_complete: false, replaced: 0 })
+        Ok(Crew { children: Children::new()?, places, was_complete: false })
     }
 
-    /// Fork a process for each place that has none. In such a process the answer is which worker it is; in the parent `None`.
+    /// Fork a process for each place that has none; not for all at once, because a stop may come meanwhile. In such a process the
+    /// answer is which worker it is; in the parent `None`.
     ///
     /// # Errors
     ///
     /// [`Error::Threads`](crate::Error::Threads) in a process with several threads. `EAGAIN` and `ENOMEM` before all places were
     /// filled; afterwards it is tried again later, and the observer is told.
     pub fn fill(&mut self, observer: &mut impl Observer) -> Result<Option<(Worker, Child)>> {
+        let Crew { children, places, was_complete } = self;
         let now = Instant::now();
-        for (i, place) in self.places.iter_mut().enumerate() {
-            if place.process.is_some() || place.not_before > now {
-                continue;
-            }
+        let empty = places.iter_mut().enumerate().filter(|(_, place)| place.is_due(now));
+        for (i, place) in empty.take(FORKS_IN_A_ROW) {
             place.not_before = now + RESTART;
-            match self.children.fork() {
-                Ok(Forked::Parent(pid)) => place.process = Some(pid),
+            match children.fork() {
+                Ok(Forked::Parent(pid)) => {
+                    place.process = Some(pid);
+                    place.processes += 1;
+                }
                 Ok(Forked::Child(child)) => return Ok(Some((Worker(i), child))),
                 Err(error) => match error.errno() {
-                    Some(Errno::EAGAIN | Errno::ENOMEM) if self.was_complete => {
-                        observer.paused(Paused::NoProcess);
-                    }
+                    Some(Errno::EAGAIN | Errno::ENOMEM) if *was_complete => observer.paused(Paused::NoWorker),
                     _ => return Err(error),
                 },
             }
         }
-        self.was_complete = true;
+        *was_complete |= places.iter().all(|place| place.process.is_some());
         Ok(None)
     }
 
@@ -259,14 +264,20 @@ impl Crew {
     ///
     /// # Errors
     ///
-    /// None in practice.
+    /// The failure of a process that was the first in its place, and served nobody: the next would fail as well.
     pub fn collect(&mut self, observer: &mut impl Observer) -> Result<Vec<Worker>> {
         let Crew { children, places, .. } = self;
-        let mut ended = Vec::new();
-        children.collect(|pid, totals| ended.extend(leave(places, pid, totals)))?;
-        self.replaced += ended.len() as u64;
-        ended.iter().for_each(|&worker| observer.replaced(worker));
-        Ok(ended)
+        let (mut workers, mut fails) = (Vec::new(), Ok(()));
+        children.collect(|child| {
+            let is_of_use = child.totals.connections > 0;
+            let Some(worker) = leave(places, child.pid, child.totals) else { return };
+            workers.push(worker);
+            match child.failure {
+                Some(error) if !is_of_use && places[worker.0].processes == 1 => fails = Err(error),
+                failure => observer.worker_ended(worker, failure.as_ref()),
+            }
+        })?;
+        fails.map(|()| workers)
     }
 
     /// Tell all to end, and wait until they have: [`Children::end`]. Returns what all have done.
@@ -275,17 +286,26 @@ impl Crew {
     ///
     /// None in practice.
     pub fn end(self, observer: &mut impl Observer) -> Result<Totals> {
-        let Crew { mut children, mut places, replaced, .. } = self;
+        let Crew { mut children, mut places, .. } = self;
         observer.stopping();
-        let killed = children.end(|pid, totals| {
-            leave(&mut places, pid, totals);
+        let killed = children.end(|child| {
+            leave(&mut places, child.pid, child.totals);
         })?;
         if killed > 0 {
             observer.killed(killed);
         }
-        let mut totals = Totals { replaced, ..Totals::default() };
-        places.into_iter().for_each(|place| totals += place.done.of_worker());
+        let mut totals = Totals { killed: killed as u64, ..Totals::default() };
+        for place in places {
+            totals.replaced += place.processes.saturating_sub(1);
+            totals += place.done.of_worker();
+        }
         Ok(totals)
+    }
+}
+
+impl Place {
+    fn is_due(&self, now: Instant) -> bool {
+        self.process.is_none() && self.not_before <= now
     }
 }
 

@@ -61,7 +61,7 @@ calls! {
     Clone3 = "clone3" | MUSL => "clone",
     Close = "close",
     Connect = "connect",
-    Dup3 = "dup3",
+    Dup2 = "dup2" | !X86_64 => "dup3",
     EpollCreate1 = "epoll_create1",
     EpollCtl = "epoll_ctl",
     EpollPwait2 = "epoll_pwait2",
@@ -115,7 +115,7 @@ const CALLS: usize = Call::ALL.len();
 type CallRow = Row<CALLS>;
 
 /// Numbers that a child tells its parent, for whatever they agree on.
-pub(crate) type Told = Row<5>;
+pub(crate) type Told = Row<6>;
 
 /// What one thread or child writes. It lies within one page of memory, because a process that has just been switched to pays for
 /// each page that it touches (`compare --models fork`).
@@ -281,7 +281,7 @@ impl ForChild {
     pub(crate) fn reserve() -> Option<ForChild> {
         let page = page_or_new()?;
         let i = page.claim(RESERVED)?;
-        page.rows[i].told.set([0; 5]);
+        page.rows[i].told.set([0; 6]);
         Some(ForChild { page, i })
     }
 

@@ -58,6 +58,11 @@ impl<const N: usize> Row<N> {
         }
     }
 
+    /// Write counter `i`, as the only writer of this row.
+    pub(crate) fn put(&self, i: usize, value: u64) {
+        self.0[i].store(value, Relaxed);
+    }
+
     /// What the counters hold now.
     #[must_use]
     pub(crate) fn values(&self) -> [u64; N] {

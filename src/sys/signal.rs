@@ -2,7 +2,7 @@
 //! `nix::sys::signal`.
 //!
 //! A handler may run between any two instructions, so it may call only what signal-safety(7) lists.
-//! Ours make one call each, write(2) or shutdown(2), note which signal it was, and leave `errno` as it
+//! Ours make write(2), shutdown(2) or dup2(2), note which signal it was, and leave `errno` as it
 //! was. Everything else happens in the loop that sees the descriptor become readable (the "self-pipe
 //! trick").
 //!
@@ -91,12 +91,13 @@ pub fn hang_up_shuts(socket: Option<BorrowedFd<'_>>) {
     CONNECTION.store(socket.map_or(-1, |socket| socket.as_raw_fd()), Relaxed);
 }
 
-/// Let the handler of [`On::hang_up`] put standard input in the place of this listener, in this process only. An accept(2) that
-/// waits there is interrupted, begins anew with the same number, and fails: `ENOTSOCK`, `EINVAL`. So does each that comes. Other
-/// processes accept clients there as before, which they would not after a shutdown(2).
+/// Let the handler of [`On::hang_up`] put the descriptor of [`children`], which is no socket, in the place of this listener, in this
+/// process only. An accept(2) that waits there is interrupted, begins anew with the same number, and fails: `ENOTSOCK`. So does
+/// each that comes. Other processes accept clients there as before, which they would not after a shutdown(2).
 ///
-/// A signal that came before finds no listener: look at [`hung_up`] after this call.
-#[doc(alias = "dup3")]
+/// A signal that came before finds no listener: look at [`hung_up`] after this call. Nothing is done before [`children`] was called
+/// once, here or in the parent.
+#[doc(alias = "dup2")]
 pub fn hang_up_replaces(listener: BorrowedFd<'_>) {
     LISTENER.store(listener.as_raw_fd(), Relaxed);
 }
@@ -279,10 +280,11 @@ extern "C" fn on_hang_up(signal: libc::c_int) {
         unsafe { libc::shutdown(socket, libc::SHUT_RD) };
     }
     let listener = LISTENER.load(Relaxed);
-    if listener >= 0 {
-        count_in_handler(Call::Dup3);
-        // SAFETY: dup3 takes numbers only. Whoever owns `listener` finds an open descriptor under its number afterwards, too.
-        unsafe { libc::dup3(libc::STDIN_FILENO, listener, libc::O_CLOEXEC) };
+    if let Some(no_socket) = CHILDREN.get().filter(|_| listener >= 0) {
+        count_in_handler(Call::Dup2);
+        // SAFETY: dup2 takes numbers only, and signal-safety(7) lists it. Whoever owns `listener` finds an open descriptor under its
+        // number afterwards, too.
+        unsafe { libc::dup2(no_socket.as_fd().as_raw_fd(), listener) };
     }
     Errno::set_raw(errno);
 }

@@ -56,7 +56,7 @@ fn the_accept_lock_is_released_when_its_holder_dies() {
             ask(&connect(server.addr()), b"hello");
         }
         holder(&server, model);
-        let report = server.stop_after_saying("has ended by itself");
+        let report = server.stop_after_saying("has ended before the server");
         assert_eq!(report.number("replaced"), 2 * WORKERS as u64);
     });
 }
@@ -74,7 +74,7 @@ fn a_worker_that_dies_while_it_waits_for_the_lock_takes_nobody_with_it() {
         let clients: Vec<_> = (0..WORKERS).map(|_| connect(server.addr())).collect();
         clients.iter().for_each(|client| ask(client, b"hello"));
         drop(clients);
-        server.stop_after_saying("has ended by itself");
+        server.stop_after_saying("has ended before the server");
     });
 }
 

@@ -48,7 +48,7 @@ fn a_client_whose_worker_dies_before_it_took_the_client_is_served_by_another() {
         let (worker, client) = client_of_a_stopped_worker(&server);
         kill(worker, Signal::SIGKILL).expect("the worker is there");
         ask(&client, b"hello");
-        let report = server.stop_after_saying("has ended by itself");
+        let report = server.stop_after_saying("has ended before the server");
         assert_eq!((report.number("connections"), report.number("replaced")), (1, 1));
     });
 }

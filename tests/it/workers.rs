@@ -97,7 +97,7 @@ fn a_worker_that_is_killed_takes_only_its_clients_with_it_and_is_replaced() {
         let (first, undisturbed) = (clients.len(), others.len());
         drop(clients);
         let all = first + clients_of_all_workers(&server).len();
-        let report = server.stop_after_saying("has ended by itself");
+        let report = server.stop_after_saying("has ended before the server");
         assert_eq!(report.number("replaced"), 1);
         let bytes = (5 * all + 11 * undisturbed) as u64;
         assert_eq!(report.totals(), (all as u64, bytes, bytes));
@@ -128,7 +128,7 @@ fn a_worker_that_is_told_to_end_answers_its_clients_first_and_is_replaced() {
         wait_for_others(&process, &[worker]);
         drop(clients);
         clients_of_all_workers(&server);
-        assert_eq!(server.stop_after_saying("has ended by itself").number("replaced"), 1);
+        assert_eq!(server.stop_after_saying("has ended before the server").number("replaced"), 1);
     });
 }
 
@@ -143,7 +143,7 @@ fn workers_without_a_client_that_are_told_to_end_end_and_take_no_client_with_the
         workers.iter().for_each(|&pid| kill(pid, Signal::SIGTERM).expect("the worker is there"));
         wait_for_others(&process, &workers);
         let clients = clients_of_all_workers(&server).len() as u64;
-        let report = server.stop_after_saying("has ended by itself");
+        let report = server.stop_after_saying("has ended before the server");
         assert_eq!((report.number("replaced"), report.number("connections")), (WORKERS as u64, clients));
     });
 }
@@ -161,7 +161,7 @@ fn a_worker_that_dies_again_and_again_is_replaced_after_a_pause_each_time() {
         }
         wait_for_workers(&process);
         ask(&connect(server.addr()), b"hello");
-        let report = server.stop_after_saying("has ended by itself");
+        let report = server.stop_after_saying("has ended before the server");
         let replaced = report.number("replaced");
         let most = WORKERS as u128 * (started.elapsed().as_millis() / RESTART.as_millis() + 1);
         assert!(replaced > WORKERS as u64, "{replaced} replaced");
@@ -277,6 +277,10 @@ fn a_worker_that_cannot_be_replaced_is_tried_again_told_once_and_costs_nothing_m
         server.signal(Signal::SIGTERM);
         let (report, complaints) = server.report_and_complaints(DEADLINE);
         assert_eq!(report.number("replaced"), 1);
-        assert_eq!(complaints.matches("no process is left").count(), 1, "{complaints}");
+        assert_eq!(
+            complaints.matches("no process is left in the place of a worker").count(),
+            1,
+            "{complaints}"
+        );
     });
 }

@@ -31,7 +31,9 @@ use crate::stop::Stop;
 use crate::sys::limits::Nofile;
 use anyhow::{Context, ensure};
 use figures::{Beside, Figures, Timed};
+use nix::sys::resource::{Resource, getrlimit};
 use nix::time::{ClockId, clock_gettime};
+use nix::unistd::geteuid;
 use pair::{Load, Pair, Pinning};
 use serde::{Serialize, Serializer};
 use std::num::NonZeroUsize;
@@ -88,7 +90,8 @@ pub struct Plan {
     pub models: Vec<&'static Model>,
     /// What ratios are taken to.
     pub baseline: &'static str,
-    /// Workers of each model that has some. Where a worker has one client at a time, there are as many as clients.
+    /// Workers of each model that has some, all on the processor of the server. Where a worker has one client at a time, there are
+    /// as many as clients.
     pub workers: NonZeroUsize,
     /// Slices for each model and workload.
     pub slices: usize,
@@ -285,11 +288,12 @@ fn entrants(plan: &Plan, workload: &Workload) -> anyhow::Result<Vec<Entrant>> {
     let mut all = vec![(baseline, false), (baseline, true)];
     all.extend(plan.models.iter().filter(|model| model.name != BASELINE).map(|&model| (model, false)));
     let nofile = Nofile::raise()?;
+    let of_its_kind = all.iter().filter(|(model, _)| has_one_each(model.clients)).count();
     let mut random = fastrand::Rng::with_seed(plan.seed);
     Ok(all
         .into_iter()
         .map(|(model, control)| {
-            let (idle, state, fewer) = match room(model, workload, nofile) {
+            let (idle, state, fewer) = match room(model, workload, nofile, of_its_kind) {
                 Ok((idle, because)) => (idle, State::Waiting, because),
                 Err(why) => (0, State::Skipped(why), String::new()),
             };
@@ -307,20 +311,31 @@ fn entrants(plan: &Plan, workload: &Workload) -> anyhow::Result<Vec<Entrant>> {
 
 /// How many silent connections the model gets beside the active ones, and what would limit them; or why it cannot take
 /// the active ones.
-fn room(model: &Model, workload: &Workload, nofile: Nofile) -> Result<(usize, String), String> {
+///
+/// All servers are there at the same time, so those that have a process or a thread for each client, `of_its_kind`, share the
+/// limit on processes.
+fn room(
+    model: &Model,
+    workload: &Workload,
+    nofile: Nofile,
+    of_its_kind: usize,
+) -> Result<(usize, String), String> {
     let descriptors = usize::try_from(nofile.soft).unwrap_or(usize::MAX).saturating_sub(NOT_FOR_CONNECTIONS);
     let mut limits = vec![(descriptors, format!("the descriptor limit: {nofile}"))];
     match model.clients {
         Clients::One => limits.push((1, "one client at a time".to_owned())),
         Clients::UpTo { most, because } => limits.push((most, because.to_owned())),
-        Clients::Processes | Clients::Threads | Clients::Workers => {
+        clients if has_one_each(clients) => {
             limits.push((
                 MOST_PROCESSES,
                 format!("a process or thread per client, and nobody runs more than {MOST_PROCESSES}"),
             ));
-            limits.extend(processes().map(|most| (most, "the limit on processes (pids.max)".to_owned())));
+            let each = |(most, limit): (usize, &str)| {
+                (most / of_its_kind, format!("the limit on processes ({limit}), which the models share"))
+            };
+            limits.extend(processes().into_iter().map(each));
         }
-        Clients::Descriptors => {}
+        _ => {}
     }
     let (most, because) = limits.into_iter().min().unwrap_or_default();
     let wants = workload.active + usize::from(workload.idle > 0);
@@ -334,14 +349,28 @@ fn room(model: &Model, workload: &Workload, nofile: Nofile) -> Result<(usize, St
     Ok((workload.idle.min(most - workload.active), because))
 }
 
-/// How many more processes this control group may have, if it says so; a few are left for others.
-fn processes() -> Option<usize> {
-    let group = std::fs::read_to_string("/proc/self/cgroup").ok()?;
-    let group = group.lines().find_map(|line| line.strip_prefix("0::"))?;
-    let number = |file: &str| -> Option<usize> {
-        std::fs::read_to_string(format!("/sys/fs/cgroup{group}/{file}")).ok()?.trim().parse().ok()
+/// Whether a server has a process or a thread for each of its clients.
+fn has_one_each(clients: Clients) -> bool {
+    matches!(clients, Clients::Processes | Clients::Threads | Clients::Workers)
+}
+
+/// How many more processes there may be, and what limits them; a few are left for others.
+fn processes() -> Vec<(usize, &'static str)> {
+    let in_group = || {
+        let group = std::fs::read_to_string("/proc/self/cgroup").ok()?;
+        let group = group.lines().find_map(|line| line.strip_prefix("0::"))?;
+        let number = |file: &str| -> Option<usize> {
+            std::fs::read_to_string(format!("/sys/fs/cgroup{group}/{file}")).ok()?.trim().parse().ok()
+        };
+        Some((number("pids.max")?.saturating_sub(number("pids.current")?), "pids.max"))
     };
-    Some(number("pids.max")?.saturating_sub(number("pids.current")? + NOT_FOR_CONNECTIONS))
+    // It does not hold for root, and how much of it this user has used already is not known.
+    let of_user = || {
+        let (soft, _) = getrlimit(Resource::RLIMIT_NPROC).ok().filter(|_| !geteuid().is_root())?;
+        Some((usize::try_from(soft).unwrap_or(usize::MAX), "ulimit -u"))
+    };
+    let limits = [in_group(), of_user()].into_iter().flatten();
+    limits.map(|(most, limit)| (most.saturating_sub(NOT_FOR_CONNECTIONS), limit)).collect()
 }
 
 /// Say each sentence once.
@@ -496,7 +525,11 @@ impl Entrant {
             State::Failed(why) => return row(Status::Failed, Some(why), None),
         };
         let figures = pair.sum().and_then(|(sum, rss)| {
-            let sharing = pair.end()?;
+            let mut sharing = pair.end()?;
+            if model.clients == Clients::Workers && load.idle > 0 {
+                // Whose client is silent has nothing to do, however well the model shares.
+                sharing.fairness_of_requests = None;
+            }
             ensure!(
                 slices.iter().any(|slice| slice.measured.slice.answered > 0),
                 "no answer came while the clock ran: measure longer slices (--slice), or send less (-s)"

@@ -6,7 +6,7 @@ use crate::lab::load::engine::LONGEST_DRAIN;
 use crate::lab::load::slices::{Order, Ready, Slice, Sum};
 use crate::lab::meter::{CallCounter, Tree};
 use crate::lab::serve::Sharing;
-use crate::model::{Model, Waits};
+use crate::model::{Model, Runs, Waits};
 use crate::stop::Stop;
 use crate::sys::affinity;
 use crate::sys::calls::Counts;
@@ -15,6 +15,7 @@ use anyhow::anyhow;
 use serde::de::DeserializeOwned;
 use std::io::BufReader;
 use std::path::Path;
+use std::process::Stdio;
 use std::process::{ChildStdout, Command};
 use std::time::Duration;
 
@@ -125,6 +126,7 @@ impl Pair {
             }
         };
         let mut server = child::serve(program, model.name, load.workers);
+        server.stderr(Stdio::piped());
         if let Some(counter) = &counter {
             server.arg("--count-into-stdin").stdin(counter.for_server()?);
         }
@@ -138,16 +140,20 @@ impl Pair {
         let mut generator = Follower::of(start(generator, |pinning| pinning.generator_cpu)?)?;
         let what = "the generator to open its connections";
         let ready: Ready = match generator.answer(OPEN, Some(stop), what) {
-            Err(Failed::Error(error)) => return Err(generator.last_words(error).into()),
+            Err(Failed::Error(error)) => return Err(server.last_words(generator.last_words(error)).into()),
             ready => ready?,
         };
         if ready.lost > 0 {
             let (lost, all, why) = (ready.lost, active + idle, ready.reason.unwrap_or_default());
             let what = format!("{lost} of {all} connections were lost at once; the first: {why}");
-            return Err(Failed::Error(anyhow!(what)));
+            return Err(Failed::Error(server.last_words(anyhow!(what))));
         }
-        // Every client has been answered, so the server has started all its processes.
-        let tree = Tree::of(server.id());
+        let processes = match model.runs {
+            Runs::ProcessPerClient => 1 + active + idle,
+            Runs::WorkerProcesses => 1 + load.workers.unwrap_or(0),
+            _ => 1,
+        };
+        let tree = Tree::with_processes(server.id(), processes);
         if !tree.tells_cpu() {
             not_known.push(
                 "the CPU time of servers is not measured: /proc does not tell it (schedstat)".to_owned(),

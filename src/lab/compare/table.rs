@@ -142,7 +142,7 @@ impl Comparison {
         if self.rows.iter().any(has_workers) {
             lines.push(
                 "Fairness: Jain's index of the requests that each worker had: 1 when all had as many, 1/n when one of n \
-                 had all."
+                 had all. All workers of a server share its processor."
                     .to_owned(),
             );
         }
