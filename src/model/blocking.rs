@@ -78,3 +78,33 @@ pub(super) fn until_stop<O: Observer>(
     conn.close();
     Ok(None)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::echo::Reply;
+    use crate::initserver::initserver;
+    use crate::model::prethread;
+    use crate::stop;
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+
+    /// Whether the client is accepted before the listener is shut down is a matter of luck.
+    #[test]
+    fn a_client_that_was_accepted_at_the_stop_is_answered() {
+        let models: [fn(Job<'_>) -> Result<Totals>; 2] = [serve, prethread::serve];
+        for model in models.into_iter().cycle().take(100) {
+            let listener = initserver("127.0.0.1:0".parse().unwrap()).unwrap();
+            let mut client = TcpStream::connect(listener.addr()).unwrap();
+            client.write_all(b"hello").unwrap();
+            let (stopper, stop) = stop::pair().unwrap();
+            stopper.stop().unwrap();
+            let totals = model(Job::new(listener, &stop, Reply::Echo)).unwrap();
+            let mut answer = Vec::new();
+            let end = client.read_to_end(&mut answer);
+            if totals.connections > 0 {
+                assert!(end.is_ok() && answer == b"hello", "{end:?} after {answer:?}: {totals:?}");
+            }
+        }
+    }
+}

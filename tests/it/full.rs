@@ -1,13 +1,13 @@
 //! No descriptor, or no process, for another client, or no room for a signal: nobody is refused, and nothing spins.
 
 use crate::support::{
-    Server, all_models_at_once, ask, connect, copy_for_everybody, few, has_settled, is_root, models_at_once,
-    room_for_descriptors, state, wait_until, waits_cheaply, without, without_threads,
+    Server, all_models_at_once, ask, connect, copy_for_everybody, few, has_settled, is_root,
+    lowest_free_descriptor, models_at_once, room_for_descriptors, state, wait_until, waits_cheaply, without,
+    without_threads,
 };
 use io_models::model::{Clients, Model, Runs, Waits, find};
 use io_models::sys::calls::Call;
 use io_models::sys::signal::Signal;
-use procfs::process::Process;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
@@ -105,13 +105,6 @@ fn while_accept_is_refused_clients_wait_and_nothing_spins() {
         }
         assert_eq!(server.stop_after_saying("accept4").number("connections"), 0);
     });
-}
-
-/// What the next call that opens one returns. Descriptors that were inherited may have higher numbers.
-fn lowest_free_descriptor(process: &Process) -> i32 {
-    let open = process.fd().expect("the descriptors of a process of ours").flatten();
-    let open: Vec<_> = open.map(|descriptor| descriptor.fd).collect();
-    (0..).find(|fd| !open.contains(fd)).expect("not all are open")
 }
 
 #[test]

@@ -2,20 +2,21 @@
 //! told.
 
 use crate::support::{
-    DEADLINE, IN_TIME, Server, WORKERS, ask, children, connect, copy_for_everybody, each_model, is_idle,
-    is_root, models_at_once, process, read_to_end, room_for_descriptors, state, wait_for_end, wait_until,
-    waits_cheaply, without_threads,
+    DEADLINE, IN_TIME, Server, WORKERS, ask, children, connect, copy_for_everybody, each_model, is_full,
+    is_idle, is_root, lowest_free_descriptor, models_at_once, process, read_to_end, room_for_descriptors,
+    state, wait_for_end, wait_until, waits_cheaply, without_threads,
 };
 use io_models::model::{ALL, Clients, Model, Runs};
 use io_models::sys::fork::Pid;
 use io_models::sys::signal::Signal;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::kill;
 use procfs::process::{FDTarget, Process, all_processes};
 use std::collections::HashSet;
-use std::io::Write;
+use std::io::{PipeReader, PipeWriter, Write};
 use std::net::TcpStream;
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -167,6 +168,77 @@ fn a_worker_that_dies_again_and_again_is_replaced_after_a_pause_each_time() {
         assert!(replaced > WORKERS as u64, "{replaced} replaced");
         assert!(u128::from(replaced) <= most, "{replaced} replaced, at most {most}");
     });
+}
+
+/// The parent has descriptors enough, and its workers have not: the next would fail as well.
+#[test]
+fn a_worker_that_fails_before_it_has_served_anybody_ends_the_server_with_its_error() {
+    let serve = "ulimit -n 10; exec \"$0\" serve reuseport-processes --workers 1";
+    let mut command = Command::new("timeout");
+    command.args(["30", "sh", "-c", serve, env!("CARGO_BIN_EXE_io-models")]);
+    let ended = command.output().expect("it starts");
+    let complaint = String::from_utf8(ended.stderr).expect("standard error is text");
+    assert_eq!(ended.status.code(), Some(1), "{complaint}");
+    assert!(complaint.contains("Too many open files"), "{complaint}");
+    assert_eq!(complaint.matches('\n').count(), 1, "not one line: {complaint}");
+}
+
+/// At the stop they find the listener shut down, perhaps before SIGTERM comes.
+#[test]
+fn workers_that_wait_for_a_client_at_the_stop_have_told_what_they_did() {
+    models_at_once(
+        |model| has_processes(model) && model.clients == Clients::Workers && model.name != "prefork-passing",
+        |model| {
+            let open = Server::start(model);
+            wait_for_workers(&open.process());
+            let worker = process(children(&open.process())[0]);
+            let needed = lowest_free_descriptor(&worker);
+            open.stop();
+            // None is left for a client, which each worker finds out by itself, and says.
+            let server = Server::of(model).limited(&format!("ulimit -n {needed}")).start();
+            server.wait_for_complaint();
+            server.signal(Signal::SIGTERM);
+            let (report, complaints) = server.report_and_complaints(DEADLINE);
+            let told = complaints.matches("no descriptor is left").count() as u64;
+            // One may find it out just when it is told to stop, and says nothing then.
+            let times_full = report.number("times_full");
+            assert!((told..=WORKERS as u64).contains(&times_full), "{times_full} times, and {told} told");
+        },
+    );
+}
+
+#[test]
+fn a_standard_error_that_nobody_reads_stops_no_server() {
+    let (_reader, writer) = full_pipe();
+    let mut serve = Command::new(env!("CARGO_BIN_EXE_io-models"));
+    serve.args(["serve", "prefork", "--workers", "2"]).stdout(Stdio::null()).stderr(writer);
+    let mut server = serve.spawn().expect("it starts");
+    let parent = process(Pid::from_raw(server.id() as i32));
+    wait_until("the workers are there", || children(&parent).len() == 2 && is_idle(&parent));
+    let first = children(&parent);
+    first.iter().for_each(|&pid| kill(pid, Signal::SIGKILL).expect("the worker is there"));
+    wait_until("others have taken the places", || {
+        let now = children(&parent);
+        now.len() == 2 && now.iter().all(|pid| !first.contains(pid))
+    });
+    kill(Pid::from_raw(server.id() as i32), Signal::SIGTERM).expect("the server is there");
+    let mut status = None;
+    wait_until("the server has ended", || {
+        status = server.try_wait().expect("the status of a child of ours");
+        status.is_some()
+    });
+    assert!(status.is_some_and(|status| status.success()), "{status:?}");
+}
+
+/// A pipe whose writers wait.
+fn full_pipe() -> (PipeReader, PipeWriter) {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    let set = |flags| fcntl(&writer, FcntlArg::F_SETFL(flags)).expect("the flags of a pipe");
+    set(OFlag::O_NONBLOCK);
+    while (&writer).write(&[b'.'; 4096]).is_ok() {}
+    set(OFlag::empty());
+    assert!(is_full(&writer), "the pipe has room");
+    (reader, writer)
 }
 
 /// Workers, and clients that are connected at the same time.

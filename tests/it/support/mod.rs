@@ -16,8 +16,8 @@ pub(crate) use models::{
     all_models_at_once, each_model, few, forks, has_settled, models_at_once, one_at_a_time, worker_processes,
 };
 pub(crate) use process::{
-    at_the_server, children, cpu_time, descriptors, is_idle, peak_memory, process, room_for_descriptors,
-    state, waits_cheaply, wake_ups,
+    at_the_server, children, cpu_time, descriptors, is_idle, lowest_free_descriptor, peak_memory, process,
+    room_for_descriptors, state, waits_cheaply, wake_ups,
 };
 pub(crate) use sandbox::{without, without_threads};
 pub(crate) use server::{Report, Server, WORKERS};

@@ -34,6 +34,13 @@ pub(crate) fn room_for_descriptors(needed: u64) {
     );
 }
 
+/// What the next call that opens one returns. Descriptors that were inherited may have higher numbers.
+pub(crate) fn lowest_free_descriptor(process: &Process) -> i32 {
+    let open = process.fd().expect("the descriptors of a process of ours").flatten();
+    let open: Vec<_> = open.map(|descriptor| descriptor.fd).collect();
+    (0..).find(|fd| !open.contains(fd)).expect("not all are open")
+}
+
 /// How many descriptors it and its children have open.
 pub(crate) fn descriptors(process: &Process) -> usize {
     let own = process.fd_count().expect("the descriptors of a process of ours can be counted");
