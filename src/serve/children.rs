@@ -65,7 +65,7 @@ impl Children {
     ///
     /// # Errors
     ///
-    /// [`Error::Threads`](crate::Error::Threads) in a process with several threads. `EAGAIN` at a limit on processes, `ENOMEM`.
+    /// [`Error::Threads`] in a process with several threads. `EAGAIN` at a limit on processes, `ENOMEM`.
     pub fn fork(&mut self) -> Result<Forked> {
         let parent = this_process();
         // A signal for the child that comes before its own handlers waits until they are there.
