@@ -287,7 +287,7 @@ impl Printer {
 }
 
 impl Observer for Printer {
-    fn accepted(&mut self, fd: RawFd, _: SocketAddr) {
+    fn accepted(&mut self, fd: RawFd, _: Option<SocketAddr>) {
         say(format!("accept client(socket={fd}) ok."));
     }
 

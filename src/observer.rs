@@ -10,8 +10,8 @@
 //! struct Visitors<'a>(mpsc::Sender<SocketAddr>, &'a stop::Stopper);
 //!
 //! impl Observer for Visitors<'_> {
-//!     fn accepted(&mut self, _: RawFd, peer: SocketAddr) {
-//!         self.0.send(peer).expect("there is a receiver");
+//!     fn accepted(&mut self, _: RawFd, peer: Option<SocketAddr>) {
+//!         peer.map(|peer| self.0.send(peer).expect("there is a receiver"));
 //!     }
 //!     fn left(&mut self, _: RawFd, _: io_models::Result<()>) {
 //!         self.1.stop().expect("the loop is there");
@@ -40,8 +40,9 @@ use std::time::Duration;
 ///
 /// A method that waits makes all clients of the loop wait.
 pub trait Observer {
-    /// A client was accepted, and is served from now on.
-    fn accepted(&mut self, fd: RawFd, peer: SocketAddr) {
+    /// A client was accepted, and is served from now on. The models over io_uring do not know where it is, and their clients have no
+    /// descriptor: `fd` is then the number of a slot of the ring.
+    fn accepted(&mut self, fd: RawFd, peer: Option<SocketAddr>) {
         let _ = (fd, peer);
     }
 

@@ -54,8 +54,10 @@ struct Printer {
 }
 
 impl Observer for Printer {
-    fn accepted(&mut self, _: RawFd, peer: SocketAddr) {
-        tell(format!("客户端已连接({})。", peer.ip()));
+    fn accepted(&mut self, _: RawFd, peer: Option<SocketAddr>) {
+        if let Some(peer) = peer {
+            tell(format!("客户端已连接({})。", peer.ip()));
+        }
     }
 
     fn received(&mut self, _: RawFd, bytes: &[u8]) {

@@ -41,6 +41,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", value_parser = crate::units::workers)]
     workers: Option<NonZeroUsize>,
 
+    /// Look so often for an event before sleeping, in the models `epoll-*`, `reuseport*` and `uring*`: answers sooner, and keeps
+    /// a processor busy
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true, value_parser = crate::units::spin)]
+    spin: u32,
+
     /// Print the report as one JSON document, after the line `listening on`
     #[arg(long)]
     json: bool,
@@ -66,6 +71,13 @@ enum ReplyArg {
 pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     let Args { model, listen, .. } = args;
     let workers = workers(model, args.workers)?;
+    if args.spin > 0 && !model.can_spin {
+        return Err(Failure::usage(format_args!(
+            "{} has no wait that could spin: leave --spin out, or use {}",
+            model.name,
+            names_of(|row| row.can_spin)
+        )));
+    }
     if let Some(pid) = args.with_parent {
         let lives = fork::die_with_parent(fork::Pid::from_raw(pid), Signal::SIGTERM).map_err(Failure::of)?;
         if !lives {
@@ -89,7 +101,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
         ReplyArg::Bytes => Reply::Own(unp30::as_many_bytes),
     };
     let started = Instant::now();
-    let job = Job::new(listener, &stop, reply).with_workers(workers);
+    let job = Job::new(listener, &stop, reply).with_workers(workers).spinning(args.spin);
     let notices = Notices::told_by(output::note);
     let totals = (model.serve)(job.observed(&|_| notices.clone())).map_err(Failure::of)?;
     let report = Report::new(model.name, addr, totals, started.elapsed()).map_err(Failure::of)?;
@@ -105,14 +117,19 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
 /// As many workers as were asked for, or as there are processors for them.
 fn workers(model: &Model, asked: Option<NonZeroUsize>) -> Result<NonZeroUsize, Failure> {
     if !model.has_workers() && asked.is_some() {
-        let with: Vec<_> = model::ALL.iter().filter(|row| row.has_workers()).map(|row| row.name).collect();
         return Err(Failure::usage(format_args!(
             "{} has no workers: leave --workers out, or use {}",
             model.name,
-            with.join(", ")
+            names_of(Model::has_workers)
         )));
     }
     Ok(asked.unwrap_or_else(one_each_processor))
+}
+
+/// The names of the models of which this is so.
+fn names_of(is_so: fn(&Model) -> bool) -> String {
+    let names: Vec<_> = model::ALL.iter().filter(|row| is_so(row)).map(|row| row.name).collect();
+    names.join(", ")
 }
 
 /// As many workers as this process may use processors.

@@ -81,7 +81,12 @@ pub(crate) fn workers(text: &str) -> Result<NonZeroUsize, String> {
     NonZeroUsize::new(number).filter(|_| number <= MOST).ok_or_else(at_most)
 }
 
-/// The same, and 0.
+/// How often to look for an event before sleeping.
+pub(crate) fn spin(text: &str) -> Result<u32, String> {
+    u32::try_from(count_or_none(text)?).map_err(|_| format!("at most {}", u32::MAX))
+}
+
+/// A number, which may be 0.
 pub(crate) fn count_or_none(text: &str) -> Result<usize, String> {
     let (number, times) = scaled(text, THOUSANDS);
     Ok(whole(number, times, "write a whole number, such as 64, 10k or 1M")? as usize)

@@ -43,6 +43,12 @@ impl<S: AsFd> Conn<S> {
 }
 
 impl Conn {
+    /// A client that has not been sent these bytes yet.
+    pub(crate) fn with_unsent(socket: OwnedFd, bytes: Vec<u8>) -> Conn {
+        let unsent = (!bytes.is_empty()).then(|| Box::new(Unsent { bytes: bytes.into(), sent: 0 }));
+        Conn { unsent, ..Conn::new(socket) }
+    }
+
     /// End the connection. Bytes unsent are dropped.
     pub fn close(self) {
         crate::sys::close(self.socket);

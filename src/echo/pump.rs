@@ -38,9 +38,18 @@ impl<O: Observer> Pump<O> {
     /// With a piece of 0 bytes, which could not be told from the end of the stream.
     #[must_use]
     pub fn new(reply: Reply, piece: usize, observer: O) -> Pump<O> {
+        Pump::over(Handler::new(reply, observer), piece)
+    }
+
+    /// The same with a handler that exists already.
+    ///
+    /// # Panics
+    ///
+    /// As [`new`](Pump::new).
+    #[must_use]
+    pub fn over(handler: Handler<O>, piece: usize) -> Pump<O> {
         assert!(piece > 0, "a piece has at least one byte");
-        let (handler, scratch) = (Handler::new(reply, observer), vec![0; piece].into());
-        Pump { handler, scratch, clients: 0, traffic: None }
+        Pump { handler, scratch: vec![0; piece].into(), clients: 0, traffic: None }
     }
 
     /// The same, which also writes what it has done to shared memory, after each turn of a client: if this process is killed, its
@@ -55,7 +64,7 @@ impl<O: Observer> Pump<O> {
     pub fn welcome<S: AsFd>(&mut self, conn: &Conn<S>, peer: SocketAddr) {
         self.clients += 1;
         self.publish();
-        self.handler.observer.accepted(conn.as_fd().as_raw_fd(), peer);
+        self.handler.observer.accepted(conn.as_fd().as_raw_fd(), Some(peer));
     }
 
     #[inline]

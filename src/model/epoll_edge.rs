@@ -56,9 +56,9 @@ const NOT_JUST_BYTES: EpollFlags = EpollFlags::EPOLLRDHUP
 /// Those of the wait and of the listener. What happens to a client ends that client only.
 pub fn serve<O: Observer>(job: Job<'_, O>) -> Result<Totals> {
     let mut pump = job.pump(Worker::ONLY);
-    let Job { listener, stop, .. } = job;
+    let Job { listener, stop, spin, .. } = job;
     set_nonblocking(&listener)?;
-    let epoll = Epoll::new()?;
+    let epoll = Epoll::new()?.spinning(spin);
     epoll.add(stop, STOP, EpollFlags::EPOLLIN)?;
     epoll.add(&listener, LISTENER, EpollFlags::EPOLLIN)?;
     let mut acceptor = Acceptor::new(&listener, Mode::Nonblocking);

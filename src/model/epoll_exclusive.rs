@@ -68,10 +68,10 @@ pub fn serve_herd<O: Observer>(job: Job<'_, O>) -> Result<Totals> {
 }
 
 fn in_workers<O: Observer>(job: Job<'_, O>, watch: EpollFlags) -> Result<Totals> {
-    let Job { ref listener, stop, workers, .. } = job;
+    let Job { ref listener, stop, workers, spin, .. } = job;
     set_nonblocking(listener)?;
     // Before the first client takes a descriptor.
-    let epolls = (0..workers.get()).map(|_| Epoll::new()).collect::<Result<Vec<_>>>()?;
+    let epolls = (0..workers.get()).map(|_| Ok(Epoll::new()?.spinning(spin))).collect::<Result<Vec<_>>>()?;
     let totals = in_threads(workers, stop, &Sleepers::with_those_at(listener), |worker, stop| {
         work(job.pump(worker), &epolls[worker.0], listener, stop, watch)
     })?;

@@ -29,7 +29,7 @@ const EVENTS: usize = 512;
 ///
 /// Those of the wait and of the listener. What happens to a client ends that client only.
 pub fn serve<O: Observer>(job: Job<'_, O>) -> Result<Totals> {
-    serve_with(Epoll::new()?, job)
+    serve_with(Epoll::new()?.spinning(job.spin), job)
 }
 
 /// The same with an epoll that was made before.

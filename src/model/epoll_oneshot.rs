@@ -57,9 +57,9 @@ const WRITE: EpollFlags = EpollFlags::EPOLLOUT.union(EpollFlags::EPOLLONESHOT);
 /// only.
 #[doc(alias = "EPOLLONESHOT")]
 pub fn serve<O: Observer>(job: Job<'_, O>) -> Result<Totals> {
-    let Job { ref listener, stop, workers, .. } = job;
+    let Job { ref listener, stop, workers, spin, .. } = job;
     set_nonblocking(listener)?;
-    let epoll = Epoll::new()?;
+    let epoll = Epoll::new()?.spinning(spin);
     epoll.add(listener, LISTENER, READ)?;
     let acceptor = Mutex::new(Acceptor::new(listener, Mode::Nonblocking));
     let shared = Shared { epoll, acceptor, clients: Slots::new() };

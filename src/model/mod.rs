@@ -31,6 +31,10 @@ pub mod epoll_edge;
 pub mod epoll_oneshot;
 pub mod epoll_exclusive;
 pub mod reuseport;
+#[cfg(feature = "uring")]
+pub mod uring_poll;
+#[cfg(feature = "uring")]
+pub mod uring;
 
 use crate::Result;
 use crate::initserver::{Listener, initserver, initserver_shared};
@@ -54,6 +58,8 @@ pub struct Model {
     pub listens: Listens,
     /// What it does when there is nothing to do.
     pub waits: Waits,
+    /// Whether it can look for events several times before it sleeps ([`Job::spin`]).
+    pub can_spin: bool,
     /// What the kernel must have, beyond what every model needs.
     pub needs: Option<&'static str>,
     /// Why this system cannot run it; `None` when it can.
@@ -132,6 +138,7 @@ const USUAL: Model = Model {
     runs: Runs::InThread,
     listens: Listens::Once,
     waits: Waits::Sleeps,
+    can_spin: false,
     needs: None,
     why_not: || None,
     serve: poll::serve,
@@ -252,12 +259,14 @@ pub const ALL: &[Model] = &[
     Model {
         name: "epoll-level",
         summary: "epoll(7), level-triggered: interest kept in the kernel, changed when it changes",
+        can_spin: true,
         serve: epoll_level::serve,
         ..USUAL
     },
     Model {
         name: "epoll-edge",
         summary: "epoll(7), edge-triggered: registered once, read until a read comes back short",
+        can_spin: true,
         serve: epoll_edge::serve,
         ..USUAL
     },
@@ -265,6 +274,7 @@ pub const ALL: &[Model] = &[
         name: "epoll-oneshot",
         summary: "worker threads that share one epoll and all clients: each event wakes one of them (EPOLLONESHOT)",
         runs: Runs::WorkerThreads,
+        can_spin: true,
         serve: epoll_oneshot::serve,
         ..USUAL
     },
@@ -273,6 +283,7 @@ pub const ALL: &[Model] = &[
         summary: "worker threads, each with an epoll; one listener in all: a new client wakes one of them (EPOLLEXCLUSIVE)",
         runs: Runs::WorkerThreads,
         needs: Some("Linux 4.5"),
+        can_spin: true,
         serve: epoll_exclusive::serve,
         ..USUAL
     },
@@ -280,6 +291,7 @@ pub const ALL: &[Model] = &[
         name: "epoll-herd",
         summary: "worker threads, each with an epoll; one listener in all: a new client wakes them all; to compare with",
         runs: Runs::WorkerThreads,
+        can_spin: true,
         serve: epoll_exclusive::serve_herd,
         ..USUAL
     },
@@ -288,6 +300,7 @@ pub const ALL: &[Model] = &[
         summary: "worker threads, each with a listener of its own on the same port (SO_REUSEPORT), and epoll",
         runs: Runs::WorkerThreads,
         listens: Listens::PerWorker,
+        can_spin: true,
         serve: reuseport::serve,
         ..USUAL
     },
@@ -296,7 +309,28 @@ pub const ALL: &[Model] = &[
         summary: "worker processes, each with a listener of its own on the same port (SO_REUSEPORT), and epoll",
         runs: Runs::WorkerProcesses,
         listens: Listens::PerWorker,
+        can_spin: true,
         serve: reuseport::serve_in_processes,
+        ..USUAL
+    },
+    #[cfg(feature = "uring")]
+    Model {
+        name: "uring-poll",
+        summary: "io_uring(7) as a source of readiness: one poll for each turn of a client, then recv and send",
+        needs: Some("io_uring of Linux 6.1"),
+        why_not: crate::sys::uring::unavailable,
+        can_spin: true,
+        serve: uring_poll::serve,
+        ..USUAL
+    },
+    #[cfg(feature = "uring")]
+    Model {
+        name: "uring",
+        summary: "io_uring(7): multishot accept and receive, provided buffers, sends that post no completion",
+        needs: Some("io_uring of Linux 6.1"),
+        why_not: crate::sys::uring::unavailable,
+        can_spin: true,
+        serve: uring::serve,
         ..USUAL
     },
 ];

@@ -27,16 +27,16 @@ use std::sync::{Mutex, PoisonError};
 /// `EADDRINUSE` when the listener is not from [`initserver_shared`](crate::initserver::initserver_shared); `EAGAIN` when there
 /// are not as many threads; `EMFILE`; those of `epoll_level`.
 pub fn serve<O: Observer>(job: Job<'_, O>) -> Result<Totals> {
-    let Job { listener, stop, reply, piece, workers, observe, traffic } = job;
+    let Job { listener, stop, reply, piece, workers, spin, observe, traffic } = job;
     let listeners = one_each(listener, workers)?;
     // Before there are clients, because one of them could take the last descriptor.
-    let epolls = listeners.iter().map(|_| Epoll::new()).collect::<Result<Vec<_>>>()?;
+    let epolls = listeners.iter().map(|_| Ok(Epoll::new()?.spinning(spin))).collect::<Result<Vec<_>>>()?;
     let places: Mutex<Vec<_>> = Mutex::new(epolls.into_iter().zip(listeners).collect());
     in_threads(workers, stop, &Sleepers::new(), |worker, stop| {
         let observe = &|_| observe(worker);
         let place = places.lock().unwrap_or_else(PoisonError::into_inner).pop();
         place.map_or(Ok(Totals::default()), |(epoll, listener)| {
-            let job = Job { listener, stop, reply, piece, workers, observe, traffic };
+            let job = Job { listener, stop, reply, piece, workers, spin, observe, traffic };
             epoll_level::serve_with(epoll, job)
         })
     })
@@ -49,7 +49,7 @@ pub fn serve<O: Observer>(job: Job<'_, O>) -> Result<Totals> {
 /// [`Error::Threads`](crate::Error::Threads) in a process with several threads; `EADDRINUSE` as for [`serve`]; `EAGAIN` when
 /// there are not as many processes; `EMFILE`.
 pub fn serve_in_processes<O: Observer>(job: Job<'_, O>) -> Result<Totals> {
-    let Job { listener, stop, reply, piece, workers, observe, .. } = job;
+    let Job { listener, stop, reply, piece, workers, spin, observe, .. } = job;
     let listeners = RefCell::new(one_each(listener, workers)?);
     let at_stop = || listeners.take().into_iter().for_each(Listener::close);
     in_processes(workers, stop, observe(Worker::ONLY), at_stop, |worker, traffic| {
@@ -57,7 +57,7 @@ pub fn serve_in_processes<O: Observer>(job: Job<'_, O>) -> Result<Totals> {
         let listener = others.swap_remove(worker.0);
         others.into_iter().for_each(Listener::close);
         let (stop, observe, traffic) = (&stop_of_process()?, &|_| observe(worker), Some(traffic));
-        epoll_level::serve(Job { listener, stop, reply, piece, workers, observe, traffic })
+        epoll_level::serve(Job { listener, stop, reply, piece, workers, spin, observe, traffic })
     })
 }
 

@@ -338,7 +338,7 @@ mod tests {
     }
 
     impl Observer for &Failure {
-        fn accepted(&mut self, _: RawFd, _: SocketAddr) {
+        fn accepted(&mut self, _: RawFd, _: Option<SocketAddr>) {
             (&self.client).write_all(b"hello").unwrap();
             shutdown(&self.listener, Shutdown::Read).unwrap();
         }

@@ -151,6 +151,11 @@ impl<'a> Acceptor<'a> {
         })
     }
 
+    /// The model has accepted a client by itself.
+    pub fn accepted(&mut self) {
+        self.accepted += 1;
+    }
+
     /// The socket whose clients are accepted.
     #[must_use]
     pub fn listener(&self) -> &'a Listener {

@@ -28,6 +28,8 @@ pub struct Job<'a, O = Notices> {
     pub piece: usize,
     /// How many threads or processes share the work, in models that have workers.
     pub workers: NonZeroUsize,
+    /// How often to look for an event before sleeping, in models that can ([`Model::can_spin`](crate::model::Model::can_spin)).
+    pub spin: u32,
     /// Makes an observer for each worker, in the thread or process of that worker. (In a model with a process or thread for
     /// each client it makes one for each of these. A thread that only accepts has one more, as the first worker, and so has the
     /// parent of processes.)
@@ -47,6 +49,7 @@ impl<'a> Job<'a> {
             reply,
             piece: SCRATCH_BYTES,
             workers: NonZeroUsize::MIN,
+            spin: 0,
             observe,
             traffic: None,
         }
@@ -60,6 +63,12 @@ impl<'a, O: Observer> Job<'a, O> {
         Job { workers, ..self }
     }
 
+    /// The same, looking for an event so often before sleeping.
+    #[must_use]
+    pub fn spinning(self, spin: u32) -> Job<'a, O> {
+        Job { spin, ..self }
+    }
+
     /// The same, receiving at most `piece` bytes at a time.
     #[must_use]
     pub fn in_pieces(self, piece: usize) -> Job<'a, O> {
@@ -69,8 +78,8 @@ impl<'a, O: Observer> Job<'a, O> {
     /// The same with another observer.
     #[must_use]
     pub fn observed<P: Observer>(self, observe: &'a (dyn Fn(Worker) -> P + Sync)) -> Job<'a, P> {
-        let Job { listener, stop, reply, piece, workers, traffic, .. } = self;
-        Job { listener, stop, reply, piece, workers, observe, traffic }
+        let Job { listener, stop, reply, piece, workers, spin, traffic, .. } = self;
+        Job { listener, stop, reply, piece, workers, spin, observe, traffic }
     }
 
     /// The pump of a worker.

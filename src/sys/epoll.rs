@@ -20,7 +20,10 @@ pub use nix::sys::epoll::EpollFlags;
 /// It knows descriptors by the open file *description* behind them: closing a descriptor removes
 /// it only when no copy (dup, fork) is left.
 #[derive(Debug)]
-pub struct Epoll(Inner);
+pub struct Epoll {
+    inner: Inner,
+    spin: u32,
+}
 
 impl Epoll {
     /// Make one, closed on exec: epoll_create1(2).
@@ -30,7 +33,15 @@ impl Epoll {
     /// `EMFILE`, `ENFILE`, `ENOMEM`.
     #[doc(alias = "epoll_create1")]
     pub fn new() -> Result<Epoll> {
-        cvt(Call::EpollCreate1, Inner::new(EpollCreateFlags::EPOLL_CLOEXEC)).map(Epoll)
+        cvt(Call::EpollCreate1, Inner::new(EpollCreateFlags::EPOLL_CLOEXEC))
+            .map(|inner| Epoll { inner, spin: 0 })
+    }
+
+    /// The same, whose waits look so often for an event, with a time limit of 0, before they sleep. That takes processor time, and in
+    /// return an event that comes meanwhile need not wake the thread.
+    #[must_use]
+    pub fn spinning(self, spin: u32) -> Epoll {
+        Epoll { spin, ..self }
     }
 
     /// Watch `fd` for `events`; they come back with `token`. `EPOLL_CTL_ADD`.
@@ -46,7 +57,7 @@ impl Epoll {
     #[doc(alias = "EPOLL_CTL_ADD")]
     pub fn add(&self, fd: impl AsFd, token: u64, events: EpollFlags) -> Result<()> {
         let fd = fd.as_fd();
-        cvt_on(Call::EpollCtl, fd, self.0.add(fd, EpollEvent::new(events, token)))
+        cvt_on(Call::EpollCtl, fd, self.inner.add(fd, EpollEvent::new(events, token)))
     }
 
     /// Watch `fd` for other `events`, or arm a one-shot again: `EPOLL_CTL_MOD`.
@@ -57,7 +68,7 @@ impl Epoll {
     #[doc(alias = "EPOLL_CTL_MOD")]
     pub fn modify(&self, fd: impl AsFd, token: u64, events: EpollFlags) -> Result<()> {
         let fd = fd.as_fd();
-        cvt_on(Call::EpollCtl, fd, self.0.modify(fd, &mut EpollEvent::new(events, token)))
+        cvt_on(Call::EpollCtl, fd, self.inner.modify(fd, &mut EpollEvent::new(events, token)))
     }
 
     /// Stop watching `fd`: `EPOLL_CTL_DEL`.
@@ -68,7 +79,7 @@ impl Epoll {
     #[doc(alias = "EPOLL_CTL_DEL")]
     pub fn delete(&self, fd: impl AsFd) -> Result<()> {
         let fd = fd.as_fd();
-        cvt_on(Call::EpollCtl, fd, self.0.delete(fd))
+        cvt_on(Call::EpollCtl, fd, self.inner.delete(fd))
     }
 
     /// Wait until something happens and take what did, as many events as `events` has room for.
@@ -85,6 +96,14 @@ impl Epoll {
     #[doc(alias = "epoll_pwait2")]
     #[inline]
     pub fn wait(&self, events: &mut Events, timeout: Option<Duration>) -> Result<usize> {
+        if timeout.is_none_or(|limit| !limit.is_zero()) {
+            for _ in 0..self.spin {
+                events.ready = retry_wait(None, |_| self.wait_ms(events, Some(Duration::ZERO)))?;
+                if events.ready > 0 {
+                    return Ok(events.ready);
+                }
+            }
+        }
         events.ready = retry_wait(timeout, |left| match left {
             Some(limit) if limit.subsec_nanos() % 1_000_000 != 0 && !NO_PWAIT2.load(Relaxed) => {
                 match self.pwait2(events, limit) {
@@ -104,7 +123,7 @@ impl Epoll {
     #[inline]
     fn wait_ms(&self, events: &mut Events, limit: Option<Duration>) -> Result<usize> {
         let limit = EpollTimeout::try_from(millis_up(limit)).unwrap_or(EpollTimeout::MAX);
-        cvt_on(Call::EpollWait, self.0.0.as_fd(), self.0.wait(&mut events.buffer, limit))
+        cvt_on(Call::EpollWait, self.inner.0.as_fd(), self.inner.wait(&mut events.buffer, limit))
     }
 
     fn pwait2(&self, events: &mut Events, limit: Duration) -> Result<usize> {
@@ -118,7 +137,7 @@ impl Epoll {
         let ready = unsafe {
             libc::syscall(
                 libc::SYS_epoll_pwait2,
-                self.0.0.as_raw_fd(),
+                self.inner.0.as_raw_fd(),
                 events.buffer.as_mut_ptr(),
                 room,
                 &raw const limit,
@@ -126,14 +145,14 @@ impl Epoll {
                 size_of::<u64>(),
             )
         };
-        cvt_on(Call::EpollPwait2, self.0.0.as_fd(), Errno::result(ready)).map(|n| n as usize)
+        cvt_on(Call::EpollPwait2, self.inner.0.as_fd(), Errno::result(ready)).map(|n| n as usize)
     }
 }
 
 /// An epoll instance is a descriptor too, and readable while it has events: another one can watch it, or poll(2).
 impl AsFd for Epoll {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.0.as_fd()
+        self.inner.0.as_fd()
     }
 }
 

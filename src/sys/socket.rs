@@ -117,21 +117,27 @@ pub fn accept(listener: impl AsFd, mode: Mode) -> Result<Accepted> {
         }
         Err(error) => match error.errno() {
             Some(Errno::EAGAIN) => Ok(Accepted::Nobody),
-            // Those that accept(2) says to treat like "nobody", but for EOPNOTSUPP, which is about the listener.
-            Some(
-                errno @ (Errno::ECONNABORTED
-                | Errno::EPERM
-                | Errno::EPROTO
-                | Errno::ENOPROTOOPT
-                | Errno::ENETDOWN
-                | Errno::ENETUNREACH
-                | Errno::EHOSTDOWN
-                | Errno::EHOSTUNREACH
-                | Errno::ENONET),
-            ) => Ok(Accepted::NotThis(errno)),
+            Some(errno) if is_about_one_client(errno) => Ok(Accepted::NotThis(errno)),
             _ => Err(error),
         },
     }
+}
+
+/// Whether an error of accept(2) is about the client that would have come, and not about the listener: those that accept(2) says to
+/// treat like "nobody", and `EPERM`. (`EOPNOTSUPP`, which it names as well, is about the listener.)
+pub(crate) fn is_about_one_client(errno: Errno) -> bool {
+    matches!(
+        errno,
+        Errno::ECONNABORTED
+            | Errno::EPERM
+            | Errno::EPROTO
+            | Errno::ENOPROTOOPT
+            | Errno::ENETDOWN
+            | Errno::ENETUNREACH
+            | Errno::EHOSTDOWN
+            | Errno::EHOSTUNREACH
+            | Errno::ENONET
+    )
 }
 
 /// How far connect(2) got.

@@ -93,18 +93,21 @@ fn without_room_for_signals_everybody_is_answered() {
     assert_eq!(server.stop().totals(), (CLIENTS as u64, bytes, bytes));
 }
 
-/// `EPERM` leaves the client in the queue, so that the listener stays readable.
+/// `EPERM` leaves the client in the queue, so that the listener stays readable. (No filter of system calls sees what a ring does.)
 #[test]
 fn while_accept_is_refused_clients_wait_and_nothing_spins() {
-    all_models_at_once(|model| {
-        let server = without(&[libc::SYS_accept4], libc::EPERM, || Server::start(model));
-        let _client = connect(server.addr());
-        server.wait_for_complaint();
-        if model.waits == Waits::Sleeps {
-            waits_cheaply(&server.process());
-        }
-        assert_eq!(server.stop_after_saying("accept4").number("connections"), 0);
-    });
+    models_at_once(
+        |model| model.name != "uring",
+        |model| {
+            let server = without(&[libc::SYS_accept4], libc::EPERM, || Server::start(model));
+            let _client = connect(server.addr());
+            server.wait_for_complaint();
+            if model.waits == Waits::Sleeps {
+                waits_cheaply(&server.process());
+            }
+            assert_eq!(server.stop_after_saying("accept4").number("connections"), 0);
+        },
+    );
 }
 
 #[test]

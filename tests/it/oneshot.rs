@@ -138,7 +138,7 @@ impl OneOf {
 }
 
 impl Observer for OneOf {
-    fn accepted(&mut self, fd: RawFd, _: SocketAddr) {
+    fn accepted(&mut self, fd: RawFd, _: Option<SocketAddr>) {
         self.enters(fd);
         self.leaves(fd);
     }

@@ -117,6 +117,11 @@ fn json_is_one_document_with_a_schema() {
         let calls = report.calls();
         // Who is not told what there is to read asks more often.
         let more = model.waits == Waits::Spins || model.name == "sigio";
+        if model.name == "uring" {
+            assert!(calls["io_uring_enter"] > 0, "{calls:?}");
+            assert!(!calls.contains_key("recvfrom") && !calls.contains_key("sendto"), "{calls:?}");
+            return;
+        }
         assert!(calls["recvfrom"] == 2 || more, "the request and the end: {calls:?}");
         assert_eq!(calls["sendto"], 1, "{calls:?}");
     });

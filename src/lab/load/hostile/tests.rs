@@ -78,8 +78,8 @@ fn leave(runner: Runner) -> [Outcome; 3] {
 struct Accepted(mpsc::Sender<SocketAddr>);
 
 impl Observer for Accepted {
-    fn accepted(&mut self, _: RawFd, peer: SocketAddr) {
-        self.0.send(peer).ok();
+    fn accepted(&mut self, _: RawFd, peer: Option<SocketAddr>) {
+        peer.map(|peer| self.0.send(peer).ok());
     }
 }
 

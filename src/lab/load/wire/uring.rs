@@ -3,132 +3,112 @@
 use super::{Event, Wire};
 use crate::sys::socket::{self, Shutdown};
 use crate::sys::sockopt;
-use crate::sys::uring::{Completion, Ring};
+use crate::sys::uring::{self, Completion, Lease, Manner, Piece, Plan, Ring, Setup, Socket};
 use crate::sys::{Call, Errno, close};
 use crate::{Error, Result};
 use std::net::SocketAddr;
 use std::ops::Range;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Buffers of all sockets together, at most: their number, and their bytes.
-const BUFFERS: usize = 4096;
+/// How many bytes the buffers of all connections have together, at most, and how many buffers there are at most and at first.
 const BUFFER_BYTES: usize = 16 << 20;
+const BUFFERS: usize = 4096;
+const FIRST_BUFFERS: u16 = 64;
 
 pub(in super::super) struct UringWire {
     ring: Ring,
     slots: Vec<Slot>,
-    /// How often the kernel was told of what is queued.
-    entered: u64,
+    /// What came with the event that [`next`](Wire::next) gave last.
+    current: Option<Lease>,
 }
 
 #[derive(Default)]
 struct Slot {
-    socket: Option<OwnedFd>,
+    socket: Option<(OwnedFd, Socket)>,
     /// How often it was used: completions of an earlier use are not of this one.
     uses: u32,
-    sending: bool,
-    /// `entered` when an operation on the slot was last queued.
-    queued_at: u64,
 }
 
-/// What an operation was for; the rest of its token is the use of the slot, and the slot.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Receive = 0,
-    Send = 1,
-    Connect = 2,
-    Stop = 3,
-}
+const USES: u32 = (1 << 24) - 1;
 
-const USES: u32 = (1 << 29) - 1;
-
-fn token(kind: Kind, uses: u32, slot: usize) -> u64 {
-    (kind as u64) << 62 | u64::from(uses & USES) << 32 | slot as u64
+fn token(uses: u32, slot: usize) -> u64 {
+    u64::from(uses & USES) << 32 | slot as u64
 }
 
 impl Wire for UringWire {
     fn new(source: Arc<[u8]>, slots: usize, answer: usize, stop: Option<BorrowedFd<'_>>) -> Result<Self> {
         let size = answer.next_power_of_two().clamp(256, 16_384);
-        let buffers = (BUFFER_BYTES / size).min(BUFFERS);
-        let mut ring = Ring::new(slots as u32, source, buffers as u16, size as u32)?;
+        let most = (BUFFER_BYTES / size).min(BUFFERS) as u16;
+        let buffers = vec![Plan { size: size as u32, first: FIRST_BUFFERS, most, is_incremental: false }];
+        // The last slot is for the stop.
+        let mut ring = Ring::new(Setup { slots: slots as u32 + 1, source, buffers, spin: 0 })?;
         if let Some(stop) = stop {
-            ring.poll(stop, libc::POLLIN, token(Kind::Stop, 0, 0))?;
+            let stop = ring.put(slots as u32, stop)?;
+            ring.poll(&stop, libc::POLLIN, token(0, slots))?;
         }
-        Ok(UringWire { ring, slots: (0..slots).map(|_| Slot::default()).collect(), entered: 1 })
+        let slots = (0..slots).map(|_| Slot::default()).collect();
+        Ok(UringWire { ring, slots, current: None })
     }
 
     fn connect(&mut self, slot: usize, socket: OwnedFd, target: &SocketAddr) -> Result<()> {
-        let uses = self.slots[slot].uses.wrapping_add(1);
         socket::connect(&socket, target)?;
-        if self.slots[slot].queued_at == self.entered {
-            // What is queued for the last connection is about whatever the slot holds when the kernel hears of it.
-            self.ring.enter(0, None)?;
-            self.entered += 1;
-        }
-        self.ring.set_slot(slot as u32, Some(socket.as_fd()))?;
-        if let Err(error) = self.ring.poll(&socket, libc::POLLOUT, token(Kind::Connect, uses, slot)) {
-            // Or the ring would keep the socket open.
-            self.ring.set_slot(slot as u32, None)?;
-            return Err(error);
-        }
-        self.slots[slot] = Slot { socket: Some(socket), uses, sending: false, queued_at: 0 };
-        Ok(())
+        let direct = self.ring.put(slot as u32, &socket)?;
+        let Slot { socket: place, uses } = &mut self.slots[slot];
+        *uses = uses.wrapping_add(1);
+        let polled = self.ring.poll(&direct, libc::POLLOUT, token(*uses, slot));
+        *place = Some((socket, direct));
+        polled
     }
 
     fn is_connected_to_itself(&self, slot: usize) -> bool {
-        self.slots[slot].socket.as_ref().is_some_and(super::is_connected_to_itself)
+        self.slots[slot].socket.as_ref().is_some_and(|(socket, _)| super::is_connected_to_itself(socket))
     }
 
     #[inline]
     fn send(&mut self, slot: usize, piece: Range<usize>) -> Result<Option<usize>> {
-        let Slot { uses, sending, queued_at, .. } = &mut self.slots[slot];
-        (*sending, *queued_at) = (true, self.entered);
-        self.ring.send(slot as u32, piece, token(Kind::Send, *uses, slot))?;
+        let Slot { socket, uses } = &self.slots[slot];
+        if let Some((_, socket)) = socket {
+            self.ring.send(socket, Piece::Source(piece), Manner::Waiting, token(*uses, slot))?;
+        }
         Ok(None)
     }
 
     fn shutdown(&mut self, slot: usize) -> Result<()> {
-        let Some(socket) = &self.slots[slot].socket else { return Ok(()) };
+        let Some((socket, _)) = &self.slots[slot].socket else { return Ok(()) };
         socket::shutdown(socket, Shutdown::Write)
     }
 
     fn close(&mut self, slot: usize) {
-        let Slot { socket, uses, sending, .. } = &mut self.slots[slot];
-        let Some(socket) = socket.take() else { return };
-        let ended = [Kind::Receive, Kind::Connect, Kind::Send];
-        // What cannot be cancelled ends by itself, later: its completions are of a use that is over.
-        for kind in &ended[..if *sending { 3 } else { 2 }] {
-            self.ring.cancel(token(*kind, *uses, slot)).ok();
-        }
-        self.ring.set_slot(slot as u32, None).ok();
+        let Slot { socket, uses } = &mut self.slots[slot];
+        let Some((socket, direct)) = socket.take() else { return };
         *uses = uses.wrapping_add(1);
+        // What cannot be queued ends with the ring.
+        self.ring.abort(direct).ok();
         close(socket);
     }
 
     #[inline]
     fn wait(&mut self, timeout: Duration) -> Result<bool> {
-        self.entered += 1;
         if timeout.is_zero() {
             self.ring.enter(0, None)?;
         } else {
             self.ring.enter(1, Some(timeout))?;
         }
-        Ok(self.ring.ready() > 0)
+        Ok(self.ring.is_ready())
     }
 
     #[inline]
     fn next(&mut self) -> Option<Event> {
         loop {
+            if let Some(lease) = self.current.take() {
+                self.ring.give(lease);
+            }
             let completion = self.ring.next()?;
             let slot = completion.token as u32 as usize;
-            if completion.token >> 62 == Kind::Stop as u64 {
+            if slot == self.slots.len() {
                 return Some(Event::Stop);
-            }
-            let uses = (completion.token >> 32) as u32 & USES;
-            if uses != self.slots[slot].uses & USES {
-                continue;
             }
             match self.event(slot, completion) {
                 Ok(Some(event)) => return Some(event),
@@ -140,48 +120,51 @@ impl Wire for UringWire {
 
     #[inline]
     fn bytes(&self) -> &[u8] {
-        self.ring.received()
+        self.current.as_ref().map_or(&[], |lease| self.ring.bytes(lease))
     }
 }
 
 impl UringWire {
+    /// What a completion means for the connection in a slot, if it is of that connection.
     #[inline]
-    fn receive(&mut self, slot: usize, token: u64) -> Result<()> {
-        self.slots[slot].queued_at = self.entered;
-        self.ring.receive(slot as u32, token)
-    }
-
-    #[inline]
-    fn event(
-        &mut self,
-        slot: usize,
-        Completion { token: done, result, more }: Completion,
-    ) -> Result<Option<Event>> {
+    fn event(&mut self, slot: usize, completion: Completion) -> Result<Option<Event>> {
+        let Completion { token, event, more } = completion;
         let failed = |call, source| Err(Error::Call { call, fd: None, source });
-        let uses = self.slots[slot].uses;
-        let receive = token(Kind::Receive, uses, slot);
-        if done >> 62 == Kind::Receive as u64 {
-            match result {
-                Ok(0) => Ok(Some(Event::Ended { slot })),
-                Ok(_) if more => Ok(Some(Event::Arrived { slot })),
-                Ok(_) => self.receive(slot, receive).map(|()| Some(Event::Arrived { slot })),
-                // All buffers are with us; they are given back before the kernel hears of this.
-                Err(Errno::ENOBUFS) => self.receive(slot, receive).map(|()| None),
-                Err(source) => failed(Call::Recvfrom, source),
+        let Slot { socket, uses } = &self.slots[slot];
+        let socket = socket.as_ref().filter(|_| token == self::token(*uses, slot));
+        match event {
+            uring::Event::Received(Ok(lease)) => {
+                self.current = Some(lease);
+                let Some((_, direct)) = socket else { return Ok(None) };
+                if !more {
+                    self.ring.receive(direct, token)?;
+                }
+                Ok(Some(Event::Arrived { slot }))
             }
-        } else if done >> 62 == Kind::Send as u64 {
-            self.slots[slot].sending = false;
-            match result {
-                Ok(bytes) => Ok(Some(Event::Took { slot, bytes: bytes.into() })),
-                Err(source) => failed(Call::Sendto, source),
+            uring::Event::Received(Err(source)) => match socket {
+                // All buffers are lent; they are given back before the kernel hears of this.
+                Some((_, direct)) if source == Errno::ENOBUFS => {
+                    self.ring.add_buffers();
+                    self.ring.receive(direct, token).map(|()| None)
+                }
+                Some(_) => failed(Call::Recvfrom, source),
+                None => Ok(None),
+            },
+            uring::Event::Ended => Ok(socket.map(|_| Event::Ended { slot })),
+            uring::Event::Sent(_, result) => match (socket, result) {
+                (None, _) => Ok(None),
+                (Some(_), Ok(bytes)) => Ok(Some(Event::Took { slot, bytes: bytes as u64 })),
+                (Some(_), Err(source)) => failed(Call::Sendto, source),
+            },
+            uring::Event::Ready(_) => {
+                let Some((socket, direct)) = socket else { return Ok(None) };
+                if let Some(source) = sockopt::take_error(socket)? {
+                    return Err(Error::Call { call: Call::Connect, fd: Some(socket.as_raw_fd()), source });
+                }
+                self.ring.receive(direct, token)?;
+                Ok(Some(Event::Connected { slot }))
             }
-        } else {
-            let Some(socket) = &self.slots[slot].socket else { return Ok(None) };
-            if let Some(source) = sockopt::take_error(socket)? {
-                return Err(Error::Call { call: Call::Connect, fd: Some(socket.as_raw_fd()), source });
-            }
-            self.receive(slot, receive)?;
-            Ok(Some(Event::Connected { slot }))
+            uring::Event::Accepted(_) | uring::Event::Installed(_) => Ok(None),
         }
     }
 }

@@ -1,0 +1,56 @@
+//! io_uring(7): operations are queued in memory that is shared with the kernel, and so is what became of them. Over the io-uring
+//! crate.
+//!
+//! - [`Ring`] is the two queues, io_uring_enter(2), and the slots of sockets.
+//! - [`Lease`] is a received piece in a buffer of the ring, which can be read, sent from, and given back.
+//! - The operations are methods of the ring: accept, receive, send, poll, cancel, close, shut down.
+//!
+//! An operation that the kernel works on uses memory of ours. So that no safe call can take that memory away, the ring owns it: the
+//! buffers that it receives into, and what it sends, until the completion hands it back.
+
+mod buffers;
+mod operations;
+mod ring;
+
+pub use buffers::{Lease, Plan};
+pub use operations::{Manner, Piece, Socket};
+pub use ring::{Completion, Event, Ring, Setup};
+
+use super::limits::{Resource, soft};
+use super::{Call, Errno, calls};
+use crate::error::{Error, Result};
+use std::io;
+
+/// Why a [`Ring`] cannot be used here, in words; `None` when it can.
+///
+/// Kernels may lack io_uring (before 5.1) or what a ring needs of it (before 6.1), the system may forbid it
+/// (`kernel.io_uring_disabled`), and containers usually do (seccomp).
+#[must_use]
+pub fn unavailable() -> Option<String> {
+    let why = ring::set_up(2, 4).err()?;
+    Some(match why.errno() {
+        Some(Errno::ENOSYS) => "this kernel has no io_uring, or a seccomp filter hides it".into(),
+        Some(Errno::EPERM) => {
+            "io_uring is forbidden: sysctl kernel.io_uring_disabled, or a seccomp filter".into()
+        }
+        Some(Errno::EINVAL) => "io_uring of this kernel is older than Linux 6.1".into(),
+        // Also where less memory is left below the limit than the smallest ring needs.
+        Some(Errno::ENOMEM) => {
+            let limit = soft(Resource::RLIMIT_MEMLOCK)
+                .map_or_else(|| "unknown".to_owned(), |bytes| format!("{bytes} bytes"));
+            format!("{why}; the limit on locked memory is {limit}: raise `ulimit -l`")
+        }
+        _ => why.to_string(),
+    })
+}
+
+fn cvt_io<T>(call: Call, result: io::Result<T>) -> Result<T> {
+    calls::count(call);
+    result.map_err(|why| {
+        let source = Errno::from_raw(why.raw_os_error().unwrap_or(libc::EINVAL));
+        Error::Call { call, fd: None, source }
+    })
+}
+
+#[cfg(test)]
+mod tests;

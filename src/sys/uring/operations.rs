@@ -1,0 +1,344 @@
+//! What a ring can be asked to do. Each operation is queued, and the kernel hears of it with the next
+//! [`enter`](Ring::enter).
+
+use super::buffers::Lease;
+use super::ring::{Kind, Ring};
+use crate::error::{Error, Result};
+use crate::sys::{Call, Errno};
+use io_uring::types::{CancelBuilder, DestinationSlot, Fd, Fixed};
+use io_uring::{opcode, squeue};
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::ptr;
+
+/// A socket that operations of a ring work on: in a slot of the ring (a *direct descriptor*), or an ordinary descriptor.
+///
+/// Only [`Ring::close`], [`Ring::abort`] and [`Ring::into_descriptor`] end it, and only after what was queued before: so no
+/// operation can meet another socket under the same number. Dropping it closes nothing.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Socket {
+    pub(super) number: u32,
+    pub(super) is_direct: bool,
+}
+
+impl Socket {
+    /// The number of the slot, or of the descriptor. No other socket of the ring has it.
+    #[inline]
+    #[must_use]
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// An operation on this socket.
+    #[inline]
+    fn on(&self, operation: squeue::Entry) -> squeue::Entry {
+        if self.is_direct { operation.flags(squeue::Flags::FIXED_FILE) } else { operation }
+    }
+
+    #[inline]
+    fn fd(&self) -> Fd {
+        Fd(self.number as RawFd)
+    }
+
+    fn closed(&self) -> squeue::Entry {
+        if self.is_direct {
+            opcode::Close::new(Fixed(self.number)).build()
+        } else {
+            opcode::Close::new(self.fd()).build()
+        }
+    }
+}
+
+/// What can be sent. The ring owns it until the send has completed.
+#[derive(Debug)]
+pub enum Piece {
+    /// What was received, without a copy.
+    Received(Lease),
+    /// These bytes of the ring's source.
+    Source(Range<usize>),
+    /// These.
+    Owned(Box<[u8]>),
+}
+
+/// What a send does when the kernel has no room for all of its bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Manner {
+    /// It ends at once, having sent what there was room for. When all was sent the kernel posts no completion, so that
+    /// [`enter`](Ring::enter) does not wait for it; the ring makes one, which comes after the others.
+    Now,
+    /// It waits for room, until all is sent or the connection ends.
+    Waiting,
+}
+
+impl Ring {
+    /// Accept clients of the listener, as direct descriptors, which are non-blocking. [`Event::Accepted`] comes for each; after one
+    /// without [`more`](super::Completion::more) it has to be asked for again.
+    ///
+    /// With many free slots it is one operation for all clients (*multishot*). The kernel closes a client for whom there is no slot,
+    /// so with few free slots it is one operation for each client.
+    ///
+    /// [`Event::Accepted`]: super::Event::Accepted
+    ///
+    /// # Errors
+    ///
+    /// `ENFILE` when no slot is free; as [`enter`](Ring::enter), when the queue is full.
+    pub fn accept(&mut self, listener: &Socket, token: u64) -> Result<()> {
+        if self.free_slots() == 0 {
+            return Err(Error::Call { call: Call::IoUringEnter, fd: None, source: Errno::ENFILE });
+        }
+        self.kernel_chooses_slots();
+        let (fd, flags) = (listener.fd(), libc::SOCK_NONBLOCK);
+        let accept = if self.has_many_slots() {
+            opcode::AcceptMulti::new(fd).allocate_file_index(true).flags(flags).build()
+        } else {
+            let any = Some(DestinationSlot::auto_target());
+            opcode::Accept::new(fd, ptr::null_mut(), ptr::null_mut()).file_index(any).flags(flags).build()
+        };
+        self.begin(Kind::Accept, token, listener.on(accept))
+    }
+
+    /// The same, as ordinary descriptors. Without one for another client (`EMFILE`) clients stay in the queue.
+    ///
+    /// # Errors
+    ///
+    /// As [`enter`](Ring::enter), when the queue is full.
+    pub fn accept_ordinary(&mut self, listener: &Socket, token: u64) -> Result<()> {
+        let accept = opcode::AcceptMulti::new(listener.fd()).flags(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK);
+        self.begin(Kind::AcceptOrdinary, token, listener.on(accept.build()))
+    }
+
+    /// Receive for as long as something comes, each time into a buffer of the ring. [`Event::Received`] comes each time;
+    /// [`Event::Ended`] and an error end it. After any without [`more`](super::Completion::more) it has to be asked for again, such
+    /// as after `ENOBUFS`, which means that all buffers were lent or full.
+    ///
+    /// [`Event::Received`]: super::Event::Received
+    /// [`Event::Ended`]: super::Event::Ended
+    ///
+    /// # Errors
+    ///
+    /// As [`enter`](Ring::enter), when the queue is full.
+    #[inline]
+    pub fn receive(&mut self, socket: &Socket, token: u64) -> Result<()> {
+        let receive = opcode::RecvMulti::new(socket.fd(), super::ring::GROUP).build();
+        self.begin(Kind::Receive, token, socket.on(receive))
+    }
+
+    /// Send a piece. [`Event::Sent`](super::Event::Sent) brings it back.
+    ///
+    /// # Errors
+    ///
+    /// As [`enter`](Ring::enter), when the queue is full.
+    ///
+    /// # Panics
+    ///
+    /// When the source has no such bytes; with a lease of another ring.
+    #[inline]
+    pub fn send(&mut self, socket: &Socket, piece: Piece, manner: Manner, token: u64) -> Result<()> {
+        // With MSG_WAITALL less than all is a failure, of which a completion tells.
+        let (dont_wait, flags) = match manner {
+            Manner::Now => (libc::MSG_DONTWAIT, squeue::Flags::SKIP_SUCCESS),
+            Manner::Waiting => (0, squeue::Flags::empty()),
+        };
+        let (start, len) = match &piece {
+            // Only what `add` makes of it stays where it is.
+            Piece::Owned(bytes) => (ptr::null(), bytes.len()),
+            piece => (self.bytes_of(piece).as_ptr(), self.bytes_of(piece).len()),
+        };
+        let len = len as u32;
+        let (index, owned) = self.sends().add(token, piece, len, manner);
+        let start = owned.map_or(start, |owned| owned.cast_const());
+        let send = opcode::Send::new(socket.fd(), start, len)
+            .flags(libc::MSG_NOSIGNAL | libc::MSG_WAITALL | dont_wait)
+            .build()
+            .flags(flags);
+        self.begin(Kind::Send, u64::from(index), socket.on(send))
+    }
+
+    /// Wait until the socket has one of these poll(2) `events`. [`Event::Ready`](super::Event::Ready) tells which.
+    ///
+    /// # Errors
+    ///
+    /// As [`enter`](Ring::enter), when the queue is full.
+    #[inline]
+    pub fn poll(&mut self, socket: &Socket, events: i16, token: u64) -> Result<()> {
+        let events = u32::from(events.cast_unsigned());
+        self.begin(Kind::Poll, token, socket.on(opcode::PollAdd::new(socket.fd(), events).build()))
+    }
+
+    /// The same for a descriptor that is in no slot. It must stay open until the completion comes: the kernel looks for it by number
+    /// when it hears of the operation.
+    ///
+    /// # Errors
+    ///
+    /// As [`enter`](Ring::enter), when the queue is full.
+    #[inline]
+    pub fn poll_fd(&mut self, fd: impl AsFd, events: i16, token: u64) -> Result<()> {
+        let (fd, events) = (Fd(fd.as_fd().as_raw_fd()), u32::from(events.cast_unsigned()));
+        self.begin(Kind::Poll, token, opcode::PollAdd::new(fd, events).build())
+    }
+
+    /// End the receive with this token. It still has its last completion, with `ECANCELED` unless it has ended before.
+    ///
+    /// # Errors
+    ///
+    /// As [`enter`](Ring::enter), when the queue is full.
+    pub fn cancel_receive(&mut self, token: u64) -> Result<()> {
+        self.cancel(CancelBuilder::user_data(Kind::Receive.tag(token)).all())
+    }
+
+    /// End all operations. Each still has its last completion.
+    ///
+    /// # Errors
+    ///
+    /// As [`enter`](Ring::enter), when the queue is full.
+    pub fn cancel_all(&mut self) -> Result<()> {
+        self.cancel(CancelBuilder::any())
+    }
+
+    pub(super) fn cancel(&mut self, which: CancelBuilder) -> Result<()> {
+        self.push_for_nobody(opcode::AsyncCancel2::new(which).build())
+    }
+
+    /// Shut the connection down in both directions, so that the operations on it end: shutdown(2).
+    ///
+    /// # Errors
+    ///
+    /// As [`enter`](Ring::enter), when the queue is full.
+    pub fn shutdown(&mut self, socket: &Socket) -> Result<()> {
+        let shutdown = opcode::Shutdown::new(socket.fd(), libc::SHUT_RDWR).build();
+        self.push_for_nobody(socket.on(shutdown))
+    }
+
+    /// Close a socket on which no operation is under way. What was queued for it comes first.
+    ///
+    /// # Errors
+    ///
+    /// As [`enter`](Ring::enter), when the queue is full.
+    pub fn close(&mut self, socket: Socket) -> Result<()> {
+        self.push_for_nobody(socket.closed())?;
+        self.slot_closes(&socket);
+        Ok(())
+    }
+
+    /// End the operations on a socket, and close it. The operations still have their last completions.
+    ///
+    /// # Errors
+    ///
+    /// As [`enter`](Ring::enter), when the queue is full.
+    pub fn abort(&mut self, socket: Socket) -> Result<()> {
+        let which = if socket.is_direct {
+            CancelBuilder::fd(Fixed(socket.number))
+        } else {
+            CancelBuilder::fd(socket.fd())
+        };
+        self.cancel(which.all())?;
+        self.close(socket)
+    }
+
+    /// Make an ordinary descriptor of a socket on which no operation is under way:
+    /// [`Event::Installed`](super::Event::Installed) brings it. The slot is free afterwards.
+    ///
+    /// # Errors
+    ///
+    /// As [`enter`](Ring::enter), when the queue is full.
+    pub fn install(&mut self, socket: Socket, token: u64) -> Result<()> {
+        let install = opcode::FixedFdInstall::new(Fixed(socket.number), 0).build();
+        self.begin(Kind::Install, token, install)?;
+        self.close(socket)
+    }
+}
+
+/// The sends that are under way, with what they send.
+#[derive(Default)]
+pub(super) struct Sends {
+    all: Vec<Option<Sending>>,
+    free: Vec<u32>,
+    /// Those of [`Manner::Now`] that have no completion yet, in the order in which they were queued. One whose completion came is
+    /// still here, so that its number is not used again too early.
+    quiet: VecDeque<u32>,
+    /// So many of the first of them have ended.
+    ended: usize,
+}
+
+struct Sending {
+    token: u64,
+    piece: Held,
+    len: u32,
+    manner: Manner,
+}
+
+/// A [`Piece`] whose memory the kernel uses.
+enum Held {
+    Received(Lease),
+    Source(Range<usize>),
+    /// From `Box::into_raw`, because moving a box would claim that nobody else uses its memory.
+    Owned(*mut [u8]),
+}
+
+impl Sends {
+    /// The number of a new send, and where its bytes are when it owns them.
+    #[inline]
+    fn add(&mut self, token: u64, piece: Piece, len: u32, manner: Manner) -> (u32, Option<*mut u8>) {
+        let (piece, owned) = match piece {
+            Piece::Received(lease) => (Held::Received(lease), None),
+            Piece::Source(range) => (Held::Source(range), None),
+            Piece::Owned(bytes) => {
+                let bytes = Box::into_raw(bytes);
+                (Held::Owned(bytes), Some(bytes.cast()))
+            }
+        };
+        let sending = Some(Sending { token, piece, len, manner });
+        let index = match self.free.pop() {
+            Some(index) => {
+                self.all[index as usize] = sending;
+                index
+            }
+            None => {
+                self.all.push(sending);
+                self.all.len() as u32 - 1
+            }
+        };
+        if manner == Manner::Now {
+            self.quiet.push_back(index);
+        }
+        (index, owned)
+    }
+
+    /// The kernel has worked on all sends that were queued.
+    #[inline]
+    pub(super) fn were_submitted(&mut self) {
+        self.ended = self.quiet.len();
+    }
+
+    /// A completion came for this send: its token, its piece, and how long that is.
+    #[inline]
+    pub(super) fn take(&mut self, index: u32) -> Option<(u64, Piece, u32)> {
+        let Sending { token, piece, len, manner } = self.all.get_mut(index as usize)?.take()?;
+        if manner == Manner::Waiting {
+            self.free.push(index);
+        }
+        let piece = match piece {
+            Held::Received(lease) => Piece::Received(lease),
+            Held::Source(range) => Piece::Source(range),
+            // SAFETY: it comes from `Box::into_raw`, only this takes it back, and the kernel has ended with it.
+            Held::Owned(bytes) => Piece::Owned(unsafe { Box::from_raw(bytes) }),
+        };
+        Some((token, piece, len))
+    }
+
+    /// The next send that has ended, and for which no completion came: it has sent everything.
+    #[inline]
+    pub(super) fn next_quiet(&mut self) -> Option<(u64, Piece, u32)> {
+        while self.ended > 0 {
+            self.ended -= 1;
+            let index = self.quiet.pop_front()?;
+            let taken = self.take(index);
+            self.free.push(index);
+            if taken.is_some() {
+                return taken;
+            }
+        }
+        None
+    }
+}

@@ -1,0 +1,336 @@
+//! Each on a socket pair, in a ring of its own.
+
+use super::ring::{COMPLETIONS, ENTRIES};
+use super::*;
+use crate::sys::{Errno, close};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// A ring of two buffers, with one socket in slot 0, and the other end of it; `None` where there is no io_uring.
+fn ring_with(buffers: Plan) -> Option<(Ring, Socket, UnixStream)> {
+    if let Some(why) = unavailable() {
+        eprintln!("skipped: {why}");
+        return None;
+    }
+    let mut ring =
+        Ring::new(Setup { slots: 4, source: (0..=255).collect(), buffers: vec![buffers], spin: 0 }).unwrap();
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let socket = ring.put(0, &ours).unwrap();
+    Some((ring, socket, theirs))
+}
+
+fn ring() -> Option<(Ring, Socket, UnixStream)> {
+    ring_with(Plan { size: 8, first: 2, most: 2, is_incremental: false })
+}
+
+fn one(ring: &mut Ring) -> Completion {
+    let started = Instant::now();
+    // Without a wait first: a send that posts no completion does not end one.
+    let mut want = 0;
+    loop {
+        if let Some(completion) = ring.next() {
+            return completion;
+        }
+        let left = DEADLINE.checked_sub(started.elapsed()).expect("a completion within 10 s");
+        ring.enter(std::mem::replace(&mut want, 1), Some(left)).unwrap();
+    }
+}
+
+/// The next one is that these bytes came, with that token; whether the receive goes on.
+fn receives(ring: &mut Ring, token: u64, bytes: &[u8]) -> bool {
+    let completion = one(ring);
+    assert_eq!(completion.token, token);
+    let Event::Received(Ok(lease)) = completion.event else { panic!("{completion:?}") };
+    assert_eq!(ring.bytes(&lease), bytes);
+    ring.give(lease);
+    completion.more
+}
+
+/// The next one is that a send has sent so many bytes.
+fn has_sent(ring: &mut Ring, bytes: usize) -> Piece {
+    let completion = one(ring);
+    let Event::Sent(piece, sent) = completion.event else { panic!("{completion:?}") };
+    assert_eq!(sent, Ok(bytes));
+    piece
+}
+
+#[test]
+fn a_send_of_each_kind_of_piece_arrives_and_hands_the_piece_back() {
+    for manner in [Manner::Now, Manner::Waiting] {
+        let Some((mut ring, socket, mut theirs)) = ring() else { return };
+        theirs.write_all(b"echo").unwrap();
+        ring.receive(&socket, 1).unwrap();
+        let Event::Received(Ok(lease)) = one(&mut ring).event else { panic!("nothing was received") };
+        for (piece, bytes) in [
+            (Piece::Received(lease), &b"echo"[..]),
+            (Piece::Source(65..68), b"ABC"),
+            (Piece::Owned(Box::new(*b"own")), b"own"),
+        ] {
+            ring.send(&socket, piece, manner, 7).unwrap();
+            ring.enter(0, None).unwrap();
+            let piece = has_sent(&mut ring, bytes.len());
+            assert_eq!(ring.bytes_of(&piece), bytes);
+            ring.give_back(piece);
+            let mut got = vec![0; bytes.len()];
+            theirs.read_exact(&mut got).unwrap();
+            assert_eq!(got, bytes);
+        }
+    }
+}
+
+#[test]
+fn a_receive_goes_on_until_the_end_and_its_buffers_come_back() {
+    let Some((mut ring, socket, mut theirs)) = ring() else { return };
+    ring.receive(&socket, 1).unwrap();
+    for round in 0..10 {
+        theirs.write_all(&[round; 8]).unwrap();
+        assert!(receives(&mut ring, 1, &[round; 8]), "the receive ended in round {round}");
+    }
+    drop(theirs);
+    let end = one(&mut ring);
+    assert!(matches!(end, Completion { token: 1, event: Event::Ended, more: false }), "{end:?}");
+    assert!(!ring.is_busy());
+}
+
+#[test]
+fn without_a_buffer_a_receive_says_so_and_nothing_is_lost() {
+    let Some((mut ring, socket, mut theirs)) = ring() else { return };
+    theirs.write_all(&(0..24).collect::<Vec<_>>()).unwrap();
+    ring.receive(&socket, 1).unwrap();
+    let (mut got, mut lent, mut starved) = (Vec::new(), Vec::new(), 0);
+    while got.len() < 24 {
+        match one(&mut ring) {
+            Completion { event: Event::Received(Ok(lease)), .. } => {
+                got.extend_from_slice(ring.bytes(&lease));
+                lent.push(lease);
+            }
+            Completion { event: Event::Received(Err(Errno::ENOBUFS)), more: false, .. } => {
+                starved += 1;
+                lent.drain(..).for_each(|lease| ring.give(lease));
+                ring.receive(&socket, 1).unwrap();
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(got, (0..24).collect::<Vec<_>>());
+    assert!(starved > 0);
+}
+
+#[test]
+fn a_ring_that_starves_gets_more_buffers() {
+    let Some((mut ring, socket, mut theirs)) =
+        ring_with(Plan { size: 8, first: 1, most: 4, is_incremental: false })
+    else {
+        return;
+    };
+    theirs.write_all(&[1; 32]).unwrap();
+    let (mut lent, mut starved) = (Vec::new(), 0);
+    ring.receive(&socket, 1).unwrap();
+    while lent.len() < 4 {
+        match one(&mut ring).event {
+            Event::Received(Ok(lease)) => lent.push(lease),
+            Event::Received(Err(Errno::ENOBUFS)) => {
+                starved += 1;
+                assert!(starved <= 2, "one buffer, then two, then four");
+                ring.add_buffers();
+                ring.receive(&socket, 1).unwrap();
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// Fill the way to the other end, which does not read.
+fn fill(ring: &mut Ring, socket: &Socket) -> usize {
+    let mut sent = 0;
+    loop {
+        ring.send(socket, Piece::Owned(vec![7; 100_000].into()), Manner::Now, 1).unwrap();
+        let completion = one(ring);
+        let Event::Sent(piece, Ok(bytes)) = completion.event else { panic!("{completion:?}") };
+        assert_eq!(ring.bytes_of(&piece).len(), 100_000);
+        sent += bytes;
+        if bytes < 100_000 {
+            return sent;
+        }
+    }
+}
+
+#[test]
+fn what_there_is_no_room_for_can_wait() {
+    let Some((mut ring, socket, mut theirs)) = ring() else { return };
+    let before = fill(&mut ring, &socket);
+    ring.send(&socket, Piece::Source(0..256), Manner::Now, 2).unwrap();
+    has_sent(&mut ring, 0);
+    ring.send(&socket, Piece::Source(0..256), Manner::Waiting, 3).unwrap();
+    ring.enter(0, None).unwrap();
+    assert!(ring.next().is_none(), "there is no room");
+    let mut got = vec![0; before + 256];
+    let reader = std::thread::spawn(move || {
+        theirs.read_exact(&mut got).unwrap();
+        got
+    });
+    has_sent(&mut ring, 256);
+    assert_eq!(reader.join().unwrap()[before..], (0..=255).collect::<Vec<u8>>());
+}
+
+#[test]
+fn a_send_that_waits_when_the_ring_goes_is_ended_first() {
+    let Some((mut ring, socket, mut theirs)) = ring() else { return };
+    fill(&mut ring, &socket);
+    ring.send(&socket, Piece::Owned(vec![1; 100_000].into()), Manner::Waiting, 3).unwrap();
+    ring.receive(&socket, 4).unwrap();
+    ring.enter(0, None).unwrap();
+    assert!(ring.is_busy());
+    drop(ring);
+    theirs.set_read_timeout(Some(DEADLINE)).unwrap();
+    let end = theirs.read_to_end(&mut Vec::new());
+    assert!(end.is_ok(), "the slot still holds the socket: {end:?}");
+}
+
+#[test]
+fn a_failed_send_says_why() {
+    let Some((mut ring, socket, theirs)) = ring() else { return };
+    drop(theirs);
+    for manner in [Manner::Now, Manner::Waiting] {
+        ring.send(&socket, Piece::Source(0..1), manner, 1).unwrap();
+        let completion = one(&mut ring);
+        assert!(matches!(completion.event, Event::Sent(_, Err(Errno::EPIPE))), "{completion:?}");
+    }
+    assert!(!ring.is_busy());
+}
+
+#[test]
+fn a_wait_without_events_ends_in_time_and_not_before() {
+    let Some((mut ring, socket, theirs)) = ring() else { return };
+    ring.poll(&socket, libc::POLLIN, 3).unwrap();
+    let (started, limit) = (Instant::now(), Duration::from_micros(1500));
+    ring.enter(1, Some(limit)).unwrap();
+    assert!(started.elapsed() >= limit);
+    assert!(ring.next().is_none());
+    ring.cancel_all().unwrap();
+    let end = one(&mut ring);
+    assert!(matches!(end, Completion { token: 3, event: Event::Ready(Err(Errno::ECANCELED)), more: false }));
+    drop(theirs);
+}
+
+#[test]
+fn what_was_queued_for_a_socket_does_not_meet_the_next_one_in_its_slot() {
+    let Some((mut ring, socket, mut first)) = ring() else { return };
+    ring.receive(&socket, 1).unwrap();
+    ring.send(&socket, Piece::Source(1..2), Manner::Now, 2).unwrap();
+    ring.abort(socket).unwrap();
+    let (ours, mut second) = UnixStream::pair().unwrap();
+    let socket = ring.put(0, &ours).unwrap();
+    ring.send(&socket, Piece::Source(9..10), Manner::Now, 3).unwrap();
+    ring.enter(0, None).unwrap();
+    let mut got = [0; 2];
+    assert_eq!((first.read(&mut got).unwrap(), got[0]), (1, 1));
+    assert_eq!((second.read(&mut got).unwrap(), got[0]), (1, 9));
+    assert_eq!(first.read(&mut got).unwrap(), 0, "it was closed");
+}
+
+#[test]
+fn more_operations_than_the_queue_has_room_for_are_all_done() {
+    let Some((mut ring, socket, theirs)) = ring() else { return };
+    let many = 3 * ENTRIES as usize;
+    theirs.set_nonblocking(true).unwrap();
+    (0..many).for_each(|i| ring.poll(&socket, libc::POLLOUT, i as u64).unwrap());
+    let mut seen: Vec<_> = (0..many).map(|_| one(&mut ring).token as usize).collect();
+    seen.sort_unstable();
+    assert_eq!(seen, (0..many).collect::<Vec<_>>());
+}
+
+/// The kernel keeps what the queue has no room for. Meanwhile it takes no operations (`EBUSY`), and a send without a completion may
+/// have one there.
+#[test]
+fn more_completions_than_the_queue_has_room_for_all_come() {
+    let Some((mut ring, socket, _theirs)) = ring() else { return };
+    fill(&mut ring, &socket);
+    let (ready, _other) = UnixStream::pair().unwrap();
+    let many = COMPLETIONS as usize + ENTRIES as usize;
+    (0..many).for_each(|_| ring.poll_fd(&ready, libc::POLLOUT, 5).unwrap());
+    ring.send(&socket, Piece::Source(0..9), Manner::Now, 6).unwrap();
+    (0..many).for_each(|_| ring.poll_fd(&ready, libc::POLLOUT, 5).unwrap());
+    let mut polls = 0;
+    loop {
+        match one(&mut ring) {
+            Completion { token: 5, event: Event::Ready(Ok(_)), .. } => polls += 1,
+            Completion { token: 6, event: Event::Sent(_, sent), .. } => {
+                assert_eq!(sent, Ok(0), "there was no room");
+                assert!(polls >= COMPLETIONS as usize, "it came before those that were queued earlier");
+            }
+            other => panic!("{other:?}"),
+        }
+        if polls == 2 * many {
+            break;
+        }
+    }
+    assert!(!ring.is_busy());
+}
+
+#[test]
+fn clients_are_accepted_while_there_are_slots_and_each_slot_is_used_again() {
+    if let Some(why) = unavailable() {
+        return eprintln!("skipped: {why}");
+    }
+    let mut ring = Ring::new(Setup { slots: 3, source: [].into(), buffers: Vec::new(), spin: 0 }).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    let ours = ring.put(2, &listener).unwrap();
+    for _ in 0..4 {
+        let _clients = [(); 2].map(|()| TcpStream::connect(addr).unwrap());
+        let waits = TcpStream::connect(addr).unwrap();
+        let sockets = [(); 2].map(|()| {
+            ring.accept(&ours, 1).unwrap();
+            match one(&mut ring) {
+                Completion { token: 1, event: Event::Accepted(Ok(socket)), more: false } => socket,
+                other => panic!("{other:?}"),
+            }
+        });
+        assert_eq!(ring.free_slots(), 0);
+        assert_eq!(ring.accept(&ours, 1).unwrap_err().errno(), Some(Errno::ENFILE));
+        waits.set_nonblocking(true).unwrap();
+        assert_eq!((&waits).read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock, "it was closed");
+        sockets.into_iter().for_each(|socket| ring.close(socket).unwrap());
+        // The third one, whom nobody has accepted yet.
+        ring.accept(&ours, 1).unwrap();
+        match one(&mut ring).event {
+            Event::Accepted(Ok(socket)) => ring.close(socket).unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_direct_descriptor_becomes_an_ordinary_one() {
+    let Some((mut ring, socket, mut theirs)) = ring() else { return };
+    ring.install(socket, 9).unwrap();
+    let Completion { token: 9, event: Event::Installed(Ok(fd)), .. } = one(&mut ring) else { panic!() };
+    let mut ours = UnixStream::from(fd);
+    drop(ring);
+    ours.write_all(b"hello").unwrap();
+    let mut got = [0; 5];
+    theirs.read_exact(&mut got).unwrap();
+    assert_eq!(&got, b"hello");
+    close(ours.into());
+}
+
+#[test]
+fn a_ring_that_spins_finds_what_comes() {
+    if let Some(why) = unavailable() {
+        return eprintln!("skipped: {why}");
+    }
+    let setup = Setup { slots: 1, source: [].into(), buffers: Vec::new(), spin: 1000 };
+    let mut ring = Ring::new(setup).unwrap();
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let ours = ring.put(0, ours.as_fd()).unwrap();
+    ring.poll(&ours, libc::POLLIN, 1).unwrap();
+    let writer = std::thread::spawn(move || (&theirs).write_all(b"x").map(|()| theirs));
+    assert!(matches!(one(&mut ring).event, Event::Ready(Ok(_))));
+    drop(writer.join().unwrap());
+}
