@@ -15,6 +15,9 @@
 //! - The listener is one-shot too, so that one thread accepts. (`EPOLLEXCLUSIVE` is for several epoll instances, and cannot be
 //!   combined with `EPOLLONESHOT`.) A pause is simply not to arm it. There is one acceptor, and so one place that knows of the pause:
 //!   the next thread whose client leaves ends it, or else the thread that began it, after 100 ms.
+//! - A client is taken out of the epoll before it is closed. close(2) would take it out as well, but what surprised us: another thread
+//!   may be looking at the socket just then, inside epoll_wait(2). The connection then ends only when that thread returns from its wait,
+//!   which may be never. `EPOLL_CTL_DEL` waits until nobody looks.
 //! - The stop is level-triggered, and stays readable: every thread sees it.
 //!
 //! What is not here: a number of the generation in the token, by which an event for a client that has left could be told from one
@@ -113,7 +116,7 @@ impl<'a> Shared<'a> {
                             Want::Read | Want::ReadMore => READ,
                             Want::Write => WRITE,
                             Want::Close => {
-                                // close(2) takes the socket out of the epoll set as well.
+                                epoll.delete(&*conn)?;
                                 slot.take().into_iter().for_each(Conn::close);
                                 drop(slot);
                                 self.client_left()?;
