@@ -44,6 +44,7 @@ impl<S: AsFd> Conn<S> {
 
 impl Conn {
     /// A client that has not been sent these bytes yet.
+    #[cfg(feature = "uring")]
     pub(crate) fn with_unsent(socket: OwnedFd, bytes: Vec<u8>) -> Conn {
         let unsent = (!bytes.is_empty()).then(|| Box::new(Unsent { bytes: bytes.into(), sent: 0 }));
         Conn { unsent, ..Conn::new(socket) }

@@ -16,11 +16,15 @@
 mod conn;
 mod handler;
 mod pump;
+#[cfg(feature = "uring")]
+mod ring_client;
 
 pub use conn::Conn;
 pub use handler::Handler;
 pub(crate) use pump::Traffic;
 pub use pump::{Pump, SCRATCH_BYTES};
+#[cfg(feature = "uring")]
+pub(crate) use ring_client::{Next, RingClient};
 
 /// What a server answers.
 #[derive(Debug, Clone, Copy, Default)]

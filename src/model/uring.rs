@@ -9,14 +9,13 @@
 //! - Sockets are in a table of the ring (*direct descriptors*), not in that of the process.
 //! - The kernel does its part of the work when this thread enters it, and interrupts it at no other time (*deferred task work*).
 //!
-//! A client has one send under way at a time, because the kernel could do two of them in the wrong order. What comes meanwhile waits
-//! `behind` it. A client that does not take its answer gets a copy of it that waits, so that it keeps no buffer from the others; and
-//! when it says more, it is not received from until it has taken everything.
+//! What is done for a client when one of its operations has ended is in `echo/ring_client.rs`, as that of the other models is in
+//! `echo/pump.rs`.
 //!
 //! System calls per request: one io_uring_enter for all requests of a turn.
 
 use crate::Result;
-use crate::echo::{Conn, Handler, Pump};
+use crate::echo::{Conn, Handler, Next, Pump, RingClient};
 use crate::error::Error;
 use crate::observer::Observer;
 use crate::serve::{Acceptor, Job, Paused, Totals, Worker, finish};
@@ -24,12 +23,11 @@ use crate::stop::Stop;
 use crate::sys::fcntl::duplicate;
 use crate::sys::limits::Nofile;
 use crate::sys::socket::{Mode, is_about_one_client};
-use crate::sys::uring::{Completion, Event, Lease, Manner, Piece, Plan, Ring, Setup, Socket};
+use crate::sys::uring::{Completion, Event, Plan, Ring, Setup, Socket};
 use crate::sys::{self, Call, Errno};
-use std::collections::VecDeque;
+use std::mem;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
-use std::{mem, ptr};
 
 /// Tokens: a client's is the number of its socket, which has 32 bits.
 const STOP: u64 = 1 << 32;
@@ -44,23 +42,26 @@ const OUR_SLOTS: u32 = 2;
 const SHARED: Plan = Plan { size: 0, first: 16, most: 1024, is_incremental: true };
 const ONE_EACH: Plan = Plan { first: 64, is_incremental: false, ..SHARED };
 
-/// How many buffers a client that does not take its answers may keep from the others.
-const MOST_BEHIND: usize = 4;
-
 /// Serve clients until the stop.
 ///
 /// # Errors
 ///
 /// Those of [`Ring::new`], of the wait, and of the listener. What happens to a client ends that client only.
 pub fn serve<O: Observer>(job: Job<'_, O>) -> Result<Totals> {
+    let buffers = [SHARED, ONE_EACH].map(|plan| Plan { size: job.piece as u32, ..plan });
+    serve_with(job, true, buffers.into())
+}
+
+/// The same with direct descriptors, where the kernel can make ordinary ones of them at the end, or with ordinary ones; and with
+/// buffers after the first of these plans that it can follow.
+fn serve_with<O: Observer>(job: Job<'_, O>, direct: bool, buffers: Vec<Plan>) -> Result<Totals> {
     let Job { listener, stop, reply, piece, spin, observe, .. } = job;
-    let buffers = [SHARED, ONE_EACH].map(|plan| Plan { size: piece as u32, ..plan }).into();
     let slots = slots(stop)?;
-    let mut ring = Ring::new(Setup { slots, source: Arc::new([]), buffers, spin })?;
+    let mut ring = Ring::new(Setup { slots, source: Arc::new([]), buffers, direct, spin })?;
     let stop = ring.put(slots - 1, stop)?;
     ring.poll(&stop, libc::POLLIN, STOP)?;
     let mut server = Server {
-        listener: Some(ring.put(slots - 2, &listener)?),
+        listener: ring.put(slots - 2, &listener)?,
         ring,
         handler: Handler::new(reply, observe(Worker::ONLY)),
         acceptor: Acceptor::new(&listener, Mode::Nonblocking),
@@ -103,42 +104,24 @@ fn slots(stop: &Stop) -> Result<u32> {
 
 struct Server<'a, O> {
     ring: Ring,
-    /// `None` when the server stops.
-    listener: Option<Socket>,
+    listener: Socket,
     handler: Handler<O>,
     acceptor: Acceptor<'a>,
     /// By the number of the socket.
-    clients: Vec<Option<Client>>,
-    /// Something waits for the end of a send that posts no completion.
+    clients: Vec<Option<RingClient>>,
+    /// A client goes on when a send has ended that posts no completion.
     must_not_wait: bool,
-}
-
-struct Client {
-    socket: Socket,
-    is_receiving: bool,
-    is_sending: bool,
-    /// The send that is under way waits until the client has made room.
-    lacks_room: bool,
-    leaves: Leaves,
-    /// Answers behind the one that is under way.
-    behind: VecDeque<Piece>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Leaves {
-    No,
-    /// It has ended its stream, and still gets its answers.
-    Ended,
-    Failed,
 }
 
 impl<O: Observer> Server<'_, O> {
     /// Accept clients; or, without a slot for one, learn that one waits.
     fn accept(&mut self) -> Result<()> {
-        match &self.listener {
-            None => Ok(()),
-            Some(listener) if self.ring.free_slots() > 0 => self.ring.accept(listener, LISTENER),
-            Some(listener) => self.ring.poll(listener, libc::POLLIN, LISTENER),
+        if self.ring.is_ending() {
+            Ok(())
+        } else if self.ring.has_room() {
+            self.ring.accept(&self.listener, LISTENER)
+        } else {
+            self.ring.poll(&self.listener, libc::POLLIN, LISTENER)
         }
     }
 
@@ -151,7 +134,7 @@ impl<O: Observer> Server<'_, O> {
             Event::Accepted(Err(errno)) if errno != Errno::ECANCELED && !is_about_one_client(errno) => {
                 return Err(Error::Call { call: Call::Accept4, fd: None, source: errno });
             }
-            Event::Ready(Ok(_)) if self.ring.free_slots() == 0 => self.acceptor.pause(Paused::NoDescriptor),
+            Event::Ready(Ok(_)) if !self.ring.has_room() => self.acceptor.pause(Paused::NoDescriptor),
             _ => {}
         }
         match self.acceptor.paused() {
@@ -163,167 +146,37 @@ impl<O: Observer> Server<'_, O> {
     }
 
     fn welcome(&mut self, socket: Socket) -> Result<()> {
-        let number = socket.number();
+        let number = socket.number() as usize;
         self.acceptor.accepted();
         self.handler.observer.accepted(number as RawFd, None);
-        if self.clients.len() <= number as usize {
-            self.clients.resize_with(number as usize + 1, || None);
+        if self.clients.len() <= number {
+            self.clients.resize_with(number + 1, || None);
         }
-        self.clients[number as usize] = Some(Client {
-            socket,
-            is_receiving: false,
-            is_sending: false,
-            lacks_room: false,
-            leaves: Leaves::No,
-            behind: VecDeque::new(),
-        });
-        self.go_on(number)
+        self.clients[number] = Some(RingClient::welcome(socket, &mut self.ring)?);
+        Ok(())
     }
 
-    /// Something has happened to a client.
     #[inline]
     fn turn(&mut self, Completion { token, event, more }: Completion) -> Result<()> {
-        let number = token as u32;
-        match event {
-            Event::Sent(piece, result) => return self.sent(number, piece, result),
-            Event::Received(Ok(lease)) => self.heard(number, lease)?,
-            Event::Received(Err(Errno::ENOBUFS)) => self.starves(number),
-            Event::Received(Err(Errno::ECANCELED)) => {}
-            Event::Received(Err(errno)) => self.leaves(number, Err((Call::Recvfrom, errno)))?,
-            Event::Ended => self.leaves(number, Ok(()))?,
-            Event::Accepted(_) | Event::Ready(_) | Event::Installed(_) => {}
-        }
-        if more {
-            return Ok(());
-        }
-        if let Some(client) = &mut self.clients[number as usize] {
-            client.is_receiving = false;
-        }
-        self.go_on(number)
-    }
-
-    /// Answer a piece: at once, or behind what is under way.
-    #[inline]
-    fn heard(&mut self, number: u32, lease: Lease) -> Result<()> {
-        let Server { ring, handler, clients, listener, must_not_wait, .. } = self;
-        let Some(client) = clients[number as usize].as_mut().filter(|client| client.leaves != Leaves::Failed)
-        else {
-            ring.give(lease);
-            return Ok(());
-        };
-        let heard = ring.bytes(&lease);
-        let answer = handler.heard(number as RawFd, heard);
-        let other = (!ptr::eq(answer, heard)).then(|| Piece::Owned(answer.into()));
-        handler.answered(number as RawFd, heard);
-        let answer = match other {
-            None => Piece::Received(lease),
-            Some(answer) => {
-                ring.give(lease);
-                answer
-            }
-        };
-        let is_stopping = listener.is_none();
-        if !client.is_sending && !is_stopping {
-            client.is_sending = true;
-            return ring.send(&client.socket, answer, Manner::Now, number.into());
-        }
-        client.behind.push_back(answer);
-        *must_not_wait = true;
-        if client.lacks_room || client.behind.len() > MOST_BEHIND {
-            client.falls_behind(ring, number)?;
-        }
-        Ok(())
-    }
-
-    /// No buffer was there for a client.
-    fn starves(&mut self, number: u32) {
-        let client = &self.clients[number as usize];
-        // One that has them itself will soon give them back.
-        if client.as_ref().is_some_and(|client| !client.is_sending) {
-            self.ring.add_buffers();
-        }
-    }
-
-    /// A send has ended.
-    #[inline]
-    fn sent(&mut self, number: u32, piece: Piece, result: core::result::Result<usize, Errno>) -> Result<()> {
-        let Server { ring, handler, clients, .. } = self;
-        let Some(client) = &mut clients[number as usize] else { return Ok(()) };
-        client.is_sending = false;
-        client.lacks_room = false;
-        match result {
-            Ok(sent) => {
-                handler.took(sent);
-                let rest = &ring.bytes_of(&piece)[sent..];
-                if !rest.is_empty() {
-                    client.behind.push_front(Piece::Owned(rest.into()));
-                    client.lacks_room = true;
-                    client.falls_behind(ring, number)?;
+        let place = &mut self.clients[token as usize];
+        let Some(client) = place else { return Ok(()) };
+        match client.turn(event, more, &mut self.ring, &mut self.handler)? {
+            Next::Nothing => {}
+            Next::DoNotWait => self.must_not_wait = true,
+            Next::Close => {
+                if let Some(client) = place.take() {
+                    self.ring.close(client.into_socket())?;
                 }
-                ring.give_back(piece);
+                self.acceptor.client_left();
             }
-            Err(Errno::ECANCELED) => client.behind.push_front(piece),
-            Err(errno) => {
-                ring.give_back(piece);
-                self.leaves(number, Err((Call::Sendto, errno)))?;
-            }
-        }
-        self.go_on(number)
-    }
-
-    fn leaves(&mut self, number: u32, how: core::result::Result<(), (Call, Errno)>) -> Result<()> {
-        let Server { ring, handler, clients, .. } = self;
-        let Some(client) = &mut clients[number as usize] else { return Ok(()) };
-        let had_left = client.leaves != Leaves::No;
-        client.leaves = if how.is_ok() { Leaves::Ended } else { Leaves::Failed };
-        if !had_left {
-            let how = how.map_err(|(call, source)| Error::Call { call, fd: Some(number as RawFd), source });
-            handler.left(number as RawFd, how);
-        }
-        if client.leaves == Leaves::Failed {
-            client.behind.drain(..).for_each(|piece| ring.give_back(piece));
-            // So that what is under way ends.
-            ring.shutdown(&client.socket)?;
-        }
-        Ok(())
-    }
-
-    /// Begin what a client needs next.
-    #[inline]
-    fn go_on(&mut self, number: u32) -> Result<()> {
-        let Server { ring, clients, must_not_wait, listener, .. } = self;
-        let Some(client) = clients[number as usize].as_mut().filter(|_| listener.is_some()) else {
-            return Ok(());
-        };
-        if !client.is_sending
-            && let Some(answer) = client.behind.pop_front()
-        {
-            let manner = if client.lacks_room { Manner::Waiting } else { Manner::Now };
-            client.is_sending = true;
-            ring.send(&client.socket, answer, manner, number.into())?;
-        }
-        let stays = client.leaves == Leaves::No;
-        *must_not_wait |= client.is_sending && !client.lacks_room && !(stays && client.behind.is_empty());
-        if stays && !client.is_receiving && client.behind.is_empty() && !client.lacks_room {
-            client.is_receiving = true;
-            ring.receive(&client.socket, number.into())?;
-        }
-        if !stays && !client.is_receiving && !client.is_sending {
-            if let Some(client) = clients[number as usize].take() {
-                ring.close(client.socket)?;
-            }
-            self.acceptor.client_left();
         }
         Ok(())
     }
 
     /// End what is under way, and take the clients out of the ring, with what they were not sent yet.
     fn end(mut self) -> Result<(Handler<O>, Vec<Conn>, Totals)> {
-        if let Some(listener) = self.listener.take() {
-            self.ring.close(listener)?;
-        }
-        self.ring.cancel_all()?;
-        // Sends that post no completion have ended after the first look.
+        self.ring.end()?;
+        // Sends that post no completion have ended after the first call.
         let mut want = 0;
         while self.ring.is_busy() {
             self.ring.enter(mem::replace(&mut want, 1), None)?;
@@ -335,37 +188,30 @@ impl<O: Observer> Server<'_, O> {
                 }
             }
         }
-        let mut unsent = Vec::new();
-        for client in mem::take(&mut self.clients).into_iter().flatten() {
-            if client.leaves == Leaves::Failed {
-                self.ring.close(client.socket)?;
-                continue;
+        self.ring.close(self.listener)?;
+        let (mut conns, mut installed) = (Vec::new(), Vec::new());
+        for client in self.clients.into_iter().flatten() {
+            let (socket, unsent) = client.into_parts(&self.ring);
+            match (unsent, socket.into_descriptor()) {
+                (Some(unsent), Ok(socket)) => conns.push(Conn::with_unsent(socket, unsent)),
+                (Some(unsent), Err(socket)) => {
+                    self.ring.install(socket, installed.len() as u64)?;
+                    installed.push(unsent);
+                }
+                (None, Ok(socket)) => sys::close(socket),
+                (None, Err(socket)) => self.ring.close(socket)?,
             }
-            self.ring.install(client.socket, unsent.len() as u64)?;
-            unsent.push(client.behind.iter().flat_map(|piece| self.ring.bytes_of(piece)).copied().collect());
         }
-        let mut conns = Vec::new();
         self.ring.enter(0, None)?;
         while let Some(Completion { token, event, .. }) = self.ring.next() {
             if let Event::Installed(Ok(socket)) = event {
-                conns.push(Conn::with_unsent(socket, mem::take(&mut unsent[token as usize])));
+                conns.push(Conn::with_unsent(socket, mem::take(&mut installed[token as usize])));
             }
         }
         Ok((self.handler, conns, self.acceptor.totals()))
     }
 }
 
-impl Client {
-    /// The client does not take its answers as fast as it asks. So those that wait must not keep more buffers, and it is not received
-    /// from until it has taken them.
-    fn falls_behind(&mut self, ring: &mut Ring, number: u32) -> Result<()> {
-        let keeps = if self.lacks_room { 0 } else { MOST_BEHIND };
-        for piece in self.behind.iter_mut().skip(keeps) {
-            if let Piece::Received(lease) = piece {
-                let copy = Piece::Owned(ring.bytes(lease).into());
-                ring.give_back(mem::replace(piece, copy));
-            }
-        }
-        if self.is_receiving { ring.cancel_receive(number.into()) } else { Ok(()) }
-    }
-}
+#[cfg(test)]
+#[path = "uring_tests.rs"]
+mod tests;

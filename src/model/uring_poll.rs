@@ -35,7 +35,8 @@ pub fn serve<O: Observer>(job: Job<'_, O>) -> Result<Totals> {
     let mut pump = job.pump(Worker::ONLY);
     let Job { listener, stop, spin, .. } = job;
     set_nonblocking(&listener)?;
-    let mut ring = Ring::new(Setup { slots: 0, source: Arc::new([]), buffers: Vec::new(), spin })?;
+    let mut ring =
+        Ring::new(Setup { slots: 0, direct: false, source: Arc::new([]), buffers: Vec::new(), spin })?;
     ring.poll_fd(stop, libc::POLLIN, STOP)?;
     ring.poll_fd(&listener, libc::POLLIN, LISTENER)?;
     let mut acceptor = Acceptor::new(&listener, Mode::Nonblocking);

@@ -1,5 +1,8 @@
-//! What a ring can be asked to do. Each operation is queued, and the kernel hears of it with the next
-//! [`enter`](Ring::enter).
+//! What a ring can be asked to do. Each operation is queued, and the kernel hears of it with the next [`enter`](Ring::enter).
+//!
+//! All of them begin in the order in which they were queued. What surprised us: `IORING_OP_SHUTDOWN` does not. A worker thread of the
+//! kernel does it, later, and looks for the socket only then, so that it can meet another one that has got the slot meanwhile. It is
+//! not among these operations; to end what is under way on a socket, cancel it.
 
 use super::buffers::Lease;
 use super::ring::{Kind, Ring};
@@ -9,7 +12,7 @@ use io_uring::types::{CancelBuilder, DestinationSlot, Fd, Fixed};
 use io_uring::{opcode, squeue};
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
 /// A socket that operations of a ring work on: in a slot of the ring (a *direct descriptor*), or an ordinary descriptor.
@@ -39,6 +42,20 @@ impl Socket {
     #[inline]
     fn fd(&self) -> Fd {
         Fd(self.number as RawFd)
+    }
+
+    /// The ordinary descriptor, if it is one. No operation on it may be under way.
+    ///
+    /// # Errors
+    ///
+    /// A direct descriptor, which comes back. [`Ring::install`] makes an ordinary one of it.
+    pub fn into_descriptor(self) -> core::result::Result<OwnedFd, Socket> {
+        if self.is_direct {
+            return Err(self);
+        }
+        // SAFETY: accept(2) has made this descriptor for us, and nobody else owns it: this value was the only one with its number, and
+        // ends here.
+        Ok(unsafe { OwnedFd::from_raw_fd(self.number as RawFd) })
     }
 
     fn closed(&self) -> squeue::Entry {
@@ -72,20 +89,26 @@ pub enum Manner {
 }
 
 impl Ring {
-    /// Accept clients of the listener, as direct descriptors, which are non-blocking. [`Event::Accepted`] comes for each; after one
-    /// without [`more`](super::Completion::more) it has to be asked for again.
+    /// Accept clients of the listener; their sockets are non-blocking. [`Event::Accepted`] comes for each; after one without
+    /// [`more`](super::Completion::more) it has to be asked for again.
     ///
     /// With many free slots it is one operation for all clients (*multishot*). The kernel closes a client for whom there is no slot,
-    /// so with few free slots it is one operation for each client.
+    /// so with few free slots it is one operation for each client. Without an ordinary descriptor, where it makes those, clients stay in
+    /// the queue (`EMFILE`).
     ///
     /// [`Event::Accepted`]: super::Event::Accepted
     ///
     /// # Errors
     ///
-    /// `ENFILE` when no slot is free; as [`enter`](Ring::enter), when the queue is full.
+    /// `ENFILE` without [room](Ring::has_room); as [`enter`](Ring::enter), when the queue is full.
     pub fn accept(&mut self, listener: &Socket, token: u64) -> Result<()> {
-        if self.free_slots() == 0 {
+        if !self.has_room() {
             return Err(Error::Call { call: Call::IoUringEnter, fd: None, source: Errno::ENFILE });
+        }
+        if !self.is_direct() {
+            let accept =
+                opcode::AcceptMulti::new(listener.fd()).flags(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK);
+            return self.begin(Kind::AcceptOrdinary, token, listener.on(accept.build()));
         }
         self.kernel_chooses_slots();
         let (fd, flags) = (listener.fd(), libc::SOCK_NONBLOCK);
@@ -96,16 +119,6 @@ impl Ring {
             opcode::Accept::new(fd, ptr::null_mut(), ptr::null_mut()).file_index(any).flags(flags).build()
         };
         self.begin(Kind::Accept, token, listener.on(accept))
-    }
-
-    /// The same, as ordinary descriptors. Without one for another client (`EMFILE`) clients stay in the queue.
-    ///
-    /// # Errors
-    ///
-    /// As [`enter`](Ring::enter), when the queue is full.
-    pub fn accept_ordinary(&mut self, listener: &Socket, token: u64) -> Result<()> {
-        let accept = opcode::AcceptMulti::new(listener.fd()).flags(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK);
-        self.begin(Kind::AcceptOrdinary, token, listener.on(accept.build()))
     }
 
     /// Receive for as long as something comes, each time into a buffer of the ring. [`Event::Received`] comes each time;
@@ -200,16 +213,6 @@ impl Ring {
         self.push_for_nobody(opcode::AsyncCancel2::new(which).build())
     }
 
-    /// Shut the connection down in both directions, so that the operations on it end: shutdown(2).
-    ///
-    /// # Errors
-    ///
-    /// As [`enter`](Ring::enter), when the queue is full.
-    pub fn shutdown(&mut self, socket: &Socket) -> Result<()> {
-        let shutdown = opcode::Shutdown::new(socket.fd(), libc::SHUT_RDWR).build();
-        self.push_for_nobody(socket.on(shutdown))
-    }
-
     /// Close a socket on which no operation is under way. What was queued for it comes first.
     ///
     /// # Errors
@@ -221,18 +224,27 @@ impl Ring {
         Ok(())
     }
 
+    /// End the operations on a socket. Each still has its last completion.
+    ///
+    /// # Errors
+    ///
+    /// As [`enter`](Ring::enter), when the queue is full.
+    pub fn cancel_on(&mut self, socket: &Socket) -> Result<()> {
+        let which = if socket.is_direct {
+            CancelBuilder::fd(Fixed(socket.number))
+        } else {
+            CancelBuilder::fd(socket.fd())
+        };
+        self.cancel(which.all())
+    }
+
     /// End the operations on a socket, and close it. The operations still have their last completions.
     ///
     /// # Errors
     ///
     /// As [`enter`](Ring::enter), when the queue is full.
     pub fn abort(&mut self, socket: Socket) -> Result<()> {
-        let which = if socket.is_direct {
-            CancelBuilder::fd(Fixed(socket.number))
-        } else {
-            CancelBuilder::fd(socket.fd())
-        };
-        self.cancel(which.all())?;
+        self.cancel_on(&socket)?;
         self.close(socket)
     }
 
@@ -254,8 +266,7 @@ impl Ring {
 pub(super) struct Sends {
     all: Vec<Option<Sending>>,
     free: Vec<u32>,
-    /// Those of [`Manner::Now`] that have no completion yet, in the order in which they were queued. One whose completion came is
-    /// still here, so that its number is not used again too early.
+    /// Those of [`Manner::Now`], in the order in which they were queued.
     quiet: VecDeque<u32>,
     /// So many of the first of them have ended.
     ended: usize,
@@ -265,7 +276,8 @@ struct Sending {
     token: u64,
     piece: Held,
     len: u32,
-    manner: Manner,
+    /// Whether its end is told by a completion.
+    has_completion: bool,
 }
 
 /// A [`Piece`] whose memory the kernel uses.
@@ -288,7 +300,7 @@ impl Sends {
                 (Held::Owned(bytes), Some(bytes.cast()))
             }
         };
-        let sending = Some(Sending { token, piece, len, manner });
+        let sending = Some(Sending { token, piece, len, has_completion: manner == Manner::Waiting });
         let index = match self.free.pop() {
             Some(index) => {
                 self.all[index as usize] = sending;
@@ -311,13 +323,38 @@ impl Sends {
         self.ended = self.quiet.len();
     }
 
-    /// A completion came for this send: its token, its piece, and how long that is.
+    /// A completion has come for this send.
+    #[inline]
+    pub(super) fn has_completion(&mut self, index: u32) {
+        if let Some(Some(sending)) = self.all.get_mut(index as usize) {
+            sending.has_completion = true;
+        }
+    }
+
+    /// Whether one has ended without a completion.
+    #[inline]
+    pub(super) fn have_ended(&self) -> bool {
+        self.ended > 0
+    }
+
+    /// The next one that has ended without a completion, and so has sent everything: its token, its piece, and how long that is.
+    #[inline]
+    pub(super) fn next_quiet(&mut self) -> Option<(u64, Piece, u32)> {
+        while self.ended > 0 {
+            self.ended -= 1;
+            let index = self.quiet.pop_front()?;
+            if self.all[index as usize].as_ref().is_some_and(|sending| !sending.has_completion) {
+                return self.take(index);
+            }
+        }
+        None
+    }
+
+    /// The same of the one whose completion has this number.
     #[inline]
     pub(super) fn take(&mut self, index: u32) -> Option<(u64, Piece, u32)> {
-        let Sending { token, piece, len, manner } = self.all.get_mut(index as usize)?.take()?;
-        if manner == Manner::Waiting {
-            self.free.push(index);
-        }
+        let Sending { token, piece, len, .. } = self.all.get_mut(index as usize)?.take()?;
+        self.free.push(index);
         let piece = match piece {
             Held::Received(lease) => Piece::Received(lease),
             Held::Source(range) => Piece::Source(range),
@@ -325,20 +362,5 @@ impl Sends {
             Held::Owned(bytes) => Piece::Owned(unsafe { Box::from_raw(bytes) }),
         };
         Some((token, piece, len))
-    }
-
-    /// The next send that has ended, and for which no completion came: it has sent everything.
-    #[inline]
-    pub(super) fn next_quiet(&mut self) -> Option<(u64, Piece, u32)> {
-        while self.ended > 0 {
-            self.ended -= 1;
-            let index = self.quiet.pop_front()?;
-            let taken = self.take(index);
-            self.free.push(index);
-            if taken.is_some() {
-                return taken;
-            }
-        }
-        None
     }
 }

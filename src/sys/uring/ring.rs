@@ -4,14 +4,15 @@ use super::buffers::{Buffers, Lease, Plan};
 use super::cvt_io;
 use super::operations::{Piece, Sends, Socket};
 use crate::error::Result;
-use crate::sys::{Call, Errno};
-use io_uring::types::{CancelBuilder, SubmitArgs, Timespec};
-use io_uring::{EnterFlags, IoUring, cqueue, squeue};
+use crate::sys::{Call, Errno, cvt, timespec};
+use io_uring::types::CancelBuilder;
+use io_uring::{EnterFlags, IoUring, Probe, cqueue, opcode, squeue};
 use std::collections::VecDeque;
 use std::fmt;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -25,8 +26,10 @@ pub(super) const COMPLETIONS: u32 = 4096;
 /// (`IO_LOCAL_TW_DEFAULT_MAX`, since Linux 6.10).
 const A_PART: usize = 20;
 
-/// With so many completions there is enough to do.
-const ENOUGH: usize = 512;
+/// Enough completions for a turn: so many, or this part of the operations that are under way. With thousands of sockets larger turns
+/// are cheaper.
+const ENOUGH: usize = 64;
+const ENOUGH_OF: usize = 16;
 
 /// The number of the only group of buffers.
 pub(super) const GROUP: u16 = 0;
@@ -42,6 +45,8 @@ const LONGEST_END: Duration = Duration::from_secs(5);
 pub struct Setup {
     /// How many sockets it has direct descriptors for; 0 for none.
     pub slots: u32,
+    /// Whether it accepts clients as direct descriptors, if the kernel can make ordinary ones of them (Linux 6.8).
+    pub direct: bool,
     /// What [`Piece::Source`] is a piece of.
     pub source: Arc<[u8]>,
     /// What it receives into: the first of these plans that the kernel can follow.
@@ -54,12 +59,16 @@ pub struct Setup {
 pub struct Ring {
     ring: ManuallyDrop<IoUring>,
     kept: ManuallyDrop<Kept>,
-    /// Completions that were taken from the queue to make room.
+    /// Completions that were taken from the queue, and not looked at yet.
     taken: VecDeque<cqueue::Entry>,
+    /// The number under which this thread has registered the ring: the kernel need not look for the descriptor at each call.
+    index: Option<RawFd>,
     /// Operations that have not ended.
     under_way: usize,
     slots: u32,
     used_slots: u32,
+    direct: bool,
+    is_ending: bool,
     /// Whether the kernel chooses slots, for clients that it accepts.
     accepts: bool,
     /// Slots whose close is queued.
@@ -141,6 +150,28 @@ impl Kind {
     }
 }
 
+/// `IORING_REGISTER_RING_FDS` and `IORING_UNREGISTER_RING_FDS`
+const REGISTER_RING: libc::c_uint = 20;
+const UNREGISTER_RING: libc::c_uint = 21;
+
+/// `struct io_uring_rsrc_update`
+#[repr(C)]
+struct RingUpdate {
+    offset: u32,
+    reserved: u32,
+    data: u64,
+}
+
+/// `struct io_uring_getevents_arg`
+#[repr(C)]
+#[derive(Default)]
+struct GetEvents {
+    signals: u64,
+    size_of_signals: u32,
+    min_wait_us: u32,
+    timespec: u64,
+}
+
 /// The queues alone: io_uring_setup(2).
 pub(super) fn set_up(entries: u32, completions: u32) -> Result<IoUring> {
     let mut builder = IoUring::builder();
@@ -173,7 +204,7 @@ impl Ring {
     /// When the plan of the buffers is not one.
     #[doc(alias = "io_uring_setup")]
     pub fn new(setup: Setup) -> Result<Ring> {
-        let Setup { slots, source, buffers, spin } = setup;
+        let Setup { slots, direct, source, buffers, spin } = setup;
         let ring = set_up(ENTRIES, COMPLETIONS)?;
         if slots > 0 {
             cvt_io(Call::IoUringRegister, ring.submitter().register_files_sparse(slots))?;
@@ -183,15 +214,20 @@ impl Ring {
             ring: ManuallyDrop::new(ring),
             kept: ManuallyDrop::new(kept),
             taken: VecDeque::new(),
+            index: None,
             under_way: 0,
             slots,
             used_slots: 0,
+            direct: false,
+            is_ending: false,
             accepts: false,
             closing: Vec::new(),
             starved: false,
             spin,
             only_here: PhantomData,
         };
+        ring.direct = direct && ring.can_install();
+        ring.register_for_this_thread();
         let mut registered = Ok(());
         for plan in buffers {
             ring.kept.buffers = Buffers::new(plan);
@@ -201,6 +237,36 @@ impl Ring {
             }
         }
         registered.map(|()| ring)
+    }
+
+    /// Whether the kernel has `IORING_OP_FIXED_FD_INSTALL`: `IORING_REGISTER_PROBE`.
+    fn can_install(&self) -> bool {
+        let mut probe = Probe::new();
+        let asked = cvt_io(Call::IoUringRegister, self.ring.submitter().register_probe(&mut probe));
+        asked.is_ok() && probe.is_supported(opcode::FixedFdInstall::CODE)
+    }
+
+    /// `IORING_REGISTER_RING_FDS`. A thread may register 16 rings; another is used by its descriptor.
+    fn register_for_this_thread(&mut self) {
+        let fd = self.ring.as_raw_fd();
+        let mut update = RingUpdate { offset: u32::MAX, reserved: 0, data: fd as u64 };
+        // SAFETY: the argument is one `struct io_uring_rsrc_update`, which the kernel reads and writes during the call.
+        let registered =
+            unsafe { libc::syscall(libc::SYS_io_uring_register, fd, REGISTER_RING, &raw mut update, 1) };
+        if cvt(Call::IoUringRegister, Errno::result(registered)) == Ok(1) {
+            self.index = Some(update.offset.cast_signed());
+        }
+    }
+
+    /// `IORING_UNREGISTER_RING_FDS`, without which the ring would live as long as the thread.
+    fn unregister_for_this_thread(&mut self) {
+        let Some(index) = self.index.take() else { return };
+        let fd = self.ring.as_raw_fd();
+        let update = RingUpdate { offset: index.cast_unsigned(), reserved: 0, data: 0 };
+        // SAFETY: the argument is one `struct io_uring_rsrc_update`, which the kernel only reads.
+        let ended =
+            unsafe { libc::syscall(libc::SYS_io_uring_register, fd, UNREGISTER_RING, &raw const update, 1) };
+        cvt(Call::IoUringRegister, Errno::result(ended)).ok();
     }
 
     fn register_buffers(&mut self) -> Result<()> {
@@ -234,14 +300,36 @@ impl Ring {
         Ok(Socket { number: slot, is_direct: true })
     }
 
-    /// How many slots have no socket.
+    /// Whether clients are accepted as direct descriptors.
+    pub(super) fn is_direct(&self) -> bool {
+        self.direct
+    }
+
+    /// Whether there is room for another client. An ordinary descriptor may be missing all the same.
     #[must_use]
-    pub fn free_slots(&self) -> u32 {
-        self.slots - self.used_slots
+    pub fn has_room(&self) -> bool {
+        !self.direct || self.used_slots < self.slots
     }
 
     pub(super) fn has_many_slots(&self) -> bool {
-        self.free_slots() > MANY_SLOTS
+        self.slots - self.used_slots > MANY_SLOTS
+    }
+
+    /// End all operations. Each still has its last completion, and no more are to be begun.
+    ///
+    /// # Errors
+    ///
+    /// As [`enter`](Ring::enter), when the queue is full.
+    pub fn end(&mut self) -> Result<()> {
+        self.is_ending = true;
+        self.cancel_all()
+    }
+
+    /// Whether it was told to [`end`](Ring::end).
+    #[must_use]
+    #[inline]
+    pub fn is_ending(&self) -> bool {
+        self.is_ending
     }
 
     pub(super) fn kernel_chooses_slots(&mut self) {
@@ -323,8 +411,8 @@ impl Ring {
     /// Tell the kernel what was queued, and wait until `want` operations have a completion, or for that long:
     /// io_uring_enter(2). With a `want` of 0 it does not wait.
     ///
-    /// The kernel does a part of what it could do, and leaves the rest to the next call. This makes more calls until there is no rest, so
-    /// that the answers to all of it go with one call.
+    /// The kernel does a part of what it could do, and leaves the rest to the next call. This makes more calls, until there is no rest or
+    /// enough for a turn, so that the answers to all of it go with one call.
     ///
     /// # Errors
     ///
@@ -336,11 +424,12 @@ impl Ring {
             return Ok(());
         }
         self.enter_once(want, timeout)?;
+        let enough = ENOUGH.max(self.under_way / ENOUGH_OF);
         let mut before = 0;
         loop {
-            let ready = self.ring.completion().len();
+            let ready = self.taken.len();
             let is_cut_short = ready >= before + A_PART && self.ring.submission().taskrun();
-            if !is_cut_short || ready >= ENOUGH {
+            if !is_cut_short || ready >= enough {
                 return Ok(());
             }
             before = ready;
@@ -352,11 +441,11 @@ impl Ring {
     fn spin(&mut self) -> Result<bool> {
         self.enter_once(0, None)?;
         for _ in 0..self.spin {
-            if !self.ring.completion().is_empty() {
-                return Ok(true);
-            }
             if self.ring.submission().taskrun() {
                 self.enter_once(0, None)?;
+            }
+            if !self.taken.is_empty() {
+                return Ok(true);
             }
             std::hint::spin_loop();
         }
@@ -376,23 +465,8 @@ impl Ring {
             return Ok(()); // Nothing to tell, and nothing to hear.
         }
         drop(submission);
-        let entered = match timeout {
-            Some(limit) if want > 0 => {
-                let limit = Timespec::from(limit);
-                self.ring.submitter().submit_with_args(want, &SubmitArgs::new().timespec(&limit))
-            }
-            _ => {
-                let flags = EnterFlags::GETEVENTS.bits();
-                // SAFETY: the flags take no argument, and none is given. What the queued operations point to is kept by this ring,
-                // and goes after they have ended.
-                unsafe { self.ring.submitter().enter::<libc::sigset_t>(queued, want as u32, flags, None) }
-            }
-        };
-        let entered = cvt_io(Call::IoUringEnter, entered);
-        if self.ring.submission().is_empty() {
-            self.kept.sends.were_submitted();
-            self.closing.clear();
-        }
+        let entered = self.call(queued, want as u32, timeout);
+        self.take_completions();
         match entered {
             Ok(_) => Ok(()),
             // The time is up; a signal came; completions must be taken first.
@@ -401,11 +475,57 @@ impl Ring {
         }
     }
 
+    /// Take what has come from the queue, so that the kernel has room there. And learn which sends have ended without a completion:
+    /// those of which the kernel has heard, and of which nothing has come.
+    #[inline]
+    fn take_completions(&mut self) {
+        let Kept { sends, .. } = &mut *self.kept;
+        for entry in self.ring.completion() {
+            if Kind::of(entry.user_data()) == Some(Kind::Send) {
+                sends.has_completion((entry.user_data() & TOKEN) as u32);
+            }
+            self.taken.push_back(entry);
+        }
+        let submission = self.ring.submission();
+        if submission.is_empty() {
+            self.closing.clear();
+            // With an overflow a completion may be among those that the kernel has kept.
+            if !submission.cq_overflow() {
+                sends.were_submitted();
+            }
+        }
+    }
+
+    /// io_uring_enter(2).
+    #[inline]
+    fn call(&self, queued: u32, want: u32, timeout: Option<Duration>) -> Result<()> {
+        let limit = timeout.filter(|_| want > 0).map(timespec);
+        let wait = GetEvents {
+            timespec: limit.as_ref().map_or(0, |limit| ptr::from_ref(limit) as u64),
+            ..GetEvents::default()
+        };
+        let (fd, registered) = match self.index {
+            Some(index) => (index, EnterFlags::REGISTERED_RING),
+            None => (self.ring.as_raw_fd(), EnterFlags::empty()),
+        };
+        let (more, argument, size) = match limit {
+            Some(_) => (EnterFlags::EXT_ARG, ptr::from_ref(&wait), size_of::<GetEvents>()),
+            None => (EnterFlags::empty(), ptr::null(), 0),
+        };
+        let flags = EnterFlags::GETEVENTS | registered | more;
+        // SAFETY: the argument is null, or a `struct io_uring_getevents_arg` of that size whose `timespec` points to one on this stack.
+        // What the queued operations point to is kept by this ring, and goes after they have ended.
+        let entered = unsafe {
+            libc::syscall(libc::SYS_io_uring_enter, fd, queued, want, flags.bits(), argument, size)
+        };
+        cvt(Call::IoUringEnter, Errno::result(entered)).map(drop)
+    }
+
     /// Whether a completion is there to be taken.
     #[must_use]
     #[inline]
     pub fn is_ready(&mut self) -> bool {
-        !self.taken.is_empty() || !self.ring.completion().is_empty()
+        !self.taken.is_empty() || self.kept.sends.have_ended()
     }
 
     /// The next completion, if one is there.
@@ -415,25 +535,17 @@ impl Ring {
         reason = "an iterator would borrow the ring, which is used meanwhile"
     )]
     pub fn next(&mut self) -> Option<Completion> {
+        if let Some((token, piece, len)) = self.kept.sends.next_quiet() {
+            self.under_way -= 1;
+            return Some(Completion { token, event: Event::Sent(piece, Ok(len as usize)), more: false });
+        }
         loop {
-            let entry = self.taken.pop_front().or_else(|| self.ring.completion().next());
-            let Some(entry) = entry else { return self.next_quiet() };
+            let entry = self.taken.pop_front()?;
             let completion = self.read(&entry);
             if completion.is_some() {
                 return completion;
             }
         }
-    }
-
-    /// The next send that has ended without a completion. There may be one in what the kernel keeps while the queue is full.
-    #[inline]
-    fn next_quiet(&mut self) -> Option<Completion> {
-        if self.ring.submission().cq_overflow() {
-            return None;
-        }
-        let (token, piece, len) = self.kept.sends.next_quiet()?;
-        self.under_way -= 1;
-        Some(Completion { token, event: Event::Sent(piece, Ok(len as usize)), more: false })
     }
 
     #[inline]
@@ -455,7 +567,7 @@ impl Ring {
             }
             Kind::Accept => {
                 self.used_slots += u32::from(result.is_ok());
-                if more && self.free_slots() == MANY_SLOTS {
+                if more && self.slots - self.used_slots == MANY_SLOTS {
                     // From here on one by one. A failure shows again in the next `enter`.
                     self.cancel(CancelBuilder::user_data(entry.user_data())).ok();
                 }
@@ -509,19 +621,9 @@ impl Ring {
             if unsafe { self.ring.submission().push(entry) }.is_ok() {
                 return Ok(());
             }
-            self.make_room()?;
+            // The queue is full. The kernel refuses (`EBUSY`) while completions wait for which it has no room, but each call makes room.
+            self.enter_once(0, None)?;
         }
-    }
-
-    /// The queue is full: tell the kernel of what is in it. While completions wait that it has no room for, the kernel refuses
-    /// (`EBUSY`), so they are taken first.
-    #[cold]
-    fn make_room(&mut self) -> Result<()> {
-        self.enter_once(0, None)?;
-        if self.ring.submission().is_full() {
-            self.taken.extend(self.ring.completion());
-        }
-        Ok(())
     }
 
     /// End everything that is under way; whether that has worked.
@@ -550,7 +652,9 @@ impl Ring {
 
 impl Drop for Ring {
     fn drop(&mut self) {
-        if !self.quiet() {
+        let is_quiet = self.quiet();
+        self.unregister_for_this_thread();
+        if !is_quiet {
             return; // The kernel may still use the memory: it stays.
         }
         // SAFETY: not used after this, the last use.

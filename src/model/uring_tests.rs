@@ -1,0 +1,122 @@
+//! What the model does on kernels that lack something, and with few buffers.
+
+use super::*;
+use crate::echo::Reply;
+use crate::initserver::initserver;
+use crate::stop;
+use crate::sys::uring::unavailable;
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::thread;
+use std::time::Duration;
+
+/// Before Linux 6.12: a buffer for each piece.
+const EIGHT: Plan = Plan { size: 1024, first: 8, most: 8, is_incremental: false };
+
+/// Serve while `clients` are there. Returns what the server has done, if there is io_uring.
+fn serving(direct: bool, buffers: Plan, clients: impl FnOnce(SocketAddr)) -> Option<Totals> {
+    if let Some(why) = unavailable() {
+        eprintln!("skipped: {why}");
+        return None;
+    }
+    let listener = initserver("127.0.0.1:0".parse().unwrap()).unwrap();
+    let addr = listener.addr();
+    let (stopper, stop) = stop::pair().unwrap();
+    let server =
+        thread::spawn(move || serve_with(Job::new(listener, &stop, Reply::Echo), direct, vec![buffers]));
+    clients(addr);
+    stopper.stop().unwrap();
+    Some(server.join().unwrap().unwrap())
+}
+
+fn connect(addr: SocketAddr) -> TcpStream {
+    let client = TcpStream::connect(addr).unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    client
+}
+
+/// Send all of this, end, and read all of the answer.
+fn echoes(mut client: TcpStream, bytes: &[u8]) {
+    let mut reader = client.try_clone().unwrap();
+    let answer = thread::scope(|scope| {
+        let answer = scope.spawn(move || {
+            let mut answer = Vec::new();
+            reader.read_to_end(&mut answer).map(|_| answer)
+        });
+        client.write_all(bytes).unwrap();
+        client.shutdown(Shutdown::Write).unwrap();
+        answer.join().unwrap().expect("the answer within 20 s")
+    });
+    assert!(answer == bytes, "{} bytes came back for {}", answer.len(), bytes.len());
+}
+
+fn pattern(seed: usize, len: usize) -> Vec<u8> {
+    (0..len).map(|i| (i * 31 + seed * 17 + i / 251) as u8).collect()
+}
+
+#[test]
+fn many_clients_share_eight_buffers() {
+    const CLIENTS: usize = 40;
+    let totals = serving(true, EIGHT, |addr| {
+        let clients: Vec<_> = (0..CLIENTS).map(|_| connect(addr)).collect();
+        thread::scope(|scope| {
+            for (i, client) in clients.into_iter().enumerate() {
+                scope.spawn(move || echoes(client, &pattern(i, 100_000)));
+            }
+        });
+    });
+    let bytes = 100_000 * CLIENTS as u64;
+    assert!(totals.is_none_or(|totals| (totals.bytes_in, totals.bytes_out) == (bytes, bytes)));
+}
+
+#[test]
+fn clients_that_do_not_read_leave_the_eight_buffers_to_the_others() {
+    serving(true, EIGHT, |addr| {
+        // More than there are buffers.
+        let greedy: Vec<_> = (0..20).map(|_| connect(addr)).collect();
+        for client in &greedy {
+            client.set_nonblocking(true).unwrap();
+            // Until neither side has room. (Nothing tells when that is; the server may still take a little.)
+            while (&*client).write(&[1; 65_536]).is_ok() {}
+        }
+        for i in 0..20 {
+            echoes(connect(addr), &pattern(i, 10_000));
+        }
+    });
+}
+
+#[test]
+fn without_direct_descriptors_clients_are_served_and_get_what_was_answered_before_the_end() {
+    let mut late = None;
+    let totals = serving(false, SMALL, |addr| {
+        for i in 0..10 {
+            echoes(connect(addr), &pattern(i, 50_000));
+        }
+        let mut client = connect(addr);
+        client.write_all(b"hello").unwrap();
+        client.read_exact(&mut [0; 5]).unwrap();
+        client.write_all(&pattern(1, 1000)).unwrap();
+        late = Some(client);
+    });
+    let Some(totals) = totals else { return };
+    assert_eq!(totals.connections, 11);
+    let mut rest = Vec::new();
+    late.unwrap().read_to_end(&mut rest).expect("an orderly end");
+    assert_eq!(rest, pattern(1, 1000)[..rest.len()]);
+    assert_eq!(totals.bytes_out, 500_005 + rest.len() as u64);
+}
+
+/// Pieces that lie one after another in a buffer that is smaller than all of them.
+const SMALL: Plan = Plan { size: 1000, first: 1, most: 4, is_incremental: true };
+
+#[test]
+fn one_small_buffer_for_many_pieces_is_enough() {
+    serving(true, SMALL, |addr| {
+        let clients: Vec<_> = (0..30).map(|_| connect(addr)).collect();
+        thread::scope(|scope| {
+            for (i, client) in clients.into_iter().enumerate() {
+                scope.spawn(move || echoes(client, &pattern(i, 30_000)));
+            }
+        });
+    });
+}
