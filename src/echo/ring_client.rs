@@ -48,17 +48,18 @@ pub(crate) enum Next {
 }
 
 impl RingClient {
-    /// Receive from a client that was just accepted.
+    /// A client that was just accepted.
     pub(crate) fn welcome(socket: Socket, ring: &mut Ring) -> Result<RingClient> {
-        ring.receive(&socket, socket.number().into())?;
-        Ok(RingClient {
+        let mut client = RingClient {
             socket,
-            is_receiving: true,
+            is_receiving: false,
             is_sending: false,
             lacks_room: false,
             leaves: Leaves::No,
             behind: VecDeque::new(),
-        })
+        };
+        client.go_on(ring)?;
+        Ok(client)
     }
 
     /// Something has happened, after which there may be `more` of the kind.

@@ -333,6 +333,18 @@ pub const ALL: &[Model] = &[
         serve: uring::serve,
         ..USUAL
     },
+    #[cfg(feature = "uring")]
+    Model {
+        name: "uring-reuseport",
+        summary: "worker threads, each with a listener of its own on the same port (SO_REUSEPORT), and a ring as `uring`",
+        runs: Runs::WorkerThreads,
+        listens: Listens::PerWorker,
+        needs: Some("io_uring of Linux 6.1"),
+        why_not: crate::sys::uring::unavailable,
+        can_spin: true,
+        serve: reuseport::serve_by_rings,
+        ..USUAL
+    },
 ];
 
 impl Model {

@@ -10,6 +10,8 @@
 //! System calls per request: recv, send, and one epoll_wait for all requests of a turn.
 
 use super::epoll_level;
+#[cfg(feature = "uring")]
+use super::uring;
 use crate::Result;
 use crate::initserver::Listener;
 use crate::observer::Observer;
@@ -38,6 +40,25 @@ pub fn serve<O: Observer>(job: Job<'_, O>) -> Result<Totals> {
         place.map_or(Ok(Totals::default()), |(epoll, listener)| {
             let job = Job { listener, stop, reply, piece, workers, spin, observe, traffic };
             epoll_level::serve_with(epoll, job)
+        })
+    })
+}
+
+/// Serve with a thread for each listener, each with a ring as `uring.rs`, until the stop.
+///
+/// # Errors
+///
+/// As [`serve`]; those of `uring`.
+#[cfg(feature = "uring")]
+pub fn serve_by_rings<O: Observer>(job: Job<'_, O>) -> Result<Totals> {
+    let Job { listener, stop, reply, piece, workers, spin, observe, traffic } = job;
+    let listeners = Mutex::new(one_each(listener, workers)?);
+    in_threads(workers, stop, &Sleepers::new(), |worker, stop| {
+        let observe = &|_| observe(worker);
+        let listener = listeners.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        listener.map_or(Ok(Totals::default()), |listener| {
+            let job = Job { listener, stop, reply, piece, workers, spin, observe, traffic };
+            uring::serve_as_one_of(workers, job)
         })
     })
 }

@@ -26,6 +26,7 @@ use crate::sys::socket::{Mode, is_about_one_client};
 use crate::sys::uring::{Completion, Event, Plan, Ring, Setup, Socket};
 use crate::sys::{self, Call, Errno};
 use std::mem;
+use std::num::NonZeroUsize;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 
@@ -33,9 +34,9 @@ use std::sync::Arc;
 const STOP: u64 = 1 << 32;
 const LISTENER: u64 = STOP + 1;
 
-/// As many slots for sockets as io_uring_register(2) allows, and those of our own: the stop and the listener.
-const MOST_SLOTS: u32 = 1 << 20;
+/// Slots for sockets: those of our own, which are the stop and the listener, and as many for clients as io_uring_register(2) allows.
 const OUR_SLOTS: u32 = 2;
+const MOST_SLOTS: usize = (1 << 20) - OUR_SLOTS as usize;
 
 /// How many buffers there are, at first and at most. Since Linux 6.12 the kernel fills a buffer with one piece after another, so that
 /// a piece lies beside the one before, in the cache, and a few buffers do for many clients.
@@ -48,15 +49,26 @@ const ONE_EACH: Plan = Plan { first: 64, is_incremental: false, ..SHARED };
 ///
 /// Those of [`Ring::new`], of the wait, and of the listener. What happens to a client ends that client only.
 pub fn serve<O: Observer>(job: Job<'_, O>) -> Result<Totals> {
+    serve_as_one_of(NonZeroUsize::MIN, job)
+}
+
+/// The same as one of several rings of this process, which share its descriptors.
+pub(super) fn serve_as_one_of<O: Observer>(rings: NonZeroUsize, job: Job<'_, O>) -> Result<Totals> {
     let buffers = [SHARED, ONE_EACH].map(|plan| Plan { size: job.piece as u32, ..plan });
-    serve_with(job, true, buffers.into())
+    let slots = slots(job.stop)? / rings;
+    serve_with(job, slots, true, buffers.into())
 }
 
 /// The same with direct descriptors, where the kernel can make ordinary ones of them at the end, or with ordinary ones; and with
 /// buffers after the first of these plans that it can follow.
-fn serve_with<O: Observer>(job: Job<'_, O>, direct: bool, buffers: Vec<Plan>) -> Result<Totals> {
+fn serve_with<O: Observer>(
+    job: Job<'_, O>,
+    slots: usize,
+    direct: bool,
+    buffers: Vec<Plan>,
+) -> Result<Totals> {
     let Job { listener, stop, reply, piece, spin, observe, .. } = job;
-    let slots = slots(stop)?;
+    let slots = slots.min(MOST_SLOTS) as u32 + OUR_SLOTS;
     let mut ring = Ring::new(Setup { slots, source: Arc::new([]), buffers, direct, spin })?;
     let stop = ring.put(slots - 1, stop)?;
     ring.poll(&stop, libc::POLLIN, STOP)?;
@@ -92,14 +104,13 @@ fn serve_with<O: Observer>(job: Job<'_, O>, direct: bool, buffers: Vec<Plan>) ->
     finish(Pump::over(handler, piece), conns, totals)
 }
 
-/// As many slots as there are descriptors left, because each client gets one at the end.
-fn slots(stop: &Stop) -> Result<u32> {
+/// As many slots for clients as there are descriptors left, because each client gets one at the end.
+fn slots(stop: &Stop) -> Result<usize> {
     let copy = duplicate(stop)?;
     // The ring will have this number, which is the lowest free one, and clients those above it.
     let ring = copy.as_raw_fd() as u64;
     sys::close(copy);
-    let left = Nofile::current()?.soft.saturating_sub(ring + 1);
-    Ok(u32::try_from(left).unwrap_or(u32::MAX).min(MOST_SLOTS - OUR_SLOTS) + OUR_SLOTS)
+    Ok(Nofile::current()?.soft.saturating_sub(ring + 1) as usize)
 }
 
 struct Server<'a, O> {

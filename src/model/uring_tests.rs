@@ -7,11 +7,14 @@ use crate::stop;
 use crate::sys::uring::unavailable;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
 /// Before Linux 6.12: a buffer for each piece.
 const EIGHT: Plan = Plan { size: 1024, first: 8, most: 8, is_incremental: false };
+
+const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Serve while `clients` are there. Returns what the server has done, if there is io_uring.
 fn serving(direct: bool, buffers: Plan, clients: impl FnOnce(SocketAddr)) -> Option<Totals> {
@@ -23,7 +26,7 @@ fn serving(direct: bool, buffers: Plan, clients: impl FnOnce(SocketAddr)) -> Opt
     let addr = listener.addr();
     let (stopper, stop) = stop::pair().unwrap();
     let server =
-        thread::spawn(move || serve_with(Job::new(listener, &stop, Reply::Echo), direct, vec![buffers]));
+        thread::spawn(move || serve_with(Job::new(listener, &stop, Reply::Echo), 100, direct, vec![buffers]));
     clients(addr);
     stopper.stop().unwrap();
     Some(server.join().unwrap().unwrap())
@@ -31,7 +34,7 @@ fn serving(direct: bool, buffers: Plan, clients: impl FnOnce(SocketAddr)) -> Opt
 
 fn connect(addr: SocketAddr) -> TcpStream {
     let client = TcpStream::connect(addr).unwrap();
-    client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    client.set_read_timeout(Some(DEADLINE)).unwrap();
     client
 }
 
@@ -119,4 +122,15 @@ fn one_small_buffer_for_many_pieces_is_enough() {
             }
         });
     });
+}
+
+#[test]
+fn clients_that_come_while_the_server_stops_do_not_hold_it_up() {
+    for _ in 0..50 {
+        serving(true, SMALL, |addr| {
+            // Some of them are accepted when the stop is seen already.
+            thread::spawn(move || (0..20).filter_map(|_| TcpStream::connect(addr).ok()).collect::<Vec<_>>());
+            echoes(connect(addr), b"hello");
+        });
+    }
 }

@@ -13,7 +13,8 @@ mod wait;
 pub(crate) use client::{ask, connect, end_writing, pattern, read_to_end, reset, stuff, wait_for_end};
 pub(crate) use inherited::{blocked, in_the_foreground, is_full, nonblocking_pipe};
 pub(crate) use models::{
-    all_models_at_once, each_model, few, forks, has_settled, models_at_once, one_at_a_time, worker_processes,
+    all_models_at_once, each_model, few, forks, has_settled, leaves_it_to_a_ring, models_at_once,
+    one_at_a_time, worker_processes,
 };
 pub(crate) use process::{
     at_the_server, children, cpu_time, descriptors, is_idle, lowest_free_descriptor, peak_memory, process,

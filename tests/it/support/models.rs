@@ -70,3 +70,8 @@ fn finish(running: ScopedJoinHandle<'_, ()>) {
     let name = running.thread().name().unwrap_or_default().to_owned();
     assert!(running.join().is_ok(), "{name}: failed, see above");
 }
+
+/// Whether a ring accepts, receives and sends, so that a request makes no system calls of its own.
+pub(crate) fn leaves_it_to_a_ring(model: &str) -> bool {
+    matches!(model, "uring" | "uring-reuseport")
+}
