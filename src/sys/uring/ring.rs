@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 pub(super) const ENTRIES: u32 = 256;
 
 /// Completions that wait to be taken, at most. The kernel keeps what is beyond that, and hands it over later.
-pub(super) const COMPLETIONS: u32 = 4096;
+const COMPLETIONS: u32 = 4096;
 
 /// How many sockets the kernel looks at in one call, at least, before it leaves the others to the next call
 /// (`IO_LOCAL_TW_DEFAULT_MAX`, since Linux 6.10).
@@ -204,8 +204,13 @@ impl Ring {
     /// When the plan of the buffers is not one.
     #[doc(alias = "io_uring_setup")]
     pub fn new(setup: Setup) -> Result<Ring> {
+        Ring::with_queues(setup, ENTRIES, COMPLETIONS)
+    }
+
+    /// The same with room for so many operations and completions.
+    pub(super) fn with_queues(setup: Setup, entries: u32, completions: u32) -> Result<Ring> {
         let Setup { slots, direct, source, buffers, spin } = setup;
-        let ring = set_up(ENTRIES, COMPLETIONS)?;
+        let ring = set_up(entries, completions)?;
         if slots > 0 {
             cvt_io(Call::IoUringRegister, ring.submitter().register_files_sparse(slots))?;
         }
