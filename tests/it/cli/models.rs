@@ -40,3 +40,16 @@ fn the_readme_has_a_row_for_every_model() {
         assert!(readme.contains(&format!("\n| `{}` |", model.name)), "{} is not in the table", model.name);
     }
 }
+
+#[test]
+fn the_page_of_the_models_has_a_row_for_every_model_and_its_section() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/models.md"))
+        .expect("docs/models.md");
+    for model in ALL {
+        let row = page.split_once(&format!("\n| [`{}`](#", model.name));
+        let (section, _) = row
+            .and_then(|(_, rest)| rest.split_once(')'))
+            .unwrap_or_else(|| panic!("{} is not in the table", model.name));
+        assert!(page.contains(&format!("\n## `{section}`\n")), "there is no section {section}");
+    }
+}
