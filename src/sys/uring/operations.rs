@@ -17,7 +17,7 @@ use std::ptr;
 
 /// A socket that operations of a ring work on: in a slot of the ring (a *direct descriptor*), or an ordinary descriptor.
 ///
-/// Only [`Ring::close`], [`Ring::abort`] and [`Ring::into_descriptor`] end it, and only after what was queued before: so no
+/// Only [`Ring::close`], [`Ring::abort`] and [`Socket::into_descriptor`] end it, and only after what was queued before: so no
 /// operation can meet another socket under the same number. Dropping it closes nothing.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Socket {
