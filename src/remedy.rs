@@ -23,7 +23,8 @@ pub fn of(call: Option<Call>, errno: Errno) -> Option<String> {
                 .to_owned()
         }
         (Some(IoUringSetup | IoUringRegister), Errno::ENOMEM) => format!(
-            "the limit on locked memory is {}: raise `ulimit -l`, or use --engine epoll",
+            "the limit on locked memory is {}: raise `ulimit -l`; `load --engine epoll` and the other \
+             models do without it",
             limit(Resource::RLIMIT_MEMLOCK)
         ),
         (_, Errno::ENOMEM) => {
@@ -53,8 +54,8 @@ pub fn of(call: Option<Call>, errno: Errno) -> Option<String> {
         }
         (_, Errno::EROFS) => "the file system is mounted read-only: write somewhere else".to_owned(),
         (Some(IoUringSetup), Errno::EPERM) => {
-            "io_uring is forbidden here (`sysctl kernel.io_uring_disabled`, or a sandbox \
-                                               such as that of containers): use --engine epoll"
+            "io_uring is forbidden here (`sysctl kernel.io_uring_disabled`, or a sandbox such as that of \
+             containers): `load --engine epoll` and the other models do without it"
                 .to_owned()
         }
         (Some(Accept4 | MemfdCreate), Errno::EACCES) | (_, Errno::EPERM) => {

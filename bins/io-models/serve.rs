@@ -78,6 +78,9 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
             names_of(|row| row.can_spin)
         )));
     }
+    if let Some(why) = (model.why_not)() {
+        return Err(Failure::run(format_args!("{} cannot run here: {why}", model.name)));
+    }
     if let Some(pid) = args.with_parent {
         let lives = fork::die_with_parent(fork::Pid::from_raw(pid), Signal::SIGTERM).map_err(Failure::of)?;
         if !lives {

@@ -293,7 +293,8 @@ fn entrants(plan: &Plan, workload: &Workload) -> anyhow::Result<Vec<Entrant>> {
     Ok(all
         .into_iter()
         .map(|(model, control)| {
-            let (idle, state, fewer) = match room(model, workload, nofile, of_its_kind) {
+            let here = (model.why_not)().map_or(Ok(()), Err);
+            let (idle, state, fewer) = match here.and_then(|()| room(model, workload, nofile, of_its_kind)) {
                 Ok((idle, because)) => (idle, State::Waiting, because),
                 Err(why) => (0, State::Skipped(why), String::new()),
             };

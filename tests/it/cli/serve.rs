@@ -2,10 +2,10 @@
 
 use super::{fails, io_models, one_line};
 use crate::support::{
-    DEADLINE, Server, all_models_at_once, ask, connect, copy_for_everybody, each_model, end_writing, is_root,
-    leaves_it_to_a_ring, read_to_end,
+    DEADLINE, Server, all_models_at_once, ask, connect, copy_for_everybody, each_model, end_writing, is_idle,
+    is_root, leaves_it_to_a_ring, models_at_once, read_to_end, wait_until, without,
 };
-use io_models::model::{ALL, Clients, Waits};
+use io_models::model::{ALL, Clients, Waits, find};
 use io_models::sys::signal::Signal;
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
@@ -32,6 +32,48 @@ fn a_number_of_workers_that_makes_no_sense_is_bad_usage() {
     assert!(fails(&["serve", "prefork", "--workers", "20000"], 2).contains("at most 10,000"));
     let complaint = fails(&["serve", "poll", "--workers", "3"], 2);
     assert!(complaint.contains("poll has no workers") && complaint.contains("prefork"), "{complaint}");
+}
+
+#[test]
+fn to_spin_is_for_models_that_wait_in_epoll_or_a_ring() {
+    let complaint = fails(&["serve", "poll", "--spin", "100"], 2);
+    assert!(complaint.contains("poll has no wait that could spin"), "{complaint}");
+    assert!(complaint.contains("epoll-level") && !complaint.contains("select"), "{complaint}");
+    assert!(fails(&["serve", "epoll-level", "--spin", "5000000000"], 2).contains("at most"));
+}
+
+#[test]
+fn a_model_that_spins_answers_and_still_sleeps_when_there_is_nothing_to_do() {
+    models_at_once(
+        |model| model.can_spin,
+        |model| {
+            let server = Server::of(model).arg("--spin").arg("200").start();
+            let client = connect(server.addr());
+            (0..3).for_each(|i| ask(&client, format!("request {i}").as_bytes()));
+            let process = server.process();
+            wait_until("the server sleeps", || is_idle(&process));
+            ask(&client, b"after that");
+            assert_eq!(server.stop().number("connections"), 1);
+        },
+    );
+}
+
+#[cfg(feature = "uring")]
+#[test]
+fn without_io_uring_its_models_say_why_and_the_others_work() {
+    for errno in [libc::EPERM, libc::ENOSYS, libc::EINVAL] {
+        without(&[libc::SYS_io_uring_setup], errno, || {
+            for model in ALL {
+                if model.name.starts_with("uring") {
+                    let complaint = fails(&["serve", model.name], 1);
+                    let why = format!("{} cannot run here: ", model.name);
+                    assert!(complaint.contains(&why) && complaint.contains("io_uring"), "{complaint}");
+                }
+            }
+            let server = Server::start(find("epoll-level").expect("the model is in the table"));
+            ask(&connect(server.addr()), b"hello");
+        });
+    }
 }
 
 #[test]
