@@ -1,11 +1,11 @@
 //! The echo handler: what every server here does for a client.
 //!
-//! Three parts, of which a model uses what it needs:
+//! Parts of which a model uses what it needs:
 //!
 //! - The [`Handler`] knows bytes only: it hears what a client said, and gives the answer. It makes no system call.
 //! - The [`Pump`] joins a handler to a socket: it receives, asks the handler, sends the answer at once, and says what the
 //!   connection [`Want`]s next. How that is asked of the kernel is the model's business. Models that wait for readiness, or
-//!   block, use it.
+//!   block, use it. Where a ring of io_uring(7) receives and sends, `ring_client.rs` is in its place.
 //! - [`Conn`] is one client: its socket, and what it has not taken yet.
 //!
 //! The usual request costs two system calls, and no copy of ours: recv(2) into one buffer that all clients of a loop share,

@@ -34,7 +34,8 @@ const ENOUGH_OF: usize = 16;
 /// The number of the only group of buffers.
 pub(super) const GROUP: u16 = 0;
 
-/// With fewer free slots clients are accepted one by one. It is the longest queue of a listener (`net.core.somaxconn`).
+/// With fewer free slots clients are accepted one by one, because one operation for all empties the whole queue of the listener. That
+/// is 4096 by default (`net.core.somaxconn`).
 const MANY_SLOTS: u32 = 4096;
 
 /// How long the end of a ring may take: longer, and its memory is left to the kernel for good.
