@@ -1,54 +1,77 @@
-//! What one wait costs with more and more watched descriptors, of which one is ready: select and poll
-//! look at all of them, epoll at that one.
+//! What one wait costs with more and more watched sockets, of which few are active: select and poll look at all of them, epoll and
+//! io_uring at the active ones. mio and polling wait with epoll too.
 //!
-//! `cargo bench --bench wait_cost`
+//! A turn is a byte to each active socket, a wait that reports them, and a recv from each. The row `none` is the same without the
+//! wait, so the difference to it is the price of waiting. `cargo bench --bench wait_cost`
 
-use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use io_models::sys::epoll::{Epoll, EpollFlags, Events};
-use io_models::sys::limits::Nofile;
-use io_models::sys::poll::{PollFlags, PollSet};
-use io_models::sys::select::{BigFdSet, select_big};
-use std::io::Write;
-use std::os::fd::AsRawFd;
-use std::os::unix::net::UnixStream;
+#[expect(dead_code, reason = "register_cost uses all of it")]
+mod watch;
+
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, BenchmarkId, Criterion, criterion_group, criterion_main};
+use io_models::sys::epoll::EpollFlags;
+use std::time::Duration;
+use watch::{Epoll, Mio, Pairs, Poll, Polling, Select, SelectBig, Watch, turn};
+
+/// At most so many sockets are active.
+const MOST: usize = 100;
 
 fn waits(c: &mut Criterion) {
-    let limit = Nofile::raise().expect("the limit can be read").soft;
     for watched in [10, 100, 1000, 9000] {
-        if limit < 2 * watched + 50 {
-            eprintln!("skipped: {watched} pairs of sockets are more than {limit} descriptors");
-            continue;
-        }
-        let pairs: Vec<_> = (0..watched).map(|_| UnixStream::pair().expect("two descriptors")).collect();
-        (&pairs[pairs.len() / 2].1).write_all(b"x").expect("room for a byte");
-        let mut group = c.benchmark_group("wait");
-
-        let mut set = BigFdSet::new();
-        pairs.iter().for_each(|(socket, _)| set.insert(socket.as_raw_fd()));
-        group.bench_function(BenchmarkId::new("select", watched), |b| {
-            b.iter(|| {
-                let mut readable = set.clone();
-                assert_eq!(select_big(&mut readable, None, None), Ok(1));
-            });
-        });
-
-        let mut set = PollSet::new();
-        for (socket, _) in &pairs {
-            set.push(socket, PollFlags::POLLIN);
-        }
-        group.bench_function(BenchmarkId::new("poll", watched), |b| {
-            b.iter(|| assert_eq!(set.wait(None), Ok(1)))
-        });
-
-        let epoll = Epoll::new().expect("a descriptor");
-        for (token, (socket, _)) in pairs.iter().enumerate() {
-            epoll.add(socket, token as u64, EpollFlags::EPOLLIN).expect("sockets can be watched");
-        }
-        let mut events = Events::with_capacity(8);
-        group.bench_function(BenchmarkId::new("epoll", watched), |b| {
-            b.iter(|| assert_eq!(epoll.wait(&mut events, None), Ok(1)));
-        });
+        let pairs = match Pairs::new(watched) {
+            Ok(pairs) => pairs,
+            Err(why) => {
+                eprintln!("skipped: {why}");
+                continue;
+            }
+        };
+        rows(c, "wait, 1 active", &pairs, 1);
+        rows(c, "wait, up to 100 active", &pairs, watched.min(MOST));
     }
+}
+
+fn rows(c: &mut Criterion, question: &str, pairs: &Pairs, active: usize) {
+    let mut group = c.benchmark_group(question);
+    group.warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(2));
+    // Spread over all of them, from the middle of the first part on.
+    let apart = pairs.ours.len() / active;
+    let active: Vec<_> = (0..active).map(|i| i * apart + apart / 2).collect();
+
+    group.bench_function(BenchmarkId::new("none", pairs.ours.len()), |b| {
+        b.iter(|| {
+            active.iter().for_each(|&i| pairs.write(i));
+            active.iter().for_each(|&i| pairs.read(i));
+        });
+    });
+    row(&mut group, "select", pairs, &active, Select::new(pairs));
+    row(&mut group, "select-big", pairs, &active, Ok(SelectBig::default()));
+    row(&mut group, "poll", pairs, &active, Ok(Poll::default()));
+    row(&mut group, "epoll-level", pairs, &active, Ok(Epoll::new(EpollFlags::empty())));
+    row(&mut group, "epoll-edge", pairs, &active, Ok(Epoll::new(EpollFlags::EPOLLET)));
+    #[cfg(feature = "uring")]
+    row(&mut group, "uring-poll", pairs, &active, watch::Uring::new());
+    row(&mut group, "mio", pairs, &active, Ok(Mio::new()));
+    row(&mut group, "polling", pairs, &active, Ok(Polling::new()));
+}
+
+fn row<W: Watch>(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    name: &str,
+    pairs: &Pairs,
+    active: &[usize],
+    watch: Result<W, String>,
+) {
+    let watched = pairs.ours.len();
+    let mut watch = match watch {
+        Ok(watch) => watch,
+        Err(why) => return eprintln!("skipped: {name} with {watched} watched: {why}"),
+    };
+    pairs.ours.iter().enumerate().for_each(|(i, socket)| watch.add(socket, i));
+    watch.hand_over();
+    let mut ready = Vec::with_capacity(active.len());
+    group.bench_function(BenchmarkId::new(name, watched), |b| {
+        b.iter(|| turn(&mut watch, pairs, active, &mut ready));
+    });
 }
 
 criterion_group!(benches, waits);

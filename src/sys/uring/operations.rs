@@ -259,6 +259,15 @@ impl Ring {
         self.begin(Kind::Install, token, install)?;
         self.close(socket)
     }
+
+    /// End the poll with this token. It still has its last completion, with `ECANCELED` unless it has ended before.
+    ///
+    /// # Errors
+    ///
+    /// As [`enter`](Ring::enter), when the queue is full.
+    pub fn cancel_poll(&mut self, token: u64) -> Result<()> {
+        self.cancel(CancelBuilder::user_data(Kind::Poll.tag(token)))
+    }
 }
 
 /// The sends that are under way, with what they send.
