@@ -155,8 +155,9 @@ select and poll look at all sockets that are watched, so they cost more with eac
 active. `mio` and `polling` are the crates of that name, which use epoll. `polling` reports a socket once by default, so each active
 socket is watched again in each turn. `uring-poll` does that too, but one call tells the kernel of all of them.
 
-The first socket that is found ready spares select and poll work: they no longer join the wait queue of the sockets behind it. With
-more active sockets the first one is nearer to the start, so a wait can cost less than with one.
+select and poll join the wait queue of each socket until they find one that is ready, and not of those behind it. With more active
+sockets the first one is nearer to the start, so a wait can cost less than with one. And when a byte comes while nobody waits, it costs
+nothing more; epoll and io_uring are told of each byte. So where most sockets are active, select and poll can cost less.
 
 One active socket, microseconds for a turn by the number of sockets that are watched:
 
