@@ -144,7 +144,11 @@ pub fn close(fd: OwnedFd) {
 pub(crate) fn millis_up(timeout: Option<Duration>) -> i32 {
     match timeout {
         None => -1,
-        Some(limit) => i32::try_from(limit.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX),
+        Some(limit) => {
+            let rest = u64::from(limit.subsec_nanos().div_ceil(1_000_000));
+            let millis = limit.as_secs().saturating_mul(1000).saturating_add(rest);
+            i32::try_from(millis).unwrap_or(i32::MAX)
+        }
     }
 }
 

@@ -58,7 +58,6 @@ fn a_model_that_spins_answers_and_still_sleeps_when_there_is_nothing_to_do() {
     );
 }
 
-#[cfg(feature = "uring")]
 #[test]
 fn without_io_uring_its_models_say_why_and_the_others_work() {
     for errno in [libc::EPERM, libc::ENOSYS, libc::EINVAL] {

@@ -2,7 +2,7 @@
 
 use super::{compare, comparison, row, rows};
 use crate::load::program::{Program, io_models_with_descriptors};
-use crate::support::{leaves_it_to_a_ring, without};
+use crate::support::leaves_it_to_a_ring;
 use serde_json::Value;
 
 /// For tests that look at figures: on a busy machine a server may get no processor for tens of
@@ -130,8 +130,8 @@ fn silent_connections_are_as_many_as_the_descriptors_allow() {
 #[test]
 fn a_model_that_cannot_run_here_is_skipped_and_its_row_says_why() {
     let line = format!("{SHORT} --workloads single --models epoll-level,uring --json");
-    let comparison =
-        without(&[libc::SYS_io_uring_setup], libc::EPERM, || comparison(compare(&line).exits(0)));
+    let denied = crate::support::without;
+    let comparison = denied(&[libc::SYS_io_uring_setup], libc::EPERM, || comparison(compare(&line).exits(0)));
     let uring = row(&comparison, "single", "uring", false);
     assert_eq!(uring["status"], "skipped", "{uring:#}");
     assert!(uring["reason"].as_str().is_some_and(|why| why.contains("io_uring is forbidden")), "{uring:#}");
