@@ -159,6 +159,8 @@ impl Ring {
             piece => (self.bytes_of(piece).as_ptr(), self.bytes_of(piece).len()),
         };
         let len = len as u32;
+        // First: to make room ends the sends that are there, and this one has not begun.
+        self.make_room()?;
         let (index, owned) = self.sends().add(token, piece, len, manner);
         let start = owned.map_or(start, |owned| owned.cast_const());
         let send = opcode::Send::new(socket.fd(), start, len)

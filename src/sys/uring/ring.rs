@@ -622,14 +622,23 @@ impl Ring {
     #[inline]
     fn push(&mut self, entry: &squeue::Entry) -> Result<()> {
         loop {
+            self.make_room()?;
             // SAFETY: what an entry points to is in `kept`, which stays until the operation has ended, see `drop`. Descriptors that are not
             // open only give an error.
             if unsafe { self.ring.submission().push(entry) }.is_ok() {
                 return Ok(());
             }
-            // The queue is full. The kernel refuses (`EBUSY`) while completions wait for which it has no room, but each call makes room.
+        }
+    }
+
+    /// Have room in the queue for an operation. When it is full, the kernel hears of what is in it.
+    #[inline]
+    pub(super) fn make_room(&mut self) -> Result<()> {
+        while self.ring.submission().is_full() {
+            // The kernel refuses (`EBUSY`) while completions wait for which it has no room, but each call makes room.
             self.enter_once(0, None)?;
         }
+        Ok(())
     }
 
     /// End everything that is under way; whether that has worked.

@@ -251,6 +251,25 @@ fn more_operations_than_the_queue_has_room_for_are_all_done() {
     assert_eq!(seen, (0..many).collect::<Vec<_>>());
 }
 
+#[test]
+fn a_send_for_which_the_queue_had_no_room_is_not_believed_before_the_kernel_has_heard_of_it() {
+    if let Some(why) = unavailable() {
+        return eprintln!("skipped: {why}");
+    }
+    let setup = Setup { slots: 1, direct: true, source: (0..=255).collect(), buffers: Vec::new(), spin: 0 };
+    let mut ring = Ring::with_queues(setup, 4, 8).unwrap();
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    let socket = ring.put(0, &ours).unwrap();
+    (0..4).for_each(|_| ring.poll(&socket, libc::POLLIN, 5).unwrap());
+    ring.send(&socket, Piece::Source(1..2), Manner::Now, 6).unwrap();
+    theirs.set_nonblocking(true).unwrap();
+    assert_eq!(theirs.read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
+    assert!(ring.next().is_none(), "nothing was sent yet");
+    ring.enter(0, None).unwrap();
+    has_sent(&mut ring, 1);
+    assert_eq!(theirs.read(&mut [0]).unwrap(), 1);
+}
+
 /// The kernel keeps what the queue of completions has no room for, also that of a send, which is then not to be taken for one that
 /// posts none.
 #[test]
