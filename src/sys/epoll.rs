@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::ptr;
 use std::slice;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub use nix::sys::epoll::EpollFlags;
 
@@ -38,7 +38,7 @@ impl Epoll {
     }
 
     /// The same, whose waits look so often for an event, with a time limit of 0, before they sleep. That takes processor time, and in
-    /// return an event that comes meanwhile need not wake the thread.
+    /// return an event that comes meanwhile need not wake the thread. The time that it takes is part of the time limit of the wait.
     #[must_use]
     pub fn spinning(self, spin: u32) -> Epoll {
         Epoll { spin, ..self }
@@ -96,15 +96,19 @@ impl Epoll {
     #[doc(alias = "epoll_pwait2")]
     #[inline]
     pub fn wait(&self, events: &mut Events, timeout: Option<Duration>) -> Result<usize> {
-        if timeout.is_none_or(|limit| !limit.is_zero()) {
+        let mut left = timeout;
+        if self.spin > 0 && timeout.is_none_or(|limit| !limit.is_zero()) {
+            // The clock is read only when there is a limit.
+            let started = timeout.map(|_| Instant::now());
             for _ in 0..self.spin {
                 events.ready = retry_wait(None, |_| self.wait_ms(events, Some(Duration::ZERO)))?;
                 if events.ready > 0 {
                     return Ok(events.ready);
                 }
             }
+            left = timeout.zip(started).map(|(limit, started)| limit.saturating_sub(started.elapsed()));
         }
-        events.ready = retry_wait(timeout, |left| match left {
+        events.ready = retry_wait(left, |left| match left {
             Some(limit) if limit.subsec_nanos() % 1_000_000 != 0 && !NO_PWAIT2.load(Relaxed) => {
                 match self.pwait2(events, limit) {
                     // Before 5.11, or a seccomp filter older than the call.
@@ -312,12 +316,27 @@ mod tests {
             [(Duration::from_micros(1500), Call::EpollPwait2), (Duration::from_millis(2), Call::EpollWait)]
         {
             let before = crate::sys::calls::of_this_thread();
-            let start = std::time::Instant::now();
+            let start = Instant::now();
             assert_eq!(epoll.wait(&mut events, Some(limit)).unwrap(), 0);
             assert!(start.elapsed() >= limit, "{:?} < {limit:?}", start.elapsed());
             let call = if NO_PWAIT2.load(Relaxed) { Call::EpollWait } else { call };
             assert!(crate::sys::calls::of_this_thread().since(&before).of(call) >= 1);
         }
+    }
+
+    #[test]
+    fn the_time_of_spinning_is_part_of_the_time_limit() {
+        let epoll = Epoll::new().unwrap().spinning(1000);
+        let mut events = Events::with_capacity(1);
+        let before = crate::sys::calls::of_this_thread();
+        // A thousand calls take longer than the limit. Nothing is left of it for a wait in nanoseconds.
+        assert_eq!(epoll.wait(&mut events, Some(Duration::from_micros(1))).unwrap(), 0);
+        let calls = crate::sys::calls::of_this_thread().since(&before);
+        assert!(calls.of(Call::EpollWait) > 1000 && calls.of(Call::EpollPwait2) == 0);
+        // What is left is waited for.
+        let (limit, start) = (Duration::from_millis(5), Instant::now());
+        assert_eq!(epoll.wait(&mut events, Some(limit)).unwrap(), 0);
+        assert!(start.elapsed() >= limit, "{:?} < {limit:?}", start.elapsed());
     }
 
     #[test]
