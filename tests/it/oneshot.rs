@@ -115,6 +115,32 @@ impl Talk {
     }
 }
 
+/// Servers that are started one after another: the race below is seen most often among the first clients of a server.
+const STARTS: usize = 20;
+
+/// Clients of each.
+const ENDS: usize = 100;
+
+/// A thread that looks at a socket inside epoll_wait(2) holds it open, although another thread closes it, until that wait returns.
+///
+/// The kernel tells an epoll instance twice of a FIN. A thread that spins can take the event between the two. Then the second wakes
+/// another thread, which looks at the client while the first thread closes it. There is one client at a time, because any other
+/// event could end the wait of that other thread.
+#[test]
+fn a_client_sees_the_end_although_one_thread_looks_at_it_while_another_closes_it() {
+    let model = find("epoll-oneshot").expect("it is in the table");
+    for _ in 0..STARTS {
+        let server = Server::of(model).workers(THREADS).arg("--spin").arg("1000").start();
+        for _ in 0..ENDS {
+            let client = connect(server.addr());
+            ask(&client, b"hello");
+            end_writing(&client);
+            assert_eq!(read_to_end(&client), b"");
+        }
+        assert_eq!(server.stop().number("connections"), ENDS as u64);
+    }
+}
+
 /// Which thread serves the client with that descriptor; 0: none.
 static SERVED_BY: [AtomicU64; 1024] = [const { AtomicU64::new(0) }; 1024];
 
