@@ -17,8 +17,7 @@ impl Uring {
         match unavailable() {
             Some(why) => Err(why),
             None => {
-                let setup =
-                    Setup { slots: 0, direct: false, source: [].into(), buffers: Vec::new(), spin: 0 };
+                let setup = Setup::default();
                 Ok(Uring { ring: Ring::new(setup).expect("it is available"), ready: Vec::new() })
             }
         }

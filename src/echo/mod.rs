@@ -24,7 +24,7 @@ pub use handler::Handler;
 pub(crate) use pump::Traffic;
 pub use pump::{Pump, SCRATCH_BYTES};
 #[cfg(feature = "uring")]
-pub(crate) use ring_client::{Next, RingClient};
+pub(crate) use ring_client::{MOST_RECEIVED, Next, RingClient};
 
 /// What a server answers.
 #[derive(Debug, Clone, Copy, Default)]

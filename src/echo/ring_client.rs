@@ -2,7 +2,8 @@
 //!
 //! It has one send under way at a time, because the kernel could do two of them in the wrong order. What comes meanwhile waits
 //! *behind* it. A client that does not take its answers as fast as it asks must not keep the buffers of the ring from the others: what
-//! waits for it is copied aside, and it is not received from until it has taken everything.
+//! waits for it is copied aside, and it is not received from until it has taken everything. So it costs at most what one receive
+//! brings, which is [`MOST_RECEIVED`] where the kernel can limit that, and otherwise up to 32 buffers full for each turn.
 
 use super::Handler;
 use crate::error::{Error, Result};
@@ -15,6 +16,9 @@ use std::{mem, ptr};
 
 /// How many answers keep their buffers while they wait behind another.
 const MOST_BEHIND: usize = 4;
+
+/// The [limit](crate::sys::uring::Setup::limit) of a receive. With small requests it is reached after a thousand of them.
+pub(crate) const MOST_RECEIVED: u32 = 1 << 16;
 
 /// A client, and what is under way for it.
 #[derive(Debug)]
@@ -93,7 +97,7 @@ impl RingClient {
                     handler.left(self.fd(), Ok(()));
                 }
             }
-            Event::Accepted(_) | Event::Ready(_) | Event::Installed(_) => {}
+            Event::Accepted(_) | Event::Ready(_) => {}
         }
         self.go_on(ring)
     }
@@ -213,8 +217,9 @@ impl RingClient {
         ring.send(&self.socket, answer, manner, self.token())
     }
 
+    /// The number of the socket, under which the observer knows the client.
     #[inline]
-    fn fd(&self) -> RawFd {
+    pub(crate) fn fd(&self) -> RawFd {
         self.socket.number() as RawFd
     }
 

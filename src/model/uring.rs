@@ -15,20 +15,17 @@
 //! System calls per request: one io_uring_enter for all requests of a turn.
 
 use crate::Result;
-use crate::echo::{Conn, Handler, Next, Pump, RingClient};
+use crate::echo::{Conn, Handler, MOST_RECEIVED, Next, Pump, RingClient};
 use crate::error::Error;
 use crate::observer::Observer;
 use crate::serve::{Acceptor, Job, Paused, Totals, Worker, finish};
-use crate::stop::Stop;
-use crate::sys::fcntl::duplicate;
 use crate::sys::limits::Nofile;
 use crate::sys::socket::{Mode, is_about_one_client};
 use crate::sys::uring::{Completion, Event, Plan, Ring, Setup, Socket};
-use crate::sys::{self, Call, Errno};
+use crate::sys::{Call, Errno};
 use std::mem;
 use std::num::NonZeroUsize;
-use std::os::fd::{AsRawFd, RawFd};
-use std::sync::Arc;
+use std::os::fd::RawFd;
 
 /// Tokens: a client's is the number of its socket, which has 32 bits.
 const STOP: u64 = 1 << 32;
@@ -42,6 +39,7 @@ const MOST_SLOTS: usize = (1 << 20) - OUR_SLOTS as usize;
 /// a piece lies beside the one before, in the cache, and a few buffers do for many clients.
 const SHARED: Plan = Plan { size: 0, first: 16, most: 1024, is_incremental: true };
 const ONE_EACH: Plan = Plan { first: 64, is_incremental: false, ..SHARED };
+const LARGEST_BUFFER: usize = 1 << 20;
 
 /// Serve clients until the stop.
 ///
@@ -54,8 +52,9 @@ pub fn serve<O: Observer>(job: Job<'_, O>) -> Result<Totals> {
 
 /// The same as one of several rings of this process, which share its descriptors.
 pub(super) fn serve_as_one_of<O: Observer>(rings: NonZeroUsize, job: Job<'_, O>) -> Result<Totals> {
-    let buffers = [SHARED, ONE_EACH].map(|plan| Plan { size: job.piece as u32, ..plan });
-    let slots = slots(job.stop)? / rings;
+    let size = job.piece.min(LARGEST_BUFFER) as u32;
+    let buffers = [SHARED, ONE_EACH].map(|plan| Plan { size, ..plan });
+    let slots = slots(rings)?;
     serve_with(job, slots, true, buffers.into())
 }
 
@@ -69,7 +68,8 @@ fn serve_with<O: Observer>(
 ) -> Result<Totals> {
     let Job { listener, stop, reply, piece, spin, observe, .. } = job;
     let slots = slots.min(MOST_SLOTS) as u32 + OUR_SLOTS;
-    let mut ring = Ring::new(Setup { slots, source: Arc::new([]), buffers, direct, spin })?;
+    let limit = MOST_RECEIVED;
+    let mut ring = Ring::new(Setup { slots, direct, buffers, limit, spin, ..Setup::default() })?;
     let stop = ring.put(slots - 1, stop)?;
     ring.poll(&stop, libc::POLLIN, STOP)?;
     let mut server = Server {
@@ -84,8 +84,8 @@ fn serve_with<O: Observer>(
     'serving: loop {
         let timeout = server.acceptor.timeout(server.handler.observer.idle_timeout());
         let want = usize::from(!mem::take(&mut server.must_not_wait));
-        server.ring.enter(want, timeout)?;
-        if want > 0 && !server.ring.is_ready() && !server.acceptor.is_paused() {
+        let is_time_up = server.ring.enter(want, timeout)?;
+        if is_time_up && !server.acceptor.is_paused() {
             server.handler.observer.heard_nothing();
         }
         while let Some(completion) = server.ring.next() {
@@ -104,13 +104,12 @@ fn serve_with<O: Observer>(
     finish(Pump::over(handler, piece), conns, totals)
 }
 
-/// As many slots for clients as there are descriptors left, because each client gets one at the end.
-fn slots(stop: &Stop) -> Result<usize> {
-    let copy = duplicate(stop)?;
-    // The ring will have this number, which is the lowest free one, and clients those above it.
-    let ring = copy.as_raw_fd() as u64;
-    sys::close(copy);
-    Ok(Nofile::current()?.soft.saturating_sub(ring + 1) as usize)
+/// How many slots for clients each of these rings can have: as many as there are descriptors left, because each client gets one at
+/// the end.
+fn slots(rings: NonZeroUsize) -> Result<usize> {
+    let left = Nofile::current()?.left()? as usize;
+    // The ring itself needs one.
+    Ok((left / rings).saturating_sub(1))
 }
 
 struct Server<'a, O> {
@@ -200,25 +199,20 @@ impl<O: Observer> Server<'_, O> {
             }
         }
         self.ring.close(self.listener)?;
-        let (mut conns, mut installed) = (Vec::new(), Vec::new());
+        let mut conns = Vec::new();
         for client in self.clients.into_iter().flatten() {
+            let fd = client.fd();
             let (socket, unsent) = client.into_parts(&self.ring);
-            match (unsent, socket.into_descriptor()) {
-                (Some(unsent), Ok(socket)) => conns.push(Conn::with_unsent(socket, unsent)),
-                (Some(unsent), Err(socket)) => {
-                    self.ring.install(socket, installed.len() as u64)?;
-                    installed.push(unsent);
-                }
-                (None, Ok(socket)) => sys::close(socket),
-                (None, Err(socket)) => self.ring.close(socket)?,
+            let Some(unsent) = unsent else {
+                self.ring.close(socket)?;
+                continue;
+            };
+            match self.ring.take_out(socket) {
+                Ok(socket) => conns.push(Conn::with_unsent(socket, unsent)),
+                Err(why) => self.handler.left(fd, Err(why)),
             }
         }
         self.ring.enter(0, None)?;
-        while let Some(Completion { token, event, .. }) = self.ring.next() {
-            if let Event::Installed(Ok(socket)) = event {
-                conns.push(Conn::with_unsent(socket, mem::take(&mut installed[token as usize])));
-            }
-        }
         Ok((self.handler, conns, self.acceptor.totals()))
     }
 }

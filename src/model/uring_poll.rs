@@ -20,7 +20,6 @@ use crate::sys::fcntl::set_nonblocking;
 use crate::sys::socket::Mode;
 use crate::sys::uring::{Ring, Setup};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
-use std::sync::Arc;
 
 /// Tokens: a client's is its descriptor, so these are numbers that no descriptor has.
 const STOP: u64 = 1 << 32;
@@ -35,15 +34,14 @@ pub fn serve<O: Observer>(job: Job<'_, O>) -> Result<Totals> {
     let mut pump = job.pump(Worker::ONLY);
     let Job { listener, stop, spin, .. } = job;
     set_nonblocking(&listener)?;
-    let mut ring =
-        Ring::new(Setup { slots: 0, direct: false, source: Arc::new([]), buffers: Vec::new(), spin })?;
+    let mut ring = Ring::new(Setup { spin, ..Setup::default() })?;
     ring.poll_fd(stop, libc::POLLIN, STOP)?;
     ring.poll_fd(&listener, libc::POLLIN, LISTENER)?;
     let mut acceptor = Acceptor::new(&listener, Mode::Nonblocking);
     let mut conns = ByFd::new();
     'serving: loop {
-        ring.enter(1, acceptor.timeout(pump.handler.observer.idle_timeout()))?;
-        if !ring.is_ready() && !acceptor.is_paused() {
+        let is_time_up = ring.enter(1, acceptor.timeout(pump.handler.observer.idle_timeout()))?;
+        if is_time_up && !acceptor.is_paused() {
             pump.handler.observer.heard_nothing();
         }
         while let Some(ready) = ring.next() {

@@ -11,6 +11,10 @@ use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::{ForkResult, getppid};
 use std::os::linux::fs::MetadataExt;
+#[cfg(feature = "uring")]
+use std::sync::OnceLock;
+#[cfg(feature = "uring")]
+use std::sync::atomic::{AtomicU32, Ordering};
 
 pub use nix::unistd::Pid;
 
@@ -60,6 +64,46 @@ pub(crate) fn fork_and_tell() -> Result<(Fork, &'static Told)> {
             row.give_back();
             Err(error)
         }
+    }
+}
+
+/// A mark of the process that made a thing which its forked children must not use. To look at it takes no system call.
+///
+/// The C library tells of forks: pthread_atfork(3). So it knows those of other crates too, but not a clone(2) around the C library.
+#[cfg(feature = "uring")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Origin(u32);
+
+#[cfg(feature = "uring")]
+static FORKS: AtomicU32 = AtomicU32::new(0);
+
+#[cfg(feature = "uring")]
+impl Origin {
+    /// The mark of this process.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(super) fn here() -> Result<Origin> {
+        extern "C" fn forked() {
+            FORKS.fetch_add(1, Ordering::Relaxed);
+        }
+        static ASKED: OnceLock<i32> = OnceLock::new();
+        let asked = ASKED.get_or_init(|| {
+            // SAFETY: the handler lives as long as the program, and only adds to an atomic number, which is allowed in a child that has
+            // locks of threads that it does not have.
+            unsafe { libc::pthread_atfork(None, None, Some(forked)) }
+        });
+        match *asked {
+            0 => Ok(Origin(FORKS.load(Ordering::Relaxed))),
+            errno => Err(Error::Call { call: Call::Clone, fd: None, source: Errno::from_raw(errno) }),
+        }
+    }
+
+    /// Whether this is the process that made the mark.
+    #[inline]
+    pub(super) fn is_here(self) -> bool {
+        self.0 == FORKS.load(Ordering::Relaxed)
     }
 }
 

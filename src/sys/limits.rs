@@ -1,10 +1,14 @@
 //! Limits of a process, above all how many descriptors it may have: getrlimit(2), `RLIMIT_NOFILE`. Over
 //! `nix::sys::resource`.
 
+#[cfg(feature = "uring")]
+use super::eventfd::EventFd;
 use super::{Call, cvt};
 use crate::Result;
 use nix::sys::resource::{getrlimit, setrlimit};
 use std::fmt;
+#[cfg(feature = "uring")]
+use std::os::fd::{AsFd, AsRawFd};
 
 pub use nix::sys::resource::Resource;
 
@@ -34,6 +38,29 @@ impl Nofile {
     pub fn current() -> Result<Nofile> {
         let (soft, hard) = cvt(Call::Prlimit64, getrlimit(Resource::RLIMIT_NOFILE))?;
         Ok(Nofile { soft, hard })
+    }
+
+    /// How many more descriptors this process can have now.
+    ///
+    /// Where there is no /proc, it takes it that no descriptor is open above the lowest free one.
+    ///
+    /// # Errors
+    ///
+    /// `EMFILE` without /proc, when there is none left.
+    #[cfg(feature = "uring")]
+    pub fn left(self) -> Result<u64> {
+        let used = match std::fs::read_dir("/proc/self/fd") {
+            Ok(names) => {
+                let numbers = names.flatten().filter_map(|name| name.file_name().to_str()?.parse().ok());
+                // One of them is that of the directory itself. Those above the limit were opened before it was lowered.
+                numbers.filter(|&number: &u64| number < self.soft).count() as u64 - 1
+            }
+            Err(_) => {
+                let lowest = EventFd::new()?;
+                lowest.as_fd().as_raw_fd() as u64
+            }
+        };
+        Ok(self.soft.saturating_sub(used))
     }
 
     /// Raise the soft limit to the hard one where the system lets us, and return what holds then.

@@ -1,9 +1,9 @@
 //! No descriptor, or no process, for another client, or no room for a signal: nobody is refused, and nothing spins.
 
 use crate::support::{
-    Server, all_models_at_once, ask, connect, copy_for_everybody, few, has_settled, is_root,
-    leaves_it_to_a_ring, lowest_free_descriptor, models_at_once, room_for_descriptors, state, wait_until,
-    waits_cheaply, without, without_threads,
+    DEADLINE, Server, Starter, all_models_at_once, ask, connect, copy_for_everybody, few, has_settled,
+    is_idle, is_root, leaves_it_to_a_ring, lowest_free_descriptor, models_at_once, room_for_descriptors,
+    state, stuff, wait_for_end, wait_until, waits_cheaply, without, without_threads,
 };
 use io_models::model::{Clients, Model, Runs, Waits, find};
 use io_models::sys::calls::Call;
@@ -19,16 +19,46 @@ fn keeps_its_clients(model: &Model) -> bool {
     few(model).is_none() && model.runs != Runs::ProcessPerClient
 }
 
+/// Each process has as many descriptors as the limit says, and several would together have enough.
+fn of_one_process(model: &Model) -> Starter {
+    let server = Server::of(model);
+    if model.runs == Runs::WorkerProcesses { server.workers(1) } else { server }
+}
+
 #[test]
 fn without_a_descriptor_for_them_clients_wait_and_all_are_served() {
     models_at_once(keeps_its_clients, |model| {
-        let mut server = Server::of(model).limited("ulimit -n 32");
-        if model.runs == Runs::WorkerProcesses {
-            // Each has as many descriptors, and together they would have enough.
-            server = server.workers(1);
-        }
-        let server = server.start();
+        let server = of_one_process(model).limited("ulimit -n 32").start();
         crowd_is_served_and_nothing_spins(model, server, 100, "no descriptor is left");
+    });
+}
+
+/// A ring gives each client a descriptor only at the end, so it must not have more clients than there are descriptors for.
+#[test]
+fn clients_of_a_ring_get_their_answers_at_the_end_though_others_use_some_descriptors() {
+    // `uring-reuseport` needs more descriptors for itself.
+    let ring = |model: &Model| model.name == "uring";
+    models_at_once(ring, |model| {
+        // sh knows no numbers of two digits.
+        let opens = "exec 15<&0 16<&0 17<&0 18<&0 19<&0; ulimit -n 20; exec \"$0\" \"$@\"";
+        let server = Server::of(model).limited(&format!("exec bash -c '{opens}' \"$0\" \"$@\"")).start();
+        let process = server.process();
+        let clients: Vec<_> = (0..16).map(|_| connect(server.addr())).collect();
+        let settled = || wait_until("the server has done what it can", || is_idle(&process));
+        server.wait_for_complaint();
+        settled();
+        // Nobody reads, so that the server has answers that it could not send.
+        let sent: Vec<u64> = clients.iter().map(stuff).collect();
+        settled();
+        server.signal(Signal::SIGTERM);
+        let got: u64 = thread::scope(|scope| {
+            let readers: Vec<_> = clients.iter().map(|client| scope.spawn(|| wait_for_end(client))).collect();
+            readers.into_iter().map(|reader| reader.join().expect("it reads until the end")).sum()
+        });
+        let (report, _) = server.report_and_complaints(DEADLINE);
+        let (connections, received, answered) = report.totals();
+        assert!((1..16).contains(&connections), "{connections} of 16 clients were served");
+        assert_eq!((answered, got), (received, received), "of {sent:?}");
     });
 }
 

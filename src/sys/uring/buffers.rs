@@ -11,16 +11,16 @@
 use io_uring::types::BufRingEntry;
 use std::mem::offset_of;
 use std::slice;
-use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 /// How many buffers a ring has, and how large they are.
 #[derive(Debug, Clone, Copy)]
 pub struct Plan {
-    /// The bytes of each.
+    /// The bytes of each, at least 1.
     pub size: u32,
-    /// So many at first.
+    /// How many there are at first, at least 1.
     pub first: u16,
-    /// So many at most: a power of 2, up to 32,768.
+    /// How many there are at most: a power of 2, up to 32,768. All of them together have less than 4 GiB.
     pub most: u16,
     /// Whether the kernel fills a buffer with one piece after another (`IOU_PBUF_RING_INC`, Linux 6.12). Otherwise each piece takes a
     /// buffer of its own, however short it is.
@@ -30,6 +30,13 @@ pub struct Plan {
 impl Plan {
     /// No buffers, for a ring that does not receive.
     pub const NONE: Plan = Plan { size: 0, first: 0, most: 0, is_incremental: false };
+
+    /// Whether there can be such buffers: see the fields.
+    pub(super) fn can_be(self) -> bool {
+        let memory = u64::from(self.most) * u64::from(self.size);
+        let limits = 1..=u64::from(u32::MAX);
+        self.most.is_power_of_two() && (1..=self.most).contains(&self.first) && limits.contains(&memory)
+    }
 }
 
 /// A received piece, in a buffer of the ring. Give it back with [`Ring::give`](super::Ring::give), or send it, which gives it back
@@ -37,7 +44,7 @@ impl Plan {
 #[derive(Debug)]
 #[must_use = "its buffer is not used again until it is given back"]
 pub struct Lease {
-    /// Which ring's it is.
+    /// The ring that it is a lease of.
     owner: u32,
     start: u32,
     len: u32,
@@ -70,7 +77,7 @@ pub(super) struct Buffers {
     /// The state of each buffer that is in use.
     states: Vec<State>,
     tail: u16,
-    /// Distinguishes the leases of one ring from those of another.
+    /// The ring that they are buffers of.
     id: u32,
 }
 
@@ -102,15 +109,10 @@ struct Entry {
 const _: () = assert!(size_of::<Entry>() == size_of::<BufRingEntry>());
 
 impl Buffers {
-    /// # Panics
-    ///
-    /// When the plan is not one: see the fields.
-    pub(super) fn new(plan: Plan) -> Buffers {
+    /// For the ring with this number, after a plan that [can be](Plan::can_be) or is [`Plan::NONE`].
+    pub(super) fn new(plan: Plan, id: u32) -> Buffers {
         let Plan { size, first, most, .. } = plan;
         let memory = usize::from(most) * size as usize;
-        let is_one = most.is_power_of_two() && (1..=most).contains(&first) && memory > 0;
-        assert!(is_one && u32::try_from(memory).is_ok() || (first, memory) == (0, 0), "{plan:?}");
-        static IDS: AtomicU32 = AtomicU32::new(0);
         let pages = (usize::from(most) * size_of::<Entry>()).div_ceil(size_of::<Page>()).max(1);
         let mut buffers = Buffers {
             ring: Box::into_raw(vec![Page([0; 4096]); pages].into_boxed_slice()),
@@ -119,7 +121,7 @@ impl Buffers {
             plan,
             states: Vec::new(),
             tail: 0,
-            id: IDS.fetch_add(1, Ordering::Relaxed),
+            id,
         };
         buffers.use_up_to(first);
         buffers
@@ -257,7 +259,7 @@ mod tests {
 
     #[test]
     fn a_buffer_goes_back_with_its_last_piece() {
-        let mut buffers = Buffers::new(plan(8, 2, 4));
+        let mut buffers = Buffers::new(plan(8, 2, 4), 0);
         assert_eq!(in_ring(&buffers), 2);
         let first = buffers.lend(1, 3, true);
         let second = buffers.lend(1, 5, false);
@@ -273,7 +275,7 @@ mod tests {
 
     #[test]
     fn a_buffer_that_the_kernel_goes_on_with_is_not_put_back() {
-        let mut buffers = Buffers::new(plan(8, 1, 1));
+        let mut buffers = Buffers::new(plan(8, 1, 1), 0);
         let lease = buffers.lend(0, 4, true);
         buffers.give(lease);
         assert_eq!(in_ring(&buffers), 1);
@@ -285,7 +287,7 @@ mod tests {
 
     #[test]
     fn it_grows_as_far_as_planned() {
-        let mut buffers = Buffers::new(plan(1, 3, 8));
+        let mut buffers = Buffers::new(plan(1, 3, 8), 0);
         for expected in [6, 8, 8] {
             buffers.grow();
             assert_eq!((buffers.states.len(), in_ring(&buffers)), (expected, expected));
@@ -295,7 +297,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "a lease of another ring")]
     fn a_lease_of_another_ring_is_refused() {
-        let (mut one, other) = (Buffers::new(plan(1, 1, 1)), Buffers::new(plan(1, 1, 1)));
+        let (mut one, other) = (Buffers::new(plan(1, 1, 1), 0), Buffers::new(plan(1, 1, 1), 1));
         let lease = one.lend(0, 1, false);
         other.bytes(&lease);
     }

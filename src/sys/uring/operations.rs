@@ -5,24 +5,26 @@
 //! not among these operations; to end what is under way on a socket, cancel it.
 
 use super::buffers::Lease;
-use super::ring::{Kind, Ring};
+use super::ring::{GROUP, Kind, Ring};
 use crate::error::{Error, Result};
 use crate::sys::{Call, Errno};
 use io_uring::types::{CancelBuilder, DestinationSlot, Fd, Fixed};
 use io_uring::{opcode, squeue};
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::ptr;
 
 /// A socket that operations of a ring work on: in a slot of the ring (a *direct descriptor*), or an ordinary descriptor.
 ///
-/// Only [`Ring::close`], [`Ring::abort`] and [`Socket::into_descriptor`] end it, and only after what was queued before: so no
-/// operation can meet another socket under the same number. Dropping it closes nothing.
+/// Only [`Ring::close`], [`Ring::abort`] and [`Ring::take_out`] end it, and only after what was queued before: so no operation can meet
+/// another socket under the same number. Dropping it closes nothing. Every method that takes one panics when it is of another ring.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Socket {
     pub(super) number: u32,
     pub(super) is_direct: bool,
+    /// The ring that it is a socket of.
+    pub(super) ring: u32,
 }
 
 impl Socket {
@@ -33,38 +35,22 @@ impl Socket {
         self.number
     }
 
-    /// An operation on this socket.
-    #[inline]
-    fn on(&self, operation: squeue::Entry) -> squeue::Entry {
-        if self.is_direct { operation.flags(squeue::Flags::FIXED_FILE) } else { operation }
-    }
-
     #[inline]
     fn fd(&self) -> Fd {
         Fd(self.number as RawFd)
     }
+}
 
-    /// The ordinary descriptor, if it is one. No operation on it may be under way.
-    ///
-    /// # Errors
-    ///
-    /// A direct descriptor, which comes back. [`Ring::install`] makes an ordinary one of it.
-    pub fn into_descriptor(self) -> core::result::Result<OwnedFd, Socket> {
-        if self.is_direct {
-            return Err(self);
-        }
-        // SAFETY: accept(2) has made this descriptor for us, and nobody else owns it: this value was the only one with its number, and
-        // ends here.
-        Ok(unsafe { OwnedFd::from_raw_fd(self.number as RawFd) })
-    }
-
-    fn closed(&self) -> squeue::Entry {
-        if self.is_direct {
-            opcode::Close::new(Fixed(self.number)).build()
-        } else {
-            opcode::Close::new(self.fd()).build()
-        }
-    }
+/// A receive that ends with the piece that brings it to so many bytes: `optlen` of a multishot receive, since Linux 6.17.
+pub(super) fn limited(mut receive: squeue::Entry, bytes: u32) -> squeue::Entry {
+    /// `offsetof(struct io_uring_sqe, optlen)`
+    const OPTLEN: usize = 44;
+    const { assert!(size_of::<squeue::Entry>() == 64, "an entry is a struct io_uring_sqe") };
+    let optlen = (&raw mut receive).wrapping_byte_add(OPTLEN).cast::<u32>();
+    // SAFETY: the field is within the entry, which is a `struct io_uring_sqe` because the crate copies it into the queue as it is. It is
+    // aligned, at a multiple of 4 in a structure that is aligned to 8, and any number may stand there.
+    unsafe { optlen.write(bytes) };
+    receive
 }
 
 /// What can be sent. The ring owns it until the send has completed.
@@ -72,23 +58,30 @@ impl Socket {
 pub enum Piece {
     /// What was received, without a copy.
     Received(Lease),
-    /// These bytes of the ring's source.
+    /// This part of the ring's [source](super::Setup::source).
     Source(Range<usize>),
-    /// These.
+    /// Bytes of its own.
     Owned(Box<[u8]>),
 }
 
 /// What a send does when the kernel has no room for all of its bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Manner {
-    /// It ends at once, having sent what there was room for. When all was sent the kernel posts no completion, so that
-    /// [`enter`](Ring::enter) does not wait for it; the ring makes one, which comes after the others.
+    /// It ends at once, having sent what there was room for. When all was sent the kernel posts no completion, and the ring makes one,
+    /// which comes before those of the kernel. But [`enter`](Ring::enter) does not count it among those that it waits for.
     Now,
     /// It waits for room, until all is sent or the connection ends.
     Waiting,
 }
 
 impl Ring {
+    /// An operation on this socket.
+    #[inline]
+    fn on(&self, socket: &Socket, operation: squeue::Entry) -> squeue::Entry {
+        self.check(socket);
+        if socket.is_direct { operation.flags(squeue::Flags::FIXED_FILE) } else { operation }
+    }
+
     /// Accept clients of the listener; their sockets are non-blocking. [`Event::Accepted`] comes for each; after one without
     /// [`more`](super::Completion::more) it has to be asked for again.
     ///
@@ -108,7 +101,8 @@ impl Ring {
         if !self.is_direct() {
             let accept =
                 opcode::AcceptMulti::new(listener.fd()).flags(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK);
-            return self.begin(Kind::AcceptOrdinary, token, listener.on(accept.build()));
+            let accept = self.on(listener, accept.build());
+            return self.begin(Kind::AcceptOrdinary, token, accept);
         }
         self.kernel_chooses_slots();
         let (fd, flags) = (listener.fd(), libc::SOCK_NONBLOCK);
@@ -118,12 +112,13 @@ impl Ring {
             let any = Some(DestinationSlot::auto_target());
             opcode::Accept::new(fd, ptr::null_mut(), ptr::null_mut()).file_index(any).flags(flags).build()
         };
-        self.begin(Kind::Accept, token, listener.on(accept))
+        let accept = self.on(listener, accept);
+        self.begin(Kind::Accept, token, accept)
     }
 
-    /// Receive for as long as something comes, each time into a buffer of the ring. [`Event::Received`] comes each time;
-    /// [`Event::Ended`] and an error end it. After any without [`more`](super::Completion::more) it has to be asked for again, such
-    /// as after `ENOBUFS`, which means that all buffers were lent or full.
+    /// Receive for as long as something comes, each time into a buffer of the ring, up to the [limit](super::Setup::limit).
+    /// [`Event::Received`] comes each time; [`Event::Ended`] and an error end it. After any without [`more`](super::Completion::more) it
+    /// has to be asked for again, such as after `ENOBUFS`, which means that all buffers were lent or full.
     ///
     /// [`Event::Received`]: super::Event::Received
     /// [`Event::Ended`]: super::Event::Ended
@@ -133,8 +128,8 @@ impl Ring {
     /// As [`enter`](Ring::enter), when the queue is full.
     #[inline]
     pub fn receive(&mut self, socket: &Socket, token: u64) -> Result<()> {
-        let receive = opcode::RecvMulti::new(socket.fd(), super::ring::GROUP).build();
-        self.begin(Kind::Receive, token, socket.on(receive))
+        let receive = limited(opcode::RecvMulti::new(socket.fd(), GROUP).build(), self.limit());
+        self.begin(Kind::Receive, token, self.on(socket, receive))
     }
 
     /// Send a piece. [`Event::Sent`](super::Event::Sent) brings it back.
@@ -159,7 +154,8 @@ impl Ring {
             piece => (self.bytes_of(piece).as_ptr(), self.bytes_of(piece).len()),
         };
         let len = len as u32;
-        // First: to make room ends the sends that are there, and this one has not begun.
+        self.check(socket);
+        // Before the send is noted: to make room ends the sends that are noted, and this one has not begun.
         self.make_room()?;
         let (index, owned) = self.sends().add(token, piece, len, manner);
         let start = owned.map_or(start, |owned| owned.cast_const());
@@ -167,7 +163,7 @@ impl Ring {
             .flags(libc::MSG_NOSIGNAL | libc::MSG_WAITALL | dont_wait)
             .build()
             .flags(flags);
-        self.begin(Kind::Send, u64::from(index), socket.on(send))
+        self.begin(Kind::Send, u64::from(index), self.on(socket, send))
     }
 
     /// Wait until the socket has one of these poll(2) `events`. [`Event::Ready`](super::Event::Ready) tells which.
@@ -178,7 +174,8 @@ impl Ring {
     #[inline]
     pub fn poll(&mut self, socket: &Socket, events: i16, token: u64) -> Result<()> {
         let events = u32::from(events.cast_unsigned());
-        self.begin(Kind::Poll, token, socket.on(opcode::PollAdd::new(socket.fd(), events).build()))
+        let poll = self.on(socket, opcode::PollAdd::new(socket.fd(), events).build());
+        self.begin(Kind::Poll, token, poll)
     }
 
     /// The same for a descriptor that is in no slot. It must stay open until the completion comes: the kernel looks for it by number
@@ -221,7 +218,12 @@ impl Ring {
     ///
     /// As [`enter`](Ring::enter), when the queue is full.
     pub fn close(&mut self, socket: Socket) -> Result<()> {
-        self.push_for_nobody(socket.closed())?;
+        self.check(&socket);
+        let close = match socket.is_direct {
+            true => opcode::Close::new(Fixed(socket.number)).build(),
+            false => opcode::Close::new(socket.fd()).build(),
+        };
+        self.push_for_nobody(close)?;
         self.slot_closes(&socket);
         Ok(())
     }
@@ -232,6 +234,7 @@ impl Ring {
     ///
     /// As [`enter`](Ring::enter), when the queue is full.
     pub fn cancel_on(&mut self, socket: &Socket) -> Result<()> {
+        self.check(socket);
         let which = if socket.is_direct {
             CancelBuilder::fd(Fixed(socket.number))
         } else {
@@ -247,18 +250,6 @@ impl Ring {
     /// As [`enter`](Ring::enter), when the queue is full.
     pub fn abort(&mut self, socket: Socket) -> Result<()> {
         self.cancel_on(&socket)?;
-        self.close(socket)
-    }
-
-    /// Make an ordinary descriptor of a socket on which no operation is under way:
-    /// [`Event::Installed`](super::Event::Installed) brings it. The slot is free afterwards.
-    ///
-    /// # Errors
-    ///
-    /// As [`enter`](Ring::enter), when the queue is full.
-    pub fn install(&mut self, socket: Socket, token: u64) -> Result<()> {
-        let install = opcode::FixedFdInstall::new(Fixed(socket.number), 0).build();
-        self.begin(Kind::Install, token, install)?;
         self.close(socket)
     }
 

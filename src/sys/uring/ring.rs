@@ -2,18 +2,20 @@
 
 use super::buffers::{Buffers, Lease, Plan};
 use super::cvt_io;
-use super::operations::{Piece, Sends, Socket};
-use crate::error::Result;
+use super::operations::{Piece, Sends, Socket, limited};
+use crate::error::{Error, Result};
+use crate::sys::fork::Origin;
 use crate::sys::{Call, Errno, cvt, timespec};
-use io_uring::types::CancelBuilder;
+use io_uring::types::{CancelBuilder, Fd, Fixed};
 use io_uring::{EnterFlags, IoUring, Probe, cqueue, opcode, squeue};
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::fmt;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// Operations that are queued before the kernel hears of them, at most.
@@ -22,27 +24,27 @@ pub(super) const ENTRIES: u32 = 256;
 /// Completions that wait to be taken, at most. The kernel keeps what is beyond that, and hands it over later.
 const COMPLETIONS: u32 = 4096;
 
-/// How many sockets the kernel looks at in one call, at least, before it leaves the others to the next call
+/// For how many operations the kernel does its part of the work in one call before it leaves the others to the next call
 /// (`IO_LOCAL_TW_DEFAULT_MAX`, since Linux 6.10).
-const A_PART: usize = 20;
+const WORKS_PER_CALL: usize = 20;
 
-/// Enough completions for a turn: so many, or this part of the operations that are under way. With thousands of sockets larger turns
-/// are cheaper.
+/// A turn needs no more completions than these, or than this share of the operations that are under way, whichever is more: with
+/// thousands of sockets larger turns are cheaper.
 const ENOUGH: usize = 64;
-const ENOUGH_OF: usize = 16;
+const ENOUGH_SHARE: usize = 16;
 
 /// The number of the only group of buffers.
 pub(super) const GROUP: u16 = 0;
 
 /// With fewer free slots clients are accepted one by one, because one operation for all empties the whole queue of the listener. That
-/// is 4096 by default (`net.core.somaxconn`).
+/// has room for 4096 clients by default (`net.core.somaxconn`), and no listener of this crate asks for more.
 const MANY_SLOTS: u32 = 4096;
 
 /// How long the end of a ring may take: longer, and its memory is left to the kernel for good.
 const LONGEST_END: Duration = Duration::from_secs(5);
 
-/// What a ring is made of.
-#[derive(Debug)]
+/// What a ring is made of. The default one has no slots and no buffers.
+#[derive(Debug, Default)]
 pub struct Setup {
     /// How many sockets it has direct descriptors for; 0 for none.
     pub slots: u32,
@@ -52,6 +54,9 @@ pub struct Setup {
     pub source: Arc<[u8]>,
     /// What it receives into: the first of these plans that the kernel can follow.
     pub buffers: Vec<Plan>,
+    /// A receive ends, and has to be begun again, with the piece that brings it to so many bytes; 0 for no limit. More of a socket cannot
+    /// come before the program can say no. Before Linux 6.17 there is no limit: 32 buffers full may come at a time.
+    pub limit: u32,
     /// How often it looks for a completion before it sleeps.
     pub spin: u32,
 }
@@ -68,7 +73,11 @@ pub struct Ring {
     under_way: usize,
     slots: u32,
     used_slots: u32,
+    /// Slots into which a socket was put.
+    put: HashSet<u32>,
     direct: bool,
+    /// How many bytes end a receive, or 0 for no limit.
+    limit: u32,
     is_ending: bool,
     /// Whether the kernel chooses slots, for clients that it accepts.
     accepts: bool,
@@ -77,6 +86,10 @@ pub struct Ring {
     /// Whether more buffers are wanted.
     starved: bool,
     spin: u32,
+    /// Distinguishes the sockets and leases of this ring from those of another.
+    id: u32,
+    /// The process that made it.
+    origin: Origin,
     /// The kernel refuses other threads (`IORING_SETUP_SINGLE_ISSUER`).
     only_here: PhantomData<*const ()>,
 }
@@ -113,8 +126,6 @@ pub enum Event {
     Sent(Piece, core::result::Result<usize, Errno>),
     /// The socket has these events of poll(2).
     Ready(core::result::Result<u32, Errno>),
-    /// The socket is an ordinary descriptor now.
-    Installed(core::result::Result<OwnedFd, Errno>),
 }
 
 /// What an operation is, and how its completion is to be read: the upper 8 bits of the kernel's `user_data`. The rest is the
@@ -132,7 +143,7 @@ pub(super) enum Kind {
 const KINDS: [Kind; 6] =
     [Kind::Accept, Kind::AcceptOrdinary, Kind::Receive, Kind::Send, Kind::Poll, Kind::Install];
 
-/// Of operations whose end interests nobody.
+/// The `user_data` of operations that nobody waits for.
 const NOBODY: u64 = 0;
 
 const TOKEN_BITS: u32 = 56;
@@ -193,16 +204,13 @@ pub(super) fn set_up(entries: u32, completions: u32) -> Result<IoUring> {
 }
 
 impl Ring {
-    /// A ring: io_uring_setup(2), io_uring_register(2).
+    /// A ring: io_uring_setup(2), io_uring_register(2), and one io_uring_enter(2), which learns what the kernel can do.
     ///
     /// # Errors
     ///
-    /// `ENOSYS` and `EPERM` where there is no io_uring, or it is forbidden; `EINVAL` before Linux 6.1, which lacks what this needs;
-    /// `EMFILE` for more slots than this process may have descriptors, or without a descriptor for the ring; `ENOMEM`.
-    ///
-    /// # Panics
-    ///
-    /// When the plan of the buffers is not one.
+    /// `ENOSYS` and `EPERM` where there is no io_uring, or it is forbidden; `EINVAL` before Linux 6.1, which lacks what this needs, and
+    /// for a [`Plan`] that cannot be; `EMFILE` for more slots than this process may have descriptors, or without a descriptor for the
+    /// ring; `ENOMEM`, also when the limit on locked memory is too low.
     #[doc(alias = "io_uring_setup")]
     pub fn new(setup: Setup) -> Result<Ring> {
         Ring::with_queues(setup, ENTRIES, COMPLETIONS)
@@ -210,12 +218,12 @@ impl Ring {
 
     /// The same with room for so many operations and completions.
     pub(super) fn with_queues(setup: Setup, entries: u32, completions: u32) -> Result<Ring> {
-        let Setup { slots, direct, source, buffers, spin } = setup;
+        static IDS: AtomicU32 = AtomicU32::new(0);
+        let id = IDS.fetch_add(1, Ordering::Relaxed);
+        let Setup { slots, direct, source, buffers, limit, spin } = setup;
+        let origin = Origin::here()?;
         let ring = set_up(entries, completions)?;
-        if slots > 0 {
-            cvt_io(Call::IoUringRegister, ring.submitter().register_files_sparse(slots))?;
-        }
-        let kept = Kept { source, buffers: Buffers::new(Plan::NONE), sends: Sends::default() };
+        let kept = Kept { source, buffers: Buffers::new(Plan::NONE, id), sends: Sends::default() };
         let mut ring = Ring {
             ring: ManuallyDrop::new(ring),
             kept: ManuallyDrop::new(kept),
@@ -224,25 +232,54 @@ impl Ring {
             under_way: 0,
             slots,
             used_slots: 0,
+            put: HashSet::new(),
             direct: false,
+            limit: 0,
             is_ending: false,
             accepts: false,
             closing: Vec::new(),
             starved: false,
             spin,
+            id,
+            origin,
             only_here: PhantomData,
         };
-        ring.direct = direct && ring.can_install();
+        if slots > 0 {
+            cvt_io(Call::IoUringRegister, ring.ring.submitter().register_files_sparse(slots))?;
+        }
         ring.register_for_this_thread();
+        ring.direct = direct && ring.can_install();
+        if ring.can_limit()? {
+            ring.limit = limit;
+        }
+        ring.follow(buffers)?;
+        Ok(ring)
+    }
+
+    /// Have the buffers of the first of these plans that the kernel can follow.
+    fn follow(&mut self, plans: Vec<Plan>) -> Result<()> {
         let mut registered = Ok(());
-        for plan in buffers {
-            ring.kept.buffers = Buffers::new(plan);
-            registered = ring.register_buffers();
+        for plan in plans {
+            if !plan.can_be() {
+                return Err(refused(Call::IoUringRegister, Errno::EINVAL));
+            }
+            self.kept.buffers = Buffers::new(plan, self.id);
+            registered = self.register_buffers();
             if !registered.as_ref().is_err_and(|error| error.errno() == Some(Errno::EINVAL)) {
                 break;
             }
         }
-        registered.map(|()| ring)
+        registered
+    }
+
+    /// Whether a receive can be limited (Linux 6.17). Before, the kernel refuses (`EINVAL`) what it does not know before it looks at the
+    /// descriptor, which is none.
+    fn can_limit(&mut self) -> Result<bool> {
+        self.begin(Kind::Receive, 0, limited(opcode::RecvMulti::new(Fd(-1), GROUP).build(), 1))?;
+        self.enter_once(1, None)?;
+        let refused =
+            matches!(self.next(), Some(Completion { event: Event::Received(Err(Errno::EINVAL)), .. }));
+        Ok(!refused)
     }
 
     /// Whether the kernel has `IORING_OP_FIXED_FD_INSTALL`: `IORING_REGISTER_PROBE`.
@@ -289,21 +326,77 @@ impl Ring {
     ///
     /// # Errors
     ///
-    /// `EINVAL` for a slot that the ring does not have.
+    /// `EINVAL` for a slot that the ring does not have; `EBUSY` for one that is in use; as [`enter`](Ring::enter), when the slot is one
+    /// whose close is queued.
     ///
     /// # Panics
     ///
     /// After [`accept`](Ring::accept), because the kernel may have given the slot to a client.
     pub fn put(&mut self, slot: u32, socket: impl AsFd) -> Result<Socket> {
         assert!(!self.accepts, "the kernel chooses the slots of this ring");
-        if self.closing.contains(&slot) {
-            // The close would meet the new socket.
-            self.enter(0, None)?;
+        if self.put.contains(&slot) {
+            return Err(refused(Call::IoUringRegister, Errno::EBUSY));
+        }
+        // A close that the kernel has not heard of would meet the new socket.
+        while self.closing.contains(&slot) {
+            self.enter_once(0, None)?;
         }
         let fd = socket.as_fd().as_raw_fd();
         cvt_io(Call::IoUringRegister, self.ring.submitter().register_files_update(slot, &[fd]))?;
         self.used_slots += 1;
-        Ok(Socket { number: slot, is_direct: true })
+        self.put.insert(slot);
+        Ok(Socket { number: slot, is_direct: true, ring: self.id })
+    }
+
+    /// Make an ordinary descriptor of a socket on which no operation is under way, and take it out of the ring. What was queued for
+    /// it comes first. For a direct descriptor this is `IORING_OP_FIXED_FD_INSTALL`.
+    ///
+    /// # Errors
+    ///
+    /// `EMFILE` without a free descriptor, `ENFILE`, `ENOMEM`, and as [`enter`](Ring::enter). The socket is closed then.
+    ///
+    /// # Panics
+    ///
+    /// With a socket of another ring.
+    pub fn take_out(&mut self, socket: Socket) -> Result<OwnedFd> {
+        self.check(&socket);
+        if !socket.is_direct {
+            while !self.ring.submission().is_empty() {
+                self.enter_once(0, None)?;
+            }
+            // SAFETY: accept(2) has made this descriptor for the ring, and nobody else owns it: `socket` was the only value with its number,
+            // and ends here. The kernel has heard of all operations on it, and so has looked for the socket already.
+            return Ok(unsafe { OwnedFd::from_raw_fd(socket.number as RawFd) });
+        }
+        let install = opcode::FixedFdInstall::new(Fixed(socket.number), 0).build();
+        self.begin(Kind::Install, 0, install)?;
+        let is_of_install = |entry: &cqueue::Entry| Kind::of(entry.user_data()) == Some(Kind::Install);
+        let at = loop {
+            if let Some(at) = self.taken.iter().position(is_of_install) {
+                break at;
+            }
+            self.enter_once(1, None)?;
+        };
+        let installed = self.taken.remove(at).map_or(-libc::EINVAL, |entry| entry.result());
+        self.under_way -= 1;
+        self.close(socket)?;
+        if installed < 0 {
+            return Err(refused(Call::IoUringEnter, Errno::from_raw(-installed)));
+        }
+        // SAFETY: the kernel has just made this descriptor for us, and nobody else knows it.
+        Ok(unsafe { OwnedFd::from_raw_fd(installed) })
+    }
+
+    /// # Panics
+    ///
+    /// With a socket of another ring.
+    #[inline]
+    pub(super) fn check(&self, socket: &Socket) {
+        assert_eq!(socket.ring, self.id, "a socket of another ring");
+    }
+
+    pub(super) fn limit(&self) -> u32 {
+        self.limit
     }
 
     /// Whether clients are accepted as direct descriptors.
@@ -345,6 +438,7 @@ impl Ring {
     pub(super) fn slot_closes(&mut self, socket: &Socket) {
         if socket.is_direct {
             self.used_slots -= 1;
+            self.put.remove(&socket.number);
             self.closing.push(socket.number);
         }
     }
@@ -415,28 +509,36 @@ impl Ring {
     }
 
     /// Tell the kernel what was queued, and wait until `want` operations have a completion, or for that long:
-    /// io_uring_enter(2). With a `want` of 0 it does not wait.
+    /// io_uring_enter(2). With a `want` of 0 it does not wait. Whether the time was up.
     ///
     /// The kernel does a part of what it could do, and leaves the rest to the next call. This makes more calls, until there is no rest or
     /// enough for a turn, so that the answers to all of it go with one call.
     ///
     /// # Errors
     ///
-    /// `EBADR` when the kernel had no memory for a completion, which is lost then; `EAGAIN` when it had none for an operation.
+    /// `EBADR` when the kernel had no memory for a completion, which is lost then; `EAGAIN` when it had none for an operation;
+    /// `EEXIST` in a process that was forked after the ring was made.
     #[doc(alias = "io_uring_enter")]
     #[inline]
-    pub fn enter(&mut self, want: usize, timeout: Option<Duration>) -> Result<()> {
-        if want > 0 && self.spin > 0 && self.spin()? {
-            return Ok(());
+    pub fn enter(&mut self, want: usize, timeout: Option<Duration>) -> Result<bool> {
+        // The kernel tells that the time was up only when nothing was queued.
+        let limit = timeout.filter(|_| want > 0).map(|timeout| (Instant::now(), timeout));
+        let left = || limit.map(|(started, timeout)| timeout.saturating_sub(started.elapsed()));
+        if want > 0 && self.spin > 0 {
+            if self.spin()? {
+                return Ok(false);
+            }
+            self.enter_once(want, left())?;
+        } else {
+            self.enter_once(want, timeout)?;
         }
-        self.enter_once(want, timeout)?;
-        let enough = ENOUGH.max(self.under_way / ENOUGH_OF);
+        let enough = ENOUGH.max(self.under_way / ENOUGH_SHARE);
         let mut before = 0;
         loop {
             let ready = self.taken.len();
-            let is_cut_short = ready >= before + A_PART && self.ring.submission().taskrun();
+            let is_cut_short = ready >= before + WORKS_PER_CALL && self.ring.submission().taskrun();
             if !is_cut_short || ready >= enough {
-                return Ok(());
+                return Ok(ready == 0 && left().is_some_and(|left| left.is_zero()));
             }
             before = ready;
             self.enter_once(0, None)?;
@@ -458,6 +560,7 @@ impl Ring {
         Ok(false)
     }
 
+    /// One call, if there is something to tell or to wait for.
     #[inline]
     fn enter_once(&mut self, want: usize, timeout: Option<Duration>) -> Result<()> {
         if std::mem::take(&mut self.starved) {
@@ -471,20 +574,19 @@ impl Ring {
             return Ok(()); // Nothing to tell, and nothing to hear.
         }
         drop(submission);
-        let entered = self.call(queued, want as u32, timeout);
-        self.take_completions();
-        match entered {
-            Ok(_) => Ok(()),
+        let entered = match self.call(queued, want as u32, timeout) {
             // The time is up; a signal came; completions must be taken first.
             Err(error) if matches!(error.errno(), Some(Errno::ETIME | Errno::EINTR | Errno::EBUSY)) => Ok(()),
-            Err(error) => Err(error),
-        }
+            entered => entered,
+        };
+        self.take_completions(entered.is_ok());
+        entered
     }
 
-    /// Take what has come from the queue, so that the kernel has room there. And learn which sends have ended without a completion:
-    /// those of which the kernel has heard, and of which nothing has come.
+    /// Take what has come from the queue, so that the kernel has room there. And, when the call was `fine`, learn which sends have
+    /// ended without a completion: those of which the kernel has heard, and of which nothing has come.
     #[inline]
-    fn take_completions(&mut self) {
+    fn take_completions(&mut self, fine: bool) {
         let Kept { sends, .. } = &mut *self.kept;
         for entry in self.ring.completion() {
             if Kind::of(entry.user_data()) == Some(Kind::Send) {
@@ -495,8 +597,8 @@ impl Ring {
         let submission = self.ring.submission();
         if submission.is_empty() {
             self.closing.clear();
-            // With an overflow a completion may be among those that the kernel has kept.
-            if !submission.cq_overflow() {
+            // With an overflow a completion may be among those that the kernel has kept; after a failure it may be lost.
+            if fine && !submission.cq_overflow() {
                 sends.were_submitted();
             }
         }
@@ -577,16 +679,18 @@ impl Ring {
                     // From here on one by one. A failure shows again in the next `enter`.
                     self.cancel(CancelBuilder::user_data(entry.user_data())).ok();
                 }
-                Event::Accepted(result.map(|number| Socket { number, is_direct: true }))
+                Event::Accepted(result.map(|number| self.socket(number, true)))
             }
-            Kind::AcceptOrdinary => Event::Accepted(result.map(|number| Socket { number, is_direct: false })),
+            Kind::AcceptOrdinary => Event::Accepted(result.map(|number| self.socket(number, false))),
             Kind::Poll => Event::Ready(result),
-            Kind::Install => Event::Installed(result.map(|fd| {
-                // SAFETY: the kernel has just made this descriptor for us, and nobody else knows it.
-                unsafe { OwnedFd::from_raw_fd(fd.cast_signed()) }
-            })),
+            // `take_out` takes it from the queue itself.
+            Kind::Install => return None,
         };
         Some(Completion { token: rest, event, more })
+    }
+
+    fn socket(&self, number: u32, is_direct: bool) -> Socket {
+        Socket { number, is_direct, ring: self.id }
     }
 
     #[inline]
@@ -614,7 +718,7 @@ impl Ring {
         Ok(())
     }
 
-    /// Queue an operation whose end interests nobody.
+    /// Queue an operation that has a completion only when it fails, for which nobody waits.
     pub(super) fn push_for_nobody(&mut self, operation: squeue::Entry) -> Result<()> {
         self.push(&operation.flags(squeue::Flags::SKIP_SUCCESS).user_data(NOBODY))
     }
@@ -623,17 +727,29 @@ impl Ring {
     fn push(&mut self, entry: &squeue::Entry) -> Result<()> {
         loop {
             self.make_room()?;
-            // SAFETY: what an entry points to is in `kept`, which stays until the operation has ended, see `drop`. Descriptors that are not
-            // open only give an error.
+            // SAFETY: what an entry points to is in `kept`, which stays until the operation has ended, see `drop`. The memory of the queue is
+            // shared with forked processes, but `make_room` refuses in those. Descriptors that are not open only give an error.
             if unsafe { self.ring.submission().push(entry) }.is_ok() {
                 return Ok(());
             }
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn is_queue_full(&mut self) -> bool {
+        self.ring.submission().is_full()
+    }
+
     /// Have room in the queue for an operation. When it is full, the kernel hears of what is in it.
+    ///
+    /// # Errors
+    ///
+    /// `EEXIST` in a forked process, as the kernel says: its queue is that of its parent. As [`enter`](Ring::enter), when it is full.
     #[inline]
     pub(super) fn make_room(&mut self) -> Result<()> {
+        if !self.origin.is_here() {
+            return Err(refused(Call::IoUringEnter, Errno::EEXIST));
+        }
         while self.ring.submission().is_full() {
             // The kernel refuses (`EBUSY`) while completions wait for which it has no room, but each call makes room.
             self.enter_once(0, None)?;
@@ -665,16 +781,24 @@ impl Ring {
     }
 }
 
+fn refused(call: Call, source: Errno) -> Error {
+    Error::Call { call, fd: None, source }
+}
+
 impl Drop for Ring {
     fn drop(&mut self) {
+        if !self.origin.is_here() {
+            return; // It is the ring of the parent, whose operations are not to be ended.
+        }
         let is_quiet = self.quiet();
         self.unregister_for_this_thread();
         if !is_quiet {
             return; // The kernel may still use the memory: it stays.
         }
-        // SAFETY: not used after this, the last use.
+        // SAFETY: the field is not used after this, because the ring is being dropped.
         unsafe { ManuallyDrop::drop(&mut self.ring) };
-        // SAFETY: as above; no operation is under way, and the ring that knew the buffers is gone.
+        // SAFETY: the field is not used after this either. The kernel does not use its memory any more: no operation is under way, and
+        // the descriptor of the ring, with which the buffers were registered, is closed.
         unsafe { ManuallyDrop::drop(&mut self.kept) };
     }
 }

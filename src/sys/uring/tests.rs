@@ -2,7 +2,10 @@
 
 use super::ring::ENTRIES;
 use super::*;
+use crate::sys::fork::exit_child;
 use crate::sys::{Errno, close};
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::ForkResult;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsFd;
@@ -22,7 +25,7 @@ fn ring_with(buffers: Plan) -> Option<(Ring, Socket, UnixStream)> {
         direct: true,
         source: (0..=255).collect(),
         buffers: vec![buffers],
-        spin: 0,
+        ..Setup::default()
     })
     .unwrap();
     let (ours, theirs) = UnixStream::pair().unwrap();
@@ -256,18 +259,31 @@ fn a_send_for_which_the_queue_had_no_room_is_not_believed_before_the_kernel_has_
     if let Some(why) = unavailable() {
         return eprintln!("skipped: {why}");
     }
-    let setup = Setup { slots: 1, direct: true, source: (0..=255).collect(), buffers: Vec::new(), spin: 0 };
+    let setup = Setup { slots: 1, source: (0..=255).collect(), ..Setup::default() };
     let mut ring = Ring::with_queues(setup, 4, 8).unwrap();
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     let socket = ring.put(0, &ours).unwrap();
-    (0..4).for_each(|_| ring.poll(&socket, libc::POLLIN, 5).unwrap());
-    ring.send(&socket, Piece::Source(1..2), Manner::Now, 6).unwrap();
     theirs.set_nonblocking(true).unwrap();
-    assert_eq!(theirs.read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
+    for piece in [Piece::Source(1..2), Piece::Owned(Box::new([1]))] {
+        while !ring.is_queue_full() {
+            ring.poll(&socket, libc::POLLIN, 5).unwrap();
+        }
+        ring.send(&socket, piece, Manner::Now, 6).unwrap();
+        assert_eq!(theirs.read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
+        assert!(ring.next().is_none(), "nothing was sent yet");
+        ring.enter(0, None).unwrap();
+        let piece = has_sent(&mut ring, 1);
+        assert_eq!(ring.bytes_of(&piece), [1]);
+        assert_eq!(theirs.read(&mut [0]).unwrap(), 1);
+    }
+    // The same without room in the socket: the kernel says that nothing was sent.
+    fill(&mut ring, &socket);
+    while !ring.is_queue_full() {
+        ring.poll(&socket, libc::POLLIN, 5).unwrap();
+    }
+    ring.send(&socket, Piece::Owned(Box::new([1])), Manner::Now, 6).unwrap();
     assert!(ring.next().is_none(), "nothing was sent yet");
-    ring.enter(0, None).unwrap();
-    has_sent(&mut ring, 1);
-    assert_eq!(theirs.read(&mut [0]).unwrap(), 1);
+    has_sent(&mut ring, 0);
 }
 
 /// The kernel keeps what the queue of completions has no room for, also that of a send, which is then not to be taken for one that
@@ -278,7 +294,7 @@ fn more_completions_than_the_queue_has_room_for_all_come_and_no_send_is_believed
     if let Some(why) = unavailable() {
         return eprintln!("skipped: {why}");
     }
-    let setup = Setup { slots: 1, direct: true, source: (0..=255).collect(), buffers: Vec::new(), spin: 0 };
+    let setup = Setup { slots: 1, source: (0..=255).collect(), ..Setup::default() };
     let mut ring = Ring::with_queues(setup, 4, 4).unwrap();
     let (full, _never_reads) = UnixStream::pair().unwrap();
     let full = ring.put(0, &full).unwrap();
@@ -309,8 +325,7 @@ fn clients_are_accepted_while_there_are_slots_and_each_slot_is_used_again() {
     if let Some(why) = unavailable() {
         return eprintln!("skipped: {why}");
     }
-    let mut ring =
-        Ring::new(Setup { slots: 3, direct: true, source: [].into(), buffers: Vec::new(), spin: 0 }).unwrap();
+    let mut ring = Ring::new(Setup { slots: 3, direct: true, ..Setup::default() }).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
     let ours = ring.put(2, &listener).unwrap();
@@ -339,17 +354,35 @@ fn clients_are_accepted_while_there_are_slots_and_each_slot_is_used_again() {
 }
 
 #[test]
-fn a_direct_descriptor_becomes_an_ordinary_one() {
+fn a_socket_that_is_taken_out_of_the_ring_outlives_it_with_what_was_queued_for_it() {
     let Some((mut ring, socket, mut theirs)) = ring() else { return };
-    ring.install(socket, 9).unwrap();
-    let Completion { token: 9, event: Event::Installed(Ok(fd)), .. } = one(&mut ring) else { panic!() };
-    let mut ours = UnixStream::from(fd);
+    ring.send(&socket, Piece::Source(65..67), Manner::Now, 9).unwrap();
+    let mut ours = UnixStream::from(ring.take_out(socket).unwrap());
     drop(ring);
-    ours.write_all(b"hello").unwrap();
-    let mut got = [0; 5];
+    ours.write_all(b"C").unwrap();
+    let mut got = [0; 3];
     theirs.read_exact(&mut got).unwrap();
-    assert_eq!(&got, b"hello");
+    assert_eq!(&got, b"ABC");
     close(ours.into());
+}
+
+#[test]
+fn an_ordinary_descriptor_is_taken_out_after_what_was_queued_for_it() {
+    if let Some(why) = unavailable() {
+        return eprintln!("skipped: {why}");
+    }
+    let setup = Setup { slots: 1, source: (0..=255).collect(), ..Setup::default() };
+    let mut ring = Ring::new(setup).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let listener = ring.put(0, &listener).unwrap();
+    ring.accept(&listener, 1).unwrap();
+    let Event::Accepted(Ok(socket)) = one(&mut ring).event else { panic!("nobody was accepted") };
+    ring.send(&socket, Piece::Source(65..66), Manner::Now, 2).unwrap();
+    close(ring.take_out(socket).unwrap());
+    let mut got = Vec::new();
+    client.read_to_end(&mut got).unwrap();
+    assert_eq!(got, b"A");
 }
 
 #[test]
@@ -357,7 +390,7 @@ fn a_ring_that_spins_finds_what_comes() {
     if let Some(why) = unavailable() {
         return eprintln!("skipped: {why}");
     }
-    let setup = Setup { slots: 1, direct: true, source: [].into(), buffers: Vec::new(), spin: 1000 };
+    let setup = Setup { slots: 1, spin: 1000, ..Setup::default() };
     let mut ring = Ring::new(setup).unwrap();
     let (ours, theirs) = UnixStream::pair().unwrap();
     let ours = ring.put(0, ours.as_fd()).unwrap();
@@ -365,4 +398,102 @@ fn a_ring_that_spins_finds_what_comes() {
     let writer = std::thread::spawn(move || (&theirs).write_all(b"x").map(|()| theirs));
     assert!(matches!(one(&mut ring).event, Event::Ready(Ok(_))));
     drop(writer.join().unwrap());
+}
+
+#[test]
+fn a_receive_with_a_limit_ends_when_so_many_bytes_have_come() {
+    if let Some(why) = unavailable() {
+        return eprintln!("skipped: {why}");
+    }
+    let buffers = vec![Plan { size: 8, first: 4, most: 4, is_incremental: false }];
+    let mut ring = Ring::new(Setup { slots: 1, buffers, limit: 20, ..Setup::default() }).unwrap();
+    if ring.limit() == 0 {
+        return eprintln!("skipped: before Linux 6.17 a receive has no limit");
+    }
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    let socket = ring.put(0, &ours).unwrap();
+    let bytes: Vec<u8> = (0..72).collect();
+    theirs.write_all(&bytes).unwrap();
+    // Each ends with the third buffer, in which the limit is.
+    for part in bytes.chunks(24) {
+        ring.receive(&socket, 1).unwrap();
+        for (piece, goes_on) in part.chunks(8).zip([true, true, false]) {
+            assert_eq!(receives(&mut ring, 1, piece), goes_on);
+        }
+        assert!(!ring.is_busy());
+    }
+}
+
+#[test]
+fn a_slot_that_is_in_use_is_not_given_to_another_socket() {
+    let Some((mut ring, socket, _theirs)) = ring() else { return };
+    let (other, _theirs) = UnixStream::pair().unwrap();
+    assert_eq!(ring.put(0, &other).unwrap_err().errno(), Some(Errno::EBUSY));
+    ring.close(socket).unwrap();
+    assert_eq!(ring.put(0, &other).unwrap().number(), 0);
+    assert_eq!(ring.put(4, &other).unwrap_err().errno(), Some(Errno::EINVAL), "it has four slots");
+}
+
+#[test]
+#[should_panic(expected = "a socket of another ring")]
+fn a_socket_of_another_ring_is_refused() {
+    let (Some((_ring, socket, _theirs)), Some((mut other, ..))) = (ring(), ring()) else {
+        panic!("a socket of another ring: not tested without io_uring");
+    };
+    other.receive(&socket, 1).ok();
+}
+
+#[test]
+fn a_plan_of_buffers_that_cannot_be_is_refused() {
+    if let Some(why) = unavailable() {
+        return eprintln!("skipped: {why}");
+    }
+    for (size, first, most) in [(0, 1, 1), (1, 0, 1), (1, 2, 1), (1, 1, 3), (1 << 22, 1, 1 << 10)] {
+        let buffers = vec![Plan { size, first, most, is_incremental: false }];
+        let refused = Ring::new(Setup { buffers, ..Setup::default() }).unwrap_err();
+        assert_eq!(refused.errno(), Some(Errno::EINVAL), "{size} {first} {most}");
+    }
+}
+
+#[test]
+fn a_poll_is_ended_by_its_token_and_others_go_on() {
+    let Some((mut ring, socket, mut theirs)) = ring() else { return };
+    [3, 4].into_iter().for_each(|token| ring.poll(&socket, libc::POLLIN, token).unwrap());
+    ring.cancel_poll(3).unwrap();
+    let end = one(&mut ring);
+    assert!(matches!(end, Completion { token: 3, event: Event::Ready(Err(Errno::ECANCELED)), more: false }));
+    theirs.write_all(b"x").unwrap();
+    let ready = one(&mut ring);
+    assert!(matches!(ready, Completion { token: 4, event: Event::Ready(Ok(_)), .. }), "{ready:?}");
+}
+
+#[test]
+fn a_wait_that_finds_something_says_that_the_time_was_not_up() {
+    let Some((mut ring, socket, mut theirs)) = ring() else { return };
+    ring.poll(&socket, libc::POLLIN, 3).unwrap();
+    assert!(ring.enter(1, Some(Duration::from_millis(1))).unwrap(), "nothing has come");
+    theirs.write_all(b"x").unwrap();
+    assert!(!ring.enter(1, Some(DEADLINE)).unwrap());
+    assert_eq!(ring.next().map(|ready| ready.token), Some(3));
+}
+
+/// The memory of the queues is shared with a child: what it queues, the kernel would do with the memory of the parent.
+#[test]
+fn a_forked_child_can_neither_use_the_ring_of_its_parent_nor_end_its_operations() {
+    let Some((mut ring, socket, mut theirs)) = ring() else { return };
+    ring.receive(&socket, 1).unwrap();
+    ring.enter(0, None).unwrap();
+    // SAFETY: the child allocates nothing, and takes no lock: it tries to queue something, drops the ring, and ends.
+    let child = match unsafe { nix::unistd::fork() }.unwrap() {
+        ForkResult::Child => {
+            let sent = ring.send(&socket, Piece::Source(65..66), Manner::Now, 2);
+            let is_refused = sent.is_err_and(|error| error.errno() == Some(Errno::EEXIST));
+            drop(ring);
+            exit_child(if is_refused { 0 } else { 1 });
+        }
+        ForkResult::Parent { child } => child,
+    };
+    assert_eq!(waitpid(child, None), Ok(WaitStatus::Exited(child, 0)), "1: the operation was not refused");
+    theirs.write_all(b"echo").unwrap();
+    assert!(receives(&mut ring, 1, b"echo"), "the receive goes on");
 }

@@ -2,10 +2,11 @@
 
 use crate::support::{
     Server, all_models_at_once, ask, children, connect, descriptors, each_model, end_writing, few,
-    has_settled, is_idle, models_at_once, one_at_a_time, pattern, peak_memory, read_to_end, reset, stuff,
-    wait_until, worker_processes,
+    has_settled, is_idle, kernel_before, leaves_it_to_a_ring, models_at_once, one_at_a_time, pattern,
+    peak_memory, read_to_end, reset, state, stuff, wait_until, worker_processes,
 };
 use io_models::model::Model;
+use io_models::sys::signal::Signal;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
@@ -106,6 +107,52 @@ fn a_client_that_never_reads_disturbs_nobody_and_costs_a_bounded_amount_of_memor
         let child = report.number("largest_child_rss_bytes");
         assert!(child < 16 << 20, "{sent} bytes were sent, and a child has {child}");
     });
+}
+
+/// The kernel receives for such a server until it is told not to, so that one client can bring much before the server can say no.
+/// Since Linux 6.17 it can be told before.
+#[test]
+fn clients_of_a_ring_that_never_read_cost_little_memory_each() {
+    const CLIENTS: u64 = 16;
+    if kernel_before(6, 17) {
+        return eprintln!("skipped: before Linux 6.17 a receive of io_uring has no limit");
+    }
+    models_at_once(
+        |model| leaves_it_to_a_ring(model.name),
+        |model| {
+            let server = Server::start(model);
+            let process = server.process();
+            ask(&connect(server.addr()), &pattern(1, 100_000));
+            let before = peak_memory(&process);
+            let greedy: Vec<_> = (0..CLIENTS).map(|_| connect(server.addr())).collect();
+            // All send while the server sleeps, so that much is there for each when it wakes.
+            let mut sent = 0;
+            loop {
+                server.signal(Signal::SIGSTOP);
+                wait_until("the server is stopped", || state(&process) == Some('T'));
+                let took: usize = greedy.iter().map(fill).sum();
+                server.signal(Signal::SIGCONT);
+                wait_until("the server has received all that it can", || is_idle(&process));
+                sent += took;
+                if took == 0 {
+                    break;
+                }
+            }
+            let grown = peak_memory(&process) - before;
+            // 64 KiB of answers, the one that is being sent, and what the allocator needs; and at first some more buffers for all.
+            let most = CLIENTS * (128 << 10) + (2 << 20);
+            assert!(grown < most, "{sent} bytes were sent, and the server has grown by {grown}");
+            drop(greedy);
+            server.stop();
+        },
+    );
+}
+
+/// Send until the kernel has no more room, and count the bytes.
+fn fill(mut client: &TcpStream) -> usize {
+    client.set_nonblocking(true).expect("a socket of ours");
+    let block = [1; 1 << 18];
+    std::iter::from_fn(|| client.write(&block).ok()).sum()
 }
 
 #[test]

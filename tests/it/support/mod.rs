@@ -17,11 +17,11 @@ pub(crate) use models::{
     one_at_a_time, worker_processes,
 };
 pub(crate) use process::{
-    at_the_server, children, cpu_time, descriptors, is_idle, lowest_free_descriptor, peak_memory, process,
-    room_for_descriptors, state, waits_cheaply, wake_ups,
+    at_the_server, children, cpu_time, descriptors, is_idle, kernel_before, lowest_free_descriptor,
+    peak_memory, process, room_for_descriptors, state, waits_cheaply, wake_ups,
 };
 pub(crate) use sandbox::{without, without_threads};
-pub(crate) use server::{Report, Server, WORKERS};
+pub(crate) use server::{Report, Server, Starter, WORKERS};
 pub(crate) use terminal::{Screen, on_a_terminal};
 pub(crate) use user::{copy_for_everybody, is_root};
 pub(crate) use wait::{DEADLINE, IN_TIME, wait_until, wait_within};

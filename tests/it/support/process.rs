@@ -111,3 +111,9 @@ pub(crate) fn at_the_server(client: &TcpStream) -> (u32, u32) {
     let socket = sockets.iter().find(|socket| (socket.local_address, socket.remote_address) == (its, ours));
     socket.map(|socket| (socket.tx_queue, socket.rx_queue)).expect("the connection is there")
 }
+
+/// Whether the kernel is older than this version.
+pub(crate) fn kernel_before(major: u8, minor: u8) -> bool {
+    let kernel = procfs::sys::kernel::Version::current().expect("the kernel has a version");
+    (kernel.major, kernel.minor) < (major, minor)
+}

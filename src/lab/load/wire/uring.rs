@@ -43,7 +43,7 @@ impl Wire for UringWire {
         let most = (BUFFER_BYTES / size).min(BUFFERS) as u16;
         let buffers = vec![Plan { size: size as u32, first: FIRST_BUFFERS, most, is_incremental: false }];
         // The last slot is for the stop.
-        let mut ring = Ring::new(Setup { slots: slots as u32 + 1, direct: false, source, buffers, spin: 0 })?;
+        let mut ring = Ring::new(Setup { slots: slots as u32 + 1, source, buffers, ..Setup::default() })?;
         if let Some(stop) = stop {
             let stop = ring.put(slots as u32, stop)?;
             ring.poll(&stop, libc::POLLIN, token(0, slots))?;
@@ -164,7 +164,7 @@ impl UringWire {
                 self.ring.receive(direct, token)?;
                 Ok(Some(Event::Connected { slot }))
             }
-            uring::Event::Accepted(_) | uring::Event::Installed(_) => Ok(None),
+            uring::Event::Accepted(_) => Ok(None),
         }
     }
 }
