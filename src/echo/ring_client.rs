@@ -8,7 +8,7 @@
 use super::Handler;
 use crate::error::{Error, Result};
 use crate::observer::Observer;
-use crate::sys::uring::{Event, Lease, Manner, Piece, Ring, Socket};
+use crate::sys::uring::{Completion, Event, Lease, Manner, Piece, Ring, Socket};
 use crate::sys::{Call, Errno};
 use std::collections::VecDeque;
 use std::os::fd::RawFd;
@@ -25,6 +25,8 @@ pub(crate) const MOST_RECEIVED: u32 = 1 << 16;
 pub(crate) struct RingClient {
     socket: Socket,
     is_receiving: bool,
+    /// More bytes had come than were received last.
+    has_rest: bool,
     is_sending: bool,
     /// The send that is under way waits until the client has made room.
     lacks_room: bool,
@@ -45,8 +47,8 @@ enum Leaves {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Next {
     Nothing,
-    /// Not to wait: the client goes on when its send has ended, and that posts no completion.
-    DoNotWait,
+    /// Not to wait for anything else: the client goes on when its answer has ended.
+    GoesOn,
     /// To close the client, for which nothing is under way.
     Close,
 }
@@ -57,6 +59,7 @@ impl RingClient {
         let mut client = RingClient {
             socket,
             is_receiving: false,
+            has_rest: false,
             is_sending: false,
             lacks_room: false,
             leaves: Leaves::No,
@@ -66,18 +69,18 @@ impl RingClient {
         Ok(client)
     }
 
-    /// Something has happened, after which there may be `more` of the kind.
+    /// Something has happened.
     #[inline]
     pub(crate) fn turn<O: Observer>(
         &mut self,
-        event: Event,
-        more: bool,
+        Completion { event, more, has_rest, .. }: Completion,
         ring: &mut Ring,
         handler: &mut Handler<O>,
     ) -> Result<Next> {
         match event {
             Event::Received(Ok(lease)) => {
                 self.is_receiving = more;
+                self.has_rest = has_rest;
                 self.heard(lease, ring, handler)?;
             }
             Event::Sent(piece, result) => self.sent(piece, result, ring, handler)?,
@@ -100,6 +103,12 @@ impl RingClient {
             Event::Accepted(_) | Event::Ready(_) => {}
         }
         self.go_on(ring)
+    }
+
+    /// Receive anew, if the kernel has left something and does not go on: see [`Ring::receive`].
+    pub(crate) fn look_again(&mut self, ring: &mut Ring) -> Result<()> {
+        let is_stuck = mem::take(&mut self.has_rest) && self.is_receiving;
+        if is_stuck { ring.cancel_receive(self.token()) } else { Ok(()) }
     }
 
     /// Answer a piece: at once, or behind what is under way.
@@ -205,7 +214,7 @@ impl RingClient {
         }
         let has_more = !stays || !self.behind.is_empty();
         Ok(match self.is_sending {
-            true if has_more && !self.lacks_room => Next::DoNotWait,
+            true if has_more && !self.lacks_room => Next::GoesOn,
             false if !stays && !self.is_receiving => Next::Close,
             _ => Next::Nothing,
         })

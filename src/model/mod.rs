@@ -326,7 +326,7 @@ pub const ALL: &[Model] = &[
     #[cfg(feature = "uring")]
     Model {
         name: "uring",
-        summary: "io_uring(7): multishot accept and receive, provided buffers, sends that post no completion",
+        summary: "io_uring(7): multishot accept and receive, provided buffers, direct descriptors",
         needs: Some("io_uring of Linux 6.1"),
         why_not: crate::sys::uring::unavailable,
         can_spin: true,

@@ -5,7 +5,7 @@
 //!
 //! - A client is accepted, and received from, by one operation that goes on (*multishot*).
 //! - The kernel receives into a buffer of the ring, which it chooses when bytes come. A quiet client has no buffer.
-//! - The answer is sent out of that buffer, without a copy. A send that has sent everything posts no completion.
+//! - The answer is sent out of that buffer, without a copy.
 //! - Sockets are in a table of the ring (*direct descriptors*), not in that of the process.
 //! - The kernel does its part of the work when this thread enters it, and interrupts it at no other time (*deferred task work*).
 //!
@@ -40,6 +40,9 @@ const MOST_SLOTS: usize = (1 << 20) - OUR_SLOTS as usize;
 const SHARED: Plan = Plan { size: 0, first: 16, most: 1024, is_incremental: true };
 const ONE_EACH: Plan = Plan { first: 64, is_incremental: false, ..SHARED };
 const LARGEST_BUFFER: usize = 1 << 20;
+
+/// With more answers than these in a turn it is cheaper not to wait for something else, and to see to their ends while requests come.
+const FEW_ANSWERS: usize = 4;
 
 /// Serve clients until the stop.
 ///
@@ -78,12 +81,13 @@ fn serve_with<O: Observer>(
         handler: Handler::new(reply, observe(Worker::ONLY)),
         acceptor: Acceptor::new(&listener, Mode::Nonblocking),
         clients: Vec::new(),
-        must_not_wait: false,
+        client_goes_on: false,
+        with_rest: Vec::new(),
     };
     server.accept()?;
     'serving: loop {
         let timeout = server.acceptor.timeout(server.handler.observer.idle_timeout());
-        let want = usize::from(!mem::take(&mut server.must_not_wait));
+        let want = server.want();
         let is_time_up = server.ring.enter(want, timeout)?;
         if is_time_up && !server.acceptor.is_paused() {
             server.handler.observer.heard_nothing();
@@ -95,6 +99,7 @@ fn serve_with<O: Observer>(
                 _ => server.turn(completion)?,
             }
         }
+        server.look_again()?;
         if server.acceptor.resumes() {
             server.accept()?;
         }
@@ -119,11 +124,20 @@ struct Server<'a, O> {
     acceptor: Acceptor<'a>,
     /// By the number of the socket.
     clients: Vec<Option<RingClient>>,
-    /// A client goes on when a send has ended that posts no completion.
-    must_not_wait: bool,
+    /// A client has more to do as soon as its answer has ended.
+    client_goes_on: bool,
+    /// Clients of which the kernel has not received everything in this turn.
+    with_rest: Vec<usize>,
 }
 
 impl<O: Observer> Server<'_, O> {
+    /// How many operations have to end before the next turn: one, beside the few answers that are queued, which end at once.
+    fn want(&mut self) -> usize {
+        let answers = self.ring.answers();
+        let must_not_wait = mem::take(&mut self.client_goes_on) || answers > FEW_ANSWERS;
+        if must_not_wait { 1 } else { 1 + answers }
+    }
+
     /// Accept clients; or, without a slot for one, learn that one waits.
     fn accept(&mut self) -> Result<()> {
         if self.ring.is_ending() {
@@ -167,12 +181,16 @@ impl<O: Observer> Server<'_, O> {
     }
 
     #[inline]
-    fn turn(&mut self, Completion { token, event, more }: Completion) -> Result<()> {
-        let place = &mut self.clients[token as usize];
+    fn turn(&mut self, completion: Completion) -> Result<()> {
+        let number = completion.token as usize;
+        if completion.has_rest {
+            self.with_rest.push(number);
+        }
+        let place = &mut self.clients[number];
         let Some(client) = place else { return Ok(()) };
-        match client.turn(event, more, &mut self.ring, &mut self.handler)? {
+        match client.turn(completion, &mut self.ring, &mut self.handler)? {
             Next::Nothing => {}
-            Next::DoNotWait => self.must_not_wait = true,
+            Next::GoesOn => self.client_goes_on = true,
             Next::Close => {
                 if let Some(client) = place.take() {
                     self.ring.close(client.into_socket())?;
@@ -183,13 +201,19 @@ impl<O: Observer> Server<'_, O> {
         Ok(())
     }
 
+    fn look_again(&mut self) -> Result<()> {
+        for number in self.with_rest.drain(..) {
+            if let Some(client) = &mut self.clients[number] {
+                client.look_again(&mut self.ring)?;
+            }
+        }
+        Ok(())
+    }
+
     /// End what is under way, and take the clients out of the ring, with what they were not sent yet.
     fn end(mut self) -> Result<(Handler<O>, Vec<Conn>, Totals)> {
         self.ring.end()?;
-        // Sends that post no completion have ended after the first call.
-        let mut want = 0;
-        while self.ring.is_busy() {
-            self.ring.enter(mem::replace(&mut want, 1), None)?;
+        loop {
             while let Some(completion) = self.ring.next() {
                 match completion.token {
                     STOP => {}
@@ -197,6 +221,10 @@ impl<O: Observer> Server<'_, O> {
                     _ => self.turn(completion)?,
                 }
             }
+            if !self.ring.is_busy() {
+                break;
+            }
+            self.ring.enter(1, None)?;
         }
         self.ring.close(self.listener)?;
         let mut conns = Vec::new();

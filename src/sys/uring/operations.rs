@@ -10,7 +10,6 @@ use crate::error::{Error, Result};
 use crate::sys::{Call, Errno};
 use io_uring::types::{CancelBuilder, DestinationSlot, Fd, Fixed};
 use io_uring::{opcode, squeue};
-use std::collections::VecDeque;
 use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::ptr;
@@ -67,8 +66,7 @@ pub enum Piece {
 /// What a send does when the kernel has no room for all of its bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Manner {
-    /// It ends at once, having sent what there was room for. When all was sent the kernel posts no completion, and the ring makes one,
-    /// which comes before those of the kernel. But [`enter`](Ring::enter) does not count it among those that it waits for.
+    /// It ends as soon as the kernel hears of it, having sent what there was room for.
     Now,
     /// It waits for room, until all is sent or the connection ends.
     Waiting,
@@ -120,6 +118,10 @@ impl Ring {
     /// [`Event::Received`] comes each time; [`Event::Ended`] and an error end it. After any without [`more`](super::Completion::more) it
     /// has to be asked for again, such as after `ENOBUFS`, which means that all buffers were lent or full.
     ///
+    /// What surprised us: it can stop at an urgent byte. The kernel tries to receive what is behind it, fails (`EAGAIN`) because a signal or
+    /// its own work is pending for the thread, and then waits for new bytes. A completion that says [`has_rest`](super::Completion::has_rest)
+    /// and is the last of its socket after an [`enter`](Ring::enter) tells of it. To [end](Ring::cancel_receive) the receive and to begin it again helps.
+    ///
     /// [`Event::Received`]: super::Event::Received
     /// [`Event::Ended`]: super::Event::Ended
     ///
@@ -143,10 +145,9 @@ impl Ring {
     /// When the source has no such bytes; with a lease of another ring.
     #[inline]
     pub fn send(&mut self, socket: &Socket, piece: Piece, manner: Manner, token: u64) -> Result<()> {
-        // With MSG_WAITALL less than all is a failure, of which a completion tells.
-        let (dont_wait, flags) = match manner {
-            Manner::Now => (libc::MSG_DONTWAIT, squeue::Flags::SKIP_SUCCESS),
-            Manner::Waiting => (0, squeue::Flags::empty()),
+        let flags = match manner {
+            Manner::Now => libc::MSG_DONTWAIT,
+            Manner::Waiting => libc::MSG_WAITALL,
         };
         let (start, len) = match &piece {
             // Only what `add` makes of it stays where it is.
@@ -155,15 +156,14 @@ impl Ring {
         };
         let len = len as u32;
         self.check(socket);
-        // Before the send is noted: to make room ends the sends that are noted, and this one has not begun.
+        // Before the send is noted, because it may fail.
         self.make_room()?;
-        let (index, owned) = self.sends().add(token, piece, len, manner);
+        let (index, owned) = self.sends().add(token, piece);
         let start = owned.map_or(start, |owned| owned.cast_const());
-        let send = opcode::Send::new(socket.fd(), start, len)
-            .flags(libc::MSG_NOSIGNAL | libc::MSG_WAITALL | dont_wait)
-            .build()
-            .flags(flags);
-        self.begin(Kind::Send, u64::from(index), self.on(socket, send))
+        let send = opcode::Send::new(socket.fd(), start, len).flags(libc::MSG_NOSIGNAL | flags).build();
+        self.begin(Kind::Send, u64::from(index), self.on(socket, send))?;
+        self.note(manner);
+        Ok(())
     }
 
     /// Wait until the socket has one of these poll(2) `events`. [`Event::Ready`](super::Event::Ready) tells which.
@@ -268,18 +268,11 @@ impl Ring {
 pub(super) struct Sends {
     all: Vec<Option<Sending>>,
     free: Vec<u32>,
-    /// Those of [`Manner::Now`], in the order in which they were queued.
-    quiet: VecDeque<u32>,
-    /// So many of the first of them have ended.
-    ended: usize,
 }
 
 struct Sending {
     token: u64,
     piece: Held,
-    len: u32,
-    /// Whether its end is told by a completion.
-    has_completion: bool,
 }
 
 /// A [`Piece`] whose memory the kernel uses.
@@ -293,7 +286,7 @@ enum Held {
 impl Sends {
     /// The number of a new send, and where its bytes are when it owns them.
     #[inline]
-    fn add(&mut self, token: u64, piece: Piece, len: u32, manner: Manner) -> (u32, Option<*mut u8>) {
+    fn add(&mut self, token: u64, piece: Piece) -> (u32, Option<*mut u8>) {
         let (piece, owned) = match piece {
             Piece::Received(lease) => (Held::Received(lease), None),
             Piece::Source(range) => (Held::Source(range), None),
@@ -302,7 +295,7 @@ impl Sends {
                 (Held::Owned(bytes), Some(bytes.cast()))
             }
         };
-        let sending = Some(Sending { token, piece, len, has_completion: manner == Manner::Waiting });
+        let sending = Some(Sending { token, piece });
         let index = match self.free.pop() {
             Some(index) => {
                 self.all[index as usize] = sending;
@@ -313,49 +306,13 @@ impl Sends {
                 self.all.len() as u32 - 1
             }
         };
-        if manner == Manner::Now {
-            self.quiet.push_back(index);
-        }
         (index, owned)
     }
 
-    /// The kernel has worked on all sends that were queued.
+    /// The token and the piece of the send with this number, which has ended.
     #[inline]
-    pub(super) fn were_submitted(&mut self) {
-        self.ended = self.quiet.len();
-    }
-
-    /// A completion has come for this send.
-    #[inline]
-    pub(super) fn has_completion(&mut self, index: u32) {
-        if let Some(Some(sending)) = self.all.get_mut(index as usize) {
-            sending.has_completion = true;
-        }
-    }
-
-    /// Whether one has ended without a completion.
-    #[inline]
-    pub(super) fn have_ended(&self) -> bool {
-        self.ended > 0
-    }
-
-    /// The next one that has ended without a completion, and so has sent everything: its token, its piece, and how long that is.
-    #[inline]
-    pub(super) fn next_quiet(&mut self) -> Option<(u64, Piece, u32)> {
-        while self.ended > 0 {
-            self.ended -= 1;
-            let index = self.quiet.pop_front()?;
-            if self.all[index as usize].as_ref().is_some_and(|sending| !sending.has_completion) {
-                return self.take(index);
-            }
-        }
-        None
-    }
-
-    /// The same of the one whose completion has this number.
-    #[inline]
-    pub(super) fn take(&mut self, index: u32) -> Option<(u64, Piece, u32)> {
-        let Sending { token, piece, len, .. } = self.all.get_mut(index as usize)?.take()?;
+    pub(super) fn take(&mut self, index: u32) -> Option<(u64, Piece)> {
+        let Sending { token, piece } = self.all.get_mut(index as usize)?.take()?;
         self.free.push(index);
         let piece = match piece {
             Held::Received(lease) => Piece::Received(lease),
@@ -363,6 +320,6 @@ impl Sends {
             // SAFETY: it comes from `Box::into_raw`, only this takes it back, and the kernel has ended with it.
             Held::Owned(bytes) => Piece::Owned(unsafe { Box::from_raw(bytes) }),
         };
-        Some((token, piece, len))
+        Some((token, piece))
     }
 }

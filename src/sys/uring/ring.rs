@@ -2,7 +2,7 @@
 
 use super::buffers::{Buffers, Lease, Plan};
 use super::cvt_io;
-use super::operations::{Piece, Sends, Socket, limited};
+use super::operations::{Manner, Piece, Sends, Socket, limited};
 use crate::error::{Error, Result};
 use crate::sys::fork::Origin;
 use crate::sys::{Call, Errno, cvt, timespec};
@@ -83,6 +83,8 @@ pub struct Ring {
     accepts: bool,
     /// Slots whose close is queued.
     closing: Vec<u32>,
+    /// How many sends of [`Manner::Now`](super::Manner::Now) are queued.
+    answers: usize,
     /// Whether more buffers are wanted.
     starved: bool,
     spin: u32,
@@ -110,6 +112,8 @@ pub struct Completion {
     pub event: Event,
     /// The operation goes on, and will have another completion.
     pub more: bool,
+    /// More bytes had come than were received.
+    pub has_rest: bool,
 }
 
 /// What a completion tells.
@@ -238,6 +242,7 @@ impl Ring {
             is_ending: false,
             accepts: false,
             closing: Vec::new(),
+            answers: 0,
             starved: false,
             spin,
             id,
@@ -443,6 +448,13 @@ impl Ring {
         }
     }
 
+    /// How many sends of [`Manner::Now`](super::Manner::Now) are queued. They have ended after the next [`enter`](Ring::enter).
+    #[must_use]
+    #[inline]
+    pub fn answers(&self) -> usize {
+        self.answers
+    }
+
     /// Whether operations are under way.
     #[must_use]
     pub fn is_busy(&self) -> bool {
@@ -503,6 +515,12 @@ impl Ring {
         }
     }
 
+    /// A send was queued.
+    #[inline]
+    pub(super) fn note(&mut self, manner: Manner) {
+        self.answers += usize::from(manner == Manner::Now);
+    }
+
     #[inline]
     pub(super) fn sends(&mut self) -> &mut Sends {
         &mut self.kept.sends
@@ -525,10 +543,10 @@ impl Ring {
         let limit = timeout.filter(|_| want > 0).map(|timeout| (Instant::now(), timeout));
         let left = || limit.map(|(started, timeout)| timeout.saturating_sub(started.elapsed()));
         if want > 0 && self.spin > 0 {
-            if self.spin()? {
+            if self.spin(want)? {
                 return Ok(false);
             }
-            self.enter_once(want, left())?;
+            self.enter_once(want - self.taken.len(), left())?;
         } else {
             self.enter_once(want, timeout)?;
         }
@@ -545,14 +563,14 @@ impl Ring {
         }
     }
 
-    /// Tell the kernel what was queued, and look for a completion for a while: whether there is one.
-    fn spin(&mut self) -> Result<bool> {
+    /// Tell the kernel what was queued, and look for completions for a while: whether there are as many as wanted.
+    fn spin(&mut self, want: usize) -> Result<bool> {
         self.enter_once(0, None)?;
         for _ in 0..self.spin {
             if self.ring.submission().taskrun() {
                 self.enter_once(0, None)?;
             }
-            if !self.taken.is_empty() {
+            if self.taken.len() >= want {
                 return Ok(true);
             }
             std::hint::spin_loop();
@@ -574,34 +592,18 @@ impl Ring {
             return Ok(()); // Nothing to tell, and nothing to hear.
         }
         drop(submission);
+        self.answers = 0;
         let entered = match self.call(queued, want as u32, timeout) {
             // The time is up; a signal came; completions must be taken first.
             Err(error) if matches!(error.errno(), Some(Errno::ETIME | Errno::EINTR | Errno::EBUSY)) => Ok(()),
             entered => entered,
         };
-        self.take_completions(entered.is_ok());
-        entered
-    }
-
-    /// Take what has come from the queue, so that the kernel has room there. And, when the call was `fine`, learn which sends have
-    /// ended without a completion: those of which the kernel has heard, and of which nothing has come.
-    #[inline]
-    fn take_completions(&mut self, fine: bool) {
-        let Kept { sends, .. } = &mut *self.kept;
-        for entry in self.ring.completion() {
-            if Kind::of(entry.user_data()) == Some(Kind::Send) {
-                sends.has_completion((entry.user_data() & TOKEN) as u32);
-            }
-            self.taken.push_back(entry);
-        }
-        let submission = self.ring.submission();
-        if submission.is_empty() {
+        // So that the kernel has room for others.
+        self.taken.extend(self.ring.completion());
+        if self.ring.submission().is_empty() {
             self.closing.clear();
-            // With an overflow a completion may be among those that the kernel has kept; after a failure it may be lost.
-            if fine && !submission.cq_overflow() {
-                sends.were_submitted();
-            }
         }
+        entered
     }
 
     /// io_uring_enter(2).
@@ -632,8 +634,8 @@ impl Ring {
     /// Whether a completion is there to be taken.
     #[must_use]
     #[inline]
-    pub fn is_ready(&mut self) -> bool {
-        !self.taken.is_empty() || self.kept.sends.have_ended()
+    pub fn is_ready(&self) -> bool {
+        !self.taken.is_empty()
     }
 
     /// The next completion, if one is there.
@@ -643,10 +645,6 @@ impl Ring {
         reason = "an iterator would borrow the ring, which is used meanwhile"
     )]
     pub fn next(&mut self) -> Option<Completion> {
-        if let Some((token, piece, len)) = self.kept.sends.next_quiet() {
-            self.under_way -= 1;
-            return Some(Completion { token, event: Event::Sent(piece, Ok(len as usize)), more: false });
-        }
         loop {
             let entry = self.taken.pop_front()?;
             let completion = self.read(&entry);
@@ -660,18 +658,18 @@ impl Ring {
     fn read(&mut self, entry: &cqueue::Entry) -> Option<Completion> {
         let (flags, rest) = (entry.flags(), entry.user_data() & TOKEN);
         let kind = Kind::of(entry.user_data())?;
-        let more = cqueue::more(flags);
+        let (more, has_rest) = (cqueue::more(flags), cqueue::sock_nonempty(flags));
         self.under_way -= usize::from(!more);
         let result = u32::try_from(entry.result()).map_err(|_| Errno::from_raw(-entry.result()));
         let event = match kind {
             Kind::Receive => self.received(flags, result),
             Kind::Send => {
-                let (token, piece, _) = self.kept.sends.take(rest as u32)?;
+                let (token, piece) = self.kept.sends.take(rest as u32)?;
                 let sent = match result {
                     Err(Errno::EAGAIN) => Ok(0),
                     result => result.map(|sent| sent as usize),
                 };
-                return Some(Completion { token, event: Event::Sent(piece, sent), more });
+                return Some(Completion { token, event: Event::Sent(piece, sent), more, has_rest });
             }
             Kind::Accept => {
                 self.used_slots += u32::from(result.is_ok());
@@ -686,7 +684,7 @@ impl Ring {
             // `take_out` takes it from the queue itself.
             Kind::Install => return None,
         };
-        Some(Completion { token: rest, event, more })
+        Some(Completion { token: rest, event, more, has_rest })
     }
 
     fn socket(&self, number: u32, is_direct: bool) -> Socket {

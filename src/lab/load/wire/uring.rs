@@ -128,7 +128,7 @@ impl UringWire {
     /// What a completion means for the connection in a slot, if it is of that connection.
     #[inline]
     fn event(&mut self, slot: usize, completion: Completion) -> Result<Option<Event>> {
-        let Completion { token, event, more } = completion;
+        let Completion { token, event, more, .. } = completion;
         let failed = |call, source| Err(Error::Call { call, fd: None, source });
         let Slot { socket, uses } = &self.slots[slot];
         let socket = socket.as_ref().filter(|_| token == self::token(*uses, slot));
