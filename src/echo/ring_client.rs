@@ -2,8 +2,9 @@
 //!
 //! It has one send under way at a time, because the kernel could do two of them in the wrong order. What comes meanwhile waits
 //! *behind* it. A client that does not take its answers as fast as it asks must not keep the buffers of the ring from the others: what
-//! waits for it is copied aside, and it is not received from until it has taken everything. So it costs at most what one receive
-//! brings, which is [`MOST_RECEIVED`] where the kernel can limit that, and otherwise up to 32 buffers full for each turn.
+//! waits for it is copied aside, and it is not received from until it has taken everything. So it costs at most one answer that is
+//! being sent, and what one receive brings: [`MOST_RECEIVED`] and less than one buffer more. Before Linux 6.17 a receive has no limit,
+//! and brings up to 32 full buffers at a time.
 
 use super::Handler;
 use crate::error::{Error, Result};
@@ -47,7 +48,7 @@ enum Leaves {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Next {
     Nothing,
-    /// Not to wait for anything else: the client goes on when its answer has ended.
+    /// Not to wait for another event: the client has more to do as soon as its answer has ended.
     GoesOn,
     /// To close the client, for which nothing is under way.
     Close,
@@ -209,7 +210,7 @@ impl RingClient {
         }
         let stays = self.leaves == Leaves::No;
         if stays && !self.is_receiving && !self.lacks_room && self.behind.is_empty() {
-            self.is_receiving = true;
+            (self.is_receiving, self.has_rest) = (true, false);
             ring.receive(&self.socket, self.token())?;
         }
         let has_more = !stays || !self.behind.is_empty();

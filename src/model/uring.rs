@@ -26,6 +26,7 @@ use crate::sys::{Call, Errno};
 use std::mem;
 use std::num::NonZeroUsize;
 use std::os::fd::RawFd;
+use std::time::Duration;
 
 /// Tokens: a client's is the number of its socket, which has 32 bits.
 const STOP: u64 = 1 << 32;
@@ -41,8 +42,11 @@ const SHARED: Plan = Plan { size: 0, first: 16, most: 1024, is_incremental: true
 const ONE_EACH: Plan = Plan { first: 64, is_incremental: false, ..SHARED };
 const LARGEST_BUFFER: usize = 1 << 20;
 
-/// With more answers than these in a turn it is cheaper not to wait for something else, and to see to their ends while requests come.
+/// With more answers than these in a turn it is cheaper not to wait for another event: requests arrive while their completions are handled.
 const FEW_ANSWERS: usize = 4;
+
+/// How long the completions of a few answers may wait for another event. One client asks again sooner.
+const PATIENCE: Duration = Duration::from_micros(200);
 
 /// Serve clients until the stop.
 ///
@@ -86,8 +90,7 @@ fn serve_with<O: Observer>(
     };
     server.accept()?;
     'serving: loop {
-        let timeout = server.acceptor.timeout(server.handler.observer.idle_timeout());
-        let want = server.want();
+        let (want, timeout) = server.wants();
         let is_time_up = server.ring.enter(want, timeout)?;
         if is_time_up && !server.acceptor.is_paused() {
             server.handler.observer.heard_nothing();
@@ -131,11 +134,16 @@ struct Server<'a, O> {
 }
 
 impl<O: Observer> Server<'_, O> {
-    /// How many operations have to end before the next turn: one, beside the few answers that are queued, which end at once.
-    fn want(&mut self) -> usize {
-        let answers = self.ring.answers();
-        let must_not_wait = mem::take(&mut self.client_goes_on) || answers > FEW_ANSWERS;
-        if must_not_wait { 1 } else { 1 + answers }
+    /// How many operations have to end before the next turn, and how long that may take: one, beside the few answers that are queued,
+    /// which end at once. But one of these may have been sent in part, and that must be seen soon.
+    fn wants(&mut self) -> (usize, Option<Duration>) {
+        let timeout = self.acceptor.timeout(self.handler.observer.idle_timeout());
+        match self.ring.answers() {
+            answers @ 1..=FEW_ANSWERS if !mem::take(&mut self.client_goes_on) => {
+                (1 + answers, Some(timeout.map_or(PATIENCE, |timeout| timeout.min(PATIENCE))))
+            }
+            _ => (1, timeout),
+        }
     }
 
     /// Accept clients; or, without a slot for one, learn that one waits.
@@ -155,6 +163,7 @@ impl<O: Observer> Server<'_, O> {
             Event::Accepted(Err(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM)) => {
                 self.acceptor.pause(Paused::NoDescriptor);
             }
+            Event::Accepted(Err(errno @ Errno::EPERM)) => self.acceptor.pause(Paused::Refused(errno)),
             Event::Accepted(Err(errno)) if errno != Errno::ECANCELED && !is_about_one_client(errno) => {
                 return Err(Error::Call { call: Call::Accept4, fd: None, source: errno });
             }

@@ -4,6 +4,7 @@ use super::*;
 use crate::echo::Reply;
 use crate::initserver::initserver;
 use crate::stop;
+use crate::sys::sockopt::set_receive_buffer;
 use crate::sys::uring::unavailable;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -107,6 +108,25 @@ fn without_direct_descriptors_clients_are_served_and_get_what_was_answered_befor
     late.unwrap().read_to_end(&mut rest).expect("an orderly end");
     assert_eq!(rest, pattern(1, 1000)[..rest.len()]);
     assert_eq!(totals.bytes_out, 500_005 + rest.len() as u64);
+}
+
+/// It sends no end after its last byte, so that nothing but the rest of the answer is to come.
+#[test]
+fn a_client_that_has_sent_everything_gets_the_rest_of_an_answer_for_which_there_was_no_room() {
+    serving(true, SMALL, |addr| {
+        for i in 0..20 {
+            let client = connect(addr);
+            set_receive_buffer(&client, 32 << 10).unwrap();
+            client.set_write_timeout(Some(DEADLINE)).unwrap();
+            let bytes = pattern(i, 4 << 20);
+            thread::scope(|scope| {
+                scope.spawn(|| (&client).write_all(&bytes).unwrap());
+                let mut answer = vec![0; bytes.len()];
+                (&client).read_exact(&mut answer).expect("the answer within 20 s");
+                assert!(answer == bytes);
+            });
+        }
+    });
 }
 
 /// Pieces that lie one after another in a buffer that is smaller than all of them.

@@ -42,18 +42,18 @@ impl Nofile {
 
     /// How many more descriptors this process can have now.
     ///
-    /// Where there is no /proc, it takes it that no descriptor is open above the lowest free one.
+    /// Where there is no /proc, it assumes that no descriptor above the lowest free one is open.
     ///
     /// # Errors
     ///
-    /// `EMFILE` without /proc, when there is none left.
+    /// `EMFILE` when none is left.
     #[cfg(feature = "uring")]
     pub fn left(self) -> Result<u64> {
         let used = match std::fs::read_dir("/proc/self/fd") {
             Ok(names) => {
                 let numbers = names.flatten().filter_map(|name| name.file_name().to_str()?.parse().ok());
                 // One of them is that of the directory itself. Those above the limit were opened before it was lowered.
-                numbers.filter(|&number: &u64| number < self.soft).count() as u64 - 1
+                numbers.filter(|&number: &u64| number < self.soft).count().saturating_sub(1) as u64
             }
             Err(_) => {
                 let lowest = EventFd::new()?;

@@ -1,4 +1,4 @@
-//! io_uring(7): operations are queued in memory that is shared with the kernel, and so are their results. Over the io-uring crate.
+//! io_uring(7): operations are queued in memory that is shared with the kernel, and so are their results. It uses the io-uring crate.
 //!
 //! - [`Ring`] is the two queues, io_uring_enter(2), and the slots of sockets.
 //! - [`Lease`] is a received piece in a buffer of the ring, which can be read, sent from, and given back.

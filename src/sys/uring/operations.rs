@@ -120,7 +120,8 @@ impl Ring {
     ///
     /// What surprised us: it can stop at an urgent byte. The kernel tries to receive what is behind it, fails (`EAGAIN`) because a signal or
     /// its own work is pending for the thread, and then waits for new bytes. A completion that says [`has_rest`](super::Completion::has_rest)
-    /// and is the last of its socket after an [`enter`](Ring::enter) tells of it. To [end](Ring::cancel_receive) the receive and to begin it again helps.
+    /// and is the last of its socket after an [`enter`](Ring::enter) is the sign of it. Then [end](Ring::cancel_receive) the receive, and begin it
+    /// again.
     ///
     /// [`Event::Received`]: super::Event::Received
     /// [`Event::Ended`]: super::Event::Ended

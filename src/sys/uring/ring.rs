@@ -40,7 +40,7 @@ pub(super) const GROUP: u16 = 0;
 /// has room for 4096 clients by default (`net.core.somaxconn`), and no listener of this crate asks for more.
 const MANY_SLOTS: u32 = 4096;
 
-/// How long the end of a ring may take: longer, and its memory is left to the kernel for good.
+/// How long the end of a ring may take. After that its memory is never freed, because the kernel may still use it.
 const LONGEST_END: Duration = Duration::from_secs(5);
 
 /// What a ring is made of. The default one has no slots and no buffers.
@@ -54,8 +54,8 @@ pub struct Setup {
     pub source: Arc<[u8]>,
     /// What it receives into: the first of these plans that the kernel can follow.
     pub buffers: Vec<Plan>,
-    /// A receive ends, and has to be begun again, with the piece that brings it to so many bytes; 0 for no limit. More of a socket cannot
-    /// come before the program can say no. Before Linux 6.17 there is no limit: 32 buffers full may come at a time.
+    /// A receive ends with the piece that brings it to this many bytes, and must be begun again; 0 for no limit. So the program decides
+    /// whether more comes from a socket. Before Linux 6.17 there is no limit, and up to 32 full buffers come at a time.
     pub limit: u32,
     /// How often it looks for a completion before it sleeps.
     pub spin: u32,
@@ -358,13 +358,15 @@ impl Ring {
     ///
     /// # Errors
     ///
-    /// `EMFILE` without a free descriptor, `ENFILE`, `ENOMEM`, and as [`enter`](Ring::enter). The socket is closed then.
+    /// `EMFILE` without a free descriptor, `ENFILE`, `ENOMEM`: the socket is closed then. As [`enter`](Ring::enter): it stays open as long
+    /// as the ring.
     ///
     /// # Panics
     ///
     /// With a socket of another ring.
     pub fn take_out(&mut self, socket: Socket) -> Result<OwnedFd> {
         self.check(&socket);
+        self.must_be_here()?;
         if !socket.is_direct {
             while !self.ring.submission().is_empty() {
                 self.enter_once(0, None)?;
@@ -384,12 +386,13 @@ impl Ring {
         };
         let installed = self.taken.remove(at).map_or(-libc::EINVAL, |entry| entry.result());
         self.under_way -= 1;
+        let installed = match installed {
+            // SAFETY: the kernel has just made this descriptor for us, and nobody else knows it.
+            0.. => Ok(unsafe { OwnedFd::from_raw_fd(installed) }),
+            errno => Err(refused(Call::IoUringEnter, Errno::from_raw(-errno))),
+        };
         self.close(socket)?;
-        if installed < 0 {
-            return Err(refused(Call::IoUringEnter, Errno::from_raw(-installed)));
-        }
-        // SAFETY: the kernel has just made this descriptor for us, and nobody else knows it.
-        Ok(unsafe { OwnedFd::from_raw_fd(installed) })
+        installed
     }
 
     /// # Panics
@@ -527,7 +530,7 @@ impl Ring {
     }
 
     /// Tell the kernel what was queued, and wait until `want` operations have a completion, or for that long:
-    /// io_uring_enter(2). With a `want` of 0 it does not wait. Whether the time was up.
+    /// io_uring_enter(2). With a `want` of 0, and while completions are left from before, it does not wait. Whether the time was up.
     ///
     /// The kernel does a part of what it could do, and leaves the rest to the next call. This makes more calls, until there is no rest or
     /// enough for a turn, so that the answers to all of it go with one call.
@@ -539,14 +542,18 @@ impl Ring {
     #[doc(alias = "io_uring_enter")]
     #[inline]
     pub fn enter(&mut self, want: usize, timeout: Option<Duration>) -> Result<bool> {
+        self.must_be_here()?;
+        // What was taken already is not waited for.
+        let want = if self.taken.is_empty() { want } else { 0 };
         // The kernel tells that the time was up only when nothing was queued.
         let limit = timeout.filter(|_| want > 0).map(|timeout| (Instant::now(), timeout));
         let left = || limit.map(|(started, timeout)| timeout.saturating_sub(started.elapsed()));
         if want > 0 && self.spin > 0 {
-            if self.spin(want)? {
+            self.spin(want)?;
+            if !self.taken.is_empty() {
                 return Ok(false);
             }
-            self.enter_once(want - self.taken.len(), left())?;
+            self.enter_once(want, left())?;
         } else {
             self.enter_once(want, timeout)?;
         }
@@ -563,24 +570,25 @@ impl Ring {
         }
     }
 
-    /// Tell the kernel what was queued, and look for completions for a while: whether there are as many as wanted.
-    fn spin(&mut self, want: usize) -> Result<bool> {
+    /// Tell the kernel what was queued, and look for a while whether there are as many completions as wanted.
+    fn spin(&mut self, want: usize) -> Result<()> {
         self.enter_once(0, None)?;
         for _ in 0..self.spin {
             if self.ring.submission().taskrun() {
                 self.enter_once(0, None)?;
             }
             if self.taken.len() >= want {
-                return Ok(true);
+                break;
             }
             std::hint::spin_loop();
         }
-        Ok(false)
+        Ok(())
     }
 
     /// One call, if there is something to tell or to wait for.
     #[inline]
     fn enter_once(&mut self, want: usize, timeout: Option<Duration>) -> Result<()> {
+        self.must_be_here()?;
         if std::mem::take(&mut self.starved) {
             self.kept.buffers.grow();
         }
@@ -742,17 +750,23 @@ impl Ring {
     ///
     /// # Errors
     ///
-    /// `EEXIST` in a forked process, as the kernel says: its queue is that of its parent. As [`enter`](Ring::enter), when it is full.
+    /// `EEXIST` in a forked process. As [`enter`](Ring::enter), when it is full.
     #[inline]
     pub(super) fn make_room(&mut self) -> Result<()> {
-        if !self.origin.is_here() {
-            return Err(refused(Call::IoUringEnter, Errno::EEXIST));
-        }
+        self.must_be_here()?;
         while self.ring.submission().is_full() {
             // The kernel refuses (`EBUSY`) while completions wait for which it has no room, but each call makes room.
             self.enter_once(0, None)?;
         }
         Ok(())
+    }
+
+    /// # Errors
+    ///
+    /// `EEXIST` in a forked process: its queues are those of its parent.
+    #[inline]
+    fn must_be_here(&self) -> Result<()> {
+        if self.origin.is_here() { Ok(()) } else { Err(refused(Call::IoUringEnter, Errno::EEXIST)) }
     }
 
     /// End everything that is under way; whether that has worked.

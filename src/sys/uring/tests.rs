@@ -485,20 +485,29 @@ fn a_wait_that_finds_something_says_that_the_time_was_not_up() {
 fn a_forked_child_can_neither_use_the_ring_of_its_parent_nor_end_its_operations() {
     let Some((mut ring, socket, mut theirs)) = ring() else { return };
     ring.receive(&socket, 1).unwrap();
+    ring.poll_fd(&theirs, libc::POLLOUT, 2).unwrap();
     ring.enter(0, None).unwrap();
-    // SAFETY: the child allocates nothing, and takes no lock: it tries to queue something, drops the ring, and ends.
+    ring.next().expect("the other end has room");
+    theirs.write_all(b"first").unwrap();
+    // A completion that nobody has taken: it comes with a call that hands over something.
+    ring.poll_fd(&theirs, libc::POLLOUT, 2).unwrap();
+    // SAFETY: the child allocates nothing, and takes no lock: it tries to use the ring, drops it, and ends.
     let child = match unsafe { nix::unistd::fork() }.unwrap() {
         ForkResult::Child => {
-            let sent = ring.send(&socket, Piece::Source(65..66), Manner::Now, 2);
-            let is_refused = sent.is_err_and(|error| error.errno() == Some(Errno::EEXIST));
+            let is_refused =
+                |result: crate::Result<()>| result.is_err_and(|error| error.errno() == Some(Errno::EEXIST));
+            let sends = is_refused(ring.send(&socket, Piece::Source(65..66), Manner::Now, 3));
+            let enters = is_refused(ring.enter(1, None).map(drop));
+            let takes_out = is_refused(ring.take_out(socket).map(drop));
             drop(ring);
-            exit_child(if is_refused { 0 } else { 1 });
+            exit_child(i32::from(!(sends && enters && takes_out)));
         }
         ForkResult::Parent { child } => child,
     };
-    assert_eq!(waitpid(child, None), Ok(WaitStatus::Exited(child, 0)), "1: the operation was not refused");
-    theirs.write_all(b"echo").unwrap();
-    assert!(receives(&mut ring, 1, b"echo"), "the receive goes on");
+    assert_eq!(waitpid(child, None), Ok(WaitStatus::Exited(child, 0)), "1: an operation was not refused");
+    let mut seen = [one(&mut ring), one(&mut ring)].map(|completion| completion.token);
+    seen.sort_unstable();
+    assert_eq!(seen, [1, 2], "both operations of the parent have their completions");
 }
 
 #[test]
@@ -513,4 +522,19 @@ fn answers_are_counted_until_the_kernel_has_heard_of_them() {
         let ended = std::iter::from_fn(|| ring.next()).filter(|completion| completion.token == 6);
         assert_eq!(ended.count(), answers);
     }
+}
+
+#[test]
+fn what_was_taken_before_is_not_waited_for() {
+    if let Some(why) = unavailable() {
+        return eprintln!("skipped: {why}");
+    }
+    let mut ring = Ring::with_queues(Setup::default(), 4, 8).unwrap();
+    let (ours, _theirs) = UnixStream::pair().unwrap();
+    // The fifth has no room, so that the kernel hears of the others, which are ready.
+    (0..4).for_each(|_| ring.poll_fd(&ours, libc::POLLOUT, 1).unwrap());
+    ring.poll_fd(&ours, libc::POLLIN, 2).unwrap();
+    assert!(ring.is_ready());
+    ring.enter(1, None).unwrap();
+    assert_eq!(std::iter::from_fn(|| ring.next()).count(), 4);
 }
