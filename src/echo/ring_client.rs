@@ -48,8 +48,6 @@ enum Leaves {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Next {
     Nothing,
-    /// Not to wait for another event: the client has more to do as soon as its answer has ended.
-    GoesOn,
     /// To close the client, for which nothing is under way.
     Close,
 }
@@ -213,12 +211,8 @@ impl RingClient {
             (self.is_receiving, self.has_rest) = (true, false);
             ring.receive(&self.socket, self.token())?;
         }
-        let has_more = !stays || !self.behind.is_empty();
-        Ok(match self.is_sending {
-            true if has_more && !self.lacks_room => Next::GoesOn,
-            false if !stays && !self.is_receiving => Next::Close,
-            _ => Next::Nothing,
-        })
+        let is_over = !stays && !self.is_sending && !self.is_receiving;
+        Ok(if is_over { Next::Close } else { Next::Nothing })
     }
 
     #[inline]

@@ -12,7 +12,7 @@
 //! What is done for a client when one of its operations has ended is in `echo/ring_client.rs`, as that of the other models is in
 //! `echo/pump.rs`.
 //!
-//! System calls per request: one io_uring_enter for all requests of a turn.
+//! System calls per request: two io_uring_enter for all requests of a turn, one that hands over the answers and one that waits.
 
 use crate::Result;
 use crate::echo::{Conn, Handler, MOST_RECEIVED, Next, Pump, RingClient};
@@ -23,10 +23,8 @@ use crate::sys::limits::Nofile;
 use crate::sys::socket::{Mode, is_about_one_client};
 use crate::sys::uring::{Completion, Event, Plan, Ring, Setup, Socket};
 use crate::sys::{Call, Errno};
-use std::mem;
 use std::num::NonZeroUsize;
 use std::os::fd::RawFd;
-use std::time::Duration;
 
 /// Tokens: a client's is the number of its socket, which has 32 bits.
 const STOP: u64 = 1 << 32;
@@ -41,12 +39,6 @@ const MOST_SLOTS: usize = (1 << 20) - OUR_SLOTS as usize;
 const SHARED: Plan = Plan { size: 0, first: 16, most: 1024, is_incremental: true };
 const ONE_EACH: Plan = Plan { first: 64, is_incremental: false, ..SHARED };
 const LARGEST_BUFFER: usize = 1 << 20;
-
-/// With more answers than these in a turn it is cheaper not to wait for another event: requests arrive while their completions are handled.
-const FEW_ANSWERS: usize = 4;
-
-/// How long the completions of a few answers may wait for another event. One client asks again sooner.
-const PATIENCE: Duration = Duration::from_micros(200);
 
 /// Serve clients until the stop.
 ///
@@ -85,13 +77,12 @@ fn serve_with<O: Observer>(
         handler: Handler::new(reply, observe(Worker::ONLY)),
         acceptor: Acceptor::new(&listener, Mode::Nonblocking),
         clients: Vec::new(),
-        client_goes_on: false,
         with_rest: Vec::new(),
     };
     server.accept()?;
     'serving: loop {
-        let (want, timeout) = server.wants();
-        let is_time_up = server.ring.enter(want, timeout)?;
+        let timeout = server.acceptor.timeout(server.handler.observer.idle_timeout());
+        let is_time_up = server.ring.enter(1, timeout)?;
         if is_time_up && !server.acceptor.is_paused() {
             server.handler.observer.heard_nothing();
         }
@@ -127,25 +118,11 @@ struct Server<'a, O> {
     acceptor: Acceptor<'a>,
     /// By the number of the socket.
     clients: Vec<Option<RingClient>>,
-    /// A client has more to do as soon as its answer has ended.
-    client_goes_on: bool,
     /// Clients of which the kernel has not received everything in this turn.
     with_rest: Vec<usize>,
 }
 
 impl<O: Observer> Server<'_, O> {
-    /// How many operations have to end before the next turn, and how long that may take: one, beside the few answers that are queued,
-    /// which end at once. But one of these may have been sent in part, and that must be seen soon.
-    fn wants(&mut self) -> (usize, Option<Duration>) {
-        let timeout = self.acceptor.timeout(self.handler.observer.idle_timeout());
-        match self.ring.answers() {
-            answers @ 1..=FEW_ANSWERS if !mem::take(&mut self.client_goes_on) => {
-                (1 + answers, Some(timeout.map_or(PATIENCE, |timeout| timeout.min(PATIENCE))))
-            }
-            _ => (1, timeout),
-        }
-    }
-
     /// Accept clients; or, without a slot for one, learn that one waits.
     fn accept(&mut self) -> Result<()> {
         if self.ring.is_ending() {
@@ -199,7 +176,6 @@ impl<O: Observer> Server<'_, O> {
         let Some(client) = place else { return Ok(()) };
         match client.turn(completion, &mut self.ring, &mut self.handler)? {
             Next::Nothing => {}
-            Next::GoesOn => self.client_goes_on = true,
             Next::Close => {
                 if let Some(client) = place.take() {
                     self.ring.close(client.into_socket())?;

@@ -162,9 +162,7 @@ impl Ring {
         let (index, owned) = self.sends().add(token, piece);
         let start = owned.map_or(start, |owned| owned.cast_const());
         let send = opcode::Send::new(socket.fd(), start, len).flags(libc::MSG_NOSIGNAL | flags).build();
-        self.begin(Kind::Send, u64::from(index), self.on(socket, send))?;
-        self.note(manner);
-        Ok(())
+        self.begin(Kind::Send, u64::from(index), self.on(socket, send))
     }
 
     /// Wait until the socket has one of these poll(2) `events`. [`Event::Ready`](super::Event::Ready) tells which.

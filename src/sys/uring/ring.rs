@@ -2,7 +2,7 @@
 
 use super::buffers::{Buffers, Lease, Plan};
 use super::cvt_io;
-use super::operations::{Manner, Piece, Sends, Socket, limited};
+use super::operations::{Piece, Sends, Socket, limited};
 use crate::error::{Error, Result};
 use crate::sys::fork::Origin;
 use crate::sys::{Call, Errno, cvt, timespec};
@@ -83,8 +83,6 @@ pub struct Ring {
     accepts: bool,
     /// Slots whose close is queued.
     closing: Vec<u32>,
-    /// How many sends of [`Manner::Now`](super::Manner::Now) are queued.
-    answers: usize,
     /// Whether more buffers are wanted.
     starved: bool,
     spin: u32,
@@ -242,7 +240,6 @@ impl Ring {
             is_ending: false,
             accepts: false,
             closing: Vec::new(),
-            answers: 0,
             starved: false,
             spin,
             id,
@@ -451,13 +448,6 @@ impl Ring {
         }
     }
 
-    /// How many sends of [`Manner::Now`](super::Manner::Now) are queued. They have ended after the next [`enter`](Ring::enter).
-    #[must_use]
-    #[inline]
-    pub fn answers(&self) -> usize {
-        self.answers
-    }
-
     /// Whether operations are under way.
     #[must_use]
     pub fn is_busy(&self) -> bool {
@@ -516,12 +506,6 @@ impl Ring {
         if let Piece::Received(lease) = piece {
             self.give(lease);
         }
-    }
-
-    /// A send was queued.
-    #[inline]
-    pub(super) fn note(&mut self, manner: Manner) {
-        self.answers += usize::from(manner == Manner::Now);
     }
 
     #[inline]
@@ -600,7 +584,6 @@ impl Ring {
             return Ok(()); // Nothing to tell, and nothing to hear.
         }
         drop(submission);
-        self.answers = 0;
         let entered = match self.call(queued, want as u32, timeout) {
             // The time is up; a signal came; completions must be taken first.
             Err(error) if matches!(error.errno(), Some(Errno::ETIME | Errno::EINTR | Errno::EBUSY)) => Ok(()),

@@ -511,20 +511,6 @@ fn a_forked_child_can_neither_use_the_ring_of_its_parent_nor_end_its_operations(
 }
 
 #[test]
-fn answers_are_counted_until_the_kernel_has_heard_of_them() {
-    let Some((mut ring, socket, _theirs)) = ring() else { return };
-    for answers in [1, 5] {
-        (0..answers).for_each(|_| ring.send(&socket, Piece::Source(1..2), Manner::Now, 6).unwrap());
-        ring.send(&socket, Piece::Source(1..2), Manner::Waiting, 7).unwrap();
-        assert_eq!(ring.answers(), answers);
-        ring.enter(0, None).unwrap();
-        assert_eq!(ring.answers(), 0);
-        let ended = std::iter::from_fn(|| ring.next()).filter(|completion| completion.token == 6);
-        assert_eq!(ended.count(), answers);
-    }
-}
-
-#[test]
 fn what_was_taken_before_is_not_waited_for() {
     if let Some(why) = unavailable() {
         return eprintln!("skipped: {why}");
