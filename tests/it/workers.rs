@@ -54,9 +54,10 @@ fn client_and_worker(server: &Server) -> (TcpStream, Pid) {
     (client, its.expect("one of the workers has the connection").0)
 }
 
-/// Such clients, at least one for each worker.
+/// Such clients, at least one for each worker. What is new among the sockets is a client's only when the workers have theirs.
 #[track_caller]
 fn clients_of_all_workers(server: &Server) -> Vec<(TcpStream, Pid)> {
+    wait_for_workers(&server.process());
     let (mut clients, mut workers) = (Vec::new(), HashSet::new());
     wait_until("each worker has a client", || {
         let (client, worker) = client_and_worker(server);
