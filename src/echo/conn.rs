@@ -43,11 +43,11 @@ impl<S: AsFd> Conn<S> {
 }
 
 impl Conn {
-    /// A client that has not been sent these bytes yet.
+    /// A client that has not been sent these bytes yet, and of which the handler was told, or was not, that it has left.
     #[cfg(feature = "uring")]
-    pub(crate) fn with_unsent(socket: OwnedFd, bytes: Vec<u8>) -> Conn {
+    pub(crate) fn with_unsent(socket: OwnedFd, bytes: Vec<u8>, has_left: bool) -> Conn {
         let unsent = (!bytes.is_empty()).then(|| Box::new(Unsent { bytes: bytes.into(), sent: 0 }));
-        Conn { unsent, ..Conn::new(socket) }
+        Conn { unsent, has_left, ..Conn::new(socket) }
     }
 
     /// End the connection. Bytes unsent are dropped.

@@ -7,6 +7,7 @@ use crate::observer::{Notices, Observer};
 use crate::serve::Totals;
 use crate::sys::calls::Told;
 use crate::sys::socket::{Received, Sent, recv, send};
+use std::mem;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd};
 
@@ -87,7 +88,7 @@ impl<O: Observer> Pump<O> {
 
     #[inline]
     fn turn<S: AsFd>(&mut self, conn: &mut Conn<S>, until: Until) -> Want {
-        if conn.has_left {
+        if conn.has_left && !conn.has_unsent() {
             return Want::Close;
         }
         if conn.has_unsent() {
@@ -158,8 +159,9 @@ impl<O: Observer> Pump<O> {
 
     #[inline]
     fn leaves<S: AsFd>(&mut self, conn: &mut Conn<S>, how: Result<()>) -> Want {
-        conn.has_left = true;
-        self.handler.left(conn.socket.as_fd().as_raw_fd(), how);
+        if !mem::replace(&mut conn.has_left, true) {
+            self.handler.left(conn.socket.as_fd().as_raw_fd(), how);
+        }
         Want::Close
     }
 }

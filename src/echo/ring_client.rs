@@ -6,7 +6,7 @@
 //! being sent, and what one receive brings: [`MOST_RECEIVED`] and less than one buffer more. Before Linux 6.17 a receive has no limit,
 //! and brings up to 32 full buffers at a time.
 
-use super::Handler;
+use super::{Conn, Handler};
 use crate::error::{Error, Result};
 use crate::observer::Observer;
 use crate::sys::uring::{Completion, Event, Lease, Manner, Piece, Ring, Socket};
@@ -26,6 +26,8 @@ pub(crate) const MOST_RECEIVED: u32 = 1 << 16;
 pub(crate) struct RingClient {
     socket: Socket,
     is_receiving: bool,
+    /// The receive that is under way was told to end.
+    is_stopping: bool,
     /// More bytes had come than were received last.
     has_rest: bool,
     is_sending: bool,
@@ -58,6 +60,7 @@ impl RingClient {
         let mut client = RingClient {
             socket,
             is_receiving: false,
+            is_stopping: false,
             has_rest: false,
             is_sending: false,
             lacks_room: false,
@@ -106,8 +109,12 @@ impl RingClient {
 
     /// Receive anew, if the kernel has left something and does not go on: see [`Ring::receive`].
     pub(crate) fn look_again(&mut self, ring: &mut Ring) -> Result<()> {
-        let is_stuck = mem::take(&mut self.has_rest) && self.is_receiving;
-        if is_stuck { ring.cancel_receive(self.token()) } else { Ok(()) }
+        if mem::take(&mut self.has_rest) { self.stop_receiving(ring) } else { Ok(()) }
+    }
+
+    fn stop_receiving(&mut self, ring: &mut Ring) -> Result<()> {
+        let goes_on = self.is_receiving && !mem::replace(&mut self.is_stopping, true);
+        if goes_on { ring.cancel_receive(self.token()) } else { Ok(()) }
     }
 
     /// Answer a piece: at once, or behind what is under way.
@@ -129,7 +136,9 @@ impl RingClient {
             }
         };
         if !self.is_sending && !ring.is_ending() {
-            return self.send(answer, Manner::Now, ring);
+            // When nothing else happens in this turn, its completion would be all that the next one brings. It can come later.
+            let manner = if ring.is_at_rest() { Manner::Quietly } else { Manner::Now };
+            return self.send(answer, manner, ring);
         }
         self.behind.push_back(answer);
         if self.lacks_room || self.behind.len() > MOST_BEHIND { self.falls_behind(ring) } else { Ok(()) }
@@ -177,7 +186,7 @@ impl RingClient {
                 ring.give_back(mem::replace(piece, copy));
             }
         }
-        if self.is_receiving { ring.cancel_receive(self.token()) } else { Ok(()) }
+        self.stop_receiving(ring)
     }
 
     fn fails<O: Observer>(
@@ -208,7 +217,7 @@ impl RingClient {
         }
         let stays = self.leaves == Leaves::No;
         if stays && !self.is_receiving && !self.lacks_room && self.behind.is_empty() {
-            (self.is_receiving, self.has_rest) = (true, false);
+            (self.is_receiving, self.is_stopping, self.has_rest) = (true, false, false);
             ring.receive(&self.socket, self.token())?;
         }
         let is_over = !stays && !self.is_sending && !self.is_receiving;
@@ -237,9 +246,17 @@ impl RingClient {
         self.socket
     }
 
-    /// The client of a ring that has ended: its socket, and the bytes that it was not sent yet. `None` for one that has failed.
-    pub(crate) fn into_parts(self, ring: &Ring) -> (Socket, Option<Vec<u8>>) {
-        let unsent = self.behind.iter().flat_map(|piece| ring.bytes_of(piece)).copied().collect();
-        (self.socket, (self.leaves != Leaves::Failed).then_some(unsent))
+    /// End the client of a ring that has ended: take it out of the ring, with the bytes that it was not sent yet. `None` for one that
+    /// has failed, which is closed.
+    pub(crate) fn end<O: Observer>(self, ring: &mut Ring, handler: &mut Handler<O>) -> Result<Option<Conn>> {
+        let fd = self.fd();
+        let RingClient { socket, leaves, behind, .. } = self;
+        if leaves == Leaves::Failed {
+            ring.close(socket)?;
+            return Ok(None);
+        }
+        let unsent = behind.iter().flat_map(|piece| ring.bytes_of(piece)).copied().collect();
+        let taken_out = ring.take_out(socket).map_err(|why| handler.left(fd, Err(why))).ok();
+        Ok(taken_out.map(|socket| Conn::with_unsent(socket, unsent, leaves == Leaves::Ended)))
     }
 }

@@ -12,7 +12,8 @@
 //! What is done for a client when one of its operations has ended is in `echo/ring_client.rs`, as that of the other models is in
 //! `echo/pump.rs`.
 //!
-//! System calls per request: two io_uring_enter for all requests of a turn, one that hands over the answers and one that waits.
+//! System calls per request: two io_uring_enter for all requests of a turn, one that hands over the answers and one that waits. They
+//! are one when the turn has a single answer ([`Manner::Quietly`](crate::sys::uring::Manner::Quietly)).
 
 use crate::Result;
 use crate::echo::{Conn, Handler, MOST_RECEIVED, Next, Pump, RingClient};
@@ -214,16 +215,7 @@ impl<O: Observer> Server<'_, O> {
         self.ring.close(self.listener)?;
         let mut conns = Vec::new();
         for client in self.clients.into_iter().flatten() {
-            let fd = client.fd();
-            let (socket, unsent) = client.into_parts(&self.ring);
-            let Some(unsent) = unsent else {
-                self.ring.close(socket)?;
-                continue;
-            };
-            match self.ring.take_out(socket) {
-                Ok(socket) => conns.push(Conn::with_unsent(socket, unsent)),
-                Err(why) => self.handler.left(fd, Err(why)),
-            }
+            conns.extend(client.end(&mut self.ring, &mut self.handler)?);
         }
         self.ring.enter(0, None)?;
         Ok((self.handler, conns, self.acceptor.totals()))

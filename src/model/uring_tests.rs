@@ -2,28 +2,48 @@
 
 use super::*;
 use crate::echo::Reply;
-use crate::initserver::initserver;
+use crate::initserver::{Listener, initserver};
 use crate::stop;
-use crate::sys::sockopt::{set_receive_buffer, unsent};
+use crate::sys::sockopt::{set_send_buffer, unsent};
 use crate::sys::uring::unavailable;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Before Linux 6.12: a buffer for each piece.
 const EIGHT: Plan = Plan { size: 1024, first: 8, most: 8, is_incremental: false };
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
+fn listen() -> Listener {
+    initserver("127.0.0.1:0".parse().unwrap()).unwrap()
+}
+
+/// Its clients have them too.
+fn with_small_send_buffers() -> Listener {
+    let listener = listen();
+    set_send_buffer(&listener, 4096).unwrap();
+    listener
+}
+
 /// Serve while `clients` are there. Returns what the server has done, if there is io_uring.
 fn serving(direct: bool, buffers: Plan, clients: impl FnOnce(SocketAddr)) -> Option<Totals> {
+    serving_at(listen(), direct, buffers, clients)
+}
+
+fn serving_at(
+    listener: Listener,
+    direct: bool,
+    buffers: Plan,
+    clients: impl FnOnce(SocketAddr),
+) -> Option<Totals> {
     if let Some(why) = unavailable() {
         eprintln!("skipped: {why}");
         return None;
     }
-    let listener = initserver("127.0.0.1:0".parse().unwrap()).unwrap();
     let addr = listener.addr();
     let (stopper, stop) = stop::pair().unwrap();
     let server =
@@ -110,31 +130,39 @@ fn without_direct_descriptors_clients_are_served_and_get_what_was_answered_befor
     assert_eq!(totals.bytes_out, 500_005 + rest.len() as u64);
 }
 
-/// In one of the rounds the server can send all but a part of its last answer. The client sends nothing more, so that no other event
-/// comes.
+/// A client whose window is full: it was answered so many bytes, and reads none.
+fn with_full_window(addr: SocketAddr) -> (TcpStream, Vec<u8>) {
+    let mut client = connect(addr);
+    let bytes = pattern(1, 60_000);
+    client.write_all(&bytes).unwrap();
+    // A signal to this process may end a peek.
+    let mut room = vec![0; bytes.len()];
+    wait_until("the answer comes", || client.peek(&mut room).is_ok_and(|n| n == bytes.len()));
+    (client, bytes)
+}
+
+#[track_caller]
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "{what} within 20 s");
+        thread::yield_now();
+    }
+}
+
+/// The server can send a part of an answer only, and has nothing else to do: no event comes but that there is room.
 #[test]
 fn the_rest_of_an_answer_for_which_there_was_no_room_comes_when_there_is() {
-    const PIECE: usize = 16 << 10;
-    const RECEIVES: usize = 64 << 10;
-    let Ok(limits) = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_wmem") else {
-        return eprintln!("skipped: without /proc the size of a send buffer is not known");
-    };
-    let most: usize = limits.split_whitespace().last().unwrap().parse().unwrap();
-    let buffers = Plan { size: PIECE as u32, first: 16, most: 16, is_incremental: true };
-    serving(true, buffers, |addr| {
-        for pieces in most / PIECE..most / PIECE + 10 {
-            let client = connect(addr);
-            set_receive_buffer(&client, RECEIVES).unwrap();
-            client.set_nonblocking(true).unwrap();
-            let mut sent = 0;
-            for _ in 0..pieces {
-                sent += (&client).write(&[1; PIECE]).unwrap_or(0);
-                // Until the server has it, or takes no more.
-                (0..1000).take_while(|_| unsent(&client).unwrap() > 0).for_each(|_| thread::yield_now());
-            }
-            client.set_nonblocking(false).unwrap();
-            let mut answer = vec![0; sent];
-            (&client).read_exact(&mut answer).expect("the answer within 20 s");
+    let listener = with_small_send_buffers();
+    let buffers = Plan { size: 1 << 16, first: 16, most: 16, is_incremental: true };
+    serving_at(listener, true, buffers, |addr| {
+        for _ in 0..10 {
+            let (mut client, bytes) = with_full_window(addr);
+            client.write_all(&bytes).unwrap();
+            wait_until("the server has the bytes", || unsent(&client).unwrap() == 0);
+            let mut answers = vec![0; 2 * bytes.len()];
+            client.read_exact(&mut answers).expect("the answers within 20 s");
+            assert!(answers == bytes.repeat(2));
         }
     });
 }
@@ -159,7 +187,7 @@ fn a_client_that_is_accepted_when_the_stop_is_seen_does_not_hold_it_up() {
     if let Some(why) = unavailable() {
         return eprintln!("skipped: {why}");
     }
-    let listener = initserver("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = listen();
     let mut client = connect(listener.addr());
     client.write_all(b"hello").unwrap();
     let (stopper, stop) = stop::pair().unwrap();
@@ -173,4 +201,63 @@ fn a_client_that_is_accepted_when_the_stop_is_seen_does_not_hold_it_up() {
     let mut answer = Vec::new();
     client.read_to_end(&mut answer).unwrap();
     assert_eq!(answer, b"hello");
+}
+
+/// Answers `x` only when the test says so, and counts who leaves.
+struct Gate {
+    opened: mpsc::Receiver<()>,
+    left: Arc<AtomicUsize>,
+}
+
+impl Observer for Gate {
+    fn received(&mut self, _: RawFd, bytes: &[u8]) {
+        if bytes == b"x" {
+            self.opened.recv_timeout(DEADLINE).expect("the gate opens within 20 s");
+        }
+    }
+
+    fn left(&mut self, _: RawFd, how: Result<()>) {
+        how.unwrap();
+        self.left.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// The end comes in the same turn as bytes whose answer has no room, because an earlier one fills the client's window.
+#[test]
+fn a_client_that_ends_and_does_not_take_its_answer_before_the_stop_leaves_once() {
+    if let Some(why) = unavailable() {
+        return eprintln!("skipped: {why}");
+    }
+    let listener = with_small_send_buffers();
+    let addr = listener.addr();
+    let first = connect(addr);
+    let (stopper, stop) = stop::pair().unwrap();
+    let (open, opened) = mpsc::channel();
+    let (opened, left) = (Mutex::new(Some(opened)), Arc::new(AtomicUsize::new(0)));
+    let observe =
+        |_| Gate { opened: opened.lock().unwrap().take().expect("one observer"), left: Arc::clone(&left) };
+    let say = |message: &[u8]| (&first).write_all(message).unwrap();
+    let is_answered = |message: &[u8]| (&first).read_exact(&mut vec![0; message.len()]).unwrap();
+    thread::scope(|scope| {
+        let server = scope.spawn(|| serve(Job::new(listener, &stop, Reply::Echo).observed(&observe)));
+        let (mut slow, bytes) = with_full_window(addr);
+        say(b"x");
+        slow.write_all(&bytes).unwrap();
+        slow.shutdown(Shutdown::Write).unwrap();
+        wait_until("the server has the bytes and the end", || unsent(&slow).unwrap() == 0);
+        open.send(()).unwrap();
+        is_answered(b"x");
+        // The next turn is that in which it hears the other client, and then come others.
+        for message in [b"one", b"two"] {
+            say(message);
+            is_answered(message);
+        }
+        assert_eq!(left.load(Ordering::Relaxed), 1, "it has heard of the end");
+        stopper.stop().unwrap();
+        let mut answer = Vec::new();
+        slow.read_to_end(&mut answer).expect("the answer within 20 s");
+        assert!(answer == bytes.repeat(2), "{} bytes came back for {}", answer.len(), 2 * bytes.len());
+        server.join().unwrap().unwrap();
+    });
+    assert_eq!(left.load(Ordering::Relaxed), 1);
 }

@@ -68,6 +68,9 @@ pub enum Piece {
 pub enum Manner {
     /// It ends as soon as the kernel hears of it, having sent what there was room for.
     Now,
+    /// The same, but when all was sent its completion does not end the [wait](Ring::enter) that follows: it comes with the next one. For an
+    /// answer after which there is nothing to do. It takes a second operation, which the kernel cancels when something was not sent.
+    Quietly,
     /// It waits for room, until all is sent or the connection ends.
     Waiting,
 }
@@ -96,13 +99,13 @@ impl Ring {
         if !self.has_room() {
             return Err(Error::Call { call: Call::IoUringEnter, fd: None, source: Errno::ENFILE });
         }
-        if !self.is_direct() {
+        if !self.direct {
             let accept =
                 opcode::AcceptMulti::new(listener.fd()).flags(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK);
             let accept = self.on(listener, accept.build());
             return self.begin(Kind::AcceptOrdinary, token, accept);
         }
-        self.kernel_chooses_slots();
+        self.accepts = true;
         let (fd, flags) = (listener.fd(), libc::SOCK_NONBLOCK);
         let accept = if self.has_many_slots() {
             opcode::AcceptMulti::new(fd).allocate_file_index(true).flags(flags).build()
@@ -131,7 +134,7 @@ impl Ring {
     /// As [`enter`](Ring::enter), when the queue is full.
     #[inline]
     pub fn receive(&mut self, socket: &Socket, token: u64) -> Result<()> {
-        let receive = limited(opcode::RecvMulti::new(socket.fd(), GROUP).build(), self.limit());
+        let receive = limited(opcode::RecvMulti::new(socket.fd(), GROUP).build(), self.limit);
         self.begin(Kind::Receive, token, self.on(socket, receive))
     }
 
@@ -148,6 +151,8 @@ impl Ring {
     pub fn send(&mut self, socket: &Socket, piece: Piece, manner: Manner, token: u64) -> Result<()> {
         let flags = match manner {
             Manner::Now => libc::MSG_DONTWAIT,
+            // A send that must be whole fails otherwise, and so does the operation that is linked to it.
+            Manner::Quietly => libc::MSG_DONTWAIT | libc::MSG_WAITALL,
             Manner::Waiting => libc::MSG_WAITALL,
         };
         let (start, len) = match &piece {
@@ -158,11 +163,16 @@ impl Ring {
         let len = len as u32;
         self.check(socket);
         // Before the send is noted, because it may fail.
-        self.make_room()?;
-        let (index, owned) = self.sends().add(token, piece);
+        self.make_room(2)?;
+        let (index, owned) = self.kept.sends.add(token, piece);
         let start = owned.map_or(start, |owned| owned.cast_const());
         let send = opcode::Send::new(socket.fd(), start, len).flags(libc::MSG_NOSIGNAL | flags).build();
-        self.begin(Kind::Send, u64::from(index), self.on(socket, send))
+        let send = self.on(socket, send);
+        if manner != Manner::Quietly {
+            return self.begin(Kind::Send, u64::from(index), send);
+        }
+        self.begin(Kind::Send, u64::from(index), send.flags(squeue::Flags::IO_LINK))?;
+        self.quiet_send()
     }
 
     /// Wait until the socket has one of these poll(2) `events`. [`Event::Ready`](super::Event::Ready) tells which.

@@ -11,7 +11,7 @@ use io_uring::{EnterFlags, IoUring, Probe, cqueue, opcode, squeue};
 use std::collections::{HashSet, VecDeque};
 use std::fmt;
 use std::marker::PhantomData;
-use std::mem::ManuallyDrop;
+use std::mem::{self, ManuallyDrop};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 use std::sync::Arc;
@@ -64,7 +64,7 @@ pub struct Setup {
 /// A ring, for the thread that made it.
 pub struct Ring {
     ring: ManuallyDrop<IoUring>,
-    kept: ManuallyDrop<Kept>,
+    pub(super) kept: ManuallyDrop<Kept>,
     /// Completions that were taken from the queue, and not looked at yet.
     taken: VecDeque<cqueue::Entry>,
     /// The number under which this thread has registered the ring: the kernel need not look for the descriptor at each call.
@@ -75,16 +75,19 @@ pub struct Ring {
     used_slots: u32,
     /// Slots into which a socket was put.
     put: HashSet<u32>,
-    direct: bool,
+    /// Whether clients are accepted as direct descriptors.
+    pub(super) direct: bool,
     /// How many bytes end a receive, or 0 for no limit.
-    limit: u32,
+    pub(super) limit: u32,
     is_ending: bool,
     /// Whether the kernel chooses slots, for clients that it accepts.
-    accepts: bool,
+    pub(super) accepts: bool,
     /// Slots whose close is queued.
     closing: Vec<u32>,
     /// Whether more buffers are wanted.
     starved: bool,
+    /// Sends whose completions do not end the next wait.
+    quiet_sends: usize,
     spin: u32,
     /// Distinguishes the sockets and leases of this ring from those of another.
     id: u32,
@@ -95,10 +98,10 @@ pub struct Ring {
 }
 
 /// What the kernel uses while operations are under way.
-struct Kept {
+pub(super) struct Kept {
     source: Arc<[u8]>,
     buffers: Buffers,
-    sends: Sends,
+    pub(super) sends: Sends,
 }
 
 /// What became of an operation.
@@ -241,6 +244,7 @@ impl Ring {
             accepts: false,
             closing: Vec::new(),
             starved: false,
+            quiet_sends: 0,
             spin,
             id,
             origin,
@@ -400,15 +404,6 @@ impl Ring {
         assert_eq!(socket.ring, self.id, "a socket of another ring");
     }
 
-    pub(super) fn limit(&self) -> u32 {
-        self.limit
-    }
-
-    /// Whether clients are accepted as direct descriptors.
-    pub(super) fn is_direct(&self) -> bool {
-        self.direct
-    }
-
     /// Whether there is room for another client. An ordinary descriptor may be missing all the same.
     #[must_use]
     pub fn has_room(&self) -> bool {
@@ -434,10 +429,6 @@ impl Ring {
     #[inline]
     pub fn is_ending(&self) -> bool {
         self.is_ending
-    }
-
-    pub(super) fn kernel_chooses_slots(&mut self) {
-        self.accepts = true;
     }
 
     pub(super) fn slot_closes(&mut self, socket: &Socket) {
@@ -508,11 +499,6 @@ impl Ring {
         }
     }
 
-    #[inline]
-    pub(super) fn sends(&mut self) -> &mut Sends {
-        &mut self.kept.sends
-    }
-
     /// Tell the kernel what was queued, and wait until `want` operations have a completion, or for that long:
     /// io_uring_enter(2). With a `want` of 0, and while completions are left from before, it does not wait. Whether the time was up.
     ///
@@ -527,17 +513,18 @@ impl Ring {
     #[inline]
     pub fn enter(&mut self, want: usize, timeout: Option<Duration>) -> Result<bool> {
         self.must_be_here()?;
+        let quiet = mem::take(&mut self.quiet_sends);
         // What was taken already is not waited for.
-        let want = if self.taken.is_empty() { want } else { 0 };
+        let want = if want > 0 && self.taken.is_empty() { want + quiet } else { 0 };
         // The kernel tells that the time was up only when nothing was queued.
         let limit = timeout.filter(|_| want > 0).map(|timeout| (Instant::now(), timeout));
         let left = || limit.map(|(started, timeout)| timeout.saturating_sub(started.elapsed()));
         if want > 0 && self.spin > 0 {
             self.spin(want)?;
-            if !self.taken.is_empty() {
-                return Ok(false);
+            let more = want.saturating_sub(self.taken.len());
+            if more > 0 {
+                self.enter_once(more, left())?;
             }
-            self.enter_once(want, left())?;
         } else {
             self.enter_once(want, timeout)?;
         }
@@ -547,7 +534,7 @@ impl Ring {
             let ready = self.taken.len();
             let is_cut_short = ready >= before + WORKS_PER_CALL && self.ring.submission().taskrun();
             if !is_cut_short || ready >= enough {
-                return Ok(ready == 0 && left().is_some_and(|left| left.is_zero()));
+                return Ok(ready < want && left().is_some_and(|left| left.is_zero()));
             }
             before = ready;
             self.enter_once(0, None)?;
@@ -573,7 +560,7 @@ impl Ring {
     #[inline]
     fn enter_once(&mut self, want: usize, timeout: Option<Duration>) -> Result<()> {
         self.must_be_here()?;
-        if std::mem::take(&mut self.starved) {
+        if mem::take(&mut self.starved) {
             self.kept.buffers.grow();
         }
         // What was given back can be used, also by a receive that is queued only now.
@@ -651,7 +638,11 @@ impl Ring {
         let kind = Kind::of(entry.user_data())?;
         let (more, has_rest) = (cqueue::more(flags), cqueue::sock_nonempty(flags));
         self.under_way -= usize::from(!more);
-        let result = u32::try_from(entry.result()).map_err(|_| Errno::from_raw(-entry.result()));
+        let result = u32::try_from(entry.result()).map_err(|_| match Errno::from_raw(-entry.result()) {
+            // What a worker thread of the kernel does is cancelled by a signal to that thread.
+            Errno::EINTR => Errno::ECANCELED,
+            errno => errno,
+        });
         let event = match kind {
             Kind::Receive => self.received(flags, result),
             Kind::Send => {
@@ -715,7 +706,7 @@ impl Ring {
     #[inline]
     fn push(&mut self, entry: &squeue::Entry) -> Result<()> {
         loop {
-            self.make_room()?;
+            self.make_room(1)?;
             // SAFETY: what an entry points to is in `kept`, which stays until the operation has ended, see `drop`. The memory of the queue is
             // shared with forked processes, but `make_room` refuses in those. Descriptors that are not open only give an error.
             if unsafe { self.ring.submission().push(entry) }.is_ok() {
@@ -724,20 +715,39 @@ impl Ring {
         }
     }
 
+    /// Link an operation that does nothing to the send that was queued last. It has no completion if that was sent, and one if not.
+    pub(super) fn quiet_send(&mut self) -> Result<()> {
+        self.quiet_sends += 1;
+        self.push_for_nobody(opcode::Nop::new().build())
+    }
+
     #[cfg(test)]
     pub(super) fn is_queue_full(&mut self) -> bool {
         self.ring.submission().is_full()
     }
 
-    /// Have room in the queue for an operation. When it is full, the kernel hears of what is in it.
+    #[inline]
+    fn room(&mut self) -> usize {
+        let submission = self.ring.submission();
+        submission.capacity() - submission.len()
+    }
+
+    /// Whether nothing is queued, and no completion is left.
+    #[must_use]
+    #[inline]
+    pub fn is_at_rest(&mut self) -> bool {
+        self.taken.is_empty() && self.ring.submission().is_empty()
+    }
+
+    /// Have room in the queue for so many operations. When there is not, the kernel hears of what is in it.
     ///
     /// # Errors
     ///
     /// `EEXIST` in a forked process. As [`enter`](Ring::enter), when it is full.
     #[inline]
-    pub(super) fn make_room(&mut self) -> Result<()> {
+    pub(super) fn make_room(&mut self, needed: usize) -> Result<()> {
         self.must_be_here()?;
-        while self.ring.submission().is_full() {
+        while self.room() < needed {
             // The kernel refuses (`EBUSY`) while completions wait for which it has no room, but each call makes room.
             self.enter_once(0, None)?;
         }

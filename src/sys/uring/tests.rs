@@ -68,7 +68,7 @@ fn has_sent(ring: &mut Ring, bytes: usize) -> Piece {
 
 #[test]
 fn a_send_of_each_kind_of_piece_arrives_and_hands_the_piece_back() {
-    for manner in [Manner::Now, Manner::Waiting] {
+    for manner in [Manner::Now, Manner::Quietly, Manner::Waiting] {
         let Some((mut ring, socket, mut theirs)) = ring() else { return };
         theirs.write_all(b"echo").unwrap();
         ring.receive(&socket, 1).unwrap();
@@ -203,7 +203,7 @@ fn a_send_that_waits_when_the_ring_goes_is_ended_first() {
 fn a_failed_send_says_why() {
     let Some((mut ring, socket, theirs)) = ring() else { return };
     drop(theirs);
-    for manner in [Manner::Now, Manner::Waiting] {
+    for manner in [Manner::Now, Manner::Quietly, Manner::Waiting] {
         ring.send(&socket, Piece::Source(0..1), manner, 1).unwrap();
         let completion = one(&mut ring);
         assert!(matches!(completion.event, Event::Sent(_, Err(Errno::EPIPE))), "{completion:?}");
@@ -386,6 +386,35 @@ fn an_ordinary_descriptor_is_taken_out_after_what_was_queued_for_it() {
 }
 
 #[test]
+fn a_quiet_send_ends_the_wait_only_when_something_was_not_sent() {
+    const PAUSE: Duration = Duration::from_millis(20);
+    const MORE_THAN_THERE_IS_ROOM_FOR: usize = 4 << 20;
+    for spin in [0, 10] {
+        if let Some(why) = unavailable() {
+            return eprintln!("skipped: {why}");
+        }
+        let mut ring = Ring::new(Setup { slots: 1, spin, ..Setup::default() }).unwrap();
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let socket = ring.put(0, &ours).unwrap();
+        let started = Instant::now();
+        ring.send(&socket, Piece::Owned(Box::new([1])), Manner::Quietly, 1).unwrap();
+        assert_eq!(ring.enter(1, Some(PAUSE)), Ok(true), "nothing else came");
+        assert!(started.elapsed() >= PAUSE, "it has waited");
+        assert!(ring.is_ready(), "the completion is there all the same");
+        has_sent(&mut ring, 1);
+        let large = Piece::Owned(vec![1; MORE_THAN_THERE_IS_ROOM_FOR].into());
+        ring.send(&socket, large, Manner::Quietly, 2).unwrap();
+        assert_eq!(ring.enter(1, Some(DEADLINE)), Ok(false), "the wait ends within 10 s");
+        let Event::Sent(_, Ok(sent)) = one(&mut ring).event else { panic!("a part was sent") };
+        assert!((1..MORE_THAN_THERE_IS_ROOM_FOR).contains(&sent), "{sent}");
+        ring.send(&socket, Piece::Owned(Box::new([1])), Manner::Quietly, 3).unwrap();
+        assert_eq!(ring.enter(1, Some(DEADLINE)), Ok(false), "the wait ends within 10 s");
+        has_sent(&mut ring, 0);
+        drop(theirs);
+    }
+}
+
+#[test]
 fn a_ring_that_spins_finds_what_comes() {
     if let Some(why) = unavailable() {
         return eprintln!("skipped: {why}");
@@ -407,7 +436,7 @@ fn a_receive_with_a_limit_ends_when_so_many_bytes_have_come() {
     }
     let buffers = vec![Plan { size: 8, first: 4, most: 4, is_incremental: false }];
     let mut ring = Ring::new(Setup { slots: 1, buffers, limit: 20, ..Setup::default() }).unwrap();
-    if ring.limit() == 0 {
+    if ring.limit == 0 {
         return eprintln!("skipped: before Linux 6.17 a receive has no limit");
     }
     let (ours, mut theirs) = UnixStream::pair().unwrap();
