@@ -198,7 +198,7 @@ END
 
 A request of 64 bytes and its answer over loopback, with each model that serves in the process of the client. The client sleeps
 until the answer comes, so most of it is the time in which the kernel wakes one thread and then the other. `io-models compare`
-shows which model serves more.
+shows which model serves more: here it also depends on which processors the kernel takes for the two threads.
 
 END
   awk -F'\t' "$short"'$1 == "echo 64 bytes" { print "`" $2 "`\tµs\t" short($4 / 1000) }' "$results" | table model

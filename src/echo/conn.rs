@@ -43,7 +43,7 @@ impl<S: AsFd> Conn<S> {
 }
 
 impl Conn {
-    /// A client that has not been sent these bytes yet, and of which the handler was told, or was not, that it has left.
+    /// A client that has not been sent these bytes yet. `has_left`: the handler was told that it has left.
     #[cfg(feature = "uring")]
     pub(crate) fn with_unsent(socket: OwnedFd, bytes: Vec<u8>, has_left: bool) -> Conn {
         let unsent = (!bytes.is_empty()).then(|| Box::new(Unsent { bytes: bytes.into(), sent: 0 }));

@@ -159,6 +159,7 @@ impl<O: Observer> Pump<O> {
 
     #[inline]
     fn leaves<S: AsFd>(&mut self, conn: &mut Conn<S>, how: Result<()>) -> Want {
+        conn.unsent = None;
         if !mem::replace(&mut conn.has_left, true) {
             self.handler.left(conn.socket.as_fd().as_raw_fd(), how);
         }

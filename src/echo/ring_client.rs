@@ -136,7 +136,7 @@ impl RingClient {
             }
         };
         if !self.is_sending && !ring.is_ending() {
-            // When nothing else happens in this turn, its completion would be all that the next one brings. It can come later.
+            // When nothing else was done in this turn, its completion would often be all that the next turn has. It can come later.
             let manner = if ring.is_at_rest() { Manner::Quietly } else { Manner::Now };
             return self.send(answer, manner, ring);
         }
@@ -256,7 +256,15 @@ impl RingClient {
             return Ok(None);
         }
         let unsent = behind.iter().flat_map(|piece| ring.bytes_of(piece)).copied().collect();
-        let taken_out = ring.take_out(socket).map_err(|why| handler.left(fd, Err(why))).ok();
-        Ok(taken_out.map(|socket| Conn::with_unsent(socket, unsent, leaves == Leaves::Ended)))
+        let has_left = leaves == Leaves::Ended;
+        Ok(match ring.take_out(socket) {
+            Ok(socket) => Some(Conn::with_unsent(socket, unsent, has_left)),
+            Err(why) => {
+                if !has_left {
+                    handler.left(fd, Err(why));
+                }
+                None
+            }
+        })
     }
 }

@@ -13,7 +13,7 @@
 //! `echo/pump.rs`.
 //!
 //! System calls per request: two io_uring_enter for all requests of a turn, one that hands over the answers and one that waits. They
-//! are one when the turn has a single answer ([`Manner::Quietly`](crate::sys::uring::Manner::Quietly)).
+//! are one when the answer is all that the turn has to hand over ([`Manner::Quietly`](crate::sys::uring::Manner::Quietly)).
 
 use crate::Result;
 use crate::echo::{Conn, Handler, MOST_RECEIVED, Next, Pump, RingClient};

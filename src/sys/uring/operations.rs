@@ -68,8 +68,8 @@ pub enum Piece {
 pub enum Manner {
     /// It ends as soon as the kernel hears of it, having sent what there was room for.
     Now,
-    /// The same, but when all was sent its completion does not end the [wait](Ring::enter) that follows: it comes with the next one. For an
-    /// answer after which there is nothing to do. It takes a second operation, which the kernel cancels when something was not sent.
+    /// The same, but when all was sent its completion does not end the [wait](Ring::enter) that follows: it comes together with what does.
+    /// For an answer after which there is nothing to do. It takes a second operation, which the kernel cancels when something was not sent.
     Quietly,
     /// It waits for room, until all is sent or the connection ends.
     Waiting,
@@ -151,7 +151,7 @@ impl Ring {
     pub fn send(&mut self, socket: &Socket, piece: Piece, manner: Manner, token: u64) -> Result<()> {
         let flags = match manner {
             Manner::Now => libc::MSG_DONTWAIT,
-            // A send that must be whole fails otherwise, and so does the operation that is linked to it.
+            // So a send that was cut short counts as failed, and the kernel cancels the operation that is linked to it.
             Manner::Quietly => libc::MSG_DONTWAIT | libc::MSG_WAITALL,
             Manner::Waiting => libc::MSG_WAITALL,
         };

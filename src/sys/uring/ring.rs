@@ -127,7 +127,7 @@ pub enum Event {
     /// The other side will send no more.
     Ended,
     /// A send has ended, and has sent so many bytes of the piece, which comes back. 0 also when there was room for none
-    /// ([`Manner::Now`](super::Manner::Now)).
+    /// ([`Manner::Now`](super::Manner::Now), [`Manner::Quietly`](super::Manner::Quietly)).
     Sent(Piece, core::result::Result<usize, Errno>),
     /// The socket has these events of poll(2).
     Ready(core::result::Result<u32, Errno>),
@@ -500,7 +500,8 @@ impl Ring {
     }
 
     /// Tell the kernel what was queued, and wait until `want` operations have a completion, or for that long:
-    /// io_uring_enter(2). With a `want` of 0, and while completions are left from before, it does not wait. Whether the time was up.
+    /// io_uring_enter(2). With a `want` of 0, and while completions are left from before, it does not wait. Those of sends that were
+    /// queued [quietly](super::Manner::Quietly) do not count. Whether the time was up.
     ///
     /// The kernel does a part of what it could do, and leaves the rest to the next call. This makes more calls, until there is no rest or
     /// enough for a turn, so that the answers to all of it go with one call.
@@ -732,7 +733,7 @@ impl Ring {
         submission.capacity() - submission.len()
     }
 
-    /// Whether nothing is queued, and no completion is left.
+    /// Whether nothing is queued, and no completion is left of those that the last [`enter`](Ring::enter) brought.
     #[must_use]
     #[inline]
     pub fn is_at_rest(&mut self) -> bool {
