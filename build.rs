@@ -1,4 +1,4 @@
-//! Records which commit is being built, for the environment record of the measurements.
+//! Records which commit is being built, and by which compiler, for the environment record of the measurements.
 //!
 //! `+changes` after the commit says that the sources differed from it. Cargo runs this script again when a
 //! source or the commit has changed, and not when only a test or a page of the documentation has.
@@ -9,7 +9,10 @@ use std::process::Command;
 const SOURCES: [&str; 5] = ["src", "bins", "build.rs", "Cargo.toml", "Cargo.lock"];
 
 fn main() {
-    println!("cargo:rustc-env=IO_MODELS_COMMIT={}", commit().unwrap_or_else(|| "unknown".to_owned()));
+    for (name, value) in [("COMMIT", commit()), ("COMPILER", compiler())] {
+        // What is not known is not set.
+        value.iter().for_each(|value| println!("cargo:rustc-env=IO_MODELS_{name}={value}"));
+    }
     // A checkout or a commit changes one of these files. A build from a package has neither.
     let moved = ["HEAD", "logs/HEAD"].map(|name| git(&["rev-parse", "--git-path", name]));
     for path in moved.into_iter().flatten().chain(SOURCES.map(str::to_owned)) {
@@ -26,8 +29,17 @@ fn commit() -> Option<String> {
     Some(if changes.is_empty() { commit } else { commit + "+changes" })
 }
 
-/// What git prints, without the line's end, or `None` if it fails or is not there.
+/// The compiler that cargo uses, as in "rustc 1.88.0 (6b00bc388 2025-06-23)". Cargo runs this script again when it changes.
+fn compiler() -> Option<String> {
+    printed(Command::new(std::env::var_os("RUSTC")?).arg("--version"))
+}
+
 fn git(args: &[&str]) -> Option<String> {
-    let output = Command::new("git").args(args).output().ok().filter(|output| output.status.success())?;
+    printed(Command::new("git").args(args))
+}
+
+/// What a program prints, without the line's end, or `None` if it fails or is not there.
+fn printed(command: &mut Command) -> Option<String> {
+    let output = command.output().ok().filter(|output| output.status.success())?;
     String::from_utf8(output.stdout).ok().map(|text| text.trim().to_owned())
 }

@@ -1,4 +1,4 @@
-//! The commit in a result is the one that was built, and is marked when the sources had changes.
+//! The commit in a result is the one that was built, and is marked when the sources had changes. The compiler is cargo's.
 //!
 //! A small package of its own with our build script in a temporary folder: to build it takes a second.
 
@@ -84,6 +84,15 @@ fn the_commit_of_a_build_is_marked_when_a_source_has_changed_since() {
 
     std::fs::write(folder.join("bins/new.rs"), "").unwrap();
     assert_eq!(build(folder).0, format!("{second}+changes"), "a build with a new file");
+}
+
+#[test]
+fn the_compiler_of_a_build_is_the_one_that_cargo_uses() {
+    let (package, _) = small_package();
+    let folder = package.path();
+    std::fs::write(folder.join("src/main.rs"), MAIN.replace("COMMIT", "COMPILER")).unwrap();
+    let (version, _) = run(folder, "rustc", &["--version"]);
+    assert_eq!(build(folder).0, version);
 }
 
 #[test]

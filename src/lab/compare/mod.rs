@@ -21,6 +21,7 @@ mod table;
 use super::Status;
 use super::child::Failed;
 use super::env::Environment;
+use super::env::cgroup;
 use super::explain;
 use super::load::limits::NOT_FOR_CONNECTIONS;
 use super::meter;
@@ -357,14 +358,7 @@ fn has_one_each(clients: Clients) -> bool {
 
 /// How many more processes there may be, and what limits them; a few are left for others.
 fn processes() -> Vec<(usize, &'static str)> {
-    let in_group = || {
-        let group = std::fs::read_to_string("/proc/self/cgroup").ok()?;
-        let group = group.lines().find_map(|line| line.strip_prefix("0::"))?;
-        let number = |file: &str| -> Option<usize> {
-            std::fs::read_to_string(format!("/sys/fs/cgroup{group}/{file}")).ok()?.trim().parse().ok()
-        };
-        Some((number("pids.max")?.saturating_sub(number("pids.current")?), "pids.max"))
-    };
+    let in_group = || Some((cgroup::more_processes()?, "pids.max"));
     // It does not hold for root, and how much of it this user has used already is not known.
     let of_user = || {
         let (soft, _) = getrlimit(Resource::RLIMIT_NPROC).ok().filter(|_| !geteuid().is_root())?;

@@ -35,6 +35,7 @@ pub mod stream;
 mod trouble;
 mod wire;
 
+use super::env::Environment;
 use super::explain::explain;
 use super::units::latency;
 use crate::stop;
@@ -92,6 +93,7 @@ pub fn run<'a>(
     let (end_hostile, hostile_ends) = stop::pair()?;
     let plan = &order.plan;
     let overflows = diagnosis::listen_overflows();
+    let environment = Environment::here();
     thread::scope(|scope| {
         let mut crew = Crew::open(order, stop, scope)?;
         let (open_time, opening) = (crew.open_time, crew.opening);
@@ -150,6 +152,7 @@ pub fn run<'a>(
             diagnosis,
             hostile,
             server,
+            environment,
         })
     })
 }

@@ -65,7 +65,18 @@ fn the_json_has_every_row_and_every_figure() {
     let comparison = comparison(ended.exits(0));
     assert_eq!(comparison["partial"], false);
     let environment = &comparison["environment"];
-    for name in ["kernel", "machine", "cpus_allowed", "rlimit_nofile_soft", "sysctls", "commit", "command"] {
+    for name in [
+        "started",
+        "started_unix_s",
+        "kernel",
+        "machine",
+        "cpus_allowed",
+        "rlimit_nofile_soft",
+        "sysctls",
+        "commit",
+        "compiler",
+        "command",
+    ] {
         assert!(!environment[name].is_null(), "{name}: {environment:#}");
     }
     let plan = &comparison["plan"];

@@ -65,7 +65,9 @@ fn without_proc_rates_and_latencies_are_measured_and_cpu_and_memory_are_not_know
         "{row:#}"
     );
     assert_eq!(comparison["foreign_cpus"]["single"], Value::Null, "{comparison:#}");
-    assert_eq!(comparison["environment"]["memory_bytes"], Value::Null, "{comparison:#}");
+    for unknown in ["memory_bytes", "cpu_model", "cpu_quota"] {
+        assert_eq!(comparison["environment"][unknown], Value::Null, "{unknown}: {comparison:#}");
+    }
 }
 
 #[test]

@@ -17,6 +17,7 @@ use super::schedule::Arrivals;
 use super::server::Server;
 use super::shape::{Row, Shape};
 use super::{BUSY_LIMIT, LatencyUs, Lost, shape};
+use crate::lab::env::Environment;
 use crate::lab::units::{count, of, rate, seconds};
 use serde::Serialize;
 use std::net::{IpAddr, SocketAddr};
@@ -130,7 +131,7 @@ pub struct Report {
     hostile: Option<Outcomes>,
     /// Base64 of the compressed V2 encoding, as in interval logs; nanoseconds.
     histograms: Histograms,
-    environment: crate::lab::env::Environment,
+    environment: Environment,
 }
 
 /// What must be the same in results that are to be added.
@@ -217,6 +218,8 @@ pub struct Found<'a> {
     pub server: Option<Server>,
     /// What became of the hostile clients.
     pub hostile: Option<Outcomes>,
+    /// Where and when it was measured.
+    pub environment: Environment,
 }
 
 impl PlanReport {
@@ -266,6 +269,7 @@ impl Report {
             diagnosis,
             server,
             hostile,
+            environment,
         } = found;
         let shape::Result { rows, total, fewest_and_most, stalled, busiest, last, started, knee } = result;
         let plan = &order.plan;
@@ -361,7 +365,7 @@ impl Report {
                 unfinished: encoded(&total.unfinished),
                 connect: comes_and_goes.then(|| encoded(&total.connect)),
             },
-            environment: crate::lab::env::Environment::here(),
+            environment,
         }
     }
 
