@@ -4,8 +4,9 @@
 //! prints with five ticks a half-distance, so that files of this program and of others go into one
 //! plot: <https://hdrhistogram.github.io/HdrHistogram/plotFiles.html>.
 //!
-//! The crate's `iter_quantiles` walks the same percentiles, but with `f64::log2`, which would make libm
-//! a dynamic dependency of the program and cost memory in every server that `compare` weighs.
+//! The crate's `iter_quantiles` walks the same percentiles, but counts from 0 to 1 in steps that a double cannot hold. Three
+//! steps of 0.1 are a little more than 0.3, and it names the fourth of ten values as their 30th percentile. Steps of
+//! 100 / 10, 100 / 20 and so on are exact.
 
 use hdrhistogram::Histogram;
 use std::fmt::Write;
@@ -79,15 +80,10 @@ fn rows(histogram: &Histogram<u64>) -> Vec<Row> {
 /// The next percentile to look for. `level` is below 100, and the step to the next may be too small to
 /// be seen so near to 100. Java would never end there.
 fn next(level: f64) -> f64 {
-    let halvings = floor_log2(100.0 / (100.0 - level));
+    let halvings = (100.0 / (100.0 - level)).log2() as u64;
     let ticks = TICKS_PER_HALF_DISTANCE << (halvings + 1);
     let next = level + 100.0 / ticks as f64;
     if next > level { next } else { 100.0 }
-}
-
-/// The logarithm to base 2, rounded down, of a number from 1 up: its exponent as it is stored.
-fn floor_log2(number: f64) -> u64 {
-    (number.to_bits() >> (f64::MANTISSA_DIGITS - 1)) - 1023
 }
 
 /// Both over the middles of the bins, as Java does.
@@ -185,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn levels_are_those_of_the_iterator_that_needs_libm() {
+    fn levels_are_those_of_the_crates_iterator() {
         let histogram = histogram((0..100_000_u64).map(|n| n * n * 7 % 900_001 + n % 13 * 1_000_000));
         let theirs: Vec<f64> = histogram.iter_quantiles(5).map(|it| it.quantile_iterated_to()).collect();
         let ours: Vec<f64> = rows(&histogram).iter().map(|row| row.level / 100.0).collect();

@@ -128,28 +128,10 @@ impl Schedule {
     }
 }
 
-/// An exponentially distributed number with mean 1, by comparisons alone (J. von Neumann, "Various techniques
-/// used in connection with random digits", 1951): a logarithm would bring the mathematical library into every
-/// server that this program is measured as.
+/// An exponentially distributed number with mean 1.
 fn exponential(random: &mut Rng) -> f64 {
-    let mut whole = 0.0;
-    loop {
-        let first = random.f64();
-        let (mut last, mut length) = (first, 1);
-        loop {
-            let another = random.f64();
-            if another >= last {
-                break;
-            }
-            last = another;
-            length += 1;
-        }
-        // Falling runs from `first` have an odd length with the probability exp(-first).
-        if length % 2 == 1 {
-            return whole + first;
-        }
-        whole += 1.0;
-    }
+    // The random number is below 1 and may be 0, whose logarithm is infinite.
+    -(1.0 - random.f64()).ln()
 }
 
 #[cfg(test)]

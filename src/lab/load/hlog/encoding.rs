@@ -1,20 +1,19 @@
 //! A histogram as one word: HdrHistogram's encoding V2, deflated, in base64. The older encodings V0 and V1 are read as
 //! well.
 //!
-//! The crate encodes, but decoding is done here. Its `Deserializer` computes `f64::log2` of bounds that
-//! it has just read, which would make libm a dynamic dependency of the program and cost memory in every
-//! server that `compare` weighs; and it reserves as much memory as a damaged header asks for.
+//! The format: two numbers (what this is, how many bytes follow), then deflated: 40 bytes of header and the counts of all
+//! bins from the lowest value up. In V0 and V1 each count has a fixed number of bytes, which the first number of the header
+//! tells; V0 has a shorter header.
 //!
-//! The format: two numbers (what this is, how many bytes follow), then deflated: 40 bytes of header
-//! and the counts of all bins from the lowest value up, where -3 stands for three bins without any. In V0 and V1 each
-//! count has a fixed number of bytes, which the first number of the header tells; V0 has a shorter header.
+//! The crate decodes V2. It trusts its input, so the sizes are checked here before it reads them: it reserves as many bytes
+//! as the header says, up to 4 GiB, and it ignores what follows the counts.
 
-use anyhow::{Context, anyhow, bail, ensure};
+use anyhow::{Context, anyhow, ensure};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use flate2::read::ZlibDecoder;
 use hdrhistogram::Histogram;
-use hdrhistogram::serialization::{Serializer, V2DeflateSerializer};
+use hdrhistogram::serialization::{DeserializeError, Deserializer, Serializer, V2DeflateSerializer};
 use std::io::Read;
 
 /// What the outer header begins with, without the bits of [`WIDTH`]: deflated, of V0, V1 and V2.
@@ -23,10 +22,16 @@ const DEFLATED: [u32; 3] = [0x1c84_9309, 0x1c84_9302, 0x1c84_9304];
 const COUNTS: [u32; 3] = [0x1c84_9308, 0x1c84_9301, 0x1c84_9303];
 /// In V0 and V1 these bits of both tell how many bytes each count has.
 const WIDTH: u32 = 0xf0;
+/// They are always so in what the crate reads.
+const WIDTH_IN_V2: u32 = 0x10;
+/// The inner header of V1 and V2.
+const HEADER_BYTES: usize = 40;
 /// The most bytes that one count takes.
-const LONGEST_COUNT: usize = 9;
-/// The most digits of precision that a histogram may have.
-const MOST_DIGITS: u32 = 5;
+const COUNT_BYTES: usize = 9;
+/// The most bins that a histogram can have, with five digits and values up to 2^64.
+const MOST_BINS: usize = 48 << 17;
+/// Nine bytes of a count, the lowest of 64-bit numbers. It would stand for 2^63 bins without counts.
+const LOWEST: [u8; COUNT_BYTES] = [0xff; COUNT_BYTES];
 
 /// Encode a histogram for a log or a report.
 ///
@@ -64,158 +69,88 @@ pub fn decoded(text: &str) -> anyhow::Result<Histogram<u64>> {
         "{length} bytes should follow its header, and {} do",
         bytes.len()
     );
-    inflated(ZlibDecoder::new(bytes))
+    let most = HEADER_BYTES + MOST_BINS * COUNT_BYTES;
+    let mut inflated = Vec::new();
+    // A byte more than there can be, to see it.
+    ZlibDecoder::new(bytes)
+        .take(most as u64 + 1)
+        .read_to_end(&mut inflated)
+        .context("its counts are cut off")?;
+    ensure!(inflated.len() <= most, "it has more counts than fit between its bounds");
+    let histogram = of_counts(&inflated)?;
+    // More could not be encoded again.
+    ensure!(histogram.len() <= i64::MAX.cast_unsigned(), "its counts are more than can be");
+    Ok(histogram)
 }
 
-fn inflated(mut bytes: impl Read) -> anyhow::Result<Histogram<u64>> {
-    let kind = u32::from_be_bytes(take(&mut bytes)?);
+fn of_counts(inflated: &[u8]) -> anyhow::Result<Histogram<u64>> {
+    let mut rest = inflated;
+    let kind = u32::from_be_bytes(take(&mut rest)?);
     let version = COUNTS.iter().position(|&known| known == kind & !WIDTH);
     let version = version.with_context(|| {
         format!("not an encoding that is known here: V0, V1 or V2 (the inner one begins with {kind:#x})")
     })?;
     let (length, offset) = match version {
         0 => (None, 0),
-        _ => (Some(u32::from_be_bytes(take(&mut bytes)?)), u32::from_be_bytes(take(&mut bytes)?)),
+        _ => (Some(u32::from_be_bytes(take(&mut rest)?)), u32::from_be_bytes(take(&mut rest)?)),
     };
-    let digits = u32::from_be_bytes(take(&mut bytes)?);
-    let (low, high) = (u64::from_be_bytes(take(&mut bytes)?), u64::from_be_bytes(take(&mut bytes)?));
+    let digits = u32::from_be_bytes(take(&mut rest)?);
+    let (low, high) = (u64::from_be_bytes(take(&mut rest)?), u64::from_be_bytes(take(&mut rest)?));
     // In the place of the ratio V0 has the number of all counts.
-    let ratio = f64::from_be_bytes(take(&mut bytes)?);
+    let ratio = f64::from_be_bytes(take(&mut rest)?);
     ensure!(
         offset == 0 && (version == 0 || ratio == 1.0),
         "it is shifted or of fractions, and only whole numbers are known here"
     );
-    let bins = Bins::new(low, high, digits)?;
-    let most = bins.number * LONGEST_COUNT;
-    let mut counts = Vec::new();
-    // A byte more than there can be, to see it.
-    bytes
-        .take(length.map_or(most as u64 + 1, u64::from).min(most as u64 + 1))
-        .read_to_end(&mut counts)
-        .context("its counts are cut off")?;
-    ensure!(counts.len() <= most, "it has more counts than fit between its bounds");
-    ensure!(length.is_none_or(|length| counts.len() == length as usize), "its counts are cut off");
-    let counts = match version {
-        2 => Counts::Packed(&counts),
-        _ => Counts::Fixed(&counts, (kind & 0xe0) as usize >> 4),
+    ensure!(length.is_none_or(|length| rest.len() == length as usize), "its counts are cut off");
+    let with_bounds = |low| {
+        let digits = u8::try_from(digits).unwrap_or(u8::MAX);
+        let empty = Histogram::new_with_bounds(low, high, digits);
+        empty.map_err(|error| {
+            anyhow!("its bounds cannot be: from {low} to {high} with {digits} digits: {error}")
+        })
     };
-    filled(empty(high, digits), &bins, counts)
-}
-
-/// The counts of all bins, in the way of the version.
-enum Counts<'a> {
-    Packed(&'a [u8]),
-    /// So many bytes each: 2, 4 or 8.
-    Fixed(&'a [u8], usize),
-}
-
-impl Counts<'_> {
-    /// The next count, or how many bins without any come, as a negative number; `None` at the end.
-    fn next(&mut self) -> anyhow::Result<Option<i64>> {
-        match self {
-            Counts::Packed([]) | Counts::Fixed([], _) => Ok(None),
-            Counts::Packed(bytes) => number(bytes).context("its last count is cut off").map(Some),
-            Counts::Fixed(bytes, width) => {
-                ensure!(matches!(width, 2 | 4 | 8), "its counts have {width} bytes each, which cannot be");
-                let (word, rest) = bytes.split_at_checked(*width).context("its last count is cut off")?;
-                *bytes = rest;
-                let count = word.iter().fold(0, |count: u64, &byte| count << 8 | u64::from(byte));
-                Ok(Some(i64::try_from(count).context("its counts are more than can be")?))
-            }
-        }
+    let empty = with_bounds(low)?;
+    let read = match version {
+        2 => packed(inflated, rest)?,
+        _ => fixed(empty, rest, (kind & 0xe0) as usize >> 4)?,
+    };
+    let mut histogram = with_bounds(1)?;
+    histogram.auto(true);
+    for bin in read.iter_recorded() {
+        histogram.record_n(bin.value_iterated_to(), bin.count_at_value())?;
     }
+    Ok(histogram)
+}
+
+/// As the crate decodes V2.
+fn packed(inflated: &[u8], counts: &[u8]) -> anyhow::Result<Histogram<u64>> {
+    // The crate negates it, which overflows.
+    let is_absurd = counts.windows(LOWEST.len()).any(|bytes| bytes == LOWEST);
+    ensure!(!is_absurd, "it has counts beyond its bounds");
+    let kind = (COUNTS[2] | WIDTH_IN_V2).to_be_bytes();
+    let decoded = Deserializer::new().deserialize(&mut kind.chain(&inflated[kind.len()..]));
+    decoded.map_err(|error| match error {
+        DeserializeError::IoError(_) => anyhow!("its last count is cut off"),
+        _ => anyhow!("it has counts beyond its bounds"),
+    })
+}
+
+/// As V0 and V1 lay them out: `width` bytes for each count.
+fn fixed(mut empty: Histogram<u64>, counts: &[u8], width: usize) -> anyhow::Result<Histogram<u64>> {
+    ensure!(matches!(width, 2 | 4 | 8), "its counts have {width} bytes each, which cannot be");
+    ensure!(counts.len().is_multiple_of(width), "its last count is cut off");
+    ensure!(counts.len() / width <= empty.distinct_values(), "it has counts beyond its bounds");
+    let bins: Vec<_> = empty.iter_all().map(|bin| bin.value_iterated_to()).collect();
+    for (value, word) in bins.into_iter().zip(counts.chunks(width)) {
+        let count = word.iter().fold(0, |count: u64, &byte| count << 8 | u64::from(byte));
+        empty.record_n(value, count)?;
+    }
+    Ok(empty)
 }
 
 fn take<const N: usize>(bytes: &mut impl Read) -> anyhow::Result<[u8; N]> {
     let mut taken = [0; N];
     bytes.read_exact(&mut taken).context("its header is cut off")?;
     Ok(taken)
-}
-
-/// A histogram without counts, that grows.
-///
-/// A call for each precision, all with constants: the crate takes logarithms of the lowest value and of
-/// the precision, and only of constants can the compiler take them, so that libm is not needed.
-fn empty(high: u64, digits: u32) -> Histogram<u64> {
-    let mut empty = match digits {
-        0 => Histogram::new_with_bounds(1, high, 0),
-        1 => Histogram::new_with_bounds(1, high, 1),
-        2 => Histogram::new_with_bounds(1, high, 2),
-        3 => Histogram::new_with_bounds(1, high, 3),
-        4 => Histogram::new_with_bounds(1, high, 4),
-        _ => Histogram::new_with_bounds(1, high, 5),
-    }
-    .expect("bounds that were checked");
-    empty.auto(true);
-    empty
-}
-
-fn filled(
-    mut histogram: Histogram<u64>,
-    bins: &Bins,
-    mut counts: Counts<'_>,
-) -> anyhow::Result<Histogram<u64>> {
-    let (mut bin, mut all) = (0_usize, 0_i64);
-    while let Some(count) = counts.next()? {
-        let bins_taken = if count < 0 { count.unsigned_abs() } else { 1 };
-        if count > 0 {
-            all = all.checked_add(count).context("its counts are more than can be")?;
-            let value = bins.highest(bin).context("it has counts beyond its bounds")?;
-            histogram.record_n(value, count.cast_unsigned()).map_err(|error| anyhow!("{error}"))?;
-        }
-        bin = usize::try_from(bins_taken).ok().and_then(|taken| bin.checked_add(taken)).unwrap_or(usize::MAX);
-        ensure!(bin <= bins.number, "it has counts beyond its bounds");
-    }
-    Ok(histogram)
-}
-
-/// The next number: seven bits a byte, the lowest first, as long as the eighth bit says that more
-/// follow; all eight of the ninth byte. The lowest bit is the sign.
-fn number(bytes: &mut &[u8]) -> Option<i64> {
-    let mut number = 0;
-    for place in 0..LONGEST_COUNT {
-        let (&byte, rest) = bytes.split_first()?;
-        *bytes = rest;
-        let is_last = place == LONGEST_COUNT - 1;
-        let bits = if is_last { byte } else { byte & 0x7f };
-        number |= u64::from(bits) << (7 * place);
-        if is_last || byte & 0x80 == 0 {
-            break;
-        }
-    }
-    Some((number >> 1).cast_signed() ^ -(number & 1).cast_signed())
-}
-
-/// Which values the bins of an encoded histogram stand for.
-struct Bins {
-    /// Values below 2 to this power are not told apart.
-    unit: u32,
-    /// The lowest bucket has 2 to this power bins, each other one half of that.
-    in_bucket: u32,
-    number: usize,
-}
-
-impl Bins {
-    fn new(low: u64, high: u64, digits: u32) -> anyhow::Result<Bins> {
-        let bounds_are_right = low >= 1 && low.checked_mul(2).is_some_and(|least| high >= least);
-        if digits > MOST_DIGITS || !bounds_are_right {
-            bail!("its bounds cannot be: from {low} to {high} with {digits} digits");
-        }
-        let unit = low.ilog2();
-        // Steps of one up to 2 * 10^digits, and a power of two.
-        let in_bucket = (2 * 10_u32.pow(digits)).next_power_of_two().ilog2();
-        let buckets = (u64::BITS - high.leading_zeros()).saturating_sub(unit + in_bucket) + 1;
-        Ok(Bins { unit, in_bucket, number: (buckets as usize + 1) << (in_bucket - 1) })
-    }
-
-    /// The highest value that is counted in this bin.
-    fn highest(&self, bin: usize) -> Option<u64> {
-        let half = 1 << (self.in_bucket - 1);
-        // The lowest bucket has both halves, the others only the upper one.
-        let bucket = (bin / half).saturating_sub(1);
-        let place = bin - bucket * half;
-        let shift = u32::try_from(bucket).ok()?.checked_add(self.unit)?;
-        // The last bin may end where u64 does.
-        u64::try_from((place as u128 + 1).checked_shl(shift)? - 1).ok()
-    }
 }

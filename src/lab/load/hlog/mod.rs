@@ -11,7 +11,7 @@ mod encoding;
 
 pub use encoding::{decoded, encoded};
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow, bail, ensure};
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::interval_log::Tag;
 use serde_json::Value;
@@ -35,6 +35,9 @@ const LEGEND: &str = "\"StartTimestamp\"";
 
 const NOT_A_LOG: &str = "this is no HdrHistogram interval log: give the .hlog file that `io-models load` or \
                          another HdrHistogram tool wrote";
+
+/// The most bins that the histograms of all tags may have together: half a gigabyte. A tag of ours has some 30,000.
+const MOST_BINS: usize = 1 << 26;
 
 /// A log being written.
 #[derive(Debug)]
@@ -147,6 +150,8 @@ struct Reader {
     started: Option<f64>,
     histograms: Vec<(Option<String>, Histogram<u64>)>,
     span: Option<(Duration, Duration)>,
+    /// Of all histograms.
+    bins: usize,
 }
 
 impl Reader {
@@ -196,12 +201,21 @@ impl Reader {
         self.span = Some((from.min(interval.start), to.max(interval.end)));
         let known = self.histograms.iter_mut().find(|(tag, _)| tag.as_deref() == interval.tag);
         match known {
-            Some((_, sum)) => add(sum, &histogram),
+            Some((_, sum)) => {
+                self.bins -= sum.distinct_values();
+                add(sum, &histogram)?;
+                self.bins += sum.distinct_values();
+            }
             None => {
+                self.bins += histogram.distinct_values();
                 self.histograms.push((interval.tag.map(str::to_owned), histogram));
-                Ok(())
             }
         }
+        ensure!(
+            self.bins <= MOST_BINS,
+            "the histograms of its tags need too much memory; split the log by tag"
+        );
+        Ok(())
     }
 
     fn end(self) -> anyhow::Result<Logged> {

@@ -234,6 +234,59 @@ fn a_histogram_of_fractions_is_refused() {
     assert_eq!(error, "it is shifted or of fractions, and only whole numbers are known here");
 }
 
+/// The counts of an encoding V2, from 1 to 1000 with 3 digits, with a header that says that so many bytes follow.
+fn packed(length: u32, counts: &[u8]) -> Vec<u8> {
+    let bounds = [&3_u32.to_be_bytes()[..], &1_u64.to_be_bytes(), &1000_u64.to_be_bytes()].concat();
+    let kind = [0x1c, 0x84, 0x93, 0x13];
+    [&kind[..], &length.to_be_bytes(), &[0; 4], &bounds, &1.0_f64.to_be_bytes(), counts].concat()
+}
+
+/// Why an encoding V2 with these counts is refused.
+#[track_caller]
+fn refused_counts(length: u32, counts: &[u8]) -> String {
+    format!("{:#}", decoded(&deflated(&packed(length, counts))).unwrap_err())
+}
+
+#[test]
+fn a_header_that_promises_more_than_there_is_costs_no_memory() {
+    assert_eq!(decoded(&deflated(&packed(2, &[0, 2]))).unwrap(), with_bounds(1, 1000, 3, &[1]));
+    for length in [1, 3, u32::MAX] {
+        assert_eq!(refused_counts(length, &[0, 2]), "its counts are cut off");
+    }
+}
+
+#[test]
+fn counts_that_cannot_be_are_refused() {
+    let most = [0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff];
+    let skips = [[0xff; 9], [0xfd, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]];
+    for skip in skips {
+        assert_eq!(refused_counts(10, &[&skip[..], &[2]].concat()), "it has counts beyond its bounds");
+        // The crate reads the last bytes in another way.
+        let long = [&[0; 20], &skip[..], &[2], &[0; 20]].concat();
+        assert_eq!(refused_counts(50, &long), "it has counts beyond its bounds");
+    }
+    assert_eq!(refused_counts(18, &[most, most].concat()), "its counts are more than can be");
+    assert_eq!(refused_counts(1, &[0x80]), "its last count is cut off");
+}
+
+#[test]
+fn what_inflates_without_end_is_refused() {
+    let zeros = vec![0; 60 << 20];
+    assert_eq!(refused_counts(60 << 20, &zeros), "it has more counts than fit between its bounds");
+}
+
+#[test]
+fn a_log_whose_tags_need_too_much_memory_is_refused() {
+    let large = with_bounds(1, u64::MAX, 5, &[1]);
+    let tags: Vec<_> = (0..12).map(|tag| format!("tag{tag}")).collect();
+    let intervals: Vec<_> = tags.iter().map(|tag| (Some(tag.as_str()), &large)).collect();
+    let error = refused(&log(&intervals));
+    assert!(
+        error.ends_with("the histograms of its tags need too much memory; split the log by tag"),
+        "{error}"
+    );
+}
+
 /// Six bins in an encoding before V2, where counts have `width` bytes each.
 fn of_fixed_width(version: u8, width: u8) -> Vec<u8> {
     let kind = |low: u8| [0x1c, 0x84, 0x93, width << 4 | low];
