@@ -1,5 +1,7 @@
 //! Numbers as people read them: `152,056`, `45.3 µs`, `133 ms`, `3.0 MiB`, `1 connection`.
 
+pub mod parse;
+
 /// What stands for a number that nobody has measured.
 pub const UNKNOWN: &str = "–";
 
