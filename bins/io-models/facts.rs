@@ -4,9 +4,9 @@ use crate::failure::{DIFFERS, Failure};
 use crate::output::{Outputs, conclude, ended, help_table};
 use crate::progress::Progress;
 use io_models::facts::{self, Area, Fact, Mutant, Runner};
+use io_models::lab::explain::nearest;
 use io_models::lab::facts::{Baseline, Document, Report, explain, list};
 use io_models::{lab, stop};
-use std::cmp::Reverse;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -170,15 +170,6 @@ fn mutant(name: &str) -> Result<&'static Mutant, String> {
         let names = nearest(name, 3, Mutant::all().map(|mutant| mutant.name));
         format!("there is no such wrong kernel; the nearest: {names}; `facts --list` has them all")
     })
-}
-
-/// The `most` names that are most like `name`.
-fn nearest<'a>(name: &str, most: usize, known: impl Iterator<Item = &'a str>) -> String {
-    // In millionths, which can be sorted.
-    let mut known: Vec<_> =
-        known.map(|one| (Reverse((strsim::jaro_winkler(name, one) * 1e6) as u32), one)).collect();
-    known.sort();
-    known.iter().take(most).map(|(_, one)| *one).collect::<Vec<_>>().join(", ")
 }
 
 fn areas() -> String {

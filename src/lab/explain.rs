@@ -3,6 +3,7 @@
 use crate::error::Error;
 use crate::remedy;
 use crate::sys::Errno;
+use std::cmp::Reverse;
 use std::io;
 
 /// An error and its causes in one line.
@@ -23,6 +24,16 @@ pub fn explain(error: &anyhow::Error) -> String {
         Some(remedy) if !line.contains(&remedy) => format!("{line}; {remedy}"),
         _ => line,
     }
+}
+
+/// The `most` names that are most like `name`.
+#[must_use]
+pub fn nearest<'a>(name: &str, most: usize, known: impl Iterator<Item = &'a str>) -> String {
+    // In millionths, which can be sorted.
+    let mut known: Vec<_> =
+        known.map(|one| (Reverse((strsim::jaro_winkler(name, one) * 1e6) as u32), one)).collect();
+    known.sort();
+    known.iter().take(most).map(|(_, one)| *one).collect::<Vec<_>>().join(", ")
 }
 
 fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<String> {

@@ -10,6 +10,8 @@ pub mod load;
 pub mod compare;
 pub mod unp30;
 pub mod facts;
+pub mod gate;
+pub mod results;
 pub mod models;
 pub mod serve;
 pub mod show;

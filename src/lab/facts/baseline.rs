@@ -2,6 +2,7 @@
 
 use super::{SCHEMA, SCHEMA_VERSION};
 use crate::facts::{Outcome, Run};
+use crate::lab::results::Head;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
@@ -41,12 +42,6 @@ pub enum NotABaseline {
     /// It was interrupted, so that what it lacks means nothing.
     #[error("it is partial: the run that it records was interrupted")]
     Partial,
-}
-
-#[derive(Deserialize)]
-struct Head {
-    schema: String,
-    schema_version: u32,
 }
 
 #[derive(Deserialize)]

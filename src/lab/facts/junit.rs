@@ -2,6 +2,7 @@
 
 use super::Report;
 use crate::facts::{Outcome, Run};
+use crate::lab::show::junit::not_ok;
 use quick_junit::{NonSuccessKind, Report as JUnit, TestCase, TestCaseStatus, TestSuite};
 
 impl Report {
@@ -29,13 +30,12 @@ fn case(Run { fact, outcome, ended, took }: &Run) -> TestCase {
         Outcome::Differs { expected, observed } => {
             // An experiment that did not come to its end is an error to JUnit, not a failure.
             let kind = if *ended { NonSuccessKind::Failure } else { NonSuccessKind::Error };
-            let mut status = TestCaseStatus::non_success(kind);
-            status.set_type("differs").set_message(format!("expected {expected}; observed {observed}"));
-            status.set_description(format!(
+            let line = format!("expected {expected}; observed {observed}");
+            let all = format!(
                 "{}\nexpected   {expected}\nobserved   {observed}\nreference  {}\nbreaks     {}",
                 fact.claim, fact.reference, fact.matters
-            ));
-            status
+            );
+            not_ok(kind, "differs", &line, &all)
         }
         Outcome::Skipped { why } => {
             let mut status = TestCaseStatus::skipped();
