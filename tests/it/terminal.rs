@@ -13,6 +13,9 @@ const WIDTHS: [u16; 3] = [80, 100, 120];
 
 const RED: &str = "\x1b[31m";
 
+/// Clears the line: before the progress is drawn again, and at its end.
+const CLEAR: &str = "\x1b[2K";
+
 /// With the arguments in `line`, of which none has a blank.
 #[track_caller]
 fn run(columns: u16, line: &str) -> Screen {
@@ -129,7 +132,9 @@ fn the_progress_line_of_the_load_fits_and_leaves_nothing() {
 fn the_progress_lines_of_the_others_fit_and_leave_nothing() {
     for line in ["compare --slices 2 --slice 60ms --workloads single --models poll", "facts limits"] {
         let screen = run(40, line).fits();
-        let drawn = screen.raw.matches("\x1b[K").count();
+        let quiet = run(40, &format!("{line} --quiet"));
+        assert!(!quiet.raw.contains(CLEAR), "{:?}", quiet.raw);
+        let drawn = screen.raw.matches(CLEAR).count();
         assert!(drawn >= 2, "a line that is redrawn, and its end: {:?}", screen.raw);
         let left =
             |line: &String| line.contains("[#") || line.contains("measuring") || line.starts_with("1/");
@@ -151,7 +156,7 @@ fn what_is_wrong_is_red() {
 
 /// Whether there is an escape sequence other than that of the progress line.
 fn coloured(screen: &Screen) -> bool {
-    screen.raw.replace("\x1b[K", "").contains('\x1b')
+    screen.raw.replace(CLEAR, "").contains('\x1b')
 }
 
 #[test]

@@ -92,15 +92,6 @@ fn words(text: &str) -> Vec<String> {
     words
 }
 
-/// As much of `text` as fits a line of `width` columns, cut after a word.
-#[must_use]
-pub fn cut(text: &str, width: usize) -> &str {
-    let Some((end, _)) = text.char_indices().nth(width) else { return text };
-    let fits = &text[..end];
-    let whole_words = fits.rfind(' ').map_or(fits, |space| &fits[..space]);
-    whole_words.trim_end_matches([' ', ',', ';', ':'])
-}
-
 /// A report, written from its first line to its last, each within a width.
 #[derive(Debug)]
 pub struct Page {
@@ -205,14 +196,5 @@ mod tests {
         let text = paint(WRONG, "3 lost");
         assert_eq!(columns(&text), 6);
         assert_eq!(wrap(&format!("12 {text}"), Some(9), 0, 0), format!("12 {text}"));
-    }
-
-    #[test]
-    fn a_cut_ends_with_a_whole_word() {
-        assert_eq!(cut("12 s: 1,000 requests/s, p50", 80), "12 s: 1,000 requests/s, p50");
-        assert_eq!(cut("12 s: 1,000 requests/s, p50", 24), "12 s: 1,000 requests/s");
-        assert_eq!(cut("12 s: 1,000 requests/s, p50", 15), "12 s: 1,000");
-        assert_eq!(cut("unbreakable", 4), "unbr");
-        assert_eq!(cut("µµµ µµµ", 5), "µµµ");
     }
 }

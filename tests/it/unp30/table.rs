@@ -72,7 +72,8 @@ fn the_text_fits_a_terminal_and_says_what_was_done() {
     let line = "unp30 --rounds 1 --connections 4 --models poll,spin,fork,poll";
     for columns in [80, 120] {
         let screen = on_a_terminal(columns, io_models(line)).fits().exits(0);
-        let fork_is_first = screen.raw.find("fork (1)") < screen.raw.find("poll ");
+        let row = |name| screen.lines.iter().position(|line| line.starts_with(name));
+        let fork_is_first = row("fork (1)") < row("poll ");
         assert!(fork_is_first, "the order of the book: {screen}");
         screen.shows(&[
             "book: each connection asks once, for 4000 bytes",
