@@ -14,7 +14,7 @@ use io_models::lab::load::hostile::HostileClients;
 use io_models::lab::load::limits::{self, Ports};
 use io_models::lab::load::plan::EngineKind;
 use io_models::lab::load::processors::Processors;
-use io_models::lab::load::report::{Report, addresses};
+use io_models::lab::load::report::{self, addresses};
 use io_models::lab::load::server::Watch;
 use io_models::lab::load::shape::Shape;
 use io_models::lab::load::{self, LatencyUs, slices};
@@ -60,7 +60,7 @@ pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
     }
     let mut outputs = Outputs::default();
     let output = outputs.report(args.output.clone())?;
-    let mut files = Files::open(&mut outputs, &args, &order, &shape, times)?;
+    let mut files = Files::open(&mut outputs, &args, &report::plan(&order, &shape, hostile, times))?;
     let (stopper, stop) = stop::pair().map_err(Failure::of)?;
     stopper.stop_on_signals().map_err(Failure::of)?;
 
@@ -77,7 +77,7 @@ pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
     drop(line);
     let found = found.map_err(Failure::of)?;
     let distribution = files.distribution(&found.result.total, &shape);
-    let report = Report::of(found);
+    let report = report::report(found);
     let text = match args.json {
         true => format!("{}\n", lab::json(&report)),
         false => report.text(output.columns()),

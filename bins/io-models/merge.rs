@@ -3,7 +3,7 @@
 use crate::failure::Failure;
 use crate::output::{Outputs, conclude, ended, warn};
 use io_models::lab;
-use io_models::lab::load::merge::{Document, Merged};
+use io_models::lab::load::merge::Merged;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -44,9 +44,10 @@ pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
     let output = outputs.report(args.output)?;
     let hgrm = outputs.optional("--hgrm", args.hgrm)?;
     let hlog = outputs.optional("--hlog", args.hlog)?;
+    let report = merged.report();
     let text = match args.json {
-        true => format!("{}\n", lab::json(&Document::of(&merged))),
-        false => merged.text(output.columns()),
+        true => format!("{}\n", lab::json(&report)),
+        false => report.text(output.columns()),
     };
     // The report first: nothing that fails may take it away.
     let mut written = vec![output.report(&text)];
@@ -58,7 +59,7 @@ pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
     if !quiet {
         merged.warnings().iter().for_each(|warning| warn(warning));
     }
-    conclude(written, ended(merged.trouble(), false))
+    conclude(written, ended(report.trouble(), false))
 }
 
 fn merged(files: &[PathBuf]) -> Result<Merged, Failure> {

@@ -3,12 +3,12 @@
 use super::Args;
 use crate::failure::Failure;
 use crate::output::{Output, Outputs, warn};
-use io_models::lab::load::crew::{Interval, Order};
+use io_models::lab::load::crew::Interval;
 use io_models::lab::load::hlog::Log;
 use io_models::lab::load::record::Record;
-use io_models::lab::load::report::plan_json;
 use io_models::lab::load::shape::Shape;
 use io_models::lab::load::{LatencyUs, hgrm};
+use io_models::lab::results::load::{Mode, Plan};
 use serde_json::json;
 use std::io::{self, Write};
 use std::time::{Duration, SystemTime};
@@ -27,25 +27,19 @@ pub(super) struct Files {
 
 impl Files {
     /// Open them before anything is measured.
-    pub(super) fn open(
-        outputs: &mut Outputs,
-        args: &Args,
-        order: &Order,
-        shape: &Shape,
-        times: (Duration, Duration),
-    ) -> Result<Files, Failure> {
+    pub(super) fn open(outputs: &mut Outputs, args: &Args, plan: &Plan) -> Result<Files, Failure> {
         let ndjson = outputs.optional("--ndjson", args.ndjson.clone())?;
         let hgrm = outputs.optional("--hgrm", args.hgrm.clone())?;
         let hlog = match outputs.optional("--hlog", args.hlog.clone())? {
             None => None,
             Some(file) => {
                 let name = file.name().to_owned();
-                let log = Log::create(file, &plan_json(order, shape, times), SystemTime::now());
+                let log = Log::create(file, &json!(plan), SystemTime::now());
                 Some(log.map_err(|why| Failure::output(&name, &why))?)
             }
         };
         let zero = Duration::ZERO;
-        let open_loop = shape.is_open();
+        let open_loop = plan.mode == Mode::Open;
         Ok(Files { ndjson, hlog, hgrm, open_loop, before: zero, last: zero, broken: Vec::new() })
     }
 

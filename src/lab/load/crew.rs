@@ -14,7 +14,7 @@ use super::wire::epoll::EpollWire;
 use crate::sys::affinity;
 use crate::sys::clock::set_timer_slack;
 use anyhow::{Context, anyhow};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::cell::Cell;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
@@ -169,7 +169,7 @@ struct Ready {
 
 /// The requests before the load: one on each connection, so that the server knows them all. Connections that come and go
 /// are not asked.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Opening {
     /// How many were asked.
     pub requests: u64,

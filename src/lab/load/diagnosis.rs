@@ -3,11 +3,11 @@
 use super::trouble::{Kind, Lost, ZERO};
 use crate::lab::units::of as number_of;
 use procfs::net::TcpState;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
 /// What was seen, on how many connections, and what usually causes it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Diagnosis {
     /// What it is.
     pub kind: Cause,
@@ -20,7 +20,7 @@ pub struct Diagnosis {
 }
 
 /// Why connections were lost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
     /// Nobody listens at the address any more.

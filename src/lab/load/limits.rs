@@ -9,7 +9,7 @@ use crate::sys::limits::Nofile;
 use crate::sys::socket::{self, Mode};
 use anyhow::{anyhow, bail};
 use procfs::Current;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -41,7 +41,7 @@ const RECORD_BYTES: u64 = 1 << 20;
 const URING_BYTES: u64 = 17 << 20;
 
 /// The local ports for a load, and for how many connections they are enough.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Ports {
     /// `net.ipv4.ip_local_port_range`.
     pub of_one_address: usize,

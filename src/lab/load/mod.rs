@@ -37,7 +37,7 @@ mod wire;
 
 use super::env::Environment;
 use super::explain::explain;
-use super::units::latency;
+pub use super::results::load::LatencyUs;
 use crate::stop;
 use anyhow::Context;
 use crew::{Crew, Interval, Order};
@@ -45,9 +45,7 @@ use hostile::HostileClients;
 use limits::Ports;
 use processors::Processors;
 use report::Found;
-use serde::{Deserialize, Serialize};
 use shape::Shape;
-use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -91,7 +89,7 @@ pub fn run<'a>(
 ) -> anyhow::Result<Found<'a>> {
     let Run { order, shape, times, ports, hostile, processors, server } = run;
     let (end_hostile, hostile_ends) = stop::pair()?;
-    let plan = &order.plan;
+    let (plan, asked) = (&order.plan, hostile);
     let overflows = diagnosis::listen_overflows();
     let environment = Environment::here();
     thread::scope(|scope| {
@@ -140,6 +138,7 @@ pub fn run<'a>(
         Ok(Found {
             order,
             shape,
+            clients: asked,
             processors,
             times,
             open_time,
@@ -169,41 +168,3 @@ fn is_gone(target: SocketAddr, lost: &[Lost]) -> bool {
 
 /// A generator that works less than this share of the time is not what limits the rate.
 pub const BUSY_LIMIT: f64 = 0.95;
-
-/// Percentiles of latencies, in microseconds. Each is `None` (`null` in JSON) when nothing was measured.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-pub struct LatencyUs {
-    /// One of a hundred took at most that long.
-    pub p1: Option<f64>,
-    /// Half of the requests took at most that long.
-    pub p50: Option<f64>,
-    /// Nine of ten.
-    pub p90: Option<f64>,
-    /// 99 of 100.
-    pub p99: Option<f64>,
-    /// 999 of 1000.
-    pub p99_9: Option<f64>,
-    /// All.
-    pub max: Option<f64>,
-}
-
-impl LatencyUs {
-    /// Of a histogram in nanoseconds.
-    #[must_use]
-    pub fn of(histogram: &hdrhistogram::Histogram<u64>) -> LatencyUs {
-        if histogram.is_empty() {
-            return LatencyUs::default();
-        }
-        let at = |quantile| Some(histogram.value_at_quantile(quantile) as f64 / 1e3);
-        LatencyUs { p1: at(0.01), p50: at(0.5), p90: at(0.9), p99: at(0.99), p99_9: at(0.999), max: at(1.0) }
-    }
-}
-
-/// For people.
-impl fmt::Display for LatencyUs {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let LatencyUs { p50, p90, p99, p99_9, max, .. } = *self;
-        let [p50, p90, p99, p99_9, max] = [p50, p90, p99, p99_9, max].map(latency);
-        write!(f, "p50 {p50}, p90 {p90}, p99 {p99}, p99.9 {p99_9}, max {max}")
-    }
-}

@@ -5,7 +5,7 @@
 
 use super::plan::Wait;
 use crate::sys::affinity;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fs;
 use std::net::{SocketAddr, UdpSocket};
 use std::thread;
@@ -18,7 +18,7 @@ const LOOK: Duration = Duration::from_millis(50);
 const TOLERANCE: f64 = 0.5;
 
 /// The processors that there are for the generator.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Processors {
     /// Those that this process may use, by its affinity and the quota of its control group.
     pub allowed: usize,

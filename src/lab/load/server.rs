@@ -9,7 +9,7 @@ use crate::lab::units::{self, UNKNOWN, micros};
 use crate::sys::poll::{PollFlags, wait_for};
 use anyhow::{Context, ensure};
 use procfs::process::{Process, Stat, all_processes};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fs;
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
@@ -27,7 +27,7 @@ const ENOUGH: u64 = 20_000;
 const HOSTILE_PART: &str = "CPU time per request, because the hostile clients have a part in it";
 
 /// CPU time of a server's process and its descendants. What is not known is `null`.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Server {
     /// Its process id.
     pub pid: u32,
@@ -48,7 +48,7 @@ pub struct Server {
 }
 
 /// What a server does while nothing is asked of it. Shares are of elapsed time; 1 is a whole processor.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Rest {
     /// CPU time.
     pub cpu_share: f64,
@@ -211,7 +211,7 @@ impl Server {
     }
 
     /// For people.
-    pub(super) fn show(&self, page: &mut Page) {
+    pub(in crate::lab) fn show(&self, page: &mut Page) {
         let share = |rest: Option<Rest>| {
             rest.map_or_else(|| UNKNOWN.to_owned(), |rest| format!("{:.0} %", rest.cpu_share * 100.0))
         };

@@ -23,7 +23,7 @@ pub enum Shape {
 }
 
 /// What was seen at one offered rate.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Row {
     /// Requests a second; `None` in a closed loop.
     pub offered_per_s: Option<f64>,

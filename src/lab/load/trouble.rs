@@ -10,7 +10,7 @@ use std::fmt;
 use std::time::Duration;
 
 /// A connection that could not be used to the end.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Lost {
     /// Its number, from 0, in the order of opening.
     pub connection: usize,
@@ -21,7 +21,6 @@ pub struct Lost {
     /// The usual cause, as a question to the author of the server, or what to do about it.
     pub hint: Option<String>,
     /// Complete answers that it had since it was opened.
-    #[serde(default)]
     pub answers: u64,
 }
 

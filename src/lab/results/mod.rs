@@ -1,5 +1,7 @@
 //! Results as data: one struct for each schema, which is written and read, and from which everything else is drawn.
 
+pub mod load;
+
 use serde::Deserialize;
 
 /// What kind of document it is: the first fields of each JSON document of this program. It is read before the rest, so

@@ -4,6 +4,8 @@
 //! programs such as grep(1) read lines. Colours are escape sequences, which `anstream` removes where nobody sees them.
 
 pub mod junit;
+mod load;
+mod merged;
 pub mod svg;
 mod table;
 

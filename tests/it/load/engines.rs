@@ -350,13 +350,13 @@ fn no_two_threads_send_the_same_bytes_and_a_lost_connection_has_one_number_among
 fn sizes_are_random_within_their_range_and_those_of_a_list_are_the_only_ones() {
     let (server, seen) = noting();
     let report = passes(server.addr, "closed", &format!("-c 2 -s 1-5000 {SHORT}"));
-    assert_eq!(report["size_bytes"], json!({"range": [1, 5000]}));
+    assert_eq!(report["plan"]["sizes"], json!({"range": [1, 5000]}));
     let pieces = seen.pieces.lock().expect("no panic").clone();
     assert!(pieces.iter().all(|&size| size <= 5000), "{pieces:?}");
     assert!(pieces.len() > 20, "they vary: {pieces:?}");
     let (server, seen) = noting();
     let report = passes(server.addr, "closed", &format!("-c 2 -s 64,512,4k {SHORT}"));
-    assert_eq!(report["size_bytes"], json!({"list": [64, 512, 4000]}));
+    assert_eq!(report["plan"]["sizes"], json!({"list": [64, 512, 4000]}));
     let pieces = seen.pieces.lock().expect("no panic").clone();
     assert_eq!(pieces, BTreeSet::from([64, 512, 4000]));
 }

@@ -164,7 +164,7 @@ fn sum(reports: &[&Value], name: &str) -> f64 {
 fn counts_and_rates_of_reports_add_up() {
     let merged = open_loop().merged("a.json b.json c.json");
     let parts: Vec<_> = OPEN.iter().map(|run| &run.json).collect();
-    assert_eq!((&merged["schema"], &merged["schema_version"]), (&json!("io-models/load"), &json!(2)));
+    assert_eq!((&merged["schema"], &merged["schema_version"]), (&json!("io-models/load"), &json!(3)));
     assert_eq!(merged["simultaneous"], true, "{merged:#}");
     for name in [
         "connections",
@@ -452,7 +452,7 @@ fn other_schemas_and_versions_are_refused() {
         |report| report["schema"] = json!("io-models/compare"),
         &["io-models/compare", "only io-models/load"],
     );
-    refused(|report| report["schema_version"] = json!(1), &["schema_version is 1", "only 2"]);
+    refused(|report| report["schema_version"] = json!(1), &["schema_version is 1", "only 3"]);
     refused(|report| *report = json!({ "from_s": 0.0 }), &["no schema", "io-models load --json"]);
 }
 
@@ -545,7 +545,7 @@ proptest! {
                 let mut log = Vec::new();
                 merged.log(&mut log).expect("memory takes everything");
                 prop_assert!(hlog::read(&log).is_ok());
-                prop_assert!(!merged.text(Some(80)).is_empty());
+                prop_assert!(!merged.report().text(Some(80)).is_empty());
             }
         }
     }

@@ -49,7 +49,7 @@ pub(crate) fn report(ended: &Ended) -> Value {
 pub(crate) fn report_of(mode: &str, ended: &Ended) -> Value {
     let report = ended.json();
     assert_eq!(report["schema"], "io-models/load");
-    assert_eq!(report["schema_version"], 2);
+    assert_eq!(report["schema_version"], 3);
     assert_eq!(report["mode"], mode, "every output says which of the two loops it was");
     report
 }

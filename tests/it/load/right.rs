@@ -4,7 +4,7 @@ use super::program::Program;
 use super::servers::{Answer, Server};
 use super::{load, report};
 use crate::support;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::thread;
@@ -78,13 +78,16 @@ fn three_hundred_connections_pass() {
 #[test]
 fn requests_of_one_byte_pass() {
     let server = Server::echo();
-    assert_eq!(passes(server.addr, &format!("-c 4 -s 1 {SHORT}"))["size_bytes"], 1);
+    assert_eq!(passes(server.addr, &format!("-c 4 -s 1 {SHORT}"))["plan"]["sizes"], json!({"fixed": 1}));
 }
 
 #[test]
 fn requests_of_a_hundred_thousand_bytes_pass() {
     let server = Server::echo();
-    assert_eq!(passes(server.addr, &format!("-c 4 -s 100000 {SHORT}"))["size_bytes"], 100_000);
+    assert_eq!(
+        passes(server.addr, &format!("-c 4 -s 100000 {SHORT}"))["plan"]["sizes"],
+        json!({"fixed": 100_000})
+    );
 }
 
 #[test]

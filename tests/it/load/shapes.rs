@@ -190,7 +190,7 @@ fn hostile_clients_are_counted_apart() {
     assert_eq!(report["connections"], 4, "six of ten are hostile: {report:#}");
     assert_eq!(report["lost_connections"], 0, "{report:#}");
     for kind in ["slow_reader", "half_close", "reset"] {
-        let count = |name: &str| whole(&report, &format!("/company/{kind}/{name}"));
+        let count = |name: &str| whole(&report, &format!("/hostile/{kind}/{name}"));
         assert_eq!(count("connections"), 2, "{kind}: {report:#}");
         assert!(count("opened") >= 2, "{kind}: {report:#}");
         assert_eq!(count("wrong_bytes"), 0, "{kind}: {report:#}");
@@ -198,9 +198,9 @@ fn hostile_clients_are_counted_apart() {
         let ends = count("ended_well") + count("cut_short") + count("unfinished");
         assert_eq!(ends, count("opened"), "{kind}: {report:#}");
     }
-    assert!(whole(&report, "/company/half_close/ended_well") > 0, "{report:#}");
-    assert!(whole(&report, "/company/reset/ended_well") > 0, "{report:#}");
-    assert!(whole(&report, "/company/slow_reader/sent_bytes") > 0, "{report:#}");
+    assert!(whole(&report, "/hostile/half_close/ended_well") > 0, "{report:#}");
+    assert!(whole(&report, "/hostile/reset/ended_well") > 0, "{report:#}");
+    assert!(whole(&report, "/hostile/slow_reader/sent_bytes") > 0, "{report:#}");
     let text = &load(server.addr, args).exits(0).stdout.clone();
     for part in ["slow readers", "half closers", "resetters", "ended well", "cut short"] {
         assert!(text.contains(part), "{part:?} is missing:\n{text}");
@@ -213,15 +213,15 @@ fn a_share_however_small_is_one_connection() {
     let ended = load(server.addr, "-c 3 --reset 0.1% -d 300ms --warmup 10ms --json --quiet");
     let report = report(ended.exits(0));
     assert_eq!(report["connections"], 2, "{report:#}");
-    assert_eq!(report["company"]["reset"]["connections"], 1, "{report:#}");
-    assert_eq!(report["company"]["half_close"]["connections"], 0, "{report:#}");
+    assert_eq!(report["hostile"]["reset"]["connections"], 1, "{report:#}");
+    assert_eq!(report["hostile"]["half_close"]["connections"], 0, "{report:#}");
 }
 
 #[test]
 fn without_hostile_shares_there_are_no_hostile_clients() {
     let server = Server::echo();
     let ended = load(server.addr, "-c 2 -d 300ms --warmup 10ms --json --quiet");
-    assert_eq!(report(ended.exits(0))["company"], Value::Null);
+    assert_eq!(report(ended.exits(0))["hostile"], Value::Null);
 }
 
 #[test]
@@ -238,7 +238,7 @@ fn hostile_clients_that_are_cut_off_fail_no_run() {
     let report = report(ended.exits(0));
     assert_eq!(ended.stderr, "");
     for kind in ["slow_reader", "half_close", "reset"] {
-        let count = |name: &str| whole(&report, &format!("/company/{kind}/{name}"));
+        let count = |name: &str| whole(&report, &format!("/hostile/{kind}/{name}"));
         assert!(count("cut_short") + count("refused") > 0, "{kind}: {report:#}");
         assert_eq!((count("wrong_bytes"), count("missing_bytes")), (0, 0), "{kind}: {report:#}");
     }
@@ -266,7 +266,7 @@ fn bytes_that_a_server_loses_for_slow_readers_are_missing_and_fail_the_run() {
     let ended = load(server.addr, &format!("{args} --json"));
     let report = report(ended.exits(1));
     assert_eq!(report["lost_connections"], 0, "{report:#}");
-    let slow = &report["company"]["slow_reader"];
+    let slow = &report["hostile"]["slow_reader"];
     assert!(slow["missing_bytes"].as_u64() > Some(0), "{report:#}");
     assert_eq!(slow["missing"][0]["connection"], 0, "{report:#}");
     assert!(slow["missing"][0]["offset"].as_u64() > Some(0), "{report:#}");
@@ -302,8 +302,8 @@ fn wrong_bytes_of_hostile_clients_fail_the_run() {
     assert_eq!(report["lost_connections"], 0, "{report:#}");
     let kinds = ["slow_reader", "half_close", "reset"];
     let sum =
-        |name: &str| kinds.map(|kind| whole(&report, &format!("/company/{kind}/{name}"))).iter().sum::<u64>();
+        |name: &str| kinds.map(|kind| whole(&report, &format!("/hostile/{kind}/{name}"))).iter().sum::<u64>();
     assert!(sum("cut_short") > 0, "{report:#}");
     assert!(sum("wrong_bytes") > 0, "{report:#}");
-    assert!(kinds.iter().any(|kind| report["company"][kind]["first_trouble"].is_string()), "{report:#}");
+    assert!(kinds.iter().any(|kind| report["hostile"][kind]["first_trouble"].is_string()), "{report:#}");
 }

@@ -58,7 +58,7 @@ fn hostile_clients_that_cannot_be_run_fail_the_run_and_what_was_measured_is_repo
     let says = ["hostile clients", "epoll_create1", "Too many open files", "ulimit -n"];
     ended.says_one_line(&says);
     assert!(whole(&report, "/answered") > 0, "{report:#}");
-    assert_eq!(report["company"], Value::Null, "{report:#}");
+    assert_eq!(report["hostile"], Value::Null, "{report:#}");
     assert!(report["failure"].as_str().is_some_and(|why| why.contains("epoll_create1")), "{report:#}");
     agrees_with_itself(&report);
 }

@@ -23,7 +23,7 @@ use super::trouble::{Kind, Lost, Trouble};
 use super::wire::Wire;
 use crate::sys::clock::{thread_cpu, thread_run_delay};
 use anyhow::bail;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::fmt;
 use std::ops::Range;
@@ -87,7 +87,7 @@ pub enum Pace {
 }
 
 /// How the connections ended that were open at the end of the run.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ends {
     /// We sent our FIN, nothing more came back, and the server sent its FIN.
     pub in_order: usize,
@@ -106,7 +106,7 @@ impl Ends {
     }
 
     /// Warnings about them. A run that was interrupted did not wait for long, so it does not warn.
-    pub(super) fn warnings(self, interrupted: bool) -> impl Iterator<Item = String> {
+    pub(in crate::lab) fn warnings(self, interrupted: bool) -> impl Iterator<Item = String> {
         let Ends { reset, not_ended, .. } = self;
         let not_ended = (not_ended > 0 && !interrupted).then(|| {
             format!(

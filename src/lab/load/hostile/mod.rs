@@ -75,7 +75,7 @@ const END: u64 = u64::MAX;
 const STOP: u64 = u64::MAX - 1;
 
 /// How many connections of each kind.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostileClients {
     /// They send request after request, and read at most 4096 bytes in 10 ms.
     pub slow_readers: usize,
@@ -129,10 +129,8 @@ pub struct Outcome {
     pub wrong_bytes: u64,
     /// Bytes that were sent and did not come back, although the server went on, ended the connection in order, or was
     /// given the time of `--timeout`.
-    #[serde(default)]
     pub missing_bytes: u64,
     /// The first of them.
-    #[serde(default)]
     pub missing: Vec<Loss>,
     /// A slow reader, or a half closer: every byte came back, then the end of the stream. A resetter: it was reset by
     /// us and not by the server.
@@ -212,7 +210,7 @@ impl Outcomes {
     }
 
     /// For people: a paragraph for each kind that there was.
-    pub(super) fn show(&self, page: &mut Page) {
+    pub(in crate::lab) fn show(&self, page: &mut Page) {
         for (name, outcome) in self.kinds() {
             let bad = |n: u64, what| paint_if(n > 0, WRONG, format!("{} {what}", count(n)));
             page.line(

@@ -7,39 +7,23 @@
 //! when the runs were on is worked out from all of them each time, and never from what an earlier merge
 //! made of it.
 
-mod document;
 mod read;
-mod show;
 
-pub use document::Document;
-
-use super::hlog::Log;
-use super::plan::Sizes;
+use super::hlog::{Log, encoded};
 use super::{LatencyUs, hgrm};
-use crate::lab::units::{count, rate};
+use crate::lab::results::load::{
+    ByClock, Counts, Difference, Histograms as Encoded, Part, Plan, Report, SCHEMA, VERSION,
+};
 use anyhow::{anyhow, bail, ensure};
 use hdrhistogram::Histogram;
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::io;
+use std::net::SocketAddr;
 use std::time::{Duration, UNIX_EPOCH};
 
-/// What must be the same in runs that are added. Connections and threads are not in it, which are summed, nor rates:
-/// machines of different strength may offer different ones.
-const SAME: [&str; 12] = [
-    "mode",
-    "sizes",
-    "payload",
-    "expect",
-    "depth",
-    "requests_per_conn",
-    "arrivals",
-    "engine",
-    "wait",
-    "warmup_s",
-    "time_s",
-    "digits",
-];
+/// What need not be the same in runs that are added: what is summed, and rates, because machines of different strength may
+/// offer different ones.
+const MAY_DIFFER: [&str; 5] = ["connections", "idle", "threads", "hostile", "offered_per_s"];
 
 /// Runs were on at the same time if all of them were for this share of each.
 const SHARED: f64 = 0.9;
@@ -53,9 +37,9 @@ pub struct Merged {
     /// The file that was read first.
     name: String,
     /// `None` for logs of other programs.
-    plan: Option<Map<String, Value>>,
+    plan: Option<Plan>,
     /// `None` when it is not known, or not the same.
-    target: Option<String>,
+    target: Option<SocketAddr>,
     partial: Option<bool>,
     missed_rate: Option<bool>,
     late_us: Option<u64>,
@@ -63,69 +47,6 @@ pub struct Merged {
     histograms: Histograms,
     parts: Vec<Part>,
     warnings: Vec<String>,
-}
-
-/// One generator's run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Part {
-    /// Where it was read from.
-    pub file: String,
-    /// What it was read from.
-    pub format: Format,
-    /// When its clock started, in seconds since 1970; `None` when a log of another program does not tell.
-    pub started_unix_s: Option<f64>,
-    /// How long it was on.
-    pub seconds: f64,
-    /// Connections; `None` when it is not known, as everything here.
-    pub connections: Option<u64>,
-    /// `None` in a closed loop as well.
-    pub offered_per_s: Option<f64>,
-    /// Answers a second.
-    pub achieved_per_s: f64,
-    /// Answers while the clock ran, to whatever request; of a log, all answers.
-    pub answered: u64,
-    /// 99 of 100 answers took at most that long: response time in an open loop. `None` when nothing was measured.
-    pub p99_us: Option<f64>,
-    /// Connections lost; a log does not tell.
-    pub lost_connections: Option<u64>,
-    /// What became of the first of them.
-    pub first_lost: Option<String>,
-    /// A checksum of the histograms, by which a run that is given twice is found.
-    pub fingerprint: String,
-}
-
-/// What a run was read from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Format {
-    /// A report.
-    Json,
-    /// An interval log.
-    Hlog,
-}
-
-/// How many of what. `None` is not known: a log has only what was answered. What one file does not tell, their sum
-/// does not tell either.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-struct Counts {
-    due: Option<u64>,
-    sent: Option<u64>,
-    unsent: Option<u64>,
-    late: Option<u64>,
-    late_by_generator: Option<u64>,
-    answered: u64,
-    answered_after: Option<u64>,
-    unanswered: Option<u64>,
-    /// Requests without answer, which count with the time that they have waited at least.
-    at_least: Option<u64>,
-    /// Answers while the clock ran, to whatever request.
-    completed: u64,
-    /// Latencies beyond an hour, which count as an hour.
-    clamped: Option<u64>,
-    wrong_bytes: Option<u64>,
-    lost_connections: Option<u64>,
-    opened: Option<u64>,
-    generator_cpu_s: Option<f64>,
 }
 
 #[derive(Debug, Clone)]
@@ -170,7 +91,7 @@ impl Merged {
         self.check_plan(&other)?;
         self.check_twice(&other)?;
         self.histograms.add(&other.histograms).map_err(|why| anyhow!("{}: {why}", other.name))?;
-        self.counts = self.counts.plus(&other.counts);
+        self.counts = sum_of(&self.counts, &other.counts);
         if let (Some(plan), Some(more)) = (&mut self.plan, &other.plan) {
             add_plan(plan, more);
         }
@@ -205,17 +126,13 @@ impl Merged {
             (Some(plan), None) => bail!("{}", no_plan(a, plan, b)),
             (None, Some(plan)) => bail!("{}", no_plan(b, plan, a)),
         };
-        for key in SAME {
-            let (ours, theirs) = (setting(ours, key), setting(theirs, key));
-            ensure!(
-                same(ours, theirs),
-                "{a} has {key} {} and {b} has {key} {}: only runs of one plan add up; run one of them again with the \
-                 setting of the other",
-                shown(ours),
-                shown(theirs)
+        if let Some(Difference { key, ours, theirs }) = ours.differences(theirs, &MAY_DIFFER).first() {
+            bail!(
+                "{a} has {key} {ours} and {b} has {key} {theirs}: only runs of one plan add up; run one of them again with \
+                 the setting of the other"
             );
         }
-        let (ours, theirs) = (rates(ours).len(), rates(theirs).len());
+        let (ours, theirs) = (ours.offered_per_s.len(), theirs.offered_per_s.len());
         ensure!(
             ours == theirs,
             "{a} has offered_per_s of {ours} rates and {b} of {theirs}: only runs of one plan add up; run one of them \
@@ -226,7 +143,7 @@ impl Merged {
 
     fn check_twice(&self, other: &Merged) -> anyhow::Result<()> {
         for theirs in &other.parts {
-            if let Some(ours) = self.parts.iter().find(|ours| ours.is_the_run_of(theirs)) {
+            if let Some(ours) = self.parts.iter().find(|ours| is_same_run(ours, theirs)) {
                 bail!(
                     "{} is of the same run as {}, which would be counted twice: give each run once",
                     if theirs.file == other.name || other.parts.len() == 1 {
@@ -259,7 +176,10 @@ impl Merged {
     ///
     /// Those of writing.
     pub fn log(&self, out: impl io::Write) -> io::Result<()> {
-        let mut plan = self.plan.clone().unwrap_or_default();
+        let mut plan = match json!(self.plan) {
+            Value::Object(plan) => plan,
+            _ => Map::new(),
+        };
         // So that the log can be merged again: of other readers nobody looks at it.
         plan.insert("merged_from".to_owned(), json!(self.parts));
         let timing = self.timing();
@@ -282,24 +202,34 @@ impl Merged {
         connect.as_ref().map_or(Ok(()), |connect| log.write(Some("connect"), Duration::ZERO, length, connect))
     }
 
-    /// One line on what was lost, and why; or that nothing was measured. `None` when all is well.
+    /// What they found together.
     #[must_use]
-    pub fn trouble(&self) -> Option<String> {
-        let lost = self.known_lost();
-        let Some(first) = self.parts.iter().find(|part| part.lost_connections.is_some_and(|lost| lost > 0))
-        else {
-            return (self.counts.completed == 0)
-                .then(|| "nothing was measured: no request was answered in any of these runs".to_owned());
-        };
-        let all = self.connections().map(|n| format!(" of {}", n.saturating_add(self.idle())));
-        let wrong = self.counts.wrong_bytes.map(|n| format!(", {n} wrong bytes"));
-        Some(format!(
-            "{lost}{} connections lost{}; the first, in {}: {}",
-            all.unwrap_or_default(),
-            wrong.unwrap_or_default(),
-            first.file,
-            first.first_lost.as_deref().unwrap_or("it does not say why")
-        ))
+    pub fn report(&self) -> Report {
+        let Timing { simultaneous, seconds, span } = self.timing();
+        let Rates { offered, achieved } = Rates::of(&self.parts);
+        Report {
+            schema: SCHEMA.to_owned(),
+            schema_version: VERSION,
+            mode: self.plan.as_ref().map(|plan| plan.mode),
+            partial: self.partial,
+            missed_rate: self.missed_rate,
+            plan: self.plan.clone(),
+            target: self.target,
+            connections: self.connections(),
+            started_unix_s: span.map(|(start, _)| start),
+            seconds,
+            simultaneous: Some(simultaneous),
+            offered_per_s: offered,
+            achieved_per_s: achieved,
+            late_us: self.late_us,
+            counts: self.counts,
+            latency_us: self.histograms.latency_us(),
+            histograms: self.histograms.encoded(),
+            alone: None,
+            gates: Vec::new(),
+            baseline: None,
+            merged_from: self.parts.clone(),
+        }
     }
 
     /// What makes the numbers doubtful, a line each.
@@ -321,59 +251,23 @@ impl Merged {
         warnings
     }
 
-    /// Those lost that are known of: a log does not tell.
-    fn known_lost(&self) -> u64 {
-        self.parts.iter().filter_map(|part| part.lost_connections).fold(0, u64::saturating_add)
-    }
-
-    fn missed(&self) -> String {
-        let Rates { offered, achieved } = self.rates();
-        let offered = offered.map_or_else(|| show::UNKNOWN.to_owned(), rate);
-        let unsent = match (self.counts.unsent, self.counts.due) {
-            (Some(unsent), Some(due)) => {
-                format!("; {} of {} requests were never sent", count(unsent), count(due))
-            }
-            _ => String::new(),
-        };
-        format!("MISSED ITS RATE: offered {offered} requests/s, achieved {}{unsent}", rate(achieved))
-    }
-
     fn timing(&self) -> Timing {
         Timing::of(&self.parts)
-    }
-
-    fn rates(&self) -> Rates {
-        Rates::of(&self.parts)
-    }
-
-    fn mode(&self) -> Option<&str> {
-        setting(self.plan.as_ref()?, "mode").as_str()
     }
 
     fn connections(&self) -> Option<u64> {
         self.parts.iter().map(|part| part.connections).try_fold(0, |sum: u64, n| Some(sum.saturating_add(n?)))
     }
-
-    fn idle(&self) -> u64 {
-        self.plan.as_ref().and_then(|plan| setting(plan, "idle").as_u64()).unwrap_or(0)
-    }
-
-    fn sizes(&self) -> Option<Sizes> {
-        Sizes::deserialize(setting(self.plan.as_ref()?, "sizes")).ok()
-    }
 }
 
-impl Part {
-    /// Whether the other is the same run, from the same file or from another: the log beside the report.
-    fn is_the_run_of(&self, other: &Part) -> bool {
-        if self.fingerprint != other.fingerprint {
-            return false;
-        }
-        // A log starts a little before its run, when the connections were not open yet.
-        let in_two_formats =
-            self.format != other.format && self.answered.min(other.answered) >= ENOUGH_TO_TELL;
-        in_two_formats || self.started_unix_s == other.started_unix_s
+/// Whether two are the same run, from the same file or from another: the log beside the report.
+fn is_same_run(a: &Part, b: &Part) -> bool {
+    if a.fingerprint != b.fingerprint {
+        return false;
     }
+    // A log starts a little before its run, when the connections were not open yet.
+    let in_two_formats = a.format != b.format && a.answered.min(b.answered) >= ENOUGH_TO_TELL;
+    in_two_formats || a.started_unix_s == b.started_unix_s
 }
 
 impl Timing {
@@ -422,26 +316,24 @@ impl Rates {
     }
 }
 
-impl Counts {
-    fn plus(&self, other: &Counts) -> Counts {
-        let sum = |a: Option<u64>, b: Option<u64>| Some(a?.saturating_add(b?));
-        Counts {
-            due: sum(self.due, other.due),
-            sent: sum(self.sent, other.sent),
-            unsent: sum(self.unsent, other.unsent),
-            late: sum(self.late, other.late),
-            late_by_generator: sum(self.late_by_generator, other.late_by_generator),
-            answered: self.answered.saturating_add(other.answered),
-            answered_after: sum(self.answered_after, other.answered_after),
-            unanswered: sum(self.unanswered, other.unanswered),
-            at_least: sum(self.at_least, other.at_least),
-            completed: self.completed.saturating_add(other.completed),
-            clamped: sum(self.clamped, other.clamped),
-            wrong_bytes: sum(self.wrong_bytes, other.wrong_bytes),
-            lost_connections: sum(self.lost_connections, other.lost_connections),
-            opened: sum(self.opened, other.opened),
-            generator_cpu_s: self.generator_cpu_s.zip(other.generator_cpu_s).map(|(a, b)| a + b),
-        }
+fn sum_of(a: &Counts, b: &Counts) -> Counts {
+    let sum = |a: Option<u64>, b: Option<u64>| Some(a?.saturating_add(b?));
+    Counts {
+        due: sum(a.due, b.due),
+        sent: sum(a.sent, b.sent),
+        unsent: sum(a.unsent, b.unsent),
+        late: sum(a.late, b.late),
+        late_by_generator: sum(a.late_by_generator, b.late_by_generator),
+        answered: a.answered.saturating_add(b.answered),
+        answered_after: sum(a.answered_after, b.answered_after),
+        unanswered: sum(a.unanswered, b.unanswered),
+        at_least: sum(a.at_least, b.at_least),
+        completed: a.completed.saturating_add(b.completed),
+        clamped: sum(a.clamped, b.clamped),
+        wrong_bytes: sum(a.wrong_bytes, b.wrong_bytes),
+        lost_connections: sum(a.lost_connections, b.lost_connections),
+        opened: sum(a.opened, b.opened),
+        generator_cpu_s: a.generator_cpu_s.zip(b.generator_cpu_s).map(|(a, b)| a + b),
     }
 }
 
@@ -494,11 +386,21 @@ impl Histograms {
         format!("{hash:016x}")
     }
 
-    fn latency_us(&self) -> document::ByClock {
-        document::ByClock {
+    fn latency_us(&self) -> ByClock {
+        ByClock {
             response: self.response.as_ref().map(LatencyUs::of),
             service: LatencyUs::of(&self.service),
+            scheduling: None,
             connect: self.connect.as_ref().map(LatencyUs::of),
+        }
+    }
+
+    fn encoded(&self) -> Encoded {
+        Encoded {
+            response: self.response.as_ref().map(encoded),
+            service: encoded(&self.service),
+            unfinished: self.unfinished.as_ref().map(encoded),
+            connect: self.connect.as_ref().map(encoded),
         }
     }
 }
@@ -514,43 +416,21 @@ fn add(sum: &mut Histogram<u64>, part: &Histogram<u64>) -> anyhow::Result<()> {
 }
 
 /// Connections, threads and rates are summed.
-fn add_plan(plan: &mut Map<String, Value>, more: &Map<String, Value>) {
-    for key in ["connections", "idle", "threads"] {
-        let sum = setting(plan, key).as_u64().zip(setting(more, key).as_u64());
-        plan.insert(key.to_owned(), sum.map(|(a, b)| a.saturating_add(b)).into());
-    }
-    let sums: Vec<_> = rates(plan).iter().zip(rates(more)).map(|(a, b)| a + b).collect();
-    plan.insert("offered_per_s".to_owned(), sums.into());
+fn add_plan(plan: &mut Plan, more: &Plan) {
+    plan.connections = plan.connections.saturating_add(more.connections);
+    plan.idle = plan.idle.saturating_add(more.idle);
+    plan.threads = plan.threads.saturating_add(more.threads);
+    plan.hostile.slow_readers = plan.hostile.slow_readers.saturating_add(more.hostile.slow_readers);
+    plan.hostile.half_closers = plan.hostile.half_closers.saturating_add(more.hostile.half_closers);
+    plan.hostile.resetters = plan.hostile.resetters.saturating_add(more.hostile.resetters);
+    plan.offered_per_s.iter_mut().zip(&more.offered_per_s).for_each(|(sum, rate)| *sum += rate);
 }
 
-fn setting<'a>(plan: &'a Map<String, Value>, key: &str) -> &'a Value {
-    plan.get(key).unwrap_or(&Value::Null)
-}
-
-/// The rates of a plan: none in a closed loop and in a search for the knee.
-fn rates(plan: &Map<String, Value>) -> Vec<f64> {
-    setting(plan, "offered_per_s").as_array().into_iter().flatten().filter_map(Value::as_f64).collect()
-}
-
-/// Other programs than this one may write 1 for 1.0.
-fn same(a: &Value, b: &Value) -> bool {
-    a == b || a.as_f64().zip(b.as_f64()).is_some_and(|(a, b)| a == b)
-}
-
-fn shown(setting: &Value) -> String {
-    match setting {
-        Value::Null => "none".to_owned(),
-        Value::String(word) => word.clone(),
-        other => other.to_string(),
-    }
-}
-
-fn no_plan(with: &str, plan: &Map<String, Value>, without: &str) -> String {
+fn no_plan(with: &str, plan: &Plan, without: &str) -> String {
     format!(
-        "{with} has a plan (mode {}, sizes {}) and {without} has none, another program wrote it: whether they add up \
+        "{with} has a plan (mode {}, {} per request) and {without} has none, another program wrote it: whether they add up \
          cannot be told; merge them apart",
-        shown(setting(plan, "mode")),
-        shown(setting(plan, "sizes"))
+        plan.mode, plan.sizes
     )
 }
 

@@ -1,38 +1,13 @@
 //! What a generator wrote, read again: a report or a log.
 
-use super::document::{Document, Encoded, SCHEMA, VERSION};
-use super::{Counts, Format, Histograms, Merged, Part, rates, setting};
+use super::{Histograms, Merged};
 use crate::lab::load::hlog::{self, Logged, decoded};
 use crate::lab::load::record::histogram;
 use crate::lab::load::{LatencyUs, Lost};
+use crate::lab::results::load::{Counts, Format, Histograms as Encoded, Mode, Part, Plan, REMEDY, Report};
 use anyhow::{Context, anyhow, bail, ensure};
 use hdrhistogram::Histogram;
-use serde_json::{Map, Value};
-
-/// What to do about a damaged file.
-const REMEDY: &str = "give the file as `io-models load` wrote it, or run that load again";
-
-/// Figures that every report has. The struct that is read takes what is missing for what is not known, as in merged
-/// reports of logs, where it is `null`.
-const FIGURES: [&str; 17] = [
-    "plan",
-    "connections",
-    "started_unix_s",
-    "offered_per_s",
-    "due",
-    "sent",
-    "unsent",
-    "late",
-    "late_by_generator",
-    "answered_after",
-    "unanswered",
-    "at_least",
-    "clamped",
-    "wrong_bytes",
-    "lost_connections",
-    "opened",
-    "generator_cpu_s",
-];
+use serde_json::Value;
 
 /// A log whose first interval is that many seconds after its start, some thirty years, counts from 1970.
 const FROM_1970: f64 = 1e9;
@@ -42,79 +17,26 @@ pub(super) fn read(name: &str, bytes: &[u8]) -> anyhow::Result<Merged> {
 }
 
 fn report(name: &str, bytes: &[u8]) -> anyhow::Result<Merged> {
-    let value: Value = serde_json::from_slice(bytes).map_err(|why| {
-        if why.is_eof() {
-            anyhow!("the JSON is cut off ({why}); {REMEDY}")
-        } else {
-            anyhow!(
-                "not one JSON document ({why}); give what `io-models load` wrote with `--json -o` or `--hlog`"
-            )
-        }
-    })?;
-    check_schema(&value)?;
-    for key in FIGURES {
-        ensure!(value.get(key).is_some(), "a damaged report: `{key}` is missing; {REMEDY}");
-    }
-    let document: Document =
-        serde_json::from_value(value).map_err(|why| anyhow!("a damaged report: {why}; {REMEDY}"))?;
-    check(&document)?;
-    let histograms = decode(&document.histograms)?;
-    let parts = if document.merged_from.is_empty() {
-        check_counts(&document.counts, &histograms)?;
-        vec![part_of(name, &document, &histograms)]
+    let report = Report::read(bytes)?;
+    let histograms = decode(&report.histograms)?;
+    let parts = if report.merged_from.is_empty() {
+        check_counts(&report.counts, &histograms)?;
+        vec![part_of(name, &report, &histograms)]
     } else {
-        document.merged_from
+        report.merged_from
     };
     Ok(Merged {
         name: name.to_owned(),
-        plan: document.plan,
-        target: document.target,
-        partial: document.partial,
-        missed_rate: document.missed_rate,
-        late_us: document.late_us,
-        counts: document.counts,
+        plan: report.plan,
+        target: report.target,
+        partial: report.partial,
+        missed_rate: report.missed_rate,
+        late_us: report.late_us,
+        counts: report.counts,
         histograms,
         parts,
         warnings: Vec::new(),
     })
-}
-
-fn check_schema(value: &Value) -> anyhow::Result<()> {
-    match value["schema"].as_str() {
-        Some(SCHEMA) => {}
-        Some(other) => {
-            bail!("its schema is {other}, and only {SCHEMA} can be merged; give a report of `io-models load`")
-        }
-        None => {
-            bail!(
-                "it has no schema, and only {SCHEMA} can be merged; give a report of `io-models load --json`"
-            )
-        }
-    }
-    let version = &value["schema_version"];
-    ensure!(
-        version.as_u64() == Some(VERSION),
-        "its schema_version is {version}, and only {VERSION} is known here; merge with the io-models that wrote it"
-    );
-    Ok(())
-}
-
-/// What the types do not say.
-fn check(document: &Document) -> anyhow::Result<()> {
-    let parts = &document.merged_from;
-    let times = parts.iter().map(|part| part.seconds).chain([document.seconds]);
-    ensure!(times.into_iter().all(|s| s >= 0.0), "a damaged report: a time below zero; {REMEDY}");
-    let mode = document.plan.as_ref().map(|plan| setting(plan, "mode"));
-    ensure!(
-        mode.and_then(Value::as_str) == document.mode.as_deref(),
-        "a damaged report: its mode is not that of its plan; {REMEDY}"
-    );
-    let is_open = document.mode.as_deref() == Some("open");
-    ensure!(
-        is_open == document.histograms.response.is_some(),
-        "a damaged report: a histogram `response` is there in an open loop, and only there; {REMEDY}"
-    );
-    Ok(())
 }
 
 /// Each request that was due is in the histogram of latencies, and each without answer in that of the unfinished.
@@ -152,20 +74,20 @@ fn decode(encoded: &Encoded) -> anyhow::Result<Histograms> {
     })
 }
 
-fn part_of(name: &str, document: &Document, histograms: &Histograms) -> Part {
+fn part_of(name: &str, report: &Report, histograms: &Histograms) -> Part {
     let first_lost = |lost: &Lost| format!("connection {}: {}", lost.connection, lost.reason);
     Part {
         file: name.to_owned(),
         format: Format::Json,
-        started_unix_s: document.started_unix_s,
-        seconds: document.seconds,
-        connections: document.connections,
-        offered_per_s: document.offered_per_s,
-        achieved_per_s: document.achieved_per_s,
-        answered: document.counts.completed,
+        started_unix_s: report.started_unix_s,
+        seconds: report.seconds,
+        connections: report.connections,
+        offered_per_s: report.offered_per_s,
+        achieved_per_s: report.achieved_per_s,
+        answered: report.counts.completed,
         p99_us: LatencyUs::of(histograms.latency()).p99,
-        lost_connections: document.counts.lost_connections,
-        first_lost: document.lost.first().map(first_lost),
+        lost_connections: report.counts.lost_connections,
+        first_lost: report.alone.as_ref().and_then(|alone| alone.lost.first()).map(first_lost),
         fingerprint: histograms.fingerprint(),
     }
 }
@@ -173,7 +95,7 @@ fn part_of(name: &str, document: &Document, histograms: &Histograms) -> Part {
 fn log(name: &str, bytes: &[u8]) -> anyhow::Result<Merged> {
     let mut logged = hlog::read(bytes)?;
     let (plan, parts) = plan_and_parts(logged.plan.take())?;
-    let is_open = plan.as_ref().is_some_and(|plan| setting(plan, "mode") == "open");
+    let is_open = plan.as_ref().is_some_and(|plan| plan.mode == Mode::Open);
     let (histograms, warnings) = histograms_of(name, &mut logged, is_open, plan.is_some())?;
     let answered = answered(&histograms);
     let parts = match parts {
@@ -188,21 +110,10 @@ fn log(name: &str, bytes: &[u8]) -> anyhow::Result<Merged> {
         missed_rate: None,
         late_us: None,
         counts: Counts {
-            due: None,
-            sent: None,
-            unsent: None,
-            late: None,
-            late_by_generator: None,
             answered,
-            answered_after: None,
-            unanswered: None,
             at_least: histograms.at_least(),
             completed: answered,
-            clamped: None,
-            wrong_bytes: None,
-            lost_connections: None,
-            opened: None,
-            generator_cpu_s: None,
+            ..Counts::default()
         },
         histograms,
         parts,
@@ -210,7 +121,7 @@ fn log(name: &str, bytes: &[u8]) -> anyhow::Result<Merged> {
     })
 }
 
-type PlanAndParts = (Option<Map<String, Value>>, Option<Vec<Part>>);
+type PlanAndParts = (Option<Plan>, Option<Vec<Part>>);
 
 /// The plan of a log, and of what it was merged, if it was.
 fn plan_and_parts(plan: Option<Value>) -> anyhow::Result<PlanAndParts> {
@@ -226,10 +137,8 @@ fn plan_and_parts(plan: Option<Value>) -> anyhow::Result<PlanAndParts> {
         // Merged of logs of other programs.
         return Ok((None, parts));
     }
-    ensure!(
-        matches!(setting(&plan, "mode").as_str(), Some("open" | "closed")),
-        "the plan of the run is damaged: it has no mode; {REMEDY}"
-    );
+    let plan = serde_json::from_value(Value::Object(plan))
+        .map_err(|why| anyhow!("the plan of the run is damaged, or of another version: {why}; {REMEDY}"))?;
     Ok((Some(plan), parts.filter(|_| is_merged)))
 }
 
@@ -286,21 +195,16 @@ fn check_one_precision(histograms: &Histograms) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn part_of_log(
-    name: &str,
-    logged: &Logged,
-    plan: Option<&Map<String, Value>>,
-    histograms: &Histograms,
-) -> Part {
+fn part_of_log(name: &str, logged: &Logged, plan: Option<&Plan>, histograms: &Histograms) -> Part {
     let seconds = (logged.to - logged.from).as_secs_f64();
     let answered = answered(histograms);
-    let rates = plan.map(rates).unwrap_or_default();
+    let rates = plan.map_or(&[][..], |plan| &plan.offered_per_s);
     Part {
         file: name.to_owned(),
         format: Format::Hlog,
         started_unix_s: start(logged, plan),
         seconds,
-        connections: plan.and_then(|plan| setting(plan, "connections").as_u64()),
+        connections: plan.map(|plan| plan.connections as u64),
         // Each rate was offered for the same time.
         offered_per_s: (!rates.is_empty()).then(|| rates.iter().sum::<f64>() / rates.len() as f64),
         achieved_per_s: if seconds > 0.0 { answered as f64 / seconds } else { 0.0 },
@@ -313,11 +217,11 @@ fn part_of_log(
 }
 
 /// When the clock of a log started. Ours are begun before the warm-up.
-fn start(logged: &Logged, plan: Option<&Map<String, Value>>) -> Option<f64> {
+fn start(logged: &Logged, plan: Option<&Plan>) -> Option<f64> {
     let from = logged.from.as_secs_f64();
     if from > FROM_1970 {
         return Some(from);
     }
-    let warmup = plan.and_then(|plan| setting(plan, "warmup_s").as_f64()).unwrap_or(0.0);
+    let warmup = plan.map_or(0.0, |plan| plan.warmup_s);
     Some(logged.started? + warmup + from)
 }
