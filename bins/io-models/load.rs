@@ -65,8 +65,18 @@ pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
     stopper.stop_on_signals().map_err(Failure::of)?;
 
     let line = Progress::new(quiet);
-    line.show(&format!("opening {} to {target}", of(order.plan.connections() as u64, "connection")));
-    let load = load::Run { order: &order, shape: &shape, times, ports, hostile, processors, server };
+    let then = args.start_at.map_or("", |_| ", then waiting for --start-at");
+    line.show(&format!("opening {} to {target}{then}", of(order.plan.connections() as u64, "connection")));
+    let load = load::Run {
+        order: &order,
+        shape: &shape,
+        times,
+        ports,
+        hostile,
+        processors,
+        server,
+        start_at: args.start_at,
+    };
     let found = load::run(load, stop.as_fd(), |interval| {
         // The end of a run is a short interval, in which nothing may have been answered.
         if interval.to.saturating_sub(interval.from) >= SHORTEST_SHOWN {

@@ -1,6 +1,7 @@
 //! Durations, counts, sizes, rates and lists as people write them.
 
 use crate::load::Addresses;
+use chrono::DateTime;
 use io_models::lab::load::plan::Sizes;
 use io_models::lab::units;
 pub(crate) use io_models::lab::units::parse::{
@@ -9,7 +10,7 @@ pub(crate) use io_models::lab::units::parse::{
 use std::collections::HashSet;
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Length of a slice of a comparison: whole milliseconds, at most a minute.
 pub(crate) fn slice(text: &str) -> Result<Duration, String> {
@@ -68,6 +69,41 @@ pub(crate) fn ramp(text: &str) -> Result<(Vec<f64>, Duration), String> {
     let sign = if to < from { -1.0 } else { 1.0 };
     let rates = (0..=steps as u32).map(|i| from + sign * step * f64::from(i)).collect();
     Ok((rates, duration(time)?))
+}
+
+/// The time of a start: RFC 3339, seconds since 1970, or `+30s` from now; at most a day ahead.
+pub(crate) fn start_at(text: &str) -> Result<SystemTime, String> {
+    const FORMS: &str = "write 2026-11-29T17:00:00Z, seconds since 1970, or +30s";
+    let now = SystemTime::now();
+    if let Some(after) = text.strip_prefix('+') {
+        return duration(after).map(|after| now + after);
+    }
+    let at = match text.parse::<f64>() {
+        Ok(seconds) => {
+            Duration::try_from_secs_f64(seconds).ok().and_then(|since| UNIX_EPOCH.checked_add(since))
+        }
+        Err(_) => DateTime::parse_from_rfc3339(text).ok().map(SystemTime::from),
+    };
+    let at = at.ok_or(FORMS)?;
+    match at.duration_since(now) {
+        Ok(ahead) if ahead > Duration::from_secs(24 * 3600) => {
+            Err(format!("that is {} ahead, and at most a day is waited for; {FORMS}", roughly(ahead)))
+        }
+        Ok(_) => Ok(at),
+        Err(late) => Err(format!(
+            "that time passed {} ago; give a later one, which leaves time to open the connections",
+            roughly(late.duration())
+        )),
+    }
+}
+
+/// In the unit of which there is more than one.
+fn roughly(time: Duration) -> String {
+    let parts = [(86_400, "day"), (3600, "hour"), (60, "minute")];
+    match parts.into_iter().find(|(unit, _)| time.as_secs() >= 2 * unit) {
+        Some((unit, name)) => units::of(time.as_secs() / unit, name),
+        None => units::seconds(time.as_secs_f64()),
+    }
 }
 
 /// Own addresses, at most.

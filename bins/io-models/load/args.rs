@@ -10,7 +10,7 @@ use io_models::lab::load::schedule::Arrivals;
 use io_models::lab::load::shape::Shape;
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// What stands below the options. As a second paragraph above them it would make clap spread them over three times as
 /// many lines.
@@ -61,6 +61,11 @@ pub(crate) struct Args {
     /// Time under load before the measurement starts
     #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = duration_or_none)]
     warmup: Duration,
+
+    /// Begin the load, with its warm-up, at this time: 2026-11-29T17:00:00Z, seconds since 1970, or +30s from now. The
+    /// connections are opened before
+    #[arg(long, value_name = "TIME", value_parser = units::start_at)]
+    pub(crate) start_at: Option<SystemTime>,
 
     /// Give up on a connection after this long without an answer
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
@@ -158,7 +163,7 @@ pub(crate) struct Args {
     pub(crate) hlog: Option<PathBuf>,
 
     /// Test the generator itself, on servers that try to fool it
-    #[arg(long, conflicts_with_all = ["target", "pid", "rate", "ramp", "sweep", "find_knee", "hgrm", "hlog", "ndjson"])]
+    #[arg(long, conflicts_with_all = ["target", "pid", "start_at", "rate", "ramp", "sweep", "find_knee", "hgrm", "hlog", "ndjson"])]
     pub(crate) self_test: bool,
 
     /// Take orders on standard input instead, for `compare`, with so many idle connections

@@ -34,7 +34,7 @@ impl Files {
             None => None,
             Some(file) => {
                 let name = file.name().to_owned();
-                let log = Log::create(file, &json!(plan), SystemTime::now());
+                let log = Log::create(file, &json!(plan), args.start_at.unwrap_or_else(SystemTime::now));
                 Some(log.map_err(|why| Failure::output(&name, &why))?)
             }
         };

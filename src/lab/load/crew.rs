@@ -13,6 +13,7 @@ use super::wire::Wire;
 use super::wire::epoll::EpollWire;
 use crate::sys::affinity;
 use crate::sys::clock::set_timer_slack;
+use crate::sys::poll::{PollFlags, wait_for};
 use anyhow::{Context, anyhow};
 use serde::{Deserialize, Serialize};
 use std::cell::Cell;
@@ -31,6 +32,9 @@ const LOOK: Duration = Duration::from_millis(20);
 
 /// How long before a stage the threads are told of it, so that all of them begin together.
 const TOGETHER: Duration = Duration::from_millis(5);
+
+/// How long before the time of a start the wait for it ends. Sleep is not exact, and the threads are told in advance.
+const AHEAD: Duration = Duration::from_millis(15);
 
 /// How the load is made.
 #[derive(Debug, Clone)]
@@ -130,6 +134,8 @@ pub struct Crew {
     pub unpinned: Option<String>,
     /// Why the kernel may end waits later than asked.
     pub coarse_timer: Option<String>,
+    /// When the first load is to begin.
+    start_at: Option<SystemTime>,
     most_under_way: u64,
 }
 
@@ -254,6 +260,7 @@ impl Crew {
             most_under_way,
             unpinned,
             coarse_timer,
+            start_at: None,
         };
         for _ in 0..order.threads {
             match crew.messages.recv() {
@@ -270,14 +277,35 @@ impl Crew {
         Ok(crew)
     }
 
+    /// Wait until shortly before `at`, when the next load then begins; or until `stop` is readable. A time that has passed
+    /// is not waited for, and the load begins at once.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub fn wait_for(&mut self, at: SystemTime, stop: BorrowedFd<'_>) -> crate::Result<()> {
+        self.start_at = Some(at);
+        while let Ok(left) = at.duration_since(SystemTime::now() + AHEAD) {
+            // The clock may be set meanwhile.
+            if wait_for(stop, PollFlags::POLLIN, Some(left.min(INTERVAL)))? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// Put this load on the server, and hand over each second of it.
     ///
     /// # Errors
     ///
     /// When a thread has ended without a message. If a thread cannot go on, the outcome says why, with what was measured.
     pub fn run(&mut self, stage: &Stage, mut watch: impl FnMut(&Interval)) -> anyhow::Result<Outcome> {
-        let start = Instant::now() + TOGETHER;
-        let started = SystemTime::now() + TOGETHER + stage.warmup;
+        let now = SystemTime::now();
+        let left = self.start_at.take().and_then(|at| at.duration_since(now).ok()).unwrap_or_default();
+        // A wait that was interrupted ended long before its time.
+        let ahead = left.clamp(TOGETHER, AHEAD);
+        let start = Instant::now() + ahead;
+        let started = now + ahead + stage.warmup;
         for worker in &self.workers {
             worker.stages.send((stage.clone(), start)).map_err(|_| gone())?;
         }

@@ -50,7 +50,7 @@ use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 pub use trouble::{Kind, Lost};
 
 /// All that a run is made of.
@@ -70,9 +70,12 @@ pub struct Run<'a> {
     pub processors: Processors,
     /// The server's process, if somebody wants to know what it costs.
     pub server: Option<server::Watch>,
+    /// When the load is to begin, so that others begin with it; `None`: at once.
+    pub start_at: Option<SystemTime>,
 }
 
-/// Open the connections, put the load on them, and hand over each second of it. A readable `stop` ends it early.
+/// Open the connections, put the load on them when its time has come, and hand over each second of it. A readable `stop`
+/// ends it early.
 ///
 /// # Errors
 ///
@@ -87,7 +90,7 @@ pub fn run<'a>(
     stop: BorrowedFd<'_>,
     watch: impl FnMut(&Interval),
 ) -> anyhow::Result<Found<'a>> {
-    let Run { order, shape, times, ports, hostile, processors, server } = run;
+    let Run { order, shape, times, ports, hostile, processors, server, start_at } = run;
     let (end_hostile, hostile_ends) = stop::pair()?;
     let (plan, asked) = (&order.plan, hostile);
     let overflows = diagnosis::listen_overflows();
@@ -97,6 +100,9 @@ pub fn run<'a>(
         let (open_time, opening) = (crew.open_time, crew.opening);
         let (unpinned, coarse_timer) = (crew.unpinned.take(), crew.coarse_timer.take());
         let mut server = server.map(|watch| server::Observed::before(watch, stop));
+        if let Some(at) = start_at {
+            crew.wait_for(at, stop)?;
+        }
         let is_hostile = hostile.connections() > 0;
         let clients = is_hostile.then(|| {
             let ends = hostile_ends.as_fd();
@@ -151,6 +157,7 @@ pub fn run<'a>(
             diagnosis,
             hostile,
             server,
+            start_at,
             environment,
         })
     })

@@ -16,7 +16,7 @@ use crate::lab::results::load::{
     Alone, ByClock, Counts, Form, Histograms, LittlesLaw, Mode, Plan, Report, SCHEMA, VERSION,
 };
 use std::net::IpAddr;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A mean number under way and what the latencies make of it may differ by this share: one connection of two hundred
 /// without answers is seen.
@@ -55,6 +55,8 @@ pub struct Found<'a> {
     pub server: Option<Server>,
     /// What became of the hostile clients.
     pub hostile: Option<Outcomes>,
+    /// When the load was to begin.
+    pub start_at: Option<SystemTime>,
     /// Where and when it was measured.
     pub environment: Environment,
 }
@@ -115,9 +117,7 @@ pub fn report(found: Found<'_>) -> Report {
         plan: Some(plan),
         target: Some(order.plan.target),
         connections: Some(order.plan.active as u64),
-        started_unix_s: Some(
-            result.started.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64()),
-        ),
+        started_unix_s: Some(unix_seconds(result.started)),
         seconds,
         simultaneous: None,
         offered_per_s: found.offered(),
@@ -206,10 +206,13 @@ impl Found<'_> {
 
     fn alone(self, seconds: f64) -> Alone {
         let comes_and_goes = self.comes_and_goes();
-        let shape::Result { rows, total, fewest_and_most, stalled, busiest, last, knee, .. } = self.result;
+        let shape::Result { rows, total, fewest_and_most, stalled, busiest, last, started, knee } =
+            self.result;
         let counts = total.counts;
         let cpu_s = counts.cpu_ns as f64 / 1e9;
         let share = |ns: u64| if counts.elapsed_ns == 0 { 0.0 } else { ns as f64 / counts.elapsed_ns as f64 };
+        // The clock started after the warm-up.
+        let missed = self.start_at.and_then(|at| started.duration_since(at + self.times.0).ok());
         let is_late = self.shape.is_open() && counts.late_by_generator * 100 > counts.due();
         Alone {
             failure: last.failure,
@@ -217,6 +220,8 @@ impl Found<'_> {
             wait_why: self.processors.why_sleep.clone(),
             open_s: self.open_time.as_secs_f64(),
             opening: self.opening,
+            start_at_unix_s: self.start_at.map(unix_seconds),
+            start_missed_s: missed.map(|missed| missed.as_secs_f64()),
             unpinned: self.unpinned,
             coarse_timer: self.coarse_timer,
             least_per_connection: fewest_and_most.map(|(fewest, most)| fewest.min(most)),
@@ -254,6 +259,10 @@ fn littles_law(total: &Record, seconds: f64) -> LittlesLaw {
     let (under_way, rate_times_latency) = (counts.under_way_ns as f64 / ns, counts.answered_ns as f64 / ns);
     let holds = (under_way - rate_times_latency).abs() <= under_way * LITTLE_TOLERANCE;
     LittlesLaw { under_way, rate_times_latency, holds }
+}
+
+fn unix_seconds(time: SystemTime) -> f64 {
+    time.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }
 
 /// Own addresses, for people: `127.0.0.2 to 127.0.0.9`.

@@ -177,7 +177,8 @@ fn measure<T>(
     let times = (WARMUP, time);
     let processors = Processors::look(&target);
     let hostile = HostileClients::default();
-    let load = Run { order: &order, shape: &shape, times, ports, hostile, processors, server: None };
+    let load =
+        Run { order: &order, shape: &shape, times, ports, hostile, processors, server: None, start_at: None };
     let found = run(load, stop.as_fd(), |_| watch())?;
     Ok(look(&found))
 }

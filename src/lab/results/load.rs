@@ -37,6 +37,9 @@ pub(in crate::lab) const REMEDY: &str = "give the file as `io-models load` wrote
 /// A generator that was kept from its processor for more than this share of the time has measured that as well.
 const MOST_KEPT_WAITING: f64 = 0.02;
 
+/// A start that was missed by more seconds than that is warned of.
+pub(in crate::lab) const MOST_MISSED: f64 = 0.01;
+
 /// What one generator found, or several.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
@@ -260,6 +263,10 @@ pub struct Alone {
     pub open_s: f64,
     /// The requests before the load, one on each connection.
     pub opening: Opening,
+    /// When the load was to begin, and with it the warm-up, in seconds since 1970; `null` when nobody said.
+    pub start_at_unix_s: Option<f64>,
+    /// By how much later it began; `null` as well when it was interrupted before.
+    pub start_missed_s: Option<f64>,
     /// Why threads are not pinned, although they should be.
     pub unpinned: Option<String>,
     /// Why the kernel may end waits later than asked.
@@ -636,6 +643,13 @@ impl Alone {
     /// Warnings about what the load met.
     fn obstacles(&self) -> Vec<String> {
         let mut warnings = Vec::new();
+        if let Some(missed) = self.start_missed_s.filter(|&missed| missed > MOST_MISSED) {
+            warnings.push(format!(
+                "the load began {} after --start-at, and others may have begun without it: the connections were not open \
+                 before, or this machine is busy; give a later time, or end other programs",
+                seconds(missed)
+            ));
+        }
         if self.stalled_connections > 0 {
             warnings.push(format!(
                 "{} waited for an answer for half a second or longer, one for {}",

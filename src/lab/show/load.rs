@@ -5,7 +5,9 @@ use crate::lab::load::crew::Opening;
 use crate::lab::load::diagnosis::Diagnosis;
 use crate::lab::load::knee::Verdict;
 use crate::lab::load::limits::Ports;
-use crate::lab::results::load::{Alone, ByClock, Counts, LatencyUs, LittlesLaw, Mode, Plan, Report};
+use crate::lab::results::load::{
+    Alone, ByClock, Counts, LatencyUs, LittlesLaw, MOST_MISSED, Mode, Plan, Report,
+};
 use crate::lab::units::{count, latency, of, rate, seconds};
 use anstyle::Style;
 
@@ -60,6 +62,10 @@ struct OfOne<'a> {
 impl OfOne<'_> {
     fn show(&self, page: &mut Page) {
         page.paragraph(&self.head());
+        if let Some(missed) = self.alone.start_missed_s {
+            let late = paint_if(missed > MOST_MISSED, DOUBTFUL, format!("{} late", seconds(missed)));
+            page.line("start", format!("{late}, by the clock of this machine"));
+        }
         self.rates(page);
         self.requests(page);
         self.latencies(page);

@@ -17,6 +17,7 @@ mod overload;
 mod python;
 mod right;
 mod shapes;
+mod start;
 mod stopped;
 mod without;
 mod wrong;
