@@ -45,13 +45,18 @@ impl Chart for Bars {
     }
 
     fn description(&self) -> String {
-        let bars = self.bars.iter().map(|bar| {
-            let parts = self.parts.iter().zip(&bar.parts).filter(|&(_, &part)| part > 0.0);
-            let parts: Vec<_> = parts.map(|(name, &part)| format!("{name} {}", self.figure(part))).collect();
-            let parts = if bar.parts.is_empty() { "not measured".to_owned() } else { parts.join(", ") };
-            format!("{}: {parts}", bar.name)
-        });
-        format!("{}. {}.", self.axis.label, bars.collect::<Vec<_>>().join("; "))
+        let counted = || self.bars.iter().filter(|bar| !bar.parts.is_empty());
+        let least = counted().min_by(|a, b| a.sum().total_cmp(&b.sum()));
+        let most = counted().max_by(|a, b| a.sum().total_cmp(&b.sum()));
+        let ends =
+            least.into_iter().chain(most).map(|bar| format!("{} {}", bar.name, self.figure(bar.sum())));
+        format!(
+            "{} of {} servers: from {}. Parts: {}.",
+            self.axis.label,
+            counted().count(),
+            ends.collect::<Vec<_>>().join(" to "),
+            self.parts.join(", ")
+        )
     }
 
     fn is_empty(&self) -> bool {
@@ -59,7 +64,8 @@ impl Chart for Bars {
     }
 
     fn body(&self, width: f64) -> (Markup, f64) {
-        let left = self.bars.iter().map(|bar| name_width(&text::name(&bar.name))).fold(0.0, f64::max) + 14.0;
+        let left =
+            self.bars.iter().map(|bar| name_width(&text::name(&bar.name, width))).fold(0.0, f64::max) + 14.0;
         let sums = self.bars.iter().map(|bar| text::width(&self.figure(bar.sum())));
         let right = width - sums.fold(0.0, f64::max) - 10.0;
         let entries = self.parts.iter().enumerate();
@@ -70,7 +76,7 @@ impl Chart for Bars {
             (legend)
             (plot.across(&self.axis, width))
             @for (i, bar) in self.bars.iter().enumerate() {
-                (self.bar(bar, &plot, top + (i as f64 + 0.5) * ROW))
+                (self.bar(bar, &plot, top + (i as f64 + 0.5) * ROW, width))
             }
         };
         (body, plot.bottom + BELOW)
@@ -78,7 +84,7 @@ impl Chart for Bars {
 }
 
 impl Bars {
-    fn bar(&self, bar: &Bar, plot: &Plot, y: f64) -> Markup {
+    fn bar(&self, bar: &Bar, plot: &Plot, y: f64, width: f64) -> Markup {
         let mut sum = 0.0;
         let parts = bar.parts.iter().enumerate().map(|(i, &part)| {
             let from = plot.x(&self.axis, sum);
@@ -89,14 +95,14 @@ impl Bars {
         let end = parts.last().map_or(plot.left, |&(.., to)| to);
         html! {
             g.bar {
-                text.n y=(N(y + 4.5)) { (text::name(&bar.name)) }
+                text.n y=(N(y + 4.5)) { (text::name(&bar.name, width)) }
                 @for &(i, part, from, to) in &parts {
                     g class=(look(i).class()) {
                         rect.s x=(N(from)) y=(N(y - THICK / 2.0)) width=(N(to - from)) height=(N(THICK)) {}
-                    }
-                    @let name = format!("{} {}", self.parts[i], self.figure(part));
-                    @if text::width(&name) + 8.0 <= to - from {
-                        text.m.on x=(N((from + to) / 2.0)) y=(N(y + 4.5)) { (name) }
+                        @let name = format!("{} {}", self.parts[i], self.figure(part));
+                        @if text::width(&name) + 8.0 <= to - from {
+                            text.m.on x=(N((from + to) / 2.0)) y=(N(y + 4.5)) { (name) }
+                        }
                     }
                 }
                 @if bar.parts.is_empty() {

@@ -14,6 +14,9 @@ const LEAST_PANEL: f64 = 120.0;
 /// Between the names, a panel, and the figures beside it.
 const GAP: f64 = 14.0;
 
+/// From the top of a panel to that of its axes; the rows begin a little below.
+const ABOVE: f64 = LINE - 6.0;
+
 /// Dots in rows and panels.
 #[derive(Debug, Clone)]
 pub struct Dots {
@@ -41,10 +44,8 @@ pub struct Panel {
 pub struct DotRow {
     /// The server.
     pub name: String,
-    /// As many as there are panels; `None` where it was not measured.
-    pub dots: Vec<Option<Dot>>,
-    /// Why there is none, in a word.
-    pub note: Option<String>,
+    /// As many as there are panels, or why there is none, in a word or two.
+    pub dots: Vec<Result<Dot, &'static str>>,
 }
 
 /// A value and its interval.
@@ -85,16 +86,13 @@ impl Tone {
         }
     }
 
-    fn marker(self, x: f64, y: f64) -> Markup {
-        let data = match self {
-            Tone::Plain | Tone::Same => {
-                return html! { circle class=(if self == Tone::Same { "o" } else { "p" }) cx=(N(x)) cy=(N(y)) r="4" {} };
-            }
-            // Towards the better side, whichever side of the axis that is.
+    /// Its marker, as the data of a path. A triangle points up where the server is better, whichever side of the axis that is.
+    fn marker(self, x: f64, y: f64) -> String {
+        match self {
+            Tone::Plain | Tone::Same => format!("M{} {}a4 4 0 1 0 8 0a4 4 0 1 0-8 0Z", N(x - 4.0), N(y)),
             Tone::Better => format!("M{} {}l5 9h-10Z", N(x), N(y - 5.5)),
             Tone::Worse => format!("M{} {}l5-9h-10Z", N(x), N(y + 5.5)),
-        };
-        html! { path.p d=(data) {} }
+        }
     }
 }
 
@@ -104,39 +102,44 @@ impl Chart for Dots {
     }
 
     fn description(&self) -> String {
-        let rows = self.rows.iter().map(|row| {
-            let figures = row.dots.iter().zip(&self.panels).filter_map(|(dot, panel)| {
-                dot.as_ref().map(|dot| format!("{} {}", panel.axis.label, dot.text))
-            });
-            let figures: Vec<_> = figures.chain(row.note.clone()).collect();
-            format!("{}: {}", row.name, figures.join(", "))
-        });
-        format!("{}.", rows.collect::<Vec<_>>().join("; "))
+        let panel = |(i, panel): (usize, &Panel)| {
+            let mut dots: Vec<_> =
+                self.rows.iter().filter_map(|row| Some((&row.name, row.dots[i].as_ref().ok()?))).collect();
+            dots.sort_by(|a, b| a.1.value.total_cmp(&b.1.value));
+            let ends = dots.first().into_iter().chain(dots.last());
+            let ends: Vec<_> = ends.map(|(name, dot)| format!("{name} {}", dot.text)).collect();
+            format!("{}, {} servers: from {}.", panel.axis.label, dots.len(), ends.join(" to "))
+        };
+        self.panels.iter().enumerate().map(panel).collect::<Vec<_>>().join(" ")
     }
 
     fn is_empty(&self) -> bool {
-        self.rows.iter().all(|row| row.dots.iter().all(Option::is_none))
+        self.rows.iter().all(|row| row.dots.iter().all(Result::is_err))
     }
 
     fn body(&self, width: f64) -> (Markup, f64) {
-        let names = self.rows.iter().map(|row| name_width(&text::name(&row.name))).fold(0.0, f64::max) + GAP;
-        let figures = |i: usize, text: fn(&Dot) -> &String| {
-            let texts = self.rows.iter().filter_map(|row| row.dots[i].as_ref()).map(text);
+        let names =
+            self.rows.iter().map(|row| name_width(&text::name(&row.name, width))).fold(0.0, f64::max) + GAP;
+        let figures = |i: usize, text: Figure| {
+            let texts = self.rows.iter().filter_map(|row| row.dots[i].as_ref().ok()).map(text);
             texts.map(|text| text::width(text)).fold(0.0, f64::max) + GAP
         };
-        let full: Vec<_> = (0..self.panels.len()).map(|i| figures(i, |dot| &dot.text)).collect();
-        let count = self.panels.len() as f64;
-        let each = (width - names - full.iter().sum::<f64>() - (count - 1.0) * GAP) / count;
-        if each >= LEAST_PANEL {
-            return self.beside(names, &full, each, width);
+        // With all figures beside each other, or with the short ones, or below each other.
+        for text in [full, short] {
+            let figures: Vec<_> = (0..self.panels.len()).map(|i| figures(i, text)).collect();
+            let count = self.panels.len() as f64;
+            let each = (width - names - figures.iter().sum::<f64>() - (count - 1.0) * GAP) / count;
+            if each >= LEAST_PANEL {
+                return self.beside(names, &figures, each, width, text);
+            }
         }
         let mut y = 0.0;
         let mut drawn = Vec::new();
         for i in 0..self.panels.len() {
-            let right = width - figures(i, |dot| &dot.short);
+            let right = width - figures(i, short);
             drawn.push(html! {
-                (self.names(y))
-                (self.panel(i, names, right, y, width, |dot| &dot.short))
+                (self.names(y, width))
+                (self.panel(i, names, right, y, width, short))
             });
             y += self.height() + GAP;
         }
@@ -145,16 +148,16 @@ impl Chart for Dots {
 }
 
 impl Dots {
-    fn beside(&self, names: f64, figures: &[f64], each: f64, width: f64) -> (Markup, f64) {
+    fn beside(&self, names: f64, figures: &[f64], each: f64, width: f64, text: Figure) -> (Markup, f64) {
         let lefts = figures.iter().scan(names, |left, figures| {
             let this = *left;
             *left += each + figures + GAP;
             Some(this)
         });
         let body = html! {
-            (self.names(0.0))
+            (self.names(0.0, width))
             @for (i, left) in lefts.enumerate() {
-                (self.panel(i, left, left + each, 0.0, (left + each + figures[i] + GAP).min(width), |dot| &dot.text))
+                (self.panel(i, left, left + each, 0.0, (left + each + figures[i] + GAP).min(width), text))
             }
         };
         (body, self.height())
@@ -164,27 +167,22 @@ impl Dots {
         LINE + self.rows.len() as f64 * ROW + BELOW
     }
 
-    fn names(&self, top: f64) -> Markup {
+    fn names(&self, top: f64, width: f64) -> Markup {
         html! {
-            @for (i, row) in self.rows.iter().enumerate() {
-                text.n y=(N(middle(top, i) + 4.5)) { (text::name(&row.name)) }
+            g.n {
+                @for (i, row) in self.rows.iter().enumerate() {
+                    text y=(N(middle(top, i) + 4.5)) { (text::name(&row.name, width)) }
+                }
             }
         }
     }
 
-    fn panel(
-        &self,
-        i: usize,
-        left: f64,
-        right: f64,
-        top: f64,
-        most: f64,
-        figures: fn(&Dot) -> &String,
-    ) -> Markup {
+    fn panel(&self, i: usize, left: f64, right: f64, top: f64, most: f64, figures: Figure) -> Markup {
         let Panel { axis, reference, noise } = &self.panels[i];
         let bottom = top + LINE + self.rows.len() as f64 * ROW;
-        let plot = Plot { left, right, top: top + LINE - 6.0, bottom };
-        let dots = self.rows.iter().enumerate().filter_map(|(at, row)| Some((at, row.dots[i].as_ref()?)));
+        let plot = Plot { left, right, top: top + ABOVE, bottom };
+        let dots =
+            self.rows.iter().enumerate().filter_map(|(at, row)| Some((at, row.dots[i].as_ref().ok()?)));
         let dots: Vec<_> = dots.collect();
         html! {
             g.panel {
@@ -196,27 +194,55 @@ impl Dots {
                 @if let Some(reference) = reference {
                     path.x d={ "M" (N(plot.x(axis, *reference))) " " (N(plot.top)) "V" (N(bottom)) } {}
                 }
-                @for (at, dot) in dots {
-                    @let (x, y) = (plot.x(axis, dot.value), middle(top, at));
-                    g class={ "dot " (dot.tone.class()) } {
-                        @if let Some((low, high)) = dot.interval {
-                            path.i d={ "M" (N(plot.x(axis, low))) " " (N(y)) "H" (N(plot.x(axis, high))) } {}
-                        }
-                        (dot.tone.marker(x, y))
-                    }
-                    text.e x=(N(right + text_room(&self.rows, i, figures))) y=(N(y + 4.5)) { (figures(dot)) }
+                @for tone in [Tone::Plain, Tone::Same, Tone::Worse, Tone::Better] {
+                    (dots_of(tone, &dots, &plot, axis))
                 }
-                @for (at, row) in self.rows.iter().enumerate().filter(|(_, row)| row.dots[i].is_none()) {
-                    text.k.note x=(N(left + 6.0)) y=(N(middle(top, at) + 4.5)) { (row.note.as_deref().unwrap_or("–")) }
+                g.e transform={ "translate(" (N(right + text_room(&self.rows, i, figures))) " 0)" } {
+                    @for (at, dot) in &dots { text y=(N(middle(top, *at) + 4.5)) { (figures(dot)) } }
+                }
+                @for (at, why) in self.rows.iter().enumerate().filter_map(|(at, row)| Some((at, row.dots[i].as_ref().err()?))) {
+                    text.k.note x=(N(left + 6.0)) y=(N(middle(top, at) + 4.5)) { (why) }
                 }
             }
         }
     }
 }
 
+/// The dots of one tone, with their intervals, in as few elements as that takes.
+fn dots_of(tone: Tone, dots: &[(usize, &Dot)], plot: &Plot, axis: &Axis) -> Markup {
+    let (mut intervals, mut markers) = (String::new(), String::new());
+    for (row, dot) in dots.iter().filter(|(_, dot)| dot.tone == tone) {
+        let y = middle(plot.top - ABOVE, *row);
+        if let Some((low, high)) = dot.interval {
+            intervals += &format!("M{} {}H{}", N(plot.x(axis, low)), N(y), N(plot.x(axis, high)));
+        }
+        markers += &tone.marker(plot.x(axis, dot.value), y);
+    }
+    if markers.is_empty() {
+        return html! {};
+    }
+    html! {
+        g class={ "dots " (tone.class()) } {
+            @if !intervals.is_empty() { path.i d=(intervals) {} }
+            path class=(if tone == Tone::Same { "o" } else { "p" }) d=(markers) {}
+        }
+    }
+}
+
+/// What stands beside a dot.
+type Figure = fn(&Dot) -> &String;
+
+fn full(dot: &Dot) -> &String {
+    &dot.text
+}
+
+fn short(dot: &Dot) -> &String {
+    &dot.short
+}
+
 /// From the end of the panel to the end of the figures beside it.
-fn text_room(rows: &[DotRow], i: usize, figures: fn(&Dot) -> &String) -> f64 {
-    let texts = rows.iter().filter_map(|row| row.dots[i].as_ref()).map(figures);
+fn text_room(rows: &[DotRow], i: usize, figures: Figure) -> f64 {
+    let texts = rows.iter().filter_map(|row| row.dots[i].as_ref().ok()).map(figures);
     texts.map(|text| text::width(text)).fold(0.0, f64::max) + GAP / 2.0
 }
 

@@ -65,14 +65,15 @@ impl Chart for Lanes {
 
     fn body(&self, width: f64) -> (Markup, f64) {
         let left =
-            self.lanes.iter().map(|lane| name_width(&text::name(&lane.name))).fold(0.0, f64::max) + 14.0;
+            self.lanes.iter().map(|lane| name_width(&text::name(&lane.name, width))).fold(0.0, f64::max)
+                + 14.0;
         let plot =
             Plot { left, right: width - 10.0, top: 0.0, bottom: self.lanes.len() as f64 * ROW + LINE / 2.0 };
         let body = html! {
             (plot.across(&self.axis, width))
             @for (i, lane) in self.lanes.iter().enumerate() {
                 @let y = (i as f64 + 0.5) * ROW;
-                text.n y=(N(y + 4.5)) { (text::name(&lane.name)) }
+                text.n y=(N(y + 4.5)) { (text::name(&lane.name, width)) }
                 @for span in &lane.spans { (self.span(span, &plot, y)) }
             }
         };
@@ -87,9 +88,9 @@ impl Lanes {
             g class={ "span " (span.look.class()) } {
                 // What takes no time is still to be seen.
                 rect.s x=(N(from)) y=(N(y - THICK / 2.0)) width=(N((to - from).max(1.5))) height=(N(THICK)) {}
-            }
-            @if text::width(&span.what) + 8.0 <= to - from {
-                text.m.on x=(N((from + to) / 2.0)) y=(N(y + 4.5)) { (span.what) }
+                @if text::width(&span.what) + 8.0 <= to - from {
+                    text.m.on x=(N((from + to) / 2.0)) y=(N(y + 4.5)) { (span.what) }
+                }
             }
         }
     }

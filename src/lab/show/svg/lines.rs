@@ -2,7 +2,7 @@
 
 use super::axis::{Axis, BELOW, Plot};
 use super::text::{self, LINE, name_width};
-use super::{Chart, Look, N, legend};
+use super::{Chart, Look, N, legend, measured};
 use maud::{Markup, html};
 
 /// On charts that are at least so wide, each line has its name at its end. On others there is a legend.
@@ -10,6 +10,9 @@ const WIDE_ENOUGH: f64 = 600.0;
 
 /// Each point of a line with more than that has no marker: a few do.
 const MOST_MARKERS: usize = 12;
+
+/// From the plot to the labels beside it.
+const LABELS: f64 = 48.0;
 
 /// Labels at the ends of lines are so far apart.
 const LABEL_GAP: f64 = 15.5;
@@ -61,14 +64,22 @@ impl Chart for Lines {
     }
 
     fn description(&self) -> String {
-        let lines = self.drawn().map(|line| {
-            let unit = |unit, value| super::measured(unit, value);
-            let point = |(x, y)| format!("{} at {}", unit(self.y.unit, y), self.x.unit.text(x));
-            let (first, last) = (line.measured().next(), line.measured().next_back());
-            let ends: Vec<_> = first.into_iter().chain(last).map(point).collect();
-            format!("{}: {}", line.name, ends.join(" to "))
-        });
-        format!("{} over {}. {}.", self.y.label, self.x.label, lines.collect::<Vec<_>>().join("; "))
+        let line = |line: &Line| {
+            let point = |(x, y)| format!("{} at {}", measured(self.y.unit, y), self.x.unit.text(x));
+            let ends = line.measured().next().into_iter().chain(line.measured().next_back());
+            format!("{}: {}", line.name, ends.map(point).collect::<Vec<_>>().join(" to "))
+        };
+        let in_front = self.drawn().filter(|line| line.look != Look::Grey).map(line);
+        let behind = match self.drawn().filter(|line| line.look == Look::Grey).count() {
+            0 => String::new(),
+            n => format!(" {n} more in grey."),
+        };
+        format!(
+            "{} over {}. {}.{behind}",
+            self.y.label,
+            self.x.label,
+            in_front.collect::<Vec<_>>().join("; ")
+        )
     }
 
     fn is_empty(&self) -> bool {
@@ -79,7 +90,7 @@ impl Chart for Lines {
         let lines: Vec<&Line> = self.drawn().collect();
         let labels_beside = width >= WIDE_ENOUGH;
         let label_width =
-            lines.iter().map(|line| name_width(&text::name(&line.name))).fold(0.0, f64::max) + 26.0;
+            lines.iter().map(|line| name_width(&text::name(&line.name, width))).fold(0.0, f64::max) + LABELS;
         let length = match labels_beside {
             true => (lines.len() as f64 * LABEL_GAP).max(320.0),
             false => 250.0,
@@ -90,7 +101,7 @@ impl Chart for Lines {
         let plot = Plot { left, right, top: LINE + 12.0, bottom: LINE + 12.0 + length };
         let below = plot.bottom + BELOW;
         let (legend, legend_height) = match labels_beside {
-            true => (self.labels(&lines, &plot), 0.0),
+            true => (self.labels(&lines, &plot, width), 0.0),
             false => self.legend(&lines, width, below),
         };
         let body = html! {
@@ -110,27 +121,19 @@ impl Lines {
 
     fn line(&self, line: &Line, plot: &Plot) -> Markup {
         let place = |(x, y)| (plot.x(&self.x, x), plot.y(&self.y, y));
-        let mut data = String::new();
-        let mut is_begun = false;
-        for point in &line.points {
-            if let Some(y) = point.y {
-                let (x, y) = place((point.x, y));
-                data += &format!("{}{} {}", if is_begun { "L" } else { "M" }, N(x), N(y));
-            }
-            is_begun = point.y.is_some();
-        }
-        let measured: Vec<_> = line.measured().map(place).collect();
-        let every = measured.len().div_ceil(MOST_MARKERS).max(1);
-        let is_marked = |i: usize| i.is_multiple_of(every) || i + 1 == measured.len();
-        let marked = measured.iter().enumerate().filter(|&(i, _)| is_marked(i));
-        let markers: Vec<_> = marked.map(|(_, &(x, y))| line.look.marker(x, y)).collect();
+        let data = path(line.points.iter().map(|point| Some(place((point.x, point.y?)))));
+        let places: Vec<_> = line.measured().map(place).collect();
+        let every = places.len().div_ceil(MOST_MARKERS).max(1);
+        let is_marked = |i: usize| i.is_multiple_of(every) || i + 1 == places.len();
+        let marked = places.iter().enumerate().filter(|&(i, _)| is_marked(i));
+        let markers: String = marked.map(|(_, &(x, y))| line.look.marker(x, y)).collect();
         let in_front = line.look != Look::Grey;
         html! {
             g class={ "line " (line.look.class()) } {
                 @if in_front { (self.intervals(line, plot, every == 1)) }
                 path.l d=(data) {}
-                @if in_front || measured.len() == 1 {
-                    @for marker in markers { path.p d=(marker) {} }
+                @if in_front || places.len() == 1 {
+                    path.p d=(markers) {}
                 }
             }
         }
@@ -159,8 +162,8 @@ impl Lines {
         html! { path.band d={ "M" (points.join("L")) "Z" } {} }
     }
 
-    /// A name at the end of each line, and a thin line to it from there.
-    fn labels(&self, lines: &[&Line], plot: &Plot) -> Markup {
+    /// A name at the end of each line, and a thin line to it for those in front.
+    fn labels(&self, lines: &[&Line], plot: &Plot, width: f64) -> Markup {
         let ends: Vec<_> = lines
             .iter()
             .filter_map(|line| line.measured().next_back())
@@ -168,12 +171,16 @@ impl Lines {
             .collect();
         let wanted: Vec<_> = ends.iter().map(|&(_, y)| y).collect();
         let places = text::spread(&wanted, LABEL_GAP, plot.top, plot.bottom);
-        let (elbow, at) = (plot.right + 4.0, plot.right + 22.0);
+        let at = plot.right + LABELS;
         html! {
             @for ((line, (x, y)), place) in lines.iter().zip(ends).zip(places) {
+                @let in_front = line.look != Look::Grey;
                 g class={ "label " (line.look.class()) } {
-                    path.lead d={ "M" (N(x + 5.0)) " " (N(y)) "H" (N(elbow.max(x + 5.0))) "L" (N(at - 3.0)) " " (N(place)) } {}
-                    text.n.b[line.look != Look::Grey] x=(N(at)) y=(N(place + 4.5)) { (text::name(&line.name)) }
+                    @if in_front {
+                        path.lead d={ "M" (N(x + 5.0)) " " (N(y)) "H" (N(plot.right + 3.0)) "L" (N(at - 16.0)) " " (N(place)) } {}
+                        path.p d=(line.look.marker(at - 10.0, place)) {}
+                    }
+                    text.n.b[in_front] x=(N(at)) y=(N(place + 4.5)) { (text::name(&line.name, width)) }
                 }
             }
         }
@@ -181,7 +188,7 @@ impl Lines {
 
     /// The names of the lines in front, and how many are behind.
     fn legend(&self, lines: &[&Line], width: f64, top: f64) -> (Markup, f64) {
-        let names: Vec<_> = lines.iter().map(|line| text::name(&line.name)).collect();
+        let names: Vec<_> = lines.iter().map(|line| text::name(&line.name, width)).collect();
         let (behind, front): (Vec<_>, Vec<_>) =
             lines.iter().zip(&names).partition(|(line, _)| line.look == Look::Grey);
         let others = format!("{} others, in grey", behind.len());
@@ -194,6 +201,23 @@ impl Lines {
         }
         legend(entries, width, top)
     }
+}
+
+/// The data of a path through these places. Between tenths of a pixel only the differences are written, which are short.
+fn path(places: impl Iterator<Item = Option<(f64, f64)>>) -> String {
+    let tenths = |value: f64| (value * 10.0).round() / 10.0;
+    let mut data = String::new();
+    let mut last = None;
+    for place in places {
+        let place = place.map(|(x, y)| (tenths(x), tenths(y)));
+        data += &match (last, place) {
+            (_, None) => String::new(),
+            (None, Some((x, y))) => format!("M{} {}", N(x), N(y)),
+            (Some((from_x, from_y)), Some((x, y))) => format!("l{} {}", N(x - from_x), N(y - from_y)),
+        };
+        last = place;
+    }
+    data.replace(" -", "-")
 }
 
 fn sample(look: Look) -> Markup {

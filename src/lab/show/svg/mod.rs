@@ -22,7 +22,7 @@ pub use scale::{Scale, Unit, measured, si};
 
 use maud::{Markup, PreEscaped, Render, html};
 use std::fmt;
-use text::{LINE, TITLE_SIZE};
+use text::{BOLD, LINE, TITLE_SIZE};
 
 /// The style of charts. Whatever contains them must contain this once.
 pub const STYLE: &str = include_str!("chart.css");
@@ -31,7 +31,7 @@ pub const STYLE: &str = include_str!("chart.css");
 pub const WIDE: f64 = 860.0;
 
 /// The width of a chart on a narrow screen, in pixels.
-pub const NARROW: f64 = 360.0;
+pub const NARROW: f64 = 370.0;
 
 /// So many series have a colour, a marker and a dash of their own, beside the baseline.
 pub const COLOURS: usize = 6;
@@ -106,6 +106,12 @@ pub fn embedded(chart: &dyn Chart) -> Markup {
     }
 }
 
+/// A chart for a page with [`STYLE`] that is as narrow on a wide screen, where others can stand beside it.
+#[must_use]
+pub fn narrow(chart: &dyn Chart) -> Markup {
+    svg(chart, NARROW, false)
+}
+
 /// A chart as a file of its own, with its style.
 #[must_use]
 pub fn standalone(chart: &dyn Chart, width: f64) -> String {
@@ -121,7 +127,7 @@ pub fn clean(document: &str) -> String {
 
 fn svg(chart: &dyn Chart, width: f64, is_file: bool) -> Markup {
     let margin = if is_file { 16.0 } else { 0.0 };
-    let title = text::lines(chart.title(), width, TITLE_SIZE);
+    let title = text::lines(chart.title(), width, TITLE_SIZE * BOLD);
     let above = title.len() as f64 * (LINE + 2.0) + 8.0;
     let (body, height) = match chart.is_empty() {
         true => (html! { text.k x=(N(width / 2.0)) y="40" text-anchor="middle" { "not measured" } }, 70.0),

@@ -121,9 +121,12 @@ impl Scale {
                     zero.then_some(0.0).into_iter().chain(within).collect()
                 };
                 let base = if unit == Unit::Bytes { 2.0 } else { 10.0 };
-                if to / from < base {
-                    // Less than a decade: equal steps are round numbers, powers are not.
-                    let steps = [1.0, 2.0, 4.0].map(|more| step((to - from) * more));
+                if to / from < if unit == Unit::Bytes { 4.0 } else { 10.0 } {
+                    // There are not enough powers: equal steps are round numbers as well.
+                    let steps = [1.0, 2.0, 4.0, 8.0].map(|more| match unit {
+                        Unit::Bytes => ((to - from) * more / 5.0).log2().floor().exp2(),
+                        _ => step((to - from) * more),
+                    });
                     return steps.map(|step| inside(multiples(from, to, step))).to_vec();
                 }
                 let sets: &[&[f64]] = match unit {
@@ -282,6 +285,8 @@ mod tests {
         assert_eq!(texts(latency, Unit::Micros, 5), ["10 µs", "100 µs", "1 ms", "10 ms"]);
         let memory = Scale::Log { from: 1024.0, to: 4194304.0, zero: false };
         assert_eq!(texts(memory, Unit::Bytes, 5), ["4 KiB", "32 KiB", "256 KiB", "2 MiB"]);
+        let close = Scale::Log { from: 4200.0, to: 4700.0, zero: false };
+        assert_eq!(texts(close, Unit::Bytes, 5), ["4.125 KiB", "4.25 KiB", "4.375 KiB", "4.5 KiB"]);
         let quantiles = Scale::Log { from: 1.0, to: 10_000.0, zero: false };
         assert_eq!(texts(quantiles, Unit::OneIn, 9), ["0 %", "90 %", "99 %", "99.9 %", "99.99 %"]);
     }

@@ -3,17 +3,25 @@
 //! Which font a reader has is not known. The widths are those of DejaVu Sans, which is wider than most, so that what fits
 //! here fits everywhere.
 
+use super::WIDE;
+
 /// The size of the text, in pixels.
 pub(super) const SIZE: f64 = 13.0;
 
 /// The size of a title.
 pub(super) const TITLE_SIZE: f64 = 15.0;
 
+/// Bold text is so much wider.
+pub(super) const BOLD: f64 = 1.15;
+
 /// From one line to the next.
 pub(super) const LINE: f64 = 18.0;
 
-/// Names in a chart are not longer. The tables have the whole name.
+/// Names in a chart of [`WIDE`](super::WIDE) are not longer. The tables have the whole name.
 const LONGEST_NAME: usize = 26;
+
+/// Names in a narrower chart.
+const SHORT_NAME: usize = 19;
 
 /// The width of `text` in the font of sentences.
 pub(super) fn width(text: &str) -> f64 {
@@ -40,12 +48,13 @@ fn narrow(c: char) -> f64 {
     }
 }
 
-/// A name that is not too long for a chart.
-pub(super) fn name(name: &str) -> String {
-    if name.chars().count() <= LONGEST_NAME {
+/// A name that is not too long for a chart of this width.
+pub(super) fn name(name: &str, chart: f64) -> String {
+    let most = if chart < WIDE { SHORT_NAME } else { LONGEST_NAME };
+    if name.chars().count() <= most {
         return name.to_owned();
     }
-    name.chars().take(LONGEST_NAME - 1).chain(['…']).collect()
+    name.chars().take(most - 1).chain(['…']).collect()
 }
 
 /// `text` in lines that are not wider than `limit`, at `size` pixels. A word that is wider is broken.
@@ -115,6 +124,7 @@ impl Block {
 
 #[cfg(test)]
 mod tests {
+    use super::super::NARROW;
     use super::*;
 
     #[test]
@@ -152,7 +162,8 @@ mod tests {
 
     #[test]
     fn a_long_name_is_shortened() {
-        assert_eq!(name("reuseport-processes"), "reuseport-processes");
-        assert_eq!(name(&"x".repeat(100)).chars().count(), LONGEST_NAME);
+        assert_eq!(name("reuseport-processes", NARROW), "reuseport-processes");
+        assert_eq!(name(&"x".repeat(100), WIDE).chars().count(), LONGEST_NAME);
+        assert_eq!(name(&"é".repeat(100), NARROW).chars().count(), SHORT_NAME);
     }
 }
