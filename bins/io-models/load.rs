@@ -9,7 +9,9 @@ use crate::output::{Outputs, conclude, ended, warn};
 use crate::progress::Progress;
 pub(crate) use args::{Addresses, Args};
 use files::Files;
+use io_models::lab::gate;
 use io_models::lab::load::crew::{Interval, Order};
+use io_models::lab::load::gates::junit as junit_of;
 use io_models::lab::load::hostile::HostileClients;
 use io_models::lab::load::limits::{self, Ports};
 use io_models::lab::load::plan::EngineKind;
@@ -38,6 +40,7 @@ pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
         slices::follow(&plan, io::stdin().lock(), io::stdout().lock()).map_err(Failure::of)?;
         return Ok(ExitCode::SUCCESS);
     }
+    let gates = args.gates()?;
     let shape = args.shape()?;
     let hostile = args.hostile_clients()?;
     let mut order = Order {
@@ -54,13 +57,16 @@ pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
     if args.wait().is_none() {
         order.plan.wait = processors.choose_wait(order.threads);
     }
+    let plan = report::plan(&order, &shape, hostile, times);
+    gates.check(&plan, args.pid.is_some()).map_err(Failure::usage)?;
     let ports = check(&mut order, &shape, hostile, times)?;
     if let Some(words) = ports.in_words().filter(|_| !quiet) {
         crate::output::note(&format!("{words}, from {}", addresses(&order.plan.sources)));
     }
     let mut outputs = Outputs::default();
     let output = outputs.report(args.output.clone())?;
-    let mut files = Files::open(&mut outputs, &args, &report::plan(&order, &shape, hostile, times))?;
+    let mut files = Files::open(&mut outputs, &args, &plan)?;
+    let junit = outputs.optional("--junit", args.junit.clone())?;
     let (stopper, stop) = stop::pair().map_err(Failure::of)?;
     stopper.stop_on_signals().map_err(Failure::of)?;
 
@@ -87,7 +93,8 @@ pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
     drop(line);
     let found = found.map_err(Failure::of)?;
     let distribution = files.distribution(&found.result.total, &shape);
-    let report = report::report(found);
+    let mut report = report::report(found);
+    gates.judge(&mut report);
     let text = match args.json {
         true => format!("{}\n", lab::json(&report)),
         false => report.text(output.columns()),
@@ -95,11 +102,16 @@ pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
     // The report first: nothing that fails may take it away.
     let mut written = vec![output.report(&text)];
     written.extend(files.finish(distribution));
+    written.extend(junit.map(|file| file.write_beside(&junit_of(&report).map_err(Failure::of)?)));
     if !quiet {
         report.warnings().iter().for_each(|warning| warn(warning));
     }
-    let not_met = report.not_met().filter(|_| report.trouble().is_none()).map(Failure::not_met);
-    conclude(written, not_met.map_or_else(|| ended(report.trouble(), report.is_partial()), Err))
+    let trouble = report.trouble();
+    let not_met: Vec<_> = [report.not_met(), gate::not_met(&report.gates)].into_iter().flatten().collect();
+    if trouble.is_none() && !not_met.is_empty() {
+        return conclude(written, Err(Failure::not_met(not_met.join("; "))));
+    }
+    conclude(written, ended(trouble, report.is_partial()))
 }
 
 /// Whether this machine can do it: before the first connection.

@@ -1,8 +1,11 @@
 //! The arguments of `io-models load`, and what they mean.
 
 use crate::failure::Failure;
+use crate::output::help_table;
 use crate::serve;
 use crate::units::{self, count, count_or_none, duration, duration_or_none};
+use io_models::lab::gate;
+use io_models::lab::load::gates::{self, Gates};
 use io_models::lab::load::hostile::HostileClients;
 use io_models::lab::load::knee::Limit;
 use io_models::lab::load::plan::{EngineKind, Expect, Payload, Plan, Sizes, Wait};
@@ -20,11 +23,19 @@ latency counts from that time. Without a rate the loop is closed: each connectio
 answer, and sends the next one. A closed loop compares servers, but it hides stalls.
 
 Times are 250us, 40ms, 5s, 2m or 1h; a number without a unit is in seconds. Counts and rates may end in k or M. Sizes may \
-end in k (1000), M, KiB (1024) or MiB.";
+end in k (1000), M, KiB (1024) or MiB.
+
+A gate is FIGURE<=VALUE, with <=, <, >= or >. With --ramp or --sweep it is on each rate, unless a rate stands before \
+it: '20k p99<=1ms'. Figures:";
+
+fn help() -> String {
+    let figure = |figure: &gate::Figure| (figure.name.to_owned(), figure.meaning.to_owned());
+    format!("{HELP}\n{}", help_table(gates::FIGURES.iter().map(figure)))
+}
 
 /// Put load on any TCP echo server, and check every byte
 #[derive(Debug, clap::Args)]
-#[command(after_help = HELP)]
+#[command(after_help = help())]
 pub(crate) struct Args {
     /// The server
     #[arg(value_name = "ADDR:PORT", value_parser = target, required_unless_present = "self_test")]
@@ -142,6 +153,20 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 1, help_heading = "The generator")]
     pub(crate) seed: u64,
 
+    /// A limit on a figure, such as 'p99<=1ms' or 'achieved>=50k', or @FILE with one in each line; exit code 3 if it is
+    /// not met; may be repeated
+    #[arg(long, value_name = "GATE", help_heading = "Gates")]
+    pub(crate) gate: Vec<String>,
+
+    /// Show the figures of an earlier report (--json -o FILE) beside these; then a gate may be 'p99<=1.10x', 1.10 times
+    /// the earlier figure
+    #[arg(long, value_name = "FILE", help_heading = "Gates")]
+    pub(crate) baseline: Option<PathBuf>,
+
+    /// Also write JUnit XML: a case for each gate, one for the bytes and connections
+    #[arg(long, value_name = "FILE", help_heading = "Gates")]
+    pub(crate) junit: Option<PathBuf>,
+
     /// Print one JSON document
     #[arg(long, help_heading = "Output")]
     pub(crate) json: bool,
@@ -163,7 +188,8 @@ pub(crate) struct Args {
     pub(crate) hlog: Option<PathBuf>,
 
     /// Test the generator itself, on servers that try to fool it
-    #[arg(long, conflicts_with_all = ["target", "pid", "start_at", "rate", "ramp", "sweep", "find_knee", "hgrm", "hlog", "ndjson"])]
+    #[arg(long, conflicts_with_all = ["target", "pid", "start_at", "rate", "ramp", "sweep", "find_knee", "hgrm", "hlog",
+        "ndjson", "gate", "baseline", "junit"])]
     pub(crate) self_test: bool,
 
     /// Take orders on standard input instead, for `compare`, with so many idle connections
@@ -323,6 +349,13 @@ impl Args {
             Some(ArrivalsArg::Poisson) => Arrivals::Poisson,
             Some(ArrivalsArg::Constant) | None => Arrivals::Constant,
         }
+    }
+
+    /// The gates, and the earlier run beside which this one is shown.
+    pub(crate) fn gates(&self) -> Result<Gates, Failure> {
+        let gates = gate::read(&self.gate, &gates::FIGURES).map_err(Failure::usage)?;
+        let baseline = self.baseline.as_ref().map(|file| file.display().to_string());
+        Gates::new(gates, baseline.as_deref()).map_err(Failure::usage)
     }
 
     /// How many of the connections are hostile. At least one of each kind that is asked for.

@@ -16,6 +16,7 @@ mod connection;
 pub mod crew;
 pub mod diagnosis;
 pub mod engine;
+pub mod gates;
 pub mod hgrm;
 pub mod hlog;
 pub mod knee;

@@ -1,15 +1,17 @@
 //! The report of a load, for people.
 
 use super::{DOUBTFUL, Page, Table, WRONG, merged, paint, paint_if};
+use crate::lab::gate::Outcome;
 use crate::lab::load::crew::Opening;
 use crate::lab::load::diagnosis::Diagnosis;
 use crate::lab::load::knee::Verdict;
 use crate::lab::load::limits::Ports;
 use crate::lab::results::load::{
-    Alone, ByClock, Counts, LatencyUs, LittlesLaw, MOST_MISSED, Mode, Plan, Report,
+    Alone, Beside, ByClock, Compared, Counts, LatencyUs, LittlesLaw, MOST_MISSED, Mode, Plan, Report,
 };
-use crate::lab::units::{count, latency, of, rate, seconds};
+use crate::lab::units::{UNKNOWN, count, latency, of, rate, seconds};
 use anstyle::Style;
+use chrono::DateTime;
 
 /// What a closed loop cannot show.
 pub(super) const CLOSED_LOOP: &str =
@@ -18,6 +20,10 @@ pub(super) const CLOSED_LOOP: &str =
 /// What the two clocks of an open loop mean.
 const CLOCKS: &str = "response time is from when a request was due, service time from when it was sent; the difference \
                       is waiting, which users feel";
+
+/// What an earlier run cannot show.
+const ONE_AGAINST_ONE: &str = "one run against one run has no interval, and the machine may have changed between them; \
+                               `io-models compare` measures both in turn and gives a verdict";
 
 impl Report {
     /// The report for people, in lines of at most `width` columns. Colours are escape sequences.
@@ -39,7 +45,23 @@ impl Report {
             Some((alone, plan)) => OfOne { report: self, alone, plan }.show(&mut page),
             None => merged::show(self, &mut page),
         }
+        self.show_gates(&mut page);
+        if let Some(beside) = &self.baseline {
+            show_beside(beside, &mut page);
+        }
         page.into_text()
+    }
+
+    fn show_gates(&self, page: &mut Page) {
+        for (i, judged) in self.gates.iter().enumerate() {
+            let words = format!("{} is {}", judged.gate, judged.in_words());
+            let style = match judged.outcome {
+                Outcome::Met => Style::new(),
+                Outcome::NotMet => WRONG,
+                Outcome::NotJudged => DOUBTFUL,
+            };
+            page.line(if i == 0 { "gates" } else { "" }, paint(style, &words));
+        }
     }
 
     /// The line of the rates.
@@ -50,6 +72,23 @@ impl Report {
             None => format!("{achieved} requests/s"),
         }
     }
+}
+
+/// The figures of an earlier run beside those of this one.
+fn show_beside(beside: &Beside, page: &mut Page) {
+    let Beside { file, started_unix_s, figures } = beside;
+    let date = started_unix_s.and_then(|s| DateTime::from_timestamp(s as i64, 0));
+    let date = date.map_or_else(String::new, |date| format!(", {}", date.format("%Y-%m-%d %H:%M UTC")));
+    page.line("baseline", format!("{file}{date}"));
+    page.more(ONE_AGAINST_ONE);
+    let mut table = Table::new(&["figure", "old", "new", "new/old"], "");
+    for Compared { row, figure, unit, old, new, ratio } in figures {
+        let name = row.as_ref().map_or_else(|| figure.clone(), |row| format!("{figure} at {row}"));
+        let value = |value: &Option<f64>| value.map_or_else(|| UNKNOWN.to_owned(), |value| unit.show(value));
+        let ratio = ratio.map_or_else(|| UNKNOWN.to_owned(), |ratio| format!("{ratio:.2}"));
+        table.row([name, value(old), value(new), ratio], "", Style::new());
+    }
+    page.table(&table);
 }
 
 /// The report of one generator.

@@ -8,6 +8,7 @@ pub(crate) mod servers;
 
 mod ends;
 mod engines;
+mod gates;
 mod honesty;
 mod input;
 mod merge;
@@ -16,6 +17,7 @@ mod outputs;
 mod overload;
 mod python;
 mod right;
+mod schema;
 mod shapes;
 mod start;
 mod stopped;

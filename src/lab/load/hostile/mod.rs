@@ -192,10 +192,15 @@ impl Outcomes {
         kinds.into_iter().filter(|(_, outcome)| outcome.connections > 0)
     }
 
+    /// Bytes that came back and were not what had been sent.
+    pub(super) fn wrong_bytes(&self) -> u64 {
+        self.kinds().map(|(_, outcome)| outcome.wrong_bytes).sum()
+    }
+
     /// What was wrong on the wire, in a line; `None` when every byte that came back was right, and none was lost.
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
-        let wrong: u64 = self.kinds().map(|(_, outcome)| outcome.wrong_bytes).sum();
+        let wrong = self.wrong_bytes();
         let missing: u64 = self.kinds().map(|(_, outcome)| outcome.missing_bytes).sum();
         if wrong + missing == 0 {
             return None;
