@@ -9,9 +9,8 @@ use crate::output::{Outputs, conclude, ended, warn};
 use crate::progress::Progress;
 pub(crate) use args::{Addresses, Args};
 use files::Files;
-use io_models::lab::gate;
 use io_models::lab::load::crew::{Interval, Order};
-use io_models::lab::load::gates::junit as junit_of;
+use io_models::lab::load::gates;
 use io_models::lab::load::hostile::HostileClients;
 use io_models::lab::load::limits::{self, Ports};
 use io_models::lab::load::plan::EngineKind;
@@ -40,7 +39,7 @@ pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
         slices::follow(&plan, io::stdin().lock(), io::stdout().lock()).map_err(Failure::of)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let gates = args.gates()?;
+    let asked = args.gates()?;
     let shape = args.shape()?;
     let hostile = args.hostile_clients()?;
     let mut order = Order {
@@ -58,7 +57,7 @@ pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
         order.plan.wait = processors.choose_wait(order.threads);
     }
     let plan = report::plan(&order, &shape, hostile, times);
-    gates.check(&plan, args.pid.is_some()).map_err(Failure::usage)?;
+    asked.check(&plan, args.pid.is_some()).map_err(Failure::usage)?;
     let ports = check(&mut order, &shape, hostile, times)?;
     if let Some(words) = ports.in_words().filter(|_| !quiet) {
         crate::output::note(&format!("{words}, from {}", addresses(&order.plan.sources)));
@@ -94,7 +93,7 @@ pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
     let found = found.map_err(Failure::of)?;
     let distribution = files.distribution(&found.result.total, &shape);
     let mut report = report::report(found);
-    gates.judge(&mut report);
+    asked.judge(&mut report);
     let text = match args.json {
         true => format!("{}\n", lab::json(&report)),
         false => report.text(output.columns()),
@@ -102,12 +101,12 @@ pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
     // The report first: nothing that fails may take it away.
     let mut written = vec![output.report(&text)];
     written.extend(files.finish(distribution));
-    written.extend(junit.map(|file| file.write_beside(&junit_of(&report).map_err(Failure::of)?)));
+    written.extend(junit.map(|file| file.write_beside(&gates::junit(&report).map_err(Failure::of)?)));
     if !quiet {
         report.warnings().iter().for_each(|warning| warn(warning));
     }
     let trouble = report.trouble();
-    let not_met: Vec<_> = [report.not_met(), gate::not_met(&report.gates)].into_iter().flatten().collect();
+    let not_met: Vec<_> = [report.not_met(), gates::not_met(&report)].into_iter().flatten().collect();
     if trouble.is_none() && !not_met.is_empty() {
         return conclude(written, Err(Failure::not_met(not_met.join("; "))));
     }

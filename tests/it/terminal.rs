@@ -65,6 +65,18 @@ fn the_system_calls_of_the_models_stand_side_by_side_on_request() {
 }
 
 #[test]
+fn gates_and_an_earlier_run_fit() {
+    let server = Server::echo();
+    let folder = tempfile::tempdir().expect("a folder");
+    let old = folder.path().join("old.json").display().to_string();
+    let line = format!("load {} -c 4 -d 200ms --warmup 20ms --wait sleep", server.addr);
+    run(80, &format!("{line} --json -o {old}")).exits(0);
+    let screen = run(80, &format!("{line} --gate achieved>=0.1 --gate p99<=0us --baseline {old}"));
+    let says = ["achieved>=0.1 is met", "p99<=0us is not met", "new/old", "1 of 2 gates not met"];
+    screen.fits().exits(3).shows(&says);
+}
+
+#[test]
 fn a_report_of_the_load_fits() {
     let server = Server::echo();
     for columns in WIDTHS {

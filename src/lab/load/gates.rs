@@ -2,8 +2,8 @@
 
 use super::hostile::Outcomes;
 use super::shape::Row;
-use crate::lab::gate::{Figure, Gate, Judged, Measured, Unit};
-use crate::lab::results::load::{Beside, Compared, Form, LatencyUs, Mode, Plan, Report};
+use crate::lab::gate::{self, Figure, Gate, Judged, Measured, Unit};
+use crate::lab::results::load::{Alone, Beside, Compared, Form, LatencyUs, Mode, Plan, Report, differences};
 use crate::lab::show::junit::{self, Check};
 use crate::lab::units::{self, of, parse};
 use anyhow::{Context, anyhow, bail, ensure};
@@ -35,6 +35,9 @@ const fn figure(name: &'static str, unit: Unit, meaning: &'static str) -> Figure
 fn is_of_a_rate(figure: &Figure) -> bool {
     FIGURES[..OF_A_RATE].iter().any(|known| known.name == figure.name)
 }
+
+/// What is another in each run, and says nothing of the machine.
+const DIFFERS_ALWAYS: [&str; 3] = ["started", "started_unix_s", "command"];
 
 /// The gates of a run, and the run that it is compared with.
 #[derive(Debug)]
@@ -273,11 +276,7 @@ impl Baseline {
     /// It must be of the same plan, and every setting that differs is named.
     fn check_plan(&self, plan: &Plan) -> anyhow::Result<()> {
         let old = self.report.plan.as_ref().context("a report without a plan")?;
-        let differences = plan.differences(old, &[]);
-        let words: Vec<_> = differences
-            .iter()
-            .map(|d| format!("{} is {} here and was {} there", d.key, d.ours, d.theirs))
-            .collect();
+        let words: Vec<_> = plan.differences(old, &[]).iter().map(ToString::to_string).collect();
         ensure!(
             words.is_empty(),
             "the baseline {} is of another plan, and cannot be compared: {}; give the options of that run",
@@ -305,12 +304,26 @@ impl Baseline {
                 ratio,
             })
         });
+        let differ =
+            |(new, old): (&Alone, &Alone)| differences(&new.environment, &old.environment, &DIFFERS_ALWAYS);
+        let environment =
+            report.alone.as_ref().zip(self.report.alone.as_ref()).map(differ).unwrap_or_default();
         Beside {
+            environment,
             file: self.file.clone(),
             started_unix_s: self.report.started_unix_s,
             figures: figures.collect(),
         }
     }
+}
+
+/// One line on the gates that were not met; `None` when all were met or were not judged.
+#[must_use]
+pub fn not_met(report: &Report) -> Option<String> {
+    let line = gate::not_met(&report.gates)?;
+    let limited = report.alone.as_ref().is_some_and(|alone| alone.generator_was_the_limit);
+    let part = "; the generator was late or busy itself, which is a part of these figures";
+    Some(line + if limited { part } else { "" })
 }
 
 /// The run as JUnit XML: a case for each gate, one for the bytes and the connections, and one for the rate.

@@ -158,15 +158,15 @@ pub struct Plan {
     pub digits: u8,
 }
 
-/// A setting that differs in two plans, as text.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A setting that differs between two runs, as text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Difference {
     /// Which.
     pub key: String,
-    /// In the first plan.
-    pub ours: String,
-    /// In the other.
-    pub theirs: String,
+    /// In this run.
+    pub here: String,
+    /// In the other run.
+    pub there: String,
 }
 
 /// How many of what. `None` is not known: a log has only what was answered. What one file does not tell, their sum
@@ -376,6 +376,8 @@ pub struct Beside {
     pub file: String,
     /// When its clock started, in seconds since 1970.
     pub started_unix_s: Option<f64>,
+    /// What differs between the two environments: the machine, its settings, the program.
+    pub environment: Vec<Difference>,
     /// Each figure of both.
     pub figures: Vec<Compared>,
 }
@@ -684,23 +686,36 @@ impl Plan {
     /// The settings that differ in another plan, `except` those.
     #[must_use]
     pub fn differences(&self, other: &Plan, except: &[&str]) -> Vec<Difference> {
-        let (ours, theirs) = (self.settings(), other.settings());
-        let differ = ours.iter().filter(|(key, value)| {
-            !except.contains(&key.as_str()) && theirs.get(key.as_str()) != Some(value)
-        });
-        let difference = |(key, value): (&String, &Value)| Difference {
-            key: key.clone(),
-            ours: shown(value),
-            theirs: theirs.get(key).map_or_else(String::new, shown),
-        };
-        differ.map(difference).collect()
+        differences(self, other, except)
     }
+}
 
-    fn settings(&self) -> Map<String, Value> {
-        match serde_json::to_value(self) {
-            Ok(Value::Object(settings)) => settings,
-            _ => Map::new(),
-        }
+/// The fields in which two structs differ, `except` those.
+pub(in crate::lab) fn differences<T: Serialize>(here: &T, there: &T, except: &[&str]) -> Vec<Difference> {
+    let (here, there) = (fields(here), fields(there));
+    let differ = here
+        .iter()
+        .filter(|(key, value)| !except.contains(&key.as_str()) && there.get(key.as_str()) != Some(value));
+    let difference = |(key, value): (&String, &Value)| Difference {
+        key: key.clone(),
+        here: shown(value),
+        there: there.get(key).map_or_else(String::new, shown),
+    };
+    differ.map(difference).collect()
+}
+
+fn fields(of: &impl Serialize) -> Map<String, Value> {
+    match serde_json::to_value(of) {
+        Ok(Value::Object(fields)) => fields,
+        _ => Map::new(),
+    }
+}
+
+/// For people: `depth is 2 here and was 1 there`.
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Difference { key, here, there } = self;
+        write!(f, "{key} is {here} here and was {there} there")
     }
 }
 

@@ -76,10 +76,11 @@ impl Report {
 
 /// The figures of an earlier run beside those of this one.
 fn show_beside(beside: &Beside, page: &mut Page) {
-    let Beside { file, started_unix_s, figures } = beside;
+    let Beside { file, started_unix_s, environment, figures } = beside;
     let date = started_unix_s.and_then(|s| DateTime::from_timestamp(s as i64, 0));
     let date = date.map_or_else(String::new, |date| format!(", {}", date.format("%Y-%m-%d %H:%M UTC")));
     page.line("baseline", format!("{file}{date}"));
+    environment.iter().for_each(|difference| page.more(paint(DOUBTFUL, &difference.to_string())));
     page.more(ONE_AGAINST_ONE);
     let mut table = Table::new(&["figure", "old", "new", "new/old"], "");
     for Compared { row, figure, unit, old, new, ratio } in figures {

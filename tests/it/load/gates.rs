@@ -4,6 +4,7 @@ use super::program::{Ended, Program, io_models};
 use super::servers::{Answer, Server};
 use super::{load, report, report_of, start_load};
 use crate::support::wait_until;
+use io_models::lab::load::gates::not_met;
 use nix::sys::signal::Signal;
 use quick_junit::{NonSuccessKind, Report, TestCaseStatus};
 use serde_json::{Value, json};
@@ -249,6 +250,36 @@ fn each_rate_of_a_sweep_is_compared_with_itself() {
     let figures = report["baseline"]["figures"].as_array().expect("figures");
     let rows: Vec<_> = figures.iter().filter(|one| one["figure"] == "p50").map(|one| &one["row"]).collect();
     assert_eq!(rows, ["200 requests/s", "300 requests/s"]);
+}
+
+#[test]
+fn what_differs_between_the_machines_is_said() {
+    let server = Server::echo();
+    let (_folder, old) = recorded(server.addr, "");
+    let text = fs::read_to_string(&old).expect("a report");
+    let mut report: Value = serde_json::from_str(&text).expect("one JSON document");
+    report["environment"]["kernel"] = json!("2.6.9");
+    fs::write(&old, report.to_string()).expect("a file of ours");
+    let ended = gated(server.addr, &format!("--baseline {old} --json"), &[]);
+    let differs = self::report(ended.exits(0))["baseline"]["environment"].clone();
+    let kernel = differs.as_array().into_iter().flatten().find(|one| one["key"] == "kernel");
+    assert_eq!(kernel.map(|kernel| &kernel["there"]), Some(&json!("2.6.9")), "{differs:#}");
+    let times = differs.as_array().into_iter().flatten().filter(|one| one["key"] == "started");
+    assert_eq!(times.count(), 0, "that says nothing of the machine: {differs:#}");
+    let ended = gated(server.addr, &format!("--baseline {old}"), &[]);
+    assert!(ended.exits(0).stdout.contains(" here and was 2.6.9 there\n"), "{ended}");
+}
+
+#[test]
+fn a_generator_that_was_the_limit_is_named_with_the_gate() {
+    let server = Server::echo();
+    let ended = gated(server.addr, "--json", &["p99<=0us"]);
+    let mut report = io_models::lab::results::load::Report::read(ended.exits(3).stdout.as_bytes()).unwrap();
+    for is_limit in [false, true] {
+        report.alone.as_mut().expect("of one generator").generator_was_the_limit = is_limit;
+        let line = not_met(&report).expect("a gate that was not met");
+        assert_eq!(line.contains("the generator was late or busy itself"), is_limit, "{line}");
+    }
 }
 
 #[test]

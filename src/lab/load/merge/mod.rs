@@ -126,9 +126,9 @@ impl Merged {
             (Some(plan), None) => bail!("{}", no_plan(a, plan, b)),
             (None, Some(plan)) => bail!("{}", no_plan(b, plan, a)),
         };
-        if let Some(Difference { key, ours, theirs }) = ours.differences(theirs, &MAY_DIFFER).first() {
+        if let Some(Difference { key, here, there }) = ours.differences(theirs, &MAY_DIFFER).first() {
             bail!(
-                "{a} has {key} {ours} and {b} has {key} {theirs}: only runs of one plan add up; run one of them again with \
+                "{a} has {key} {here} and {b} has {key} {there}: only runs of one plan add up; run one of them again with \
                  the setting of the other"
             );
         }
