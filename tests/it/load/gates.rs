@@ -4,7 +4,7 @@ use super::program::{Ended, Program, io_models};
 use super::servers::{Answer, Server};
 use super::{load, report, report_of, start_load};
 use crate::support::wait_until;
-use io_models::lab::load::gates::not_met;
+use io_models::lab::load::gates::{FIGURES, not_met};
 use nix::sys::signal::Signal;
 use quick_junit::{NonSuccessKind, Report, TestCaseStatus};
 use serde_json::{Value, json};
@@ -339,4 +339,17 @@ fn what_is_no_baseline_is_refused_with_the_cause() {
 fn gates_are_for_loads_and_not_for_self_tests() {
     let ended = load("127.0.0.1:1".parse().expect("an address"), "--self-test --gate lost<=0");
     ended.exits(2).says_one_line(&["cannot be used with"]);
+}
+
+#[test]
+fn the_docs_explain_each_figure() {
+    let page = include_str!("../../../docs/load.md");
+    let table = page.split("| figure |").nth(1).and_then(|rest| rest.split("\n\n").next()).expect("a table");
+    for figure in &FIGURES {
+        assert!(
+            table.contains(&format!("`{}`", figure.name)),
+            "docs/load.md does not explain {}",
+            figure.name
+        );
+    }
 }
