@@ -114,8 +114,9 @@ cd "$folder/results"
 ssh="ssh -F $folder/ssh_config"
 at=$(($(date +%s) + 5))
 load="$program load $addr -R ${RATE:-1000} -c ${CONNECTIONS:-16} -d ${DURATION:-3s} --wait sleep --start-at $at --quiet"
+# With another seed on each, because requests at random times (--arrivals poisson) would otherwise come at the same times.
 failed=0
-parallel --will-cite -j0 "$ssh {} $load --hlog {}.hlog --json > {}.json" ::: "${hosts[@]}" &
+parallel --will-cite -j0 "$ssh {} $load --seed {#} --hlog {}.hlog --json > {}.json" ::: "${hosts[@]}" &
 jobs=($!)
 wait $! || failed=1
 jobs=()
