@@ -74,6 +74,8 @@ pub struct Measured {
     pub what: String,
     /// `None` when it was not measured.
     pub value: Option<f64>,
+    /// Whether it may be more than that: then it keeps no upper limit.
+    pub is_least: bool,
     /// The same figure of the baseline.
     pub baseline: Option<f64>,
 }
@@ -91,6 +93,8 @@ pub struct Judged {
     pub unit: Unit,
     /// `null` when it was not measured.
     pub measured: Option<f64>,
+    /// Whether the figure may be more than what was measured: then it keeps no upper limit.
+    pub is_least: bool,
     /// The limit. Of a gate that is relative to a baseline it is the product; `null` when the baseline has no such figure.
     pub limit: Option<f64>,
     /// How it ended.
@@ -193,12 +197,13 @@ impl Gate {
     /// Judge what was measured.
     #[must_use]
     pub fn judge(&self, measured: Measured) -> Judged {
-        let Measured { row, what, value, baseline } = measured;
+        let Measured { row, what, value, is_least, baseline } = measured;
         let limit = match self.bound {
             Bound::Value(value) => Some(value),
             Bound::Times(times) => baseline.map(|baseline| baseline * times),
         };
-        let is_met = value.zip(limit).is_some_and(|(value, limit)| self.relation.holds(value, limit));
+        let holds = value.zip(limit).is_some_and(|(value, limit)| self.relation.holds(value, limit));
+        let is_met = holds && !(is_least && self.relation.is_upper());
         let outcome = if is_met { Outcome::Met } else { Outcome::NotMet };
         Judged {
             gate: self.text.clone(),
@@ -206,6 +211,7 @@ impl Gate {
             what,
             unit: self.figure.unit,
             measured: value,
+            is_least,
             limit,
             outcome,
             why: None,
@@ -216,7 +222,7 @@ impl Gate {
     #[must_use]
     pub fn not_judged(&self, why: &str) -> Judged {
         let what = self.figure.meaning.to_owned();
-        let measured = Measured { row: self.row.clone(), what, value: None, baseline: None };
+        let measured = Measured { row: self.row.clone(), what, value: None, is_least: false, baseline: None };
         Judged { outcome: Outcome::NotJudged, why: Some(why.to_owned()), ..self.judge(measured) }
     }
 }
@@ -236,6 +242,10 @@ impl Relation {
             [b'>', b'=', ..] => (Relation::AtLeast, 2),
             _ => (Relation::Above, 1),
         }
+    }
+
+    fn is_upper(self) -> bool {
+        matches!(self, Relation::AtMost | Relation::Below)
     }
 
     fn holds(self, value: f64, limit: f64) -> bool {
@@ -328,10 +338,12 @@ impl Judged {
 
     /// What was measured. A value that looks like the limit and is not has all its digits.
     fn shown(&self) -> String {
+        let at_least = if self.is_least { "at least " } else { "" };
         let value = self.measured.unwrap_or_default();
         let text = self.unit.show(value);
         let looks_equal = self.limit.is_some_and(|limit| limit != value && self.unit.show(limit) == text);
-        if looks_equal { self.unit.show_exactly(value) } else { text }
+        let text = if looks_equal { self.unit.show_exactly(value) } else { text };
+        format!("{at_least}{text}")
     }
 
     /// What a multiple of the baseline comes to.
@@ -371,7 +383,7 @@ mod tests {
 
     fn judged(text: &str, value: impl Into<Option<f64>>, baseline: impl Into<Option<f64>>) -> Judged {
         let (value, baseline) = (value.into(), baseline.into());
-        gate(text).judge(Measured { row: None, what: "it".to_owned(), value, baseline })
+        gate(text).judge(Measured { row: None, what: "it".to_owned(), value, is_least: false, baseline })
     }
 
     #[track_caller]
@@ -460,6 +472,16 @@ mod tests {
         assert_eq!(judged.outcome, Outcome::NotMet);
         assert_eq!(judged.in_words(), "not met: it was not measured");
         is_met("p99<=1ms", f64::NAN, false);
+    }
+
+    #[test]
+    fn what_may_be_more_keeps_no_upper_limit() {
+        let judged = |text| {
+            let what = "it".to_owned();
+            gate(text).judge(Measured { row: None, what, value: Some(500.0), is_least: true, baseline: None })
+        };
+        assert_eq!(judged("p99<=1ms").in_words(), "not met: it is at least 500 µs");
+        assert_eq!(judged("p99>=400us").outcome, Outcome::Met);
     }
 
     #[test]

@@ -125,8 +125,14 @@ impl Gates {
         let figure = gate.figure();
         let judged = |row: At| {
             let baseline = self.baseline.as_ref().and_then(|baseline| row.value(&baseline.report, figure));
-            let value = row.value(report, figure);
-            gate.judge(Measured { row: row.in_words(), what: in_words(figure, plan), value, baseline })
+            let (value, is_least) = (row.value(report, figure), row.is_least(report, figure));
+            gate.judge(Measured {
+                row: row.in_words(),
+                what: in_words(figure, plan),
+                value,
+                is_least,
+                baseline,
+            })
         };
         rows(plan, gate).into_iter().map(judged).collect()
     }
@@ -208,12 +214,35 @@ impl At {
     fn value(self, report: &Report, figure: &Figure) -> Option<f64> {
         match self {
             At::Run => of_the_run(report, figure),
-            At::Rate(rate, before) => {
-                let mut rows = report.alone.iter().flat_map(|alone| &alone.rows);
-                of_a_row(rows.by_ref().filter(|row| row.offered_per_s == Some(rate)).nth(before)?, figure)
-            }
+            At::Rate(rate, before) => of_a_row(row(report, rate, before)?, figure),
         }
     }
+
+    /// Whether a latency may be longer than what was measured: so many requests had no answer that some of them, which
+    /// count with the time that they waited, are among those that the percentile leaves out.
+    fn is_least(self, report: &Report, figure: &Figure) -> bool {
+        let beyond = match figure.name {
+            "p50" => 0.5,
+            "p90" => 0.1,
+            "p99" => 0.01,
+            "p99.9" => 0.001,
+            "max" => 0.0,
+            _ => return false,
+        };
+        let counts = match self {
+            At::Run => report.counts.at_least.zip(report.counts.due),
+            At::Rate(rate, before) => {
+                row(report, rate, before).map(|row| (row.at_least, row.sent + row.unsent))
+            }
+        };
+        counts.is_some_and(|(at_least, due)| at_least as f64 > beyond * due as f64)
+    }
+}
+
+/// What was seen at this rate, which stands so many times before it.
+fn row(report: &Report, rate: f64, before: usize) -> Option<&Row> {
+    let rows = report.alone.iter().flat_map(|alone| &alone.rows);
+    rows.filter(|row| row.offered_per_s == Some(rate)).nth(before)
 }
 
 fn of_a_row(row: &Row, figure: &Figure) -> Option<f64> {

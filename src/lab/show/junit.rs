@@ -87,6 +87,7 @@ mod tests {
             what: "p99".to_owned(),
             unit: Unit::Microseconds,
             measured: Some(2000.0),
+            is_least: false,
             limit: Some(1000.0),
             outcome,
             why: Some("interrupted".to_owned()),

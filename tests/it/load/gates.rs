@@ -111,6 +111,33 @@ fn what_was_not_measured_meets_no_gate() {
     ]);
 }
 
+/// It answers fifty requests per second.
+fn overloaded() -> Server {
+    Server::answering(64, |request| {
+        thread::sleep(Duration::from_millis(20));
+        Answer::Bytes(request.bytes.clone())
+    })
+}
+
+#[test]
+fn requests_without_an_answer_keep_no_limit_however_short_they_waited() {
+    let server = overloaded();
+    let line = format!("load {} -c 1 -d 300ms --warmup 0 --wait sleep --quiet --json", server.addr);
+    let gates = "--gate p50<=1h --gate p99<=1h --gate max<=1h";
+    let ended = Program::start(&format!("{line} -R 500 {gates}")).end();
+    ended.exits(3).says_one_line(&[
+        "MISSED ITS RATE",
+        "3 of 3 gates not met",
+        "response time p99 is at least ",
+    ]);
+    // A rate of a sweep that is missed does not give exit code 3 of itself.
+    let ended = Program::start(&format!("{line} --sweep 1000,500 --gate p99<=1h")).end();
+    let says =
+        ["2 of 2 gates not met: p99<=1h: 1,000 requests/s: response time p99 is at least ", "500 requests/s"];
+    ended.exits(3).says_one_line(&says);
+    assert_eq!(report_of("open", &ended)["gates"][0]["is_least"], true, "{ended}");
+}
+
 #[test]
 fn a_lost_connection_is_exit_1_and_its_gate_is_not_met() {
     let server = Server::wrong_once(64, (1, 1), |_| Answer::Reset);
