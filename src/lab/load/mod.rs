@@ -100,6 +100,10 @@ pub fn run<'a>(
         let mut crew = Crew::open(order, stop, scope)?;
         let (open_time, opening) = (crew.open_time, crew.opening);
         let (unpinned, coarse_timer) = (crew.unpinned.take(), crew.coarse_timer.take());
+        if let (Some(at), Some(_)) = (start_at, server) {
+            // What the server uses while we wait is not what the load costs.
+            crew.wait_for(at - 2 * server::REST, stop)?;
+        }
         let mut server = server.map(|watch| server::Observed::before(watch, stop));
         if let Some(at) = start_at {
             crew.wait_for(at, stop)?;

@@ -15,7 +15,7 @@ use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 /// How long to look at a server at rest.
-const REST: Duration = Duration::from_millis(500);
+pub(super) const REST: Duration = Duration::from_millis(500);
 
 /// A server that is ready to run for more than this share of the time at rest does not sleep.
 const REST_LIMIT: f64 = 0.5;

@@ -5,6 +5,7 @@ use super::servers::{Answer, Server};
 use super::{agrees_with_itself, figure, load, report, report_of, start_load, whole};
 use crate::support::wait_until;
 use chrono::{DateTime, SecondsFormat, Utc};
+use io_models::model;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -104,6 +105,18 @@ fn a_late_start_is_warned_of() {
     });
     let ended = load(server.addr, "-c 1 --start-at +1ms -d 100ms --warmup 0 --wait sleep");
     assert!(ended.stderr.contains("after --start-at"), "{ended}");
+}
+
+/// A server that never sleeps uses its processor while the load waits, which is none of what the load cost.
+#[test]
+fn the_cpu_time_of_a_server_does_not_include_the_wait() {
+    let server = crate::support::Server::start(model::find("spin").expect("a model"));
+    let args = format!("-c 1 -d 100ms --warmup 0 --wait sleep --quiet --json --pid {}", server.process().pid);
+    let report = report(load(server.addr(), &format!("{args} --start-at +5s")).measured());
+    // It has as much of a processor at any time as it had in the half second before.
+    let time = figure(&report, "/server/load_cpu_s") / figure(&report, "/server/rest_before/cpu_share");
+    let most = figure(&report, "/seconds") + figure(&report, "/start_missed_s") + 2.0;
+    assert!(time < most, "{time} s are more than there were since shortly before the load: {report:#}");
 }
 
 #[test]
