@@ -174,7 +174,7 @@ enum At {
 fn rows(plan: &Plan, gate: &Gate) -> Vec<At> {
     let named = gate.row().and_then(|row| parse::rate(row).ok());
     let all = rates(plan).filter(|rate| match rate {
-        At::Rate(rate, _) => named.is_none_or(|named| named == *rate),
+        At::Rate(rate, _) => named.is_none_or(|named| is_same_rate(named, *rate)),
         At::Run => true,
     });
     if is_of_a_rate(gate.figure()) { all.collect() } else { vec![At::Run] }
@@ -190,12 +190,17 @@ fn rates(plan: &Plan) -> impl Iterator<Item = At> {
     one.into_iter().chain(several)
 }
 
+/// The rates of a ramp are sums, which may differ from what is written in their last digits.
+fn is_same_rate(named: f64, rate: f64) -> bool {
+    (named - rate).abs() <= rate * 1e-9
+}
+
 fn check_row(row: &str, figure: &Figure, plan: &Plan) -> anyhow::Result<()> {
     let rates = &plan.offered_per_s;
     ensure!(is_of_a_rate(figure), "{} is of the whole run: leave out the row `{row}`", figure.name);
     ensure!(!rates.is_empty(), "this run has no rows, which are rates: leave out `{row}`");
     let named = parse::rate(row).map_err(|why| anyhow!("a row is one of the rates: {why}"))?;
-    if !rates.contains(&named) {
+    if !rates.iter().any(|&rate| is_same_rate(named, rate)) {
         let rates: Vec<_> = rates.iter().copied().map(units::rate).collect();
         bail!("there is no row `{row}`; the rates of this run: {}", rates.join(", "));
     }

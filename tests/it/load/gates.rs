@@ -96,6 +96,17 @@ fn a_gate_is_on_each_rate_of_a_sweep_unless_it_names_one() {
 }
 
 #[test]
+fn a_rate_that_binary_fractions_do_not_have_is_a_row_all_the_same() {
+    let server = Server::echo();
+    let line = format!("load {} -c 4 --warmup 20ms --wait sleep --quiet", server.addr);
+    let mut command = io_models(&format!("{line} --ramp 100.3:100.4:0.1:200ms --json"));
+    command.args(["--gate", "100.4 p99<=20s"]);
+    let ended = Program::spawn(command).end();
+    let gates = report_of("open", ended.exits(0))["gates"].clone();
+    assert_eq!((gates[0]["outcome"].as_str(), gates[1].as_object()), (Some("met"), None), "{gates:#}");
+}
+
+#[test]
 fn what_was_not_measured_meets_no_gate() {
     let server = Server::answering(64, |request| {
         thread::sleep(Duration::from_millis(20));
