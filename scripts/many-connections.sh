@@ -95,12 +95,10 @@ read -r private_before pss_before < <(written "${its[@]}")
 slab_before=$(field Slab)
 began=${EPOCHREALTIME/./}
 for ((i = 0; i < generators; i++)); do
-  n=$((connections * (i + 1) / generators - connections * i / generators))
   mkfifo "$scratch/orders-$i"
   : >"$scratch/answers-$i"
   # It follows orders as the generators of `compare` do: open now, then a request on each connection when told.
-  "$program" load "$addr" -c "$n" --sources "127.1.$i.1-127.1.$i.$sources" --wait sleep --timeout 60s --follow-orders 0 \
-    <"$scratch/orders-$i" >"$scratch/answers-$i" &
+  "$program" load --follow-orders <"$scratch/orders-$i" >"$scratch/answers-$i" &
   pids+=($!)
 done
 # Not before: a generator would inherit the writing ends of the others.
@@ -108,6 +106,11 @@ orders=()
 for ((i = 0; i < generators; i++)); do
   exec {fd}>"$scratch/orders-$i"
   orders+=("$fd")
+  n=$((connections * (i + 1) / generators - connections * i / generators))
+  jq -nc --arg target "$addr" --argjson active "$n" --arg of "127.1.$i." --argjson sources "$sources" \
+    '{engine: "epoll", plan: {$target, $active, idle: 0, sizes: {fixed: 64}, payload: "random", expect: "echo", seed: 1,
+      patience: {secs: 60, nanos: 0}, depth: 1, requests_per_conn: null,
+      sources: [range(1; $sources + 1) | "\($of)\(.)"], wait: "sleep"}}' >&"$fd"
 done
 answered() { # the answer number N of generator I, when it has come
   local answer
@@ -127,7 +130,7 @@ echo "opened: $(number "$connections") connections in $(((now - began) / 1000000
 began=${EPOCHREALTIME/./} echoed=0
 for ((i = 0; i < generators; i++)); do
   n=$((connections * (i + 1) / generators - connections * i / generators))
-  printf '%s\n"sum"\n' '{"slice":{"warmup_us":0,"slice_us":1}}' >&"${orders[$i]}"
+  printf '%s\n"sum"\n' '{"slice":{"warmup_us":0,"slice_us":1,"rate_per_s":null}}' >&"${orders[$i]}"
   slice=$(answered "$i" 2) sum=$(answered "$i" 3)
   jq -e ".answered_in_all >= $n and .lost == 0" <<<"$slice" >/dev/null || fail "not every connection answered: $slice $sum"
   jq -e '.wrong_bytes == 0 and .lost == 0' <<<"$sum" >/dev/null || fail "wrong bytes or lost connections: $sum"

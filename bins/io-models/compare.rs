@@ -1,18 +1,31 @@
-//! `io-models compare`: every model side by side under the same load.
+//! `io-models compare`: every model, and any other server, side by side under the same load.
 
 use crate::failure::Failure;
 use crate::output::{Outputs, conclude, ended, help_table, tell};
 use crate::progress::Progress;
 use crate::units::once_each;
-use io_models::lab::compare::{self, BASELINE, Plan, WORKLOADS, Watch, Workload, pair::Pinning};
+use io_models::lab::compare::{self, BASELINE, Watch, workload};
+use io_models::lab::load::plan::EngineKind;
+use io_models::lab::explain::nearest;
+use io_models::lab::results::compare::{Comparison, OneOrMore, Plan, Reach, Server, Workload};
 use io_models::model::{self, Model};
 use io_models::{lab, startup, stop};
+use std::fs;
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// Compare the models side by side under the same load, in short turns
+/// How often each server is started, and how many slices each start has.
+const STARTS: usize = 8;
+const SLICES: usize = 3;
+
+/// The same with --quick.
+const QUICK_STARTS: usize = 3;
+const QUICK_SLICES: usize = 2;
+
+/// Compare servers side by side under the same load, in short turns
 #[derive(Debug, clap::Args)]
 #[command(after_help = workloads())]
 pub(crate) struct Args {
@@ -20,30 +33,55 @@ pub(crate) struct Args {
     #[arg(long, value_name = "A,B", value_delimiter = ',', value_parser = crate::serve::model)]
     models: Vec<&'static Model>,
 
-    /// Workloads, separated by commas [default: all]
-    #[arg(long, value_name = "A,B", value_delimiter = ',', value_parser = workload)]
-    workloads: Vec<Workload>,
+    /// A server of yours: 'NAME=COMMAND', where {port} in the command is the port to listen on, or
+    /// 'NAME=ADDR:PORT[,pid=N]' for one that runs already
+    #[arg(long, value_name = "NAME=…", value_parser = server)]
+    server: Vec<Server>,
 
-    /// Most idle connections of the workload `idle`
-    #[arg(long, value_name = "N", default_value_t = compare::MOST_IDLE, value_parser = crate::units::count_or_none)]
-    idle: usize,
+    /// Workloads, separated by commas, from the table below [default: ping, single, and idle with 900 silent ones]
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    workloads: Vec<String>,
+
+    /// Workloads of your own, in a TOML file
+    #[arg(long, value_name = "FILE")]
+    plan: Option<PathBuf>,
+
+    /// Run again what this result of `compare --json` was made with
+    #[arg(long, value_name = "RESULT", conflicts_with_all = ["models", "server", "workloads", "plan", "idle", "workers", "starts", "slices", "slice", "size", "seed", "no_pin", "precision", "quick"])]
+    rerun: Option<PathBuf>,
+
+    /// Silent connections of the workload `idle`, separated by commas
+    #[arg(long, value_name = "N,N", value_delimiter = ',', value_parser = crate::units::count_or_none)]
+    idle: Vec<usize>,
 
     /// Workers of each model that has some; where each serves one client at a time, there are as many as clients
     /// [default: as many as processors are allowed]
     #[arg(long, value_name = "N", value_parser = crate::units::workers)]
     workers: Option<NonZeroUsize>,
 
-    /// Slices per model and workload
-    #[arg(long, value_name = "N", default_value_t = 40, value_parser = crate::units::count)]
-    slices: usize,
+    /// How often each server is started afresh [default: 8]
+    #[arg(long, value_name = "N", value_parser = crate::units::count)]
+    starts: Option<usize>,
 
-    /// Length of a slice
-    #[arg(long, value_name = "TIME", default_value = "40ms", value_parser = crate::units::slice)]
-    slice: Duration,
+    /// Slices of each start [default: 3]
+    #[arg(long, value_name = "N", value_parser = crate::units::count)]
+    slices: Option<usize>,
 
-    /// Bytes per request
-    #[arg(short, long, value_name = "BYTES", default_value_t = 64, value_parser = crate::units::size)]
-    size: u32,
+    /// Length of a slice [default: 20ms, and 100ms where latency is compared]
+    #[arg(long, value_name = "TIME", value_parser = crate::units::slice)]
+    slice: Option<Duration>,
+
+    /// Bytes per request, for workloads that do not say otherwise [default: 64]
+    #[arg(short, long, value_name = "BYTES", value_parser = crate::units::size)]
+    size: Option<u32>,
+
+    /// Start the servers again until no interval is wider than this on either side, such as 1%
+    #[arg(long, value_name = "SHARE", value_parser = crate::units::share, conflicts_with = "quick")]
+    precision: Option<f64>,
+
+    /// Done in half a minute, with few starts: intervals are wide, and small differences are not shown
+    #[arg(long)]
+    quick: bool,
 
     /// Seed of the payload and of the order of turns
     #[arg(long, value_name = "N", default_value_t = 1)]
@@ -67,36 +105,21 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
-    let all_models = || model::ALL.iter().collect();
-    let models = once_each(args.models, |model| model.name).unwrap_or_else(all_models);
-    let workloads = once_each(args.workloads, |workload| workload.name).unwrap_or(WORKLOADS.to_vec());
-    let fewer_idle = |workload: Workload| Workload { idle: workload.idle.min(args.idle), ..workload };
-    let plan = Plan {
-        models,
-        workloads: workloads.into_iter().map(fewer_idle).collect(),
-        baseline: BASELINE,
-        workers: args.workers.unwrap_or_else(crate::serve::one_each_processor),
-        slices: args.slices,
-        slice_ms: args.slice.as_millis() as u64,
-        size_bytes: args.size,
-        seed: args.seed,
-        pinning: if args.no_pin { None } else { Pinning::choose() },
-        program: startup::this_program(),
-    };
+    let plan = plan(&args)?;
     let elsewhere = args.json || args.output.is_some();
     let output = Outputs::default().report(args.output)?;
     let (stopper, stop) = stop::pair().map_err(Failure::of)?;
     stopper.stop_on_signals().map_err(Failure::of)?;
     let line = Progress::new(quiet);
-    let mut teller = Teller { plain: !quiet && !line.is_live(), line, workload: "" };
+    let mut teller = Teller { plain: !quiet && !line.is_live(), line, group: String::new(), slices: 0 };
     if plan.pinning.is_none() && !args.no_pin && !quiet {
         crate::output::warn("only one CPU is allowed: server and generator share it, and disturb each other");
     }
-    let result = compare::run(plan, &stop, &mut teller);
+    let result = compare::run(plan, startup::this_program(), &stop, &mut teller);
     drop(teller);
     let comparison = result.map_err(Failure::of)?;
     let text = match args.json {
-        true => format!("{}\n", lab::json(&comparison)),
+        true => format!("{}\n", lab::json_line(&comparison)),
         false => comparison.text(output.columns(), args.calls),
     };
     let written = output.report(&text);
@@ -105,45 +128,168 @@ pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
         crate::output::warn(&warning);
     }
     if elsewhere && !quiet {
-        comparison.not_known().iter().for_each(|what| crate::output::warn(what));
+        comparison.not_known.iter().for_each(|what| crate::output::warn(what));
     }
     let trouble = comparison.trouble();
     if let Some(warning) = comparison.unmeasured().filter(|_| !quiet && trouble.is_none()) {
         crate::output::warn(&warning);
     }
-    conclude([written], ended(trouble, comparison.is_partial()))
+    conclude([written], ended(trouble, comparison.partial))
 }
 
-/// How far it is: live on a terminal, a line for each workload elsewhere, nothing if quiet.
-struct Teller {
-    line: Progress,
-    plain: bool,
-    workload: &'static str,
-}
-
-impl Watch for Teller {
-    fn workload(&mut self, workload: &Workload, servers: usize) {
-        self.workload = workload.name;
-        if self.plain {
-            let Workload { name, summary, .. } = workload;
-            tell(&format!("{name}: {summary}; {servers} servers"));
-        }
+/// What to compare, from the command line.
+fn plan(args: &Args) -> Result<Plan, Failure> {
+    if let Some(file) = &args.rerun {
+        return Ok(read_result(file)?.plan);
     }
-
-    fn progress(&mut self, what: &str, done: usize, all: usize) {
-        self.line.bar(self.workload, done, all, what);
+    let models =
+        once_each(args.models.clone(), |model| model.name).unwrap_or_else(|| model::ALL.iter().collect());
+    let (starts, slices) = if args.quick { (QUICK_STARTS, QUICK_SLICES) } else { (STARTS, SLICES) };
+    let starts = args.starts.unwrap_or(starts);
+    if args.precision.is_some() && starts < 2 {
+        return Err(Failure::usage("--precision needs at least 2 starts: one alone has no interval"));
     }
-}
-
-/// clap's parser for the name of a workload.
-fn workload(name: &str) -> Result<Workload, String> {
-    WORKLOADS.iter().find(|workload| workload.name == name).copied().ok_or_else(|| {
-        let names: Vec<_> = WORKLOADS.iter().map(|workload| workload.name).collect();
-        format!("no such workload; there are: {}", names.join(", "))
+    Ok(Plan {
+        workloads: chosen_workloads(args)?,
+        models: models.into_iter().map(|model| model.name.to_owned()).collect(),
+        servers: args.server.clone(),
+        baseline: BASELINE.to_owned(),
+        workers: args.workers.unwrap_or_else(crate::serve::one_each_processor).get(),
+        starts,
+        slices: args.slices.unwrap_or(slices),
+        precision: args.precision,
+        seed: args.seed,
+        pinning: if args.no_pin { None } else { compare::pinning() },
+        engine: engine(),
+        quick: args.quick,
     })
 }
 
+/// The cheaper engine where it can be had: the generator is less often the limit then.
+#[cfg(feature = "uring")]
+fn engine() -> EngineKind {
+    if io_models::sys::uring::unavailable().is_none() { EngineKind::Uring } else { EngineKind::Epoll }
+}
+
+#[cfg(not(feature = "uring"))]
+fn engine() -> EngineKind {
+    EngineKind::Epoll
+}
+
+/// The workloads that were asked for, with the sizes that were.
+fn chosen_workloads(args: &Args) -> Result<Vec<Workload>, Failure> {
+    let own = args.plan.as_deref().map(read_plan).transpose()?;
+    let mut names = args.workloads.clone();
+    let is_default = names.is_empty() && own.is_none();
+    if names.is_empty() {
+        names = match &own {
+            Some(own) => own.iter().map(|workload| workload.name.clone()).collect(),
+            None => workload::DEFAULT.iter().map(|&name| name.to_owned()).collect(),
+        };
+    }
+    let mut known = own.unwrap_or_default();
+    known.extend(workload::all());
+    let mut chosen: Vec<Workload> = Vec::new();
+    for name in &names {
+        let Some(workload) = known.iter().find(|workload| workload.name == *name) else {
+            let all: Vec<_> = known.iter().map(|workload| workload.name.as_str()).collect();
+            return Err(Failure::usage(format_args!(
+                "no such workload: {name}; the nearest: {}; all: {}",
+                nearest(name, 2, all.iter().copied()),
+                all.join(", ")
+            )));
+        };
+        if !chosen.contains(workload) {
+            chosen.push(workload.clone());
+        }
+    }
+    let fallback = OneOrMore::One(lab::results::compare::SMALL);
+    for workload in &mut chosen {
+        if let Some(size) = args.size.filter(|_| workload.size == fallback) {
+            workload.size = OneOrMore::One(size);
+        }
+        if let Some(slice) = args.slice {
+            workload.slice_ms = slice.as_millis() as u64;
+        }
+        if workload.name == "idle" {
+            match args.idle.as_slice() {
+                [] if is_default => workload.idle = OneOrMore::One(workload::DEFAULT_IDLE),
+                [] => {}
+                [idle] => workload.idle = OneOrMore::One(*idle),
+                idle => workload.idle = OneOrMore::More(idle.to_vec()),
+            }
+        }
+        workload::check(workload).map_err(Failure::usage)?;
+    }
+    Ok(chosen)
+}
+
+fn read_plan(file: &Path) -> Result<Vec<Workload>, Failure> {
+    let name = file.display();
+    let text = fs::read_to_string(file)
+        .map_err(|why| Failure::usage(format_args!("cannot read the plan {name}: {why}")))?;
+    workload::read(&text).map_err(|why| Failure::usage(format_args!("the plan {name}: {why}")))
+}
+
+/// A result of `compare --json` from a file.
+pub(crate) fn read_result(file: &Path) -> Result<Comparison, Failure> {
+    let name = file.display();
+    let text =
+        fs::read_to_string(file).map_err(|why| Failure::usage(format_args!("cannot read {name}: {why}")))?;
+    Comparison::read(&text).map_err(|why| Failure::usage(format_args!("{name}: {why}")))
+}
+
+/// clap's parser for a server of somebody else.
+fn server(text: &str) -> Result<Server, String> {
+    let forms = "give NAME='COMMAND {port}', or NAME=ADDR:PORT[,pid=N] for a server that runs already";
+    let (name, how) = text.split_once('=').ok_or_else(|| format!("{text:?} has no name: {forms}"))?;
+    let is_sane = |c: char| c.is_ascii_alphanumeric() || "-_.+".contains(c);
+    if name.is_empty() || !name.chars().all(is_sane) {
+        return Err(format!("{name:?} is no name of letters, digits, `-`, `_`, `.` and `+`: {forms}"));
+    }
+    let reach = match how.contains("{port}") {
+        true => Reach::Command { command: how.to_owned() },
+        false => running(how).ok_or_else(|| {
+            format!(
+                "{how:?} is neither an address nor a command with {{port}} for the port to listen on: {forms}"
+            )
+        })?,
+    };
+    Ok(Server { name: name.to_owned(), reach })
+}
+
+fn running(how: &str) -> Option<Reach> {
+    let (address, pid) = match how.split_once(",pid=") {
+        Some((address, pid)) => (address, Some(pid.parse().ok()?)),
+        None => (how, None),
+    };
+    let address: SocketAddr = address.parse().ok()?;
+    Some(Reach::Running { address, pid })
+}
+
+/// How far it is: live on a terminal, a line for each point elsewhere, nothing if quiet.
+struct Teller {
+    line: Progress,
+    plain: bool,
+    group: String,
+    slices: usize,
+}
+
+impl Watch for Teller {
+    fn group(&mut self, id: &str, load: &str, servers: usize, slices: usize) {
+        (self.group, self.slices) = (id.to_owned(), slices);
+        if self.plain {
+            tell(&format!("{id}: {load}; {servers} servers"));
+        }
+    }
+
+    fn progress(&mut self, what: &str, done: usize) {
+        self.line.bar(&self.group, done, self.slices, what);
+    }
+}
+
 fn workloads() -> String {
-    let about = |workload: &Workload| (workload.name.to_owned(), workload.summary.to_owned());
-    format!("Workloads:\n{}", help_table(WORKLOADS.iter().map(about)))
+    let all = workload::all();
+    let about = |workload: &Workload| (workload.name.clone(), workload.summary.clone());
+    format!("Workloads:\n{}", help_table(all.iter().map(about)))
 }

@@ -33,13 +33,12 @@ pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
     if args.self_test {
         return self_test::run(&args, quiet);
     }
-    let target = args.target()?;
-    if let Some(idle) = args.follow_orders {
-        let plan = args.plan(target, args.connections, idle);
-        slices::follow(&plan, io::stdin().lock(), io::stdout().lock()).map_err(Failure::of)?;
+    if args.follow_orders {
+        slices::follow(io::stdin().lock(), io::stdout().lock()).map_err(Failure::of)?;
         return Ok(ExitCode::SUCCESS);
     }
     let asked = args.gates()?;
+    let target = args.target()?;
     let shape = args.shape()?;
     let hostile = args.hostile_clients()?;
     let mut order = Order {

@@ -9,6 +9,7 @@ mod models;
 mod output;
 mod progress;
 mod serve;
+mod supervise;
 mod units;
 mod unp30;
 
@@ -42,6 +43,8 @@ enum Command {
     Merge(merge::Args),
     Models(models::Args),
     Facts(facts::Args),
+    #[command(hide = true)]
+    Supervise(supervise::Args),
 }
 
 fn main() -> ExitCode {
@@ -71,6 +74,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Merge(args) => merge::run(args, cli.quiet),
         Command::Models(args) => models::run(&args),
         Command::Facts(args) => facts::run(args, cli.quiet),
+        Command::Supervise(args) => supervise::run(&args),
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::failure::Failure;
 use crate::output::{self, Output, help_table};
 use io_models::echo::Reply;
-use io_models::lab::{self, explain::in_words, serve::Report, unp30};
+use io_models::lab::{self, explain::in_words, explain::nearest, serve::Report, unp30};
 use io_models::model::{self, Clients, Model};
 use io_models::observer::Notices;
 use io_models::remedy;
@@ -12,7 +12,6 @@ use io_models::stop;
 use io_models::sys::limits::Nofile;
 use io_models::sys::signal::Signal;
 use io_models::sys::{affinity, calls, fork};
-use std::cmp::Ordering;
 use std::fs::File;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -154,11 +153,8 @@ fn cannot_listen(addr: SocketAddr, error: io_models::Error) -> Failure {
 pub(crate) fn model(name: &str) -> Result<&'static Model, String> {
     model::find(name).ok_or_else(|| {
         let names: Vec<_> = model::ALL.iter().map(|model| model.name).collect();
-        let mut nearest = names.clone();
-        // Names that begin with what was typed, then by likeness.
-        let unlike = |known: &str| (!known.starts_with(name), -strsim::jaro_winkler(name, known));
-        nearest.sort_by(|a, b| unlike(a).partial_cmp(&unlike(b)).unwrap_or(Ordering::Equal));
-        format!("no such model; the nearest: {}; all: {}", nearest[..2].join(", "), names.join(", "))
+        let nearest = nearest(name, 2, names.iter().copied());
+        format!("no such model; the nearest: {nearest}; all: {}", names.join(", "))
     })
 }
 

@@ -14,6 +14,7 @@ use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// How long a server may take to listen, or a process to end.
@@ -55,6 +56,14 @@ pub(in crate::lab) fn serve(program: &Path, model: &str, workers: Option<usize>)
     server
 }
 
+/// `io-models supervise COMMAND`, which runs a foreign server and ends it when this process ends.
+pub(in crate::lab) fn supervise(program: &Path, command: &str) -> Command {
+    let mut supervisor = Command::new(program);
+    supervisor.args(["supervise", "--", command]);
+    supervisor.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    supervisor
+}
+
 /// A command of `program` that is to be a [`Follower`].
 pub(in crate::lab) fn follower(program: &Path, command: &str) -> Command {
     let mut follower = Command::new(program);
@@ -64,7 +73,13 @@ pub(in crate::lab) fn follower(program: &Path, command: &str) -> Command {
 
 /// A child that does not outlive this value.
 #[derive(Debug)]
-pub(in crate::lab) struct Process(Child);
+pub(in crate::lab) struct Process {
+    child: Child,
+    /// What it writes to standard error, if somebody reads that all the time.
+    said: Option<JoinHandle<Vec<u8>>>,
+    /// It has a server that would live on if it were killed.
+    supervises: bool,
+}
 
 impl Process {
     pub(in crate::lab) fn start(mut command: Command) -> anyhow::Result<Process> {
@@ -75,7 +90,27 @@ impl Process {
         // In a process group of its own, or Ctrl-C would reach it as well. With its own name, because it is started
         // through a link in /proc.
         let child = command.process_group(0).arg0("io-models").spawn();
-        Ok(Process(child.context("cannot start this program again")?))
+        Ok(Process { child: child.context("cannot start this program again")?, said: None, supervises: false })
+    }
+
+    /// The same for [`supervise`]. What the server writes is read all the time: one that writes a lot would wait when the pipe
+    /// is full. The last of it is kept for [`last_words`](Process::last_words).
+    pub(in crate::lab) fn start_supervisor(command: &mut Command) -> anyhow::Result<Process> {
+        let mut process = Process::start_this(command)?;
+        process.supervises = true;
+        process.said = process.child.stderr.take().map(|stderr| std::thread::spawn(move || last_of(stderr)));
+        Ok(process)
+    }
+
+    /// Put an end to it, and wait for that.
+    fn end_now(&mut self) {
+        if self.supervises {
+            self.end_input();
+            self.wait("the server").ok();
+        }
+        // Both are harmless when the process has ended and been waited for.
+        self.child.kill().ok();
+        self.child.wait().ok();
     }
 
     /// Wait until the server listens: its standard output, behind that line, and its address.
@@ -101,41 +136,62 @@ impl Process {
         Ok(serde_json::from_str(&report).context("the report of the server")?)
     }
 
+    /// The number of the process that it supervises, which it says in its first line.
+    pub(in crate::lab) fn supervised(&mut self, stop: &Stop) -> Result<u32, Failed> {
+        let mut said = BufReader::new(self.stdout().context("the supervisor has no output")?);
+        let line = read_line(&mut said, START_OR_END, Some(stop), "the server to start")?;
+        Ok(line.trim().parse().with_context(|| format!("the supervisor said {line:?}"))?)
+    }
+
+    /// Whether it has ended.
+    pub(in crate::lab) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().is_ok_and(|status| status.is_some())
+    }
+
+    /// Tell a process that reads standard input that it is over.
+    pub(in crate::lab) fn end_input(&mut self) {
+        drop(self.child.stdin.take());
+    }
+
     pub(in crate::lab) fn id(&self) -> u32 {
-        self.0.id()
+        self.child.id()
     }
 
     /// `error` and the last line that the process wrote to standard error. Kills the process first.
     pub(in crate::lab) fn last_words(&mut self, error: anyhow::Error) -> anyhow::Error {
-        self.0.kill().ok();
-        self.0.wait().ok();
-        let mut said = String::new();
-        if let Some(mut stderr) = self.0.stderr.take() {
-            stderr.read_to_string(&mut said).ok();
+        self.end_now();
+        let mut said = Vec::new();
+        if let Some(mut stderr) = self.child.stderr.take() {
+            stderr.read_to_end(&mut said).ok();
         }
-        match said.lines().last() {
-            Some(line) => {
-                anyhow!("{}: {}", explain::in_words(&error), line.trim_start_matches("io-models: "))
-            }
-            None => error,
+        // Of a foreign server also the line before the one that says how it ended.
+        let mut lines = 1;
+        if let Some(reader) = self.said.take() {
+            said = reader.join().unwrap_or_default();
+            lines = 2;
         }
+        let said = String::from_utf8_lossy(&said);
+        let mut last: Vec<_> = said.lines().filter(|line| !line.trim().is_empty()).rev().take(lines).collect();
+        last.reverse();
+        let last: Vec<_> = last.into_iter().map(|line| line.trim_start_matches("io-models: ")).collect();
+        if last.is_empty() { error } else { anyhow!("{}: {}", explain::in_words(&error), last.join("; ")) }
     }
 
     /// Its standard output, once.
     pub(in crate::lab) fn stdout(&mut self) -> Option<ChildStdout> {
-        self.0.stdout.take()
+        self.child.stdout.take()
     }
 
     pub(in crate::lab) fn signal(&self, signal: Signal) -> anyhow::Result<()> {
         // It has not been waited for, so no other process can have this number.
-        Ok(fork::kill(fork::Pid::from_raw(self.0.id().cast_signed()), signal)?)
+        Ok(fork::kill(fork::Pid::from_raw(self.child.id().cast_signed()), signal)?)
     }
 
     /// Wait until it has ended with exit code 0.
     pub(in crate::lab) fn wait(&mut self, who: &str) -> anyhow::Result<()> {
         let until = Instant::now() + START_OR_END;
         loop {
-            if let Some(status) = self.0.try_wait()? {
+            if let Some(status) = self.child.try_wait()? {
                 if status.success() {
                     return Ok(());
                 }
@@ -151,10 +207,19 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Both are harmless when the process has ended and been waited for.
-        self.0.kill().ok();
-        self.0.wait().ok();
+        self.end_now();
     }
+}
+
+/// Read to the end, and keep the last of it.
+fn last_of(mut from: impl Read) -> Vec<u8> {
+    const KEPT: usize = 4096;
+    let (mut last, mut piece) = (Vec::new(), [0; KEPT]);
+    while let Ok(n @ 1..) = from.read(&mut piece) {
+        last.extend_from_slice(&piece[..n]);
+        last.drain(..last.len().saturating_sub(KEPT));
+    }
+    last
 }
 
 /// A process that follows orders: each is a line of JSON, and so is its answer. Without further orders it ends.
@@ -168,7 +233,7 @@ pub(in crate::lab) struct Follower {
 impl Follower {
     /// A process that was started as [`follower`] says.
     pub(in crate::lab) fn of(mut process: Process) -> anyhow::Result<Follower> {
-        let orders = process.0.stdin.take().context("the process has no input")?;
+        let orders = process.child.stdin.take().context("the process has no input")?;
         let answers = BufReader::new(process.stdout().context("the process has no output")?);
         Ok(Follower { process, orders, answers })
     }

@@ -105,6 +105,13 @@ impl Environment {
         self.cpus_allowed.as_ref().map_or(0, Vec::len)
     }
 
+    /// Whether the time of interrupts is not part of the time of the process that was interrupted
+    /// (`CONFIG_IRQ_TIME_ACCOUNTING`); `None` where that is not known.
+    #[must_use]
+    pub fn irq_time_accounting(&self) -> Option<bool> {
+        self.irq_time_accounting
+    }
+
     /// The kernel and the machine, as in "Linux 6.18.0, x86_64".
     #[must_use]
     pub fn system(&self) -> String {

@@ -26,12 +26,12 @@ pub fn explain(error: &anyhow::Error) -> String {
     }
 }
 
-/// The `most` names that are most like `name`.
+/// "Did you mean": the `most` names that are most like `name`, for a message; those that begin with it first.
 #[must_use]
 pub fn nearest<'a>(name: &str, most: usize, known: impl Iterator<Item = &'a str>) -> String {
     // In millionths, which can be sorted.
-    let mut known: Vec<_> =
-        known.map(|one| (Reverse((strsim::jaro_winkler(name, one) * 1e6) as u32), one)).collect();
+    let likeness = |one: &str| (strsim::jaro_winkler(name, one) * 1e6) as u32;
+    let mut known: Vec<_> = known.map(|one| (Reverse((one.starts_with(name), likeness(one))), one)).collect();
     known.sort();
     known.iter().take(most).map(|(_, one)| *one).collect::<Vec<_>>().join(", ")
 }

@@ -7,18 +7,19 @@ pub mod child;
 pub mod meter;
 pub mod explain;
 pub mod load;
+pub mod check;
 pub mod compare;
+pub mod results;
 pub mod unp30;
 pub mod facts;
 pub mod gate;
-pub mod results;
 pub mod models;
 pub mod serve;
 pub mod show;
 pub mod stats;
 pub mod units;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A result as a JSON document, indented, for people to read as well.
 ///
@@ -30,8 +31,18 @@ pub fn json(result: &impl Serialize) -> String {
     serde_json::to_string_pretty(result).expect("plain structs always serialize")
 }
 
+/// A result as a JSON document in one line: for results with so many raw numbers that nobody reads them.
+///
+/// # Panics
+///
+/// Never, as [`json`].
+#[must_use]
+pub fn json_line(result: &impl Serialize) -> String {
+    serde_json::to_string(result).expect("plain structs always serialize")
+}
+
 /// How a row of a table came about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// With all its connections, every byte right.
@@ -43,7 +54,7 @@ pub enum Status {
 }
 
 /// System calls of a stretch of work, for reports.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SystemCalls<N> {
     /// All together.
     pub total: N,

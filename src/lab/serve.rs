@@ -42,20 +42,23 @@ pub struct Report {
 }
 
 /// How the workers of a server shared its clients.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Sharing {
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Sharing {
     /// What each worker did; empty for a model without workers.
-    pub(super) workers: Vec<Share>,
-    /// Jain's index; null without workers, and when there was nothing to share.
-    pub(super) fairness_of_connections: Option<f64>,
-    pub(super) fairness_of_requests: Option<f64>,
+    pub workers: Vec<Share>,
+    /// Jain's index; `None` without workers, and when there was nothing to share.
+    pub fairness_of_connections: Option<f64>,
+    /// The same of requests.
+    pub fairness_of_requests: Option<f64>,
 }
 
 /// What one worker did.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub(super) struct Share {
-    connections: u64,
-    requests: u64,
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Share {
+    /// Clients that it accepted.
+    pub connections: u64,
+    /// Pieces that it answered.
+    pub requests: u64,
 }
 
 impl Sharing {

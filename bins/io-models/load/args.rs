@@ -38,7 +38,7 @@ fn help() -> String {
 #[command(after_help = help())]
 pub(crate) struct Args {
     /// The server
-    #[arg(value_name = "ADDR:PORT", value_parser = target, required_unless_present = "self_test")]
+    #[arg(value_name = "ADDR:PORT", value_parser = target, required_unless_present_any = ["self_test", "follow_orders"])]
     target: Option<Target>,
 
     /// Connections that send requests
@@ -192,9 +192,9 @@ pub(crate) struct Args {
         "ndjson", "gate", "baseline", "junit"])]
     pub(crate) self_test: bool,
 
-    /// Take orders on standard input instead, for `compare`, with so many idle connections
-    #[arg(long, value_name = "IDLE", hide = true)]
-    pub(crate) follow_orders: Option<usize>,
+    /// Take a plan and orders on standard input instead, for `compare`
+    #[arg(long, hide = true)]
+    pub(crate) follow_orders: bool,
 }
 
 /// The addresses of the server. A type of its own, because clap takes a vector for an option that may be repeated.

@@ -1,158 +1,273 @@
-//! From slices to figures: medians, ratios to the neighbouring slices of the baseline, and verdicts.
+//! From slices to figures: medians, ratios to the slices of the baseline in the same turn, and verdicts.
 
-use super::BETWEEN_BASELINES;
-use super::pair::Measured;
+use super::pair::Ending;
 use crate::lab::SystemCalls;
+use crate::lab::load::hlog::{decoded, encoded};
 use crate::lab::load::slices::Sum;
 use crate::lab::load::{BUSY_LIMIT, LatencyUs};
+use crate::lab::results::compare::{Figures, Judged, Load, Memory, Slice, Start, Verdict};
 use crate::lab::serve::Sharing;
-use crate::lab::stats::Spread;
+use crate::lab::stats::{Estimate, Spread};
 use crate::sys::calls::Counts;
-use serde::Serialize;
+use anyhow::Context;
+use hdrhistogram::Histogram;
+use std::cmp::Ordering;
+use std::time::Duration;
 
-/// With fewer slices the interval of a median covers less than 95 %.
-const SLICES_FOR_A_VERDICT: usize = 6;
+/// Calls in which a server waits for something to happen.
+const WAITS: [&str; 9] = [
+    "epoll_pwait",
+    "epoll_pwait2",
+    "epoll_wait",
+    "io_uring_enter",
+    "poll",
+    "ppoll",
+    "pselect6",
+    "rt_sigtimedwait",
+    "select",
+];
 
-/// A slice, and the number of its turn.
-pub(super) struct Timed {
-    pub(super) turn: usize,
-    pub(super) measured: Measured,
+/// What was measured of one entrant in all of its starts.
+#[derive(Debug, Default)]
+pub(super) struct Measurements {
+    pub(super) starts: Vec<Start>,
+    /// System calls; `None` when those of a start are not known.
+    calls: Option<Counts>,
+    latencies: Option<Histogram<u64>>,
+    wrong_bytes: u64,
+    lost: usize,
+    sharing: Sharing,
 }
 
-impl Timed {
-    /// Requests/s.
-    pub(super) fn rate(&self) -> f64 {
-        self.measured.slice.answered as f64 / self.measured.slice.seconds
-    }
-
-    /// Server CPU per request, in microseconds, if it is known.
-    pub(super) fn cpu_us(&self) -> Option<f64> {
-        let requests = self.measured.slice.answered_in_all as f64;
-        self.measured.server_cpu.map(|cpu| cpu.as_secs_f64() * 1e6 / requests)
-    }
-}
-
-/// A slice of the baseline: its turn, its rate, and its CPU a request.
-pub(super) type Beside = (usize, f64, Option<f64>);
-
-/// What was measured.
-#[derive(Debug, Clone, Serialize)]
-pub(super) struct Figures {
-    /// Slices.
-    pub(super) rounds: usize,
-    /// Median and quartiles over slices.
-    pub(super) requests_per_s: Spread,
-    /// Requests/s to the baseline's: median and its 95 % interval, over pairs of slices.
-    pub(super) ratio: Option<Spread>,
-    /// The same of server CPU per request; under 1 is better.
-    pub(super) cpu_ratio: Option<Spread>,
-    /// What the two ratios show, in words.
-    pub(super) verdict: String,
-    /// Of all slices together. The loop is closed: compare within a workload only.
-    pub(super) latency_us: LatencyUs,
-    /// Median over slices.
-    pub(super) server_cpu_us_per_request: Option<f64>,
-    /// CPU time of the generator over elapsed time. It is 1 where the generator spins without being preempted.
-    pub(super) generator_cpu_share: f64,
-    /// Share of the time in which it had something to do.
-    pub(super) generator_busy_share: f64,
-    pub(super) syscalls_per_request: Option<SystemCalls<f64>>,
-    pub(super) peak_rss_bytes: Option<u64>,
-    /// Slices in which a connection had no answer at all.
-    pub(super) slices_with_a_starved_connection: usize,
-    pub(super) wrong_bytes: u64,
-    pub(super) lost_connections: usize,
-    #[serde(flatten)]
-    pub(super) sharing: Sharing,
-}
-
-impl Figures {
-    /// The verdict on a model. A difference is shown when the interval of its ratio does not overlap that of the A/A row,
-    /// which is widened to contain 1. Two processes of the same program differ a little as well, for example by where
-    /// their memory is placed.
-    pub(super) fn verdict(&self, control: &Figures) -> &'static str {
-        if self.rounds.min(control.rounds) < SLICES_FOR_A_VERDICT {
-            return "too few slices for a verdict";
+impl Measurements {
+    /// Add a start that has come to its end.
+    pub(super) fn add(
+        &mut self,
+        slices: Vec<Slice>,
+        requests: u64,
+        load: &Load,
+        ending: Ending,
+    ) -> anyhow::Result<()> {
+        let Ending { memory, totals, calls, sum, sharing } = ending;
+        if let Some(Sum { histogram, wrong_bytes, lost, .. }) = sum {
+            let latencies = decoded(&histogram).context("the latencies of a start")?;
+            match &mut self.latencies {
+                None => self.latencies = Some(latencies),
+                Some(all) => all.add(latencies).context("histograms do not add up")?,
+            }
+            self.wrong_bytes += wrong_bytes;
+            self.lost += lost;
         }
-        let differs = |ratio: Option<Spread>, noise: Option<Spread>| match (ratio, noise) {
-            (Some(ratio), Some(noise)) if ratio.low > noise.high.max(1.0) => Some(true),
-            (Some(ratio), Some(noise)) if ratio.high < noise.low.min(1.0) => Some(false),
+        self.calls = match (self.calls.take(), calls) {
+            (None, calls) if self.starts.is_empty() => calls,
+            (Some(mut sum), Some(calls)) => {
+                sum.add(&calls);
+                Some(sum)
+            }
             _ => None,
         };
-        // Where the generator is the limit, its server could have been faster. So this server is not shown to be slower,
-        // and the other one is not shown to be faster.
-        let bound = |figures: &Figures| figures.generator_busy_share >= BUSY_LIMIT;
-        let rate =
-            differs(self.ratio, control.ratio).filter(|&faster| !bound(if faster { control } else { self }));
-        match (rate, differs(self.cpu_ratio, control.cpu_ratio)) {
-            (None, None) => "no difference shown",
-            (Some(true), None) => "faster",
-            (Some(false), None) => "slower",
-            (None, Some(true)) => "more CPU",
-            (None, Some(false)) => "less CPU",
-            (Some(true), Some(true)) => "faster, more CPU",
-            (Some(true), Some(false)) => "faster, less CPU",
-            (Some(false), Some(true)) => "slower, more CPU",
-            (Some(false), Some(false)) => "slower, less CPU",
+        // Threads that ended have taken their switches with them.
+        let switches = totals.filter(|_| load.requests_per_connection.is_none());
+        self.sharing = sharing;
+        self.starts.push(Start {
+            slices,
+            memory,
+            user_s: totals.map(|totals| totals.user.as_secs_f64()),
+            system_s: totals.map(|totals| totals.system.as_secs_f64()),
+            voluntary_switches: switches.map(|totals| totals.voluntary),
+            forced_switches: switches.map(|totals| totals.forced),
+            requests,
+            bytes: requests * u64::from(load.size),
+        });
+        Ok(())
+    }
+
+    /// The latencies of all starts, for the result.
+    pub(super) fn histogram(&self) -> Option<String> {
+        self.latencies.as_ref().map(encoded)
+    }
+
+    /// The figures, without ratios. `None` without slices.
+    pub(super) fn figures(&self, load: &Load) -> Option<Figures> {
+        let slices: Vec<&Slice> = self.starts.iter().flat_map(|start| &start.slices).collect();
+        let spread = |value: fn(&Slice) -> Option<f64>| {
+            Spread::quartiles(&slices.iter().filter_map(|slice| value(slice)).collect::<Vec<_>>())
+        };
+        let requests_per_s = spread(|slice| Some(slice.rate()))?;
+        let seconds: f64 = slices.iter().map(|slice| slice.seconds).sum();
+        let share =
+            |value: fn(&Slice) -> f64| slices.iter().map(|s| value(s) * s.seconds).sum::<f64>() / seconds;
+        let requests: u64 = self.starts.iter().map(|start| start.requests).sum();
+        let per_request = |count: fn(&Start) -> Option<u64>| {
+            let sum: Option<u64> = self.starts.iter().map(count).sum();
+            sum.filter(|_| requests > 0).map(|sum| sum as f64 / requests as f64)
+        };
+        let calls = self.calls.as_ref().map(|calls| SystemCalls::per_request(calls, requests));
+        let memory = self.memory();
+        let connections = load.connections() as f64;
+        let each = |bytes: Option<u64>| bytes.map(|bytes| bytes as f64 / connections);
+        let grown =
+            memory.connected.zip(memory.listening).map(|(after, before)| after.saturating_sub(before));
+        Some(Figures {
+            starts: self.starts.len(),
+            slices: slices.len(),
+            requests_per_s,
+            cpu_us_per_request: spread(|slice| slice.cpu_us),
+            latency_us: self.latencies.as_ref().map(LatencyUs::of).unwrap_or_default(),
+            rate: None,
+            cpu: None,
+            p50: None,
+            p99: None,
+            not_judged: None,
+            imprecise: None,
+            user_share: self.user_share(),
+            requests_per_wait: calls.as_ref().and_then(requests_per_wait),
+            syscalls_per_request: calls,
+            voluntary_switches_per_request: per_request(|start| start.voluntary_switches),
+            forced_switches_per_request: per_request(|start| start.forced_switches),
+            memory,
+            memory_per_connection: each(grown),
+            kernel_memory_per_connection: each(memory.kernel),
+            bytes_per_s: requests_per_s.median * f64::from(load.size),
+            generator_busy_share: share(|slice| slice.generator_busy),
+            generator_cpu_share: share(|slice| slice.generator_cpu),
+            starved_slices: slices.iter().filter(|slice| slice.fewest == 0).count(),
+            missed_slices: slices.iter().filter(|slice| slice.missed).count(),
+            wrong_bytes: self.wrong_bytes,
+            lost_connections: self.lost,
+            sharing: self.sharing.clone(),
+        })
+    }
+
+    /// The medians over starts.
+    fn memory(&self) -> Memory {
+        let median = |bytes: fn(&Memory) -> Option<u64>| {
+            let all: Option<Vec<f64>> =
+                self.starts.iter().map(|start| bytes(&start.memory).map(|bytes| bytes as f64)).collect();
+            Spread::quartiles(&all?).map(|spread| spread.median.round() as u64)
+        };
+        Memory {
+            listening: median(|memory| memory.listening),
+            connected: median(|memory| memory.connected),
+            after: median(|memory| memory.after),
+            proportional: median(|memory| memory.proportional),
+            kernel: median(|memory| memory.kernel),
         }
     }
 
-    /// The figures of one server, from its slices and the baseline's.
-    pub(super) fn of(
-        slices: &[Timed],
-        sum: &Sum,
-        peak_rss_bytes: Option<u64>,
-        sharing: Sharing,
-        baseline: &[Beside],
-    ) -> Option<Figures> {
-        let of = |value: fn(&Timed) -> Option<f64>| slices.iter().filter_map(value).collect::<Vec<_>>();
-        let rate = |slice: &Timed| Some(slice.rate());
-        // Each ratio is to the baseline's slices just before and just after.
-        let paired = |value: fn(&Timed) -> Option<f64>, baseline_value: fn(&Beside) -> Option<f64>| {
-            let ratios = slices.iter().filter_map(|slice| {
-                let after = baseline.partition_point(|&(turn, ..)| turn < slice.turn);
-                let beside = &baseline[after.saturating_sub(1)..baseline.len().min(after + 1)];
-                let mut near = beside
-                    .iter()
-                    .filter(|(turn, ..)| turn.abs_diff(slice.turn) <= BETWEEN_BASELINES + 1)
-                    .filter_map(baseline_value);
-                let before = near.next()?;
-                // The geometric mean, because noise raises the arithmetic mean, and so lowers the ratios to it.
-                let mean = near.next().map_or(before, |after| (before * after).sqrt());
-                value(slice).filter(|_| mean.is_normal()).map(|value| value / mean)
-            });
-            Spread::of_median(&ratios.collect::<Vec<_>>())
-        };
-        let (ratio, cpu_ratio) =
-            (paired(rate, |&(_, rate, _)| Some(rate)), paired(Timed::cpu_us, |&(.., cpu)| cpu));
-        let (mut calls, mut requests) = (Some(Counts::default()), 0);
-        let (mut seconds, mut busy, mut cpu) = (0.0, 0.0, 0.0);
-        for Measured { slice, calls: more, .. } in slices.iter().map(|slice| &slice.measured) {
-            calls = calls.zip(more.as_ref()).map(|(mut sum, more)| {
-                sum.add(more);
-                sum
-            });
-            requests += slice.answered_in_all;
-            seconds += slice.seconds;
-            busy += slice.busy_s;
-            cpu += slice.cpu_s;
-        }
-        Some(Figures {
-            rounds: slices.len(),
-            requests_per_s: Spread::quartiles(&of(rate))?,
-            ratio,
-            cpu_ratio,
-            verdict: String::new(),
-            latency_us: sum.latency_us,
-            server_cpu_us_per_request: Spread::quartiles(&of(Timed::cpu_us)).map(|cpu| cpu.median),
-            generator_cpu_share: cpu / seconds,
-            generator_busy_share: busy / seconds,
-            syscalls_per_request: calls.map(|calls| SystemCalls::per_request(&calls, requests)),
-            peak_rss_bytes,
-            slices_with_a_starved_connection: slices.iter().filter(|s| s.measured.slice.fewest == 0).count(),
-            wrong_bytes: sum.wrong_bytes,
-            lost_connections: sum.lost,
-            sharing,
-        })
+    /// The kernel tells both times in ticks of 10 ms, so a few of them say nothing.
+    fn user_share(&self) -> Option<f64> {
+        const ENOUGH: f64 = 0.1;
+        let sum = |seconds: fn(&Start) -> Option<f64>| self.starts.iter().map(seconds).sum::<Option<f64>>();
+        let (user, system) = (sum(|start| start.user_s)?, sum(|start| start.system_s)?);
+        (user + system >= ENOUGH).then(|| user / (user + system))
     }
+}
+
+/// Requests for each call that waits.
+fn requests_per_wait(calls: &SystemCalls<f64>) -> Option<f64> {
+    let waits: f64 = WAITS.iter().filter_map(|name| calls.by_name.get(*name)?.as_f64()).sum();
+    (waits > 0.0).then(|| 1.0 / waits)
+}
+
+impl Slice {
+    /// Requests/s.
+    #[must_use]
+    pub fn rate(&self) -> f64 {
+        self.answered as f64 / self.seconds
+    }
+}
+
+/// The ratios of `starts` to the slices of the baseline in the same turns, by start.
+fn ratios(starts: &[Start], baseline: &[Start], value: impl Fn(&Slice) -> Option<f64>) -> Vec<Vec<f64>> {
+    let of_start = |(start, baseline): (&Start, &Start)| {
+        let ratio = |slice: &Slice| {
+            let beside = baseline.slices.iter().find(|other| other.turn == slice.turn)?;
+            let ratio = value(slice)? / value(beside)?;
+            (ratio.is_finite() && ratio > 0.0).then_some(ratio)
+        };
+        start.slices.iter().filter_map(ratio).collect()
+    };
+    starts.iter().zip(baseline).map(of_start).collect()
+}
+
+/// Judge an entrant by the baseline: fill in the ratios of `figures`, and what they show.
+pub(super) fn judge(
+    (figures, starts): (&mut Figures, &[Start]),
+    (baseline, baseline_starts): (&Figures, &[Start]),
+    load: &Load,
+) {
+    let estimate =
+        |value: fn(&Slice) -> Option<f64>| Estimate::over_starts(&ratios(starts, baseline_starts, value));
+    let judged = |ratio: Option<Estimate>, more: Verdict, less: Verdict| {
+        let verdict = |ratio: Estimate| {
+            ratio.differs_from_one().map(|side| match side {
+                Ordering::Greater => more,
+                Ordering::Less => less,
+                Ordering::Equal => Verdict::NoDifferenceShown,
+            })
+        };
+        ratio.map(|ratio| Judged { ratio, verdict: verdict(ratio) })
+    };
+    figures.cpu = judged(estimate(|slice| slice.cpu_us), Verdict::Worse, Verdict::Better);
+    if load.rate.is_some() {
+        figures.p50 = judged(estimate(|slice| slice.p50_us), Verdict::Worse, Verdict::Better);
+        figures.p99 = judged(estimate(|slice| slice.p99_us), Verdict::Worse, Verdict::Better);
+        return;
+    }
+    // Where the generator is the limit, its server could have been faster. So this server is not shown to be slower, and the
+    // other one is not shown to be faster.
+    figures.rate = judged(estimate(|slice| Some(slice.rate())), Verdict::Better, Verdict::Worse);
+    if let Some(rate) = &mut figures.rate {
+        let is_bound = match rate.verdict {
+            Some(Verdict::Worse) => figures.generator_busy_share >= BUSY_LIMIT,
+            Some(Verdict::Better) => baseline.generator_busy_share >= BUSY_LIMIT,
+            _ => false,
+        };
+        if is_bound {
+            rate.verdict = Some(Verdict::NoDifferenceShown);
+        }
+    }
+}
+
+/// The figures of the baseline itself.
+pub(super) fn set_as_baseline(figures: &mut Figures, load: &Load) {
+    let one = |is_known: bool| is_known.then_some(Judged { ratio: Estimate::ONE, verdict: None });
+    figures.cpu = one(figures.cpu_us_per_request.is_some());
+    if load.rate.is_some() {
+        figures.p50 = one(figures.latency_us.p50.is_some());
+        figures.p99 = one(figures.latency_us.p99.is_some());
+    } else {
+        figures.rate = one(true);
+    }
+}
+
+/// The widest interval of a row that is judged, as a share of its ratio; `None` when it has none.
+pub(super) fn widest(figures: &Figures) -> Option<f64> {
+    let judged = [figures.rate, figures.cpu, figures.p50];
+    judged.into_iter().flatten().filter_map(|judged| judged.ratio.half_width()).reduce(f64::max)
+}
+
+/// A slice as it goes into the result.
+pub(super) fn slice_of(turn: usize, slice: &crate::lab::load::slices::Slice, cpu: Option<Duration>) -> Slice {
+    let requests = slice.answered_in_all as f64;
+    let share = |seconds: f64| rounded(if slice.seconds > 0.0 { seconds / slice.seconds } else { 0.0 }, 1e4);
+    Slice {
+        turn,
+        answered: slice.answered,
+        seconds: rounded(slice.seconds, 1e6),
+        cpu_us: cpu.filter(|_| requests > 0.0).map(|cpu| rounded(cpu.as_secs_f64() * 1e6 / requests, 1e4)),
+        p50_us: slice.p50_us.map(|us| rounded(us, 1e2)),
+        p99_us: slice.p99_us.map(|us| rounded(us, 1e2)),
+        generator_busy: share(slice.busy_s),
+        generator_cpu: share(slice.cpu_s),
+        fewest: slice.fewest,
+        extended: slice.extended,
+        missed: slice.missed,
+    }
+}
+
+/// To so many parts of one: a result file has thousands of slices.
+fn rounded(value: f64, parts: f64) -> f64 {
+    (value * parts).round() / parts
 }

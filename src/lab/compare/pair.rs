@@ -1,225 +1,294 @@
-//! A server and the generator that is connected to it: two processes of this program.
+//! A server and the generator that is connected to it, for one start.
 
+use super::entrant::{Entrant, Kind};
+use crate::lab::check::basic;
 use crate::lab::child::{self, Failed, Follower, Process};
 use crate::lab::explain;
 use crate::lab::load::engine::LONGEST_DRAIN;
-use crate::lab::load::slices::{Order, Ready, Slice, Sum};
+use crate::lab::load::hostile::HostileClients;
+use crate::lab::load::limits;
+use crate::lab::load::plan::{EngineKind, Expect, Payload, Plan, Wait};
+use crate::lab::load::slices::{Job, Order, Ready, Slice, Sum};
+use crate::lab::meter::cpu::Totals;
+use crate::lab::meter::memory::{self, OfProcesses};
 use crate::lab::meter::{CallCounter, Tree};
+use crate::lab::results::compare::{Load, Memory, Pinning};
 use crate::lab::serve::Sharing;
-use crate::model::{Model, Runs, Waits};
+use crate::model::{Clients, Model, Runs};
 use crate::stop::Stop;
 use crate::sys::affinity;
 use crate::sys::calls::Counts;
 use crate::sys::signal::Signal;
-use anyhow::anyhow;
+use anyhow::{Context, anyhow};
 use serde::de::DeserializeOwned;
 use std::io::BufReader;
-use std::path::Path;
-use std::process::Stdio;
-use std::process::{ChildStdout, Command};
-use std::time::Duration;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{ChildStdout, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// How long a generator may take to open its connections.
 const OPEN: Duration = Duration::from_secs(120);
+
+/// How long a foreign server may take to listen.
+const TO_LISTEN: Duration = Duration::from_secs(10);
+
 /// How long a slice may take beyond its length: for its first answer, for the last answers, and for the pipe.
 const SLICE_EXTRA: Duration = LONGEST_DRAIN.saturating_mul(2).saturating_add(Duration::from_secs(10));
 
-/// Which processors the two are pinned to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-pub struct Pinning {
-    /// The server's.
-    pub server_cpu: usize,
-    /// The generator's.
-    pub generator_cpu: usize,
-}
+/// Give up on a connection after this long without an answer.
+const PATIENCE: Duration = Duration::from_secs(10);
 
-impl Pinning {
-    /// Two of the processors that this process may use, on different cores if possible. `None` if there is only one.
-    #[must_use]
-    pub fn choose() -> Option<Pinning> {
-        let allowed = affinity::allowed().ok()?;
-        let (&server_cpu, others) = allowed.split_first()?;
-        let core = |cpu: usize| {
-            std::fs::read_to_string(format!("/sys/devices/system/cpu/cpu{cpu}/topology/core_cpus_list")).ok()
-        };
-        let other_core = others.iter().find(|&&cpu| core(cpu) != core(server_cpu));
-        let generator_cpu = *other_core.or(others.first())?;
-        Some(Pinning { server_cpu, generator_cpu })
-    }
+/// A server that is not asleep this long after its last answer keeps a processor busy for ever.
+const TO_FALL_ASLEEP: Duration = Duration::from_millis(500);
+
+/// With fewer connections the memory of the whole machine does not tell what one costs.
+const ENOUGH_FOR_KERNEL_MEMORY: usize = 500;
+
+/// What all pairs have in common.
+#[derive(Debug)]
+pub(super) struct Setup<'a> {
+    /// This program, which is started again for each server and generator.
+    pub(super) program: PathBuf,
+    /// How generators talk to the kernel.
+    pub(super) engine: EngineKind,
+    /// Processors of servers and generators.
+    pub(super) pinning: Option<Pinning>,
+    /// Workers of each model that has some.
+    pub(super) workers: usize,
+    /// Interrupts.
+    pub(super) stop: &'a Stop,
 }
 
 /// What a slice gave.
 #[derive(Debug)]
-pub struct Measured {
+pub(super) struct Measured {
     /// The generator's view.
-    pub slice: Slice,
+    pub(super) slice: Slice,
     /// CPU time of the server in the whole slice, including warm-up and last answers. `None` where it is not known.
-    pub server_cpu: Option<Duration>,
-    /// Its system calls in the same time. `None` where they are not counted.
-    pub calls: Option<Counts>,
+    pub(super) server_cpu: Option<Duration>,
+}
+
+/// What a start gave, besides its slices.
+#[derive(Debug, Default)]
+pub(super) struct Ending {
+    pub(super) memory: Memory,
+    /// CPU time and context switches of all slices.
+    pub(super) totals: Option<Totals>,
+    /// System calls in the same time.
+    pub(super) calls: Option<Counts>,
+    pub(super) sum: Option<Sum>,
+    pub(super) sharing: Sharing,
 }
 
 /// A server and its generator. They are connected, and sleep between slices.
 #[derive(Debug)]
-pub struct Pair {
-    server: Process,
+pub(super) struct Pair {
+    server: Server,
     /// The server would take a processor from the others while these are measured: it is stopped between slices.
     never_sleeps: bool,
     generator: Follower,
     counter: Option<CallCounter>,
-    tree: Tree,
+    tree: Option<Tree>,
     not_known: Vec<String>,
-    is_pinned: bool,
-    /// Standard output of the server, where it writes its report when it ends.
-    report: BufReader<ChildStdout>,
+    memory: Memory,
+    /// Since the first measured slice.
+    begun: Option<(Option<Totals>, Option<Counts>)>,
     /// There is an order whose answer has not been read, because a stop came first.
     unanswered: bool,
 }
 
-/// The load on a server.
-#[derive(Debug, Clone, Copy)]
-pub struct Load {
-    /// Connections that send requests.
-    pub active: usize,
-    /// Idle connections.
-    pub idle: usize,
-    /// Bytes per request.
-    pub size: u32,
-    /// The seed of these bytes.
-    pub seed: u64,
-    /// Workers of the server, if the model has some.
-    pub workers: Option<usize>,
+#[derive(Debug)]
+enum Server {
+    /// A model of ours, and its standard output, where it writes its report when it ends.
+    Ours(Process, BufReader<ChildStdout>),
+    /// A foreign one, with the process that ends it.
+    Foreign(Process),
+    /// One that was there before.
+    Running,
+}
+
+impl Server {
+    fn last_words(&mut self, error: anyhow::Error) -> anyhow::Error {
+        match self {
+            Server::Ours(process, _) | Server::Foreign(process) => process.last_words(error),
+            Server::Running => error,
+        }
+    }
+
+    /// End it in order. Returns how the workers of a model have shared its clients.
+    fn end(self) -> anyhow::Result<Sharing> {
+        match self {
+            Server::Ours(mut process, report) => {
+                process.signal(Signal::SIGTERM)?;
+                process.report(report, None).map_err(Failed::into_error)
+            }
+            Server::Foreign(mut process) => {
+                process.end_input();
+                process.wait("the server")?;
+                Ok(Sharing::default())
+            }
+            Server::Running => Ok(Sharing::default()),
+        }
+    }
+
+    fn has_ended(&mut self) -> bool {
+        match self {
+            Server::Ours(process, _) | Server::Foreign(process) => process.has_ended(),
+            Server::Running => false,
+        }
+    }
+}
+
+/// A server that listens.
+struct Listening {
+    server: Server,
+    addr: SocketAddr,
+    /// Its first process, if it is known.
+    pid: Option<u32>,
 }
 
 impl Pair {
-    /// Start both, and open all connections.
+    /// Start both, and open all connections. `checked` is whether the server has passed the basic checks before.
     ///
     /// # Errors
     ///
-    /// When one of them does not start, or a connection is lost at once.
-    pub fn start(
-        program: &Path,
-        model: &Model,
-        load: Load,
-        pinning: Option<Pinning>,
-        stop: &Stop,
+    /// When one of them does not start, the server fails a check, or a connection is lost at once.
+    pub(super) fn start(
+        setup: &Setup<'_>,
+        entrant: &Entrant,
+        load: &Load,
+        seed: u64,
+        checked: bool,
     ) -> Result<Pair, Failed> {
-        let (mut not_known, mut is_pinned) = (Vec::new(), pinning.is_some());
-        let counter = CallCounter::new();
-        if let Err(why) = &counter {
+        let mut not_known = Vec::new();
+        let counter = entrant.model().map(|_| CallCounter::new());
+        if let Some(Err(why)) = &counter {
             not_known.push(format!("system calls are not counted: {}", explain::explain(why)));
         }
-        let counter = counter.ok();
-        let mut start = |mut command: Command, cpu: fn(Pinning) -> usize| {
-            let Some(pinning) = pinning else { return Process::start(command) };
-            match affinity::while_pinned(cpu(pinning), || Process::start_this(&mut command)) {
-                Ok(started) => started,
-                Err(why) => {
-                    if std::mem::take(&mut is_pinned) {
-                        not_known.push(format!(
-                            "servers and generators are not pinned, and disturb each other more ({why}; --no-pin asks \
-                             for that)"
-                        ));
-                    }
-                    Process::start(command)
-                }
-            }
-        };
-        let mut server = child::serve(program, model.name, load.workers);
-        server.stderr(Stdio::piped());
-        if let Some(counter) = &counter {
-            server.arg("--count-into-stdin").stdin(counter.for_server()?);
+        let counter = counter.and_then(Result::ok);
+        if !checked {
+            check(setup, entrant, load)?;
         }
-        let mut server = start(server, |pinning| pinning.server_cpu)?;
-        let (report, addr) = server.listens(stop)?;
-
-        let Load { active, idle, size, seed, .. } = load;
-        let mut generator = child::follower(program, "load");
-        generator.args([&addr.to_string(), "--follow-orders", &idle.to_string()]);
-        generator.args(["-c", &active.to_string(), "-s", &size.to_string(), "--seed", &seed.to_string()]);
-        let mut generator = Follower::of(start(generator, |pinning| pinning.generator_cpu)?)?;
+        let Listening { mut server, addr, pid } = listening(setup, entrant, load, counter.as_ref())?;
+        let mut memory = Memory {
+            listening: memory_of(pid.map(|pid| Tree::of(pid, false)).as_ref()),
+            ..Memory::default()
+        };
+        let kernel_before = memory::of_kernel();
+        let plan = plan_of(load, addr, seed)?;
+        let mut generator = child::follower(&setup.program, "load");
+        generator.arg("--follow-orders");
+        let generator = pinned(setup.pinning.map(|pinning| pinning.generator_cpu), &mut generator)?;
+        let mut generator = Follower::of(generator)?;
+        generator.order(&Job { plan, engine: setup.engine })?;
         let what = "the generator to open its connections";
-        let ready: Ready = match generator.answer(OPEN, Some(stop), what) {
-            Err(Failed::Error(error)) => return Err(server.last_words(generator.last_words(error)).into()),
+        let ready: Ready = match generator.answer(OPEN, Some(setup.stop), what) {
+            Err(Failed::Error(error)) => {
+                return Err(server.last_words(generator.last_words(error)).into());
+            }
             ready => ready?,
         };
         if ready.lost > 0 {
-            let (lost, all, why) = (ready.lost, active + idle, ready.reason.unwrap_or_default());
+            let (lost, all, why) = (ready.lost, load.connections(), ready.reason.unwrap_or_default());
             let what = format!("{lost} of {all} connections were lost at once; the first: {why}");
             return Err(Failed::Error(server.last_words(anyhow!(what))));
         }
-        let processes = match model.runs {
-            Runs::ProcessPerClient => 1 + active + idle,
-            Runs::WorkerProcesses => 1 + load.workers.unwrap_or(0),
-            _ => 1,
+        let tree = pid.map(|pid| tree_of(pid, entrant, load, workers(entrant.model(), setup.workers, load)));
+        memory.connected = memory_of(tree.as_ref());
+        if load.connections() >= ENOUGH_FOR_KERNEL_MEMORY {
+            let grown = |(before, after): (u64, u64)| after.saturating_sub(before);
+            memory.kernel = kernel_before.zip(memory::of_kernel()).map(grown);
+        }
+        match &tree {
+            None => not_known.push(format!("the cost of {} is not known: its process is not", entrant.name)),
+            Some(tree) if !tree.tells_cpu() => not_known.push(
+                "the CPU time of servers is not measured: their processes, or the CPU clocks of these, are not to be seen"
+                    .to_owned(),
+            ),
+            Some(_) if memory.connected.is_none() => {
+                not_known.push("the memory of servers is not measured: /proc/PID/smaps_rollup does not tell it".to_owned());
+            }
+            Some(_) => {}
+        }
+        let mut pair = Pair {
+            server,
+            never_sleeps: entrant.never_sleeps(),
+            generator,
+            counter,
+            tree,
+            not_known,
+            memory,
+            begun: None,
+            unanswered: false,
         };
-        let tree = Tree::with_processes(server.id(), processes);
-        if !tree.tells_cpu() {
-            not_known.push(
-                "the CPU time of servers is not measured: /proc does not tell it (schedstat)".to_owned(),
-            );
+        pair.learn_whether_it_sleeps()?;
+        Ok(pair)
+    }
+
+    /// A foreign server that keeps a processor busy is stopped between slices, as a model of ours is that does.
+    fn learn_whether_it_sleeps(&mut self) -> Result<(), Failed> {
+        if let (Server::Foreign(_), Some(tree)) = (&self.server, &mut self.tree) {
+            self.never_sleeps = tree.tells_cpu() && !tree.sleeps_within(TO_FALL_ASLEEP);
         }
-        if tree.peak_rss_bytes().is_none() {
-            not_known.push("the memory of servers is not measured: /proc does not tell it".to_owned());
-        }
-        let (unanswered, never_sleeps) = (false, model.waits == Waits::Spins);
-        if never_sleeps {
-            server.signal(Signal::SIGSTOP)?;
-        }
-        Ok(Pair { server, never_sleeps, generator, counter, tree, not_known, is_pinned, report, unanswered })
+        Ok(self.let_run(false)?)
     }
 
     /// What cannot be measured here, a sentence each.
-    #[must_use]
-    pub fn not_known(&self) -> &[String] {
+    pub(super) fn not_known(&self) -> &[String] {
         &self.not_known
     }
 
-    /// Whether server and generator are pinned as asked.
-    #[must_use]
-    pub fn is_pinned(&self) -> bool {
-        self.is_pinned
-    }
-
-    /// Run one slice. Both sleep before and after it.
+    /// Run one slice, of requests at that rate or one after the other. Both sleep before and after it. The first one that
+    /// `counts` begins the totals.
     ///
     /// # Errors
     ///
     /// When the server or the generator has ended, or does not answer.
-    pub fn slice(&mut self, warmup: Duration, slice: Duration, stop: &Stop) -> Result<Measured, Failed> {
-        let cpu_before = self.tree.cpu_when_asleep()?;
-        let calls_before = self.calls()?;
+    pub(super) fn slice(
+        &mut self,
+        (warmup, slice): (Duration, Duration),
+        rate_per_s: Option<f64>,
+        counts: bool,
+        stop: &Stop,
+    ) -> Result<Measured, Failed> {
+        let cpu_before = self.cpu_when_asleep()?;
+        if counts && self.begun.is_none() {
+            self.begun = Some((self.totals(), self.calls()?));
+        }
         let us = |time: Duration| time.as_micros() as u64;
         self.let_run(true)?;
-        self.generator.order(&Order::Slice { warmup_us: us(warmup), slice_us: us(slice) })?;
+        self.generator.order(&Order::Slice { warmup_us: us(warmup), slice_us: us(slice), rate_per_s })?;
         let limit = warmup + slice + SLICE_EXTRA;
         self.unanswered = true;
         let slice: Slice = self.generator.answer(limit, Some(stop), "the end of a slice")?;
         self.unanswered = false;
         self.let_run(false)?;
-        let server_cpu =
-            self.tree.cpu_when_asleep()?.zip(cpu_before).map(|(now, before)| now.saturating_sub(before));
-        let calls = self.calls()?.zip(calls_before).map(|(now, before)| now.since(&before));
-        Ok(Measured { slice, server_cpu, calls })
+        let cpu = self.cpu_when_asleep()?;
+        let server_cpu = cpu.zip(cpu_before).map(|(now, before)| now.saturating_sub(before));
+        Ok(Measured { slice, server_cpu })
     }
 
-    /// Continue a server that never sleeps, or stop it.
-    fn let_run(&self, run: bool) -> anyhow::Result<()> {
-        let signal = if run { Signal::SIGCONT } else { Signal::SIGSTOP };
-        if self.never_sleeps { self.server.signal(signal) } else { Ok(()) }
+    fn cpu_when_asleep(&mut self) -> anyhow::Result<Option<Duration>> {
+        self.tree.as_mut().map_or(Ok(None), Tree::cpu_when_asleep)
+    }
+
+    fn totals(&self) -> Option<Totals> {
+        self.tree.as_ref().and_then(Tree::totals)
     }
 
     fn calls(&self) -> anyhow::Result<Option<Counts>> {
         self.counter.as_ref().map(CallCounter::counts).transpose()
     }
 
-    /// The sum of all slices, and the server's peak memory in bytes, if it is known.
-    ///
-    /// # Errors
-    ///
-    /// When the server or the generator has ended.
-    pub fn sum(&mut self) -> anyhow::Result<(Sum, Option<u64>)> {
-        Ok((self.ask_sum()?, self.tree.peak_rss_bytes()))
+    /// Continue a server that never sleeps, or stop it.
+    fn let_run(&self, run: bool) -> anyhow::Result<()> {
+        let signal = if run { Signal::SIGCONT } else { Signal::SIGSTOP };
+        match &self.tree {
+            Some(tree) if self.never_sleeps => tree.signal(signal),
+            _ => Ok(()),
+        }
     }
 
     fn ask_sum(&mut self) -> anyhow::Result<Sum> {
@@ -235,34 +304,184 @@ impl Pair {
         self.generator.answer(SLICE_EXTRA, None, what).map_err(Failed::into_error)
     }
 
-    /// Why connections were lost, and how many bytes were wrong.
-    pub fn reason_of_loss(&mut self) -> String {
-        match self.ask_sum() {
+    /// Why connections were lost, how many bytes were wrong, and the last words of the server if it has ended.
+    pub(super) fn reason_of_loss(&mut self) -> String {
+        let reason = match self.ask_sum() {
             Ok(Sum { lost, wrong_bytes, reason, .. }) => {
                 let first = reason.unwrap_or_default();
-                format!("{lost} connections lost, {wrong_bytes} wrong bytes; the first: {first}")
+                anyhow!("{lost} connections lost, {wrong_bytes} wrong bytes; the first: {first}")
             }
-            Err(error) => format!("connections lost, and then: {:#}", self.generator.last_words(error)),
-        }
+            Err(error) => anyhow!("connections lost, and then: {:#}", self.generator.last_words(error)),
+        };
+        self.with_last_words(reason)
     }
 
-    /// `error`, and the last line that the generator wrote to standard error.
-    pub fn explain(&mut self, error: anyhow::Error) -> String {
-        format!("{:#}", self.generator.last_words(error))
+    /// `error`, and the last lines that the generator wrote to standard error, and the server if it has ended.
+    pub(super) fn explain(&mut self, error: anyhow::Error) -> String {
+        let error = self.generator.last_words(error);
+        self.with_last_words(error)
     }
 
-    /// End both. The generator ends first, so that the server sees its clients leave. Returns how the workers of the server have
-    /// shared its clients.
+    fn with_last_words(&mut self, error: anyhow::Error) -> String {
+        let error = if self.server.has_ended() { self.server.last_words(error) } else { error };
+        explain::explain(&error)
+    }
+
+    /// End both. The generator ends first, so that the server sees its clients leave.
     ///
     /// # Errors
     ///
-    /// When one of them does not end within ten seconds with exit code 0.
-    pub(super) fn end(mut self) -> anyhow::Result<Sharing> {
-        self.generator.end("the generator")?;
-        self.server.signal(Signal::SIGTERM)?;
-        if self.never_sleeps {
-            self.server.signal(Signal::SIGCONT)?;
+    /// When one of them has ended before, or does not end within ten seconds with exit code 0.
+    pub(super) fn end(mut self) -> anyhow::Result<Ending> {
+        let sum = self.ask_sum()?;
+        let processes = self.tree.as_ref().and_then(|tree| OfProcesses::now(tree.pids()));
+        let (memory_after, proportional) = (processes.map(|m| m.own), processes.map(|m| m.proportional));
+        let memory = Memory { after: memory_after, proportional, ..self.memory };
+        let begun = self.begun.take();
+        let totals = begun.as_ref().and_then(|(before, _)| Some(self.totals()?.since((*before)?)));
+        let calls = match begun {
+            Some((_, Some(before))) => self.calls()?.map(|now| now.since(&before)),
+            _ => None,
+        };
+        let never_sleeps = self.never_sleeps;
+        if never_sleeps {
+            self.let_run(true)?;
         }
-        self.server.report(self.report, None).map_err(Failed::into_error)
+        self.generator.end("the generator")?;
+        let sharing = self.server.end()?;
+        Ok(Ending { memory, totals, calls, sum: Some(sum), sharing })
+    }
+}
+
+/// Ask the server for the basics. That is done in a start of its own, because it leaves traces in memory.
+fn check(setup: &Setup<'_>, entrant: &Entrant, load: &Load) -> Result<(), Failed> {
+    let Listening { mut server, addr, .. } = listening(setup, entrant, load, None)?;
+    if let Err(wrong) = basic::ask(addr, load.connections()) {
+        let wrong = anyhow!("the server is not right, and is not measured: {wrong}");
+        return Err(if server.has_ended() { server.last_words(wrong) } else { wrong }.into());
+    }
+    Ok(server.end().map(drop)?)
+}
+
+/// As many workers as a model has under this load: where each has one client at a time, as many as clients.
+pub(super) fn workers(model: Option<&Model>, workers: usize, load: &Load) -> Option<usize> {
+    let model = model.filter(|model| model.has_workers())?;
+    Some(if model.clients == Clients::Workers { load.connections() } else { workers })
+}
+
+/// The load for a generator.
+fn plan_of(load: &Load, target: SocketAddr, seed: u64) -> anyhow::Result<Plan> {
+    let mut plan = Plan {
+        target,
+        active: load.active,
+        idle: load.idle,
+        sizes: load.sizes(),
+        payload: Payload::Random,
+        expect: Expect::Echo,
+        seed,
+        patience: PATIENCE,
+        depth: load.depth,
+        requests_per_conn: load.requests_per_connection,
+        sources: Vec::new(),
+        wait: Wait::Spin,
+    };
+    limits::check_ports(&mut plan, HostileClients::default(), load.rate_per_s, Duration::from_secs(1))?;
+    Ok(plan)
+}
+
+/// The processes of a server whose clients are connected.
+fn tree_of(pid: u32, entrant: &Entrant, load: &Load, workers: Option<usize>) -> Tree {
+    let comes_and_goes = load.requests_per_connection.is_some();
+    let processes = match entrant.model().map(|model| model.runs) {
+        Some(Runs::ProcessPerClient) if !comes_and_goes => 1 + load.connections(),
+        Some(Runs::WorkerProcesses) => 1 + workers.unwrap_or(0),
+        Some(_) if !comes_and_goes => 1,
+        _ => return Tree::of(pid, true),
+    };
+    Tree::with_processes(pid, processes)
+}
+
+fn memory_of(tree: Option<&Tree>) -> Option<u64> {
+    OfProcesses::now(tree?.pids()).map(|memory| memory.own)
+}
+
+/// Start a server, and wait until it listens.
+fn listening(
+    setup: &Setup<'_>,
+    entrant: &Entrant,
+    load: &Load,
+    counter: Option<&CallCounter>,
+) -> Result<Listening, Failed> {
+    let cpu = setup.pinning.map(|pinning| pinning.server_cpu);
+    match &entrant.kind {
+        Kind::Model(model) => {
+            let workers = workers(Some(model), setup.workers, load);
+            let mut command = child::serve(&setup.program, model.name, workers);
+            command.stderr(Stdio::piped());
+            if let Some(counter) = counter {
+                command.arg("--count-into-stdin").stdin(counter.for_server()?);
+            }
+            let mut process = pinned(cpu, &mut command)?;
+            let (report, addr) = process.listens(setup.stop)?;
+            let pid = Some(process.id());
+            Ok(Listening { server: Server::Ours(process, report), addr, pid })
+        }
+        Kind::Command(command) => {
+            let port = free_port()?;
+            let command = command.replace("{port}", &port.to_string());
+            let mut supervisor = child::supervise(&setup.program, &command);
+            let mut process = match cpu {
+                Some(cpu) => affinity::while_pinned(cpu, || Process::start_supervisor(&mut supervisor))?,
+                None => Process::start_supervisor(&mut supervisor),
+            }?;
+            let pid = Some(process.supervised(setup.stop)?);
+            let addr = wait_until_it_listens(port, &mut process, setup.stop)?;
+            Ok(Listening { server: Server::Foreign(process), addr, pid })
+        }
+        &Kind::Running { address, pid } => Ok(Listening { server: Server::Running, addr: address, pid }),
+    }
+}
+
+/// Start a process on that processor.
+fn pinned(cpu: Option<usize>, command: &mut Command) -> anyhow::Result<Process> {
+    match cpu {
+        Some(cpu) => affinity::while_pinned(cpu, || Process::start_this(command))?,
+        None => Process::start_this(command),
+    }
+}
+
+/// A port that nobody has. Somebody else may take it before the server does; then that says so.
+fn free_port() -> anyhow::Result<u16> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no port for a server")?;
+    Ok(listener.local_addr()?.port())
+}
+
+/// Connect until somebody accepts, on 127.0.0.1 or ::1. The list of sockets in /proc would tell as well, without a connection,
+/// but takes seconds to read while other servers have many.
+fn wait_until_it_listens(port: u16, server: &mut Process, stop: &Stop) -> Result<SocketAddr, Failed> {
+    let until = Instant::now() + TO_LISTEN;
+    let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+    loop {
+        for ip in loopback {
+            let addr = SocketAddr::new(ip, port);
+            let met = TcpStream::connect_timeout(&addr, TO_LISTEN);
+            // TCP lets a socket connect to itself when it happens to get the port that it asks for.
+            if met.is_ok_and(|met| !crate::sys::socket::is_connected_to_itself(&met).unwrap_or(false)) {
+                return Ok(addr);
+            }
+        }
+        if server.has_ended() {
+            let what = anyhow!("the command ended before it listened on port {port}");
+            return Err(server.last_words(what).into());
+        }
+        if Instant::now() > until {
+            let seconds = TO_LISTEN.as_secs();
+            let what = anyhow!("the command did not listen on port {port} within {seconds} s");
+            return Err(server.last_words(what).into());
+        }
+        if stop.is_set()? {
+            return Err(Failed::Interrupted);
+        }
+        thread::sleep(Duration::from_millis(1));
     }
 }

@@ -204,8 +204,7 @@ pub fn check_sources(plan: &Plan) -> anyhow::Result<()> {
 ///
 /// When there is not.
 pub fn check_memory(order: &Order, hostile: HostileClients, steps: usize) -> anyhow::Result<()> {
-    let Ok(memory) = procfs::Meminfo::current() else { return Ok(()) };
-    let available = memory.mem_available.unwrap_or(memory.mem_free);
+    let Some(available) = memory_here() else { return Ok(()) };
     let needed = memory_of(&order.plan, hostile, order.threads, steps, order.engine);
     if needed > available {
         bail!(
@@ -216,6 +215,12 @@ pub fn check_memory(order: &Order, hostile: HostileClients, steps: usize) -> any
         );
     }
     Ok(())
+}
+
+/// The bytes of memory that are available; `None` where /proc does not tell.
+pub(in crate::lab) fn memory_here() -> Option<u64> {
+    let memory = procfs::Meminfo::current().ok()?;
+    Some(memory.mem_available.unwrap_or(memory.mem_free))
 }
 
 /// The bytes that a load needs, those of the kernel included. Absurd numbers give an absurd sum, and no overflow.

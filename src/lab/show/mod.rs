@@ -7,6 +7,7 @@ pub mod junit;
 mod load;
 mod merged;
 pub mod svg;
+pub mod compare;
 mod table;
 
 pub use table::Table;

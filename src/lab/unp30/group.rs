@@ -56,7 +56,8 @@ impl Group {
         random: &mut fastrand::Rng,
         mut tell: impl FnMut(&Model),
     ) -> Result<(), Failed> {
-        let (began, busy_before, ours_before) = (Instant::now(), meter::machine_busy(), ours()?);
+        let (began, busy_before, ours_before) =
+            (Instant::now(), meter::machine::Times::now().map(meter::machine::Times::busy), ours()?);
         let mut clients = Duration::ZERO;
         let mut order: Vec<_> = (0..self.entrants.len()).collect();
         random.shuffle(&mut order);
@@ -69,7 +70,10 @@ impl Group {
         }
         self.elapsed += began.elapsed();
         let ours = ours()? - ours_before + clients;
-        let busy = meter::machine_busy().zip(busy_before).map(|(now, before)| now.saturating_sub(before));
+        let busy = meter::machine::Times::now()
+            .map(meter::machine::Times::busy)
+            .zip(busy_before)
+            .map(|(now, before)| now.saturating_sub(before));
         self.foreign = self.foreign.zip(busy).map(|(sum, busy)| sum + busy.saturating_sub(ours));
         Ok(())
     }

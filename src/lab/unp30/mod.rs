@@ -257,7 +257,7 @@ impl Chapter30 {
     #[must_use]
     pub fn warning(&self) -> Option<String> {
         let parts = self.foreign_cpus.iter().map(|(load, cpus)| (load.as_str(), cpus.as_f64()));
-        meter::disturbance(parts, self.environment.cpus())
+        meter::machine::disturbance(parts, self.environment.cpus())
     }
 
     /// One line on the rows that failed; `None` when none did.

@@ -23,6 +23,8 @@ fn an_unknown_workload_is_refused_with_those_that_there_are() {
 
 #[test]
 fn no_slices_and_slices_of_no_time_are_refused() {
+    refused("--starts 0", &["--starts", "at least 1"]);
+    refused("--starts 1 --precision 1%", &["--precision needs at least 2 starts"]);
     refused("--slices 0", &["--slices", "at least 1"]);
     refused("--slice 0ms", &["--slice", "longer than that"]);
 }
@@ -36,7 +38,7 @@ fn an_output_file_that_cannot_be_written_is_refused_before_anything_is_started()
 
 #[test]
 fn a_full_disk_fails_with_one_line() {
-    let line = "compare --slices 1 --slice 1s --workloads single --models epoll-level --quiet";
+    let line = "compare --starts 1 --slices 1 --slice 1s --workloads single --models epoll-level --quiet";
     let full = File::options().write(true).open("/dev/full").expect("/dev/full");
     let ended = Program::end_with_stdout(io_models(line), full);
     ended.exits(1).says_one_line(&["cannot write to standard output", "No space left", "is the disk full?"]);

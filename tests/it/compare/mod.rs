@@ -1,6 +1,8 @@
 //! `io-models compare`: what it prints, how it adapts, and that it leaves nobody behind.
 
+mod entrants;
 mod input;
+mod plans;
 pub(crate) mod processes;
 mod stopped;
 mod table;
@@ -19,22 +21,54 @@ fn compare(args: &str) -> Ended {
 fn comparison(ended: &Ended) -> Value {
     let comparison = ended.json();
     assert_eq!(comparison["schema"], "io-models/compare");
-    assert_eq!(comparison["schema_version"], 1);
-    assert_eq!(comparison["mode"], "closed", "a load that waits for answers says so");
+    assert_eq!(comparison["schema_version"], 2);
     comparison
 }
 
-fn rows(comparison: &Value) -> &[Value] {
-    comparison["rows"].as_array().expect("rows")
+/// All rows of all points.
+fn rows(comparison: &Value) -> Vec<&Value> {
+    let groups = comparison["groups"].as_array().expect("groups");
+    groups.iter().flat_map(|group| group["rows"].as_array().expect("rows")).collect()
 }
 
-/// The row of `model` under `workload`; for `control`, the second one of the baseline.
+/// The points, as in `idle@1000`.
+fn ids(comparison: &Value) -> Vec<String> {
+    let groups = comparison["groups"].as_array().expect("groups");
+    groups.iter().map(id).collect()
+}
+
+fn id(group: &Value) -> String {
+    let workload = group["workload"].as_str().expect("a name").to_owned();
+    group["point"].as_str().map_or(workload.clone(), |point| format!("{workload}@{point}"))
+}
+
+/// The point with that name.
 #[track_caller]
-fn row<'a>(comparison: &'a Value, workload: &str, model: &str, control: bool) -> &'a Value {
-    let mut found = rows(comparison).iter().filter(|row| {
-        row["workload"] == workload && row["model"] == model && row["control"] == Value::Bool(control)
-    });
-    let row = found.next().unwrap_or_else(|| panic!("no row {model} under {workload}: {comparison:#}"));
-    assert!(found.next().is_none(), "two rows {model} under {workload}: {comparison:#}");
+fn group<'a>(comparison: &'a Value, name: &str) -> &'a Value {
+    let groups = comparison["groups"].as_array().expect("groups");
+    groups
+        .iter()
+        .find(|group| id(group) == name)
+        .unwrap_or_else(|| panic!("no {name}: {:?}", ids(comparison)))
+}
+
+/// The row of `entrant` at that point; for `control`, the second one of the baseline.
+#[track_caller]
+fn row<'a>(comparison: &'a Value, point: &str, entrant: &str, control: bool) -> &'a Value {
+    let rows = group(comparison, point)["rows"].as_array().expect("rows");
+    let mut found =
+        rows.iter().filter(|row| row["entrant"] == entrant && row["control"] == Value::Bool(control));
+    let row = found.next().unwrap_or_else(|| panic!("no row {entrant} under {point}: {comparison:#}"));
+    assert!(found.next().is_none(), "two rows {entrant} under {point}: {comparison:#}");
     row
+}
+
+/// The figures of a row without trouble.
+#[track_caller]
+fn figures(row: &Value) -> &Value {
+    assert_eq!(row["status"], "measured", "{row:#}");
+    assert_eq!(row.get("reason"), None, "{row:#}");
+    let figures = &row["figures"];
+    assert_eq!((&figures["lost_connections"], &figures["wrong_bytes"]), (&0.into(), &0.into()), "{row:#}");
+    figures
 }

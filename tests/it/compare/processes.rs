@@ -17,10 +17,15 @@ pub(crate) struct Family(OsString);
 impl Family {
     /// Start `io-models` as the first of a family.
     pub(crate) fn start(line: &str) -> (Family, Program) {
+        Family::start_with(line, &[])
+    }
+
+    /// The same with arguments that may have blanks.
+    pub(crate) fn start_with(line: &str, args: &[&str]) -> (Family, Program) {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let mark = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Relaxed));
         let mut command = io_models(line);
-        command.env(MARK, &mark);
+        command.args(args).env(MARK, &mark);
         (Family(mark.into()), Program::spawn(command))
     }
 

@@ -1,31 +1,22 @@
 //! The result, as data and as text.
 
-use super::{compare, comparison, row, rows};
+use super::{compare, comparison, figures, group, ids, row, rows};
 use crate::load::program::{Program, io_models_with_descriptors};
 use crate::support::leaves_it_to_a_ring;
 use serde_json::Value;
 
 /// For tests that look at figures: on a busy machine a server may get no processor for tens of
 /// milliseconds, and a shorter slice has no answer in it.
-const LONG: &str = "--slices 3 --slice 120ms";
+const LONG: &str = "--starts 2 --slices 2 --slice 120ms";
 
-const SHORT: &str = "--slices 3 --slice 40ms";
-
-/// A row without trouble.
-#[track_caller]
-fn is_measured(row: &Value) {
-    assert_eq!(row["status"], "measured", "{row:#}");
-    assert_eq!(row.get("reason"), None, "{row:#}");
-    assert!(row["rounds"].as_u64() >= Some(3), "{row:#}");
-    assert_eq!((&row["lost_connections"], &row["wrong_bytes"]), (&0.into(), &0.into()), "{row:#}");
-}
+const SHORT: &str = "--starts 2 --slices 2 --slice 40ms";
 
 /// A measured row has every figure, and the figures make sense.
 #[track_caller]
 fn has_every_figure(row: &Value) {
-    is_measured(row);
+    let figures = figures(row);
     let number = |path: &str| {
-        let value = row.pointer(path).and_then(Value::as_f64);
+        let value = figures.pointer(path).and_then(Value::as_f64);
         value.unwrap_or_else(|| panic!("no number {path}: {row:#}"))
     };
     let in_order = |path: &str, names: &[&str]| {
@@ -35,28 +26,29 @@ fn has_every_figure(row: &Value) {
     };
     in_order("/requests_per_s", &["low", "median", "high"]);
     assert!(number("/requests_per_s/high") > 0.0, "{row:#}");
-    in_order("/ratio", &["low", "median", "high"]);
-    in_order("/cpu_ratio", &["low", "median", "high"]);
+    in_order("/cpu_us_per_request", &["low", "median", "high"]);
+    assert!(number("/cpu_us_per_request/median") > 0.0, "{row:#}");
+    in_order("/rate", &["low", "ratio", "high"]);
+    in_order("/cpu", &["low", "ratio", "high"]);
     assert!(in_order("/latency_us", &["p50", "p90", "p99", "p99_9", "max"]) > 0.0, "{row:#}");
-    assert!(number("/server_cpu_us_per_request") > 0.0, "{row:#}");
     assert!(number("/generator_cpu_share") > 0.0, "{row:#}");
     assert!((0.0..=1.0).contains(&number("/generator_busy_share")), "{row:#}");
+    assert!(number("/voluntary_switches_per_request") >= 0.0, "{row:#}");
     // A recv and a send each, a wait that several may share, and where the client is armed again an epoll_ctl. With a ring that
     // receives and sends there is only the wait.
+    let entrant = row["entrant"].as_str().expect("a name");
     let calls = number("/syscalls_per_request/total");
-    assert!(
-        if leaves_it_to_a_ring(row["model"].as_str().expect("a name")) { calls > 0.0 } else { calls >= 1.9 },
-        "{row:#}"
-    );
-    let asks_in_vain = ["spin", "sigio"].contains(&row["model"].as_str().expect("a name"));
+    assert!(if leaves_it_to_a_ring(entrant) { calls > 0.0 } else { calls >= 1.9 }, "{row:#}");
+    let asks_in_vain = ["spin", "sigio"].contains(&entrant);
     assert!(calls < 4.5 || asks_in_vain, "only these models ask in vain: {row:#}");
-    let by_name = row["syscalls_per_request"]["by_name"].as_object().expect("names of calls");
+    let by_name = figures["syscalls_per_request"]["by_name"].as_object().expect("names of calls");
     let sum: f64 = by_name.values().filter_map(Value::as_f64).sum();
     assert!((sum - calls).abs() < 0.01, "{sum} in all: {row:#}");
     // Between what no process is smaller than and what none of these servers needs.
-    assert!((100e3..1e9).contains(&number("/peak_rss_bytes")), "{row:#}");
-    assert!(number("/active") >= 1.0, "{row:#}");
-    number("/idle");
+    for memory in ["listening", "connected", "after"] {
+        assert!((50e3..1e9).contains(&number(&format!("/memory/{memory}"))), "{row:#}");
+    }
+    assert!(number("/memory/proportional") >= number("/memory/after"), "{row:#}");
 }
 
 #[test]
@@ -65,39 +57,52 @@ fn the_json_has_every_row_and_every_figure() {
     let comparison = comparison(ended.exits(0));
     assert_eq!(comparison["partial"], false);
     let environment = &comparison["environment"];
-    for name in [
-        "started",
-        "started_unix_s",
-        "kernel",
-        "machine",
-        "cpus_allowed",
-        "rlimit_nofile_soft",
-        "sysctls",
-        "commit",
-        "compiler",
-        "command",
-    ] {
+    for name in ["kernel", "machine", "cpus_allowed", "rlimit_nofile_soft", "sysctls", "commit", "command"] {
         assert!(!environment[name].is_null(), "{name}: {environment:#}");
     }
     let plan = &comparison["plan"];
-    assert_eq!((&plan["slices"], &plan["slice_ms"]), (&3.into(), &120.into()), "{plan:#}");
+    assert_eq!((&plan["starts"], &plan["slices"]), (&2.into(), &2.into()), "{plan:#}");
     assert_eq!(plan["baseline"], "epoll-level", "{plan:#}");
     assert_eq!(plan["models"], serde_json::json!(["poll", "blocking"]), "{plan:#}");
     assert_eq!(plan["workloads"][0]["name"], "ping", "{plan:#}");
-    assert_eq!(plan["workloads"][1]["name"], "single", "{plan:#}");
+    assert_eq!(plan["workloads"][1]["slice_ms"], 120, "{plan:#}");
 
     assert_eq!(rows(&comparison).len(), 8, "baseline, control and two models each: {comparison:#}");
-    for workload in ["ping", "single"] {
-        let baseline = row(&comparison, workload, "epoll-level", false);
+    for point in ["ping", "single"] {
+        let baseline = row(&comparison, point, "epoll-level", false);
         has_every_figure(baseline);
-        assert_eq!(baseline["ratio"], serde_json::json!({"median": 1.0, "low": 1.0, "high": 1.0}));
-        has_every_figure(row(&comparison, workload, "epoll-level", true));
-        has_every_figure(row(&comparison, workload, "poll", false));
+        let one = serde_json::json!({"ratio": 1.0, "low": 1.0, "high": 1.0, "verdict": null});
+        assert_eq!(baseline["figures"]["rate"], one, "{baseline:#}");
+        has_every_figure(row(&comparison, point, "epoll-level", true));
+        has_every_figure(row(&comparison, point, "poll", false));
     }
     has_every_figure(row(&comparison, "single", "blocking", false));
-    for (workload, active) in [("ping", 64), ("single", 1)] {
-        let poll = row(&comparison, workload, "poll", false);
-        assert_eq!((&poll["active"], &poll["idle"]), (&active.into(), &0.into()), "{poll:#}");
+    for (point, active) in [("ping", 64), ("single", 1)] {
+        let load = &group(&comparison, point)["load"];
+        assert_eq!((&load["active"], &load["idle"]), (&active.into(), &0.into()), "{load:#}");
+    }
+}
+
+/// The slices are in the result, so that anybody can compute the ratios again.
+#[test]
+fn each_slice_is_in_the_result_with_the_slice_of_the_baseline_in_its_turn() {
+    let ended = compare(&format!("{LONG} --workloads ping --models poll,fork,select,epoll-edge --json"));
+    let comparison = comparison(ended.exits(0));
+    let baseline = row(&comparison, "ping", "epoll-level", false);
+    for row in rows(&comparison) {
+        let starts = row["starts"].as_array().expect("starts");
+        assert_eq!(starts.len(), 2, "{row:#}");
+        assert!(row["histogram"].as_str().is_some_and(|text| text.starts_with("HIST")), "{row:#}");
+        for (i, start) in starts.iter().enumerate() {
+            let slices = start["slices"].as_array().expect("slices");
+            // Five others make two turns a round, each with a slice of the baseline.
+            assert_eq!(slices.len(), if row["baseline"] == true { 4 } else { 2 }, "{row:#}");
+            let has_turn = |slices: &[Value], turn: &Value| slices.iter().any(|slice| slice["turn"] == *turn);
+            let beside = baseline["starts"][i]["slices"].as_array().expect("slices");
+            assert!(slices.iter().all(|slice| has_turn(beside, &slice["turn"])), "{row:#}");
+            let answered = slices.iter().filter_map(|slice| slice["answered"].as_u64()).sum::<u64>();
+            assert!(start["requests"].as_u64() >= Some(answered), "{row:#}");
+        }
     }
 }
 
@@ -109,12 +114,12 @@ fn a_model_that_cannot_take_a_workload_is_skipped_and_says_why() {
     assert_eq!(blocking["status"], "skipped");
     let reason = blocking["reason"].as_str().expect("a reason");
     assert!(reason.contains("one client at a time") && reason.contains("64"), "{reason}");
-    assert_eq!(blocking.get("requests_per_s"), None, "nothing was measured: {blocking:#}");
+    assert_eq!(blocking.get("figures"), None, "nothing was measured: {blocking:#}");
 }
 
 #[test]
 fn every_model_is_measured_where_it_can_be() {
-    let ended = compare(&format!("{LONG} --workloads single --json"));
+    let ended = Program::start(&format!("compare {LONG} --workloads single --json")).end_within(6);
     let comparison = comparison(ended.exits(0));
     for model in io_models::model::ALL {
         has_every_figure(row(&comparison, "single", model.name, false));
@@ -122,19 +127,34 @@ fn every_model_is_measured_where_it_can_be() {
     assert_eq!(rows(&comparison).len(), io_models::model::ALL.len() + 1);
 }
 
+/// A set of `select` ends at descriptor 1023, so it cannot have the load of the baseline. Only equal loads are compared.
 #[test]
-fn silent_connections_are_as_many_as_the_descriptors_allow() {
-    let line = format!("compare {SHORT} --workloads idle --models epoll-edge,fork --json");
-    let ended = Program::spawn(io_models_with_descriptors(256, &line)).end();
+fn where_a_model_cannot_take_a_load_all_are_measured_at_the_load_that_it_can_take() {
+    let ended = compare(&format!("{SHORT} --workloads idle --idle 0,1200 --models select,poll --json"));
     let comparison = comparison(ended.exits(0));
-    assert_eq!(comparison["environment"]["rlimit_nofile_soft"], 256);
-    for row in rows(&comparison) {
-        is_measured(row);
-        assert_eq!(row["active"], 64, "{row:#}");
-        let idle = row["idle"].as_u64().expect("a number");
-        assert!((100..256 - 64).contains(&idle), "{row:#}");
+    let common = group(&comparison, "idle@951");
+    assert_eq!((&common["common"], &common["load"]["idle"]), (&true.into(), &951.into()), "{common:#}");
+    assert_eq!(ids(&comparison), ["idle@0", "idle@951", "idle@1200"]);
+    for entrant in ["select", "poll", "epoll-level"] {
+        assert!(figures(row(&comparison, "idle@951", entrant, false))["rate"].is_object());
     }
-    assert_eq!(rows(&comparison).len(), 4);
+    let select = row(&comparison, "idle@1200", "select", false);
+    assert_eq!(select["status"], "skipped", "{select:#}");
+    let reason = select["reason"].as_str().expect("words");
+    assert!(reason.starts_with("takes at most 1,015 connections (an fd_set"), "{reason}");
+    assert!(figures(row(&comparison, "idle@1200", "poll", false))["rate"].is_object());
+}
+
+#[test]
+fn the_memory_of_the_kernel_for_each_connection_is_told_where_there_are_many() {
+    let ended = compare(&format!("{SHORT} --workloads idle --idle 2000 --models epoll-edge --json"));
+    let comparison = comparison(ended.exits(0));
+    let figures = figures(row(&comparison, "idle", "epoll-edge", false));
+    let each = figures["kernel_memory_per_connection"].as_f64().expect("bytes");
+    // Two sockets with their files and inodes.
+    assert!((2000.0..100_000.0).contains(&each), "{figures:#}");
+    let own = figures["memory_per_connection"].as_f64().expect("bytes");
+    assert!(own < 10_000.0, "{figures:#}");
 }
 
 #[cfg(feature = "uring")]
@@ -146,27 +166,8 @@ fn a_model_that_cannot_run_here_is_skipped_and_its_row_says_why() {
     let uring = row(&comparison, "single", "uring", false);
     assert_eq!(uring["status"], "skipped", "{uring:#}");
     assert!(uring["reason"].as_str().is_some_and(|why| why.contains("io_uring is forbidden")), "{uring:#}");
-    is_measured(row(&comparison, "single", "epoll-level", false));
-}
-
-/// A set of `select` ends at descriptor 1023, so it cannot have the load of the baseline.
-#[test]
-fn rows_under_different_loads_are_not_judged_against_each_other() {
-    let ended = compare(&format!("{SHORT} --workloads idle --idle 1200 --models select,poll --json"));
-    let comparison = comparison(ended.exits(0));
-    let select = row(&comparison, "idle", "select", false);
-    let idle = select["idle"].as_u64().expect("a number");
-    assert!((900..1000).contains(&idle), "{select:#}");
-    let verdict = select["verdict"].as_str().expect("words");
-    assert!(verdict.starts_with(&format!("not comparable: {idle} idle instead of 1,200 (")), "{verdict}");
-    assert_eq!((&select["ratio"], &select["cpu_ratio"]), (&Value::Null, &Value::Null), "{select:#}");
-    assert!(
-        select["requests_per_s"]["median"].as_f64() > Some(0.0),
-        "it is measured all the same: {select:#}"
-    );
-    let poll = row(&comparison, "idle", "poll", false);
-    assert_eq!(poll["idle"], 1200, "{poll:#}");
-    assert!(poll["ratio"].is_object(), "{poll:#}");
+    figures(row(&comparison, "single", "epoll-level", false));
+    assert_eq!(comparison["plan"]["engine"], "epoll", "the generator does without as well");
 }
 
 #[test]
@@ -178,8 +179,17 @@ fn with_fewer_descriptors_than_active_connections_rows_are_skipped_and_say_why()
         let ping = row(&comparison, "ping", model, control);
         assert_eq!(ping["status"], "skipped", "{ping:#}");
         assert!(ping["reason"].as_str().is_some_and(|why| why.contains("descriptor limit")), "{ping:#}");
-        is_measured(row(&comparison, "single", model, control));
+        figures(row(&comparison, "single", model, control));
     }
+    assert!(ended.stderr.contains("not measured: ping: takes at most"), "{ended}");
+}
+
+#[test]
+fn where_nothing_can_be_measured_it_is_said_before_anything_is_started() {
+    let line = format!("compare {SHORT} --workloads ping --models poll");
+    let ended = Program::spawn(io_models_with_descriptors(64, &line)).end();
+    ended.exits(1).says_one_line(&["nothing can be measured here", "takes at most", "descriptor limit"]);
+    assert_eq!(ended.stdout, "");
 }
 
 #[test]
@@ -187,18 +197,18 @@ fn without_pinning_it_works_and_says_so() {
     let ended = compare(&format!("{SHORT} --workloads single --models epoll-level --no-pin --json"));
     let comparison = comparison(ended.exits(0));
     assert_eq!(comparison["plan"]["pinning"], Value::Null);
-    is_measured(row(&comparison, "single", "epoll-level", false));
+    figures(row(&comparison, "single", "epoll-level", false));
     assert_eq!(rows(&comparison).len(), 2, "the baseline is not run a third time");
 }
 
 #[test]
-fn the_text_is_a_markdown_table_for_each_workload_with_the_baseline_against_itself() {
+fn the_text_is_a_markdown_table_for_each_point_with_the_baseline_against_itself() {
     let ended = compare(&format!("{SHORT} --workloads ping,single --models blocking"));
     let text = &ended.exits(0).stdout;
     assert!(!text.contains('\x1b'), "{text:?}");
     let lines: Vec<_> = text.lines().collect();
-    for workload in ["ping: ", "single: "] {
-        let title = lines.iter().position(|line| line.starts_with(workload)).expect(workload);
+    for point in ["ping: 64 clients", "single: 1 client"] {
+        let title = lines.iter().position(|line| line.starts_with(point)).expect(point);
         let table: Vec<_> =
             lines[title + 1..].iter().skip_while(|l| l.is_empty()).take_while(|l| !l.is_empty()).collect();
         assert_eq!(table.len(), 5, "head, rule, baseline, A/A, blocking: {text}");
@@ -212,13 +222,13 @@ fn the_text_is_a_markdown_table_for_each_workload_with_the_baseline_against_itse
         assert!(table[4].starts_with("| blocking "), "{text}");
     }
     assert!(
-        text.contains("skipped: takes at most 1 connection (one client at a time), and 64 are needed"),
+        text.contains("not comparable: takes at most 1 connection (one client at a time), and 64 are needed"),
         "{text}"
     );
-    assert!(text.contains("Closed loop, 64 bytes per request, 3 slices of 40 ms"), "{text}");
+    assert!(text.contains("Each server was started 2 times, with 2 slices each time"), "{text}");
     assert!(text.contains("Linux "), "the environment: {text}");
 
-    // And on standard error one plain line for each workload, nothing animated.
+    // And on standard error one plain line for each point, nothing animated.
     assert!(!ended.stderr.contains('\x1b'), "{:?}", ended.stderr);
     let progress: Vec<_> = ended.stderr.lines().filter(|line| !line.contains("warning: ")).collect();
     assert_eq!(progress.len(), 2, "{progress:?}");
@@ -233,22 +243,26 @@ fn quiet_means_that_standard_error_is_empty() {
 }
 
 #[test]
-fn one_slice_is_enough_for_a_row() {
-    let ended = compare("--slices 1 --slice 1s --workloads single --models poll --json");
+fn a_single_start_has_ratios_and_no_intervals_and_no_verdicts() {
+    let ended = compare("--starts 1 --slices 1 --slice 1s --workloads single --models poll --json");
     let comparison = comparison(ended.exits(0));
-    assert_eq!(row(&comparison, "single", "poll", false)["rounds"], 1);
+    let figures = figures(row(&comparison, "single", "poll", false));
+    assert_eq!((&figures["starts"], &figures["slices"]), (&1.into(), &1.into()), "{figures:#}");
+    let cpu = &figures["cpu"];
+    assert!(cpu["ratio"].is_number(), "{figures:#}");
+    assert_eq!((&cpu["low"], &cpu["verdict"]), (&Value::Null, &Value::Null), "{figures:#}");
 }
 
 #[test]
 fn a_slice_that_is_too_short_for_one_answer_goes_on_until_the_first() {
     // Far more bytes than a millisecond is enough for.
-    let ended = compare("--slices 1 --slice 1ms --workloads single --models poll -s 100000000 --json");
+    let ended =
+        compare("--starts 1 --slices 1 --slice 1ms --workloads single --models poll -s 100000000 --json");
     let comparison = comparison(ended.exits(0));
-    let poll = row(&comparison, "single", "poll", false);
-    assert_eq!((&poll["status"], &poll["rounds"]), (&"measured".into(), &1.into()), "{poll:#}");
-    let rate = poll["requests_per_s"]["median"].as_f64().expect("a rate");
-    assert!(rate > 0.0 && rate < 1000.0, "by the time that it took: {poll:#}");
-    let sentence = "slices of poll under single were too short for one answer, and went on until the first";
+    let figures = figures(row(&comparison, "single", "poll", false));
+    let rate = figures["requests_per_s"]["median"].as_f64().expect("a rate");
+    assert!(rate > 0.0 && rate < 1000.0, "by the time that it took: {figures:#}");
+    let sentence = "some slices under single were too short for one answer, and went on until the first";
     assert!(comparison["not_known"].to_string().contains(sentence), "{comparison:#}");
     assert!(ended.stderr.contains(sentence), "{ended}");
 }
@@ -257,9 +271,8 @@ fn a_slice_that_is_too_short_for_one_answer_goes_on_until_the_first() {
 fn large_requests_are_measured_too() {
     let ended = compare(&format!("{SHORT} --workloads single --models select -s 100000 --json"));
     let comparison = comparison(ended.exits(0));
-    assert_eq!(comparison["plan"]["size_bytes"], 100_000);
-    let select = row(&comparison, "single", "select", false);
-    assert_eq!((&select["status"], &select["wrong_bytes"]), (&"measured".into(), &0.into()), "{select:#}");
+    assert_eq!(group(&comparison, "single")["load"]["size"], 100_000);
+    figures(row(&comparison, "single", "select", false));
 }
 
 #[test]
@@ -270,14 +283,16 @@ fn workers_share_the_requests_and_the_row_says_how_evenly() {
     assert_eq!(comparison["plan"]["workers"], 3);
     // Where each worker has one client at a time, there are as many as clients.
     for (model, workers) in [("prethread", 64), ("reuseport-processes", 3), ("epoll-level", 0)] {
-        let row = row(&comparison, "ping", model, false);
-        is_measured(row);
-        let shares = row["workers"].as_array().expect("a share for each worker");
-        assert_eq!(shares.len(), workers, "{row:#}");
+        let figures = figures(row(&comparison, "ping", model, false));
+        let shares = figures["workers"].as_array().expect("a share for each worker");
+        assert_eq!(shares.len(), workers, "{figures:#}");
         let of = |name: &str| shares.iter().filter_map(|share| share[name].as_u64()).sum::<u64>();
-        assert_eq!(of("connections"), if workers > 0 { 64 } else { 0 }, "{row:#}");
-        let fairness = row["fairness_of_requests"].as_f64();
-        assert_eq!(fairness.is_some(), workers > 0, "{row:#}");
-        assert!(fairness.is_none_or(|index| index >= 1.0 / workers as f64 && index <= 1.000_001), "{row:#}");
+        assert_eq!(of("connections"), if workers > 0 { 64 } else { 0 }, "{figures:#}");
+        let fairness = figures["fairness_of_requests"].as_f64();
+        assert_eq!(fairness.is_some(), workers > 0, "{figures:#}");
+        assert!(
+            fairness.is_none_or(|index| index >= 1.0 / workers as f64 && index <= 1.000_001),
+            "{figures:#}"
+        );
     }
 }

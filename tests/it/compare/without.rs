@@ -1,13 +1,13 @@
 //! Where a sandbox or a kernel denies what a comparison would like to have, it does without and says so.
 
-use super::{comparison, row};
+use super::{comparison, figures, group, row};
 use crate::load::program::{Ended, Program, io_models};
 use crate::support::{is_root, without};
 use libc::{SYS_memfd_create, SYS_sched_setaffinity};
 use serde_json::Value;
 use std::process::Command;
 
-const ARGS: &str = "compare --json --workloads single --models poll,fork --slices 3 --slice 120ms";
+const ARGS: &str = "compare --json --workloads single --models poll,fork --starts 2 --slices 2 --slice 120ms";
 
 /// Every row is measured, and one sentence says what is not known.
 #[track_caller]
@@ -34,9 +34,9 @@ fn a_comparison_that_may_not_pin_its_processes_goes_on_and_says_so() {
 fn a_comparison_that_may_have_no_file_in_memory_counts_no_system_calls_and_says_so() {
     let ended = without(&[SYS_memfd_create], libc::EPERM, || Program::start(ARGS)).end();
     let comparison = goes_on_without(&ended, "system calls are not counted");
-    let row = row(&comparison, "single", "poll", false);
-    assert_eq!(row["syscalls_per_request"], Value::Null, "{row:#}");
-    assert!(row["server_cpu_us_per_request"].is_number(), "{row:#}");
+    let figures = figures(row(&comparison, "single", "poll", false));
+    assert_eq!(figures["syscalls_per_request"], Value::Null, "{figures:#}");
+    assert!(figures["cpu_us_per_request"]["median"].is_number(), "{figures:#}");
 }
 
 /// The program with an empty folder in place of /proc; `None` where only root may have that, and we are not root.
@@ -56,15 +56,25 @@ fn without_proc(line: &str) -> Option<Program> {
 fn without_proc_rates_and_latencies_are_measured_and_cpu_and_memory_are_not_known() {
     let Some(program) = without_proc(ARGS) else { return };
     let comparison = goes_on_without(&program.end(), "the CPU time of servers is not measured");
-    let row = row(&comparison, "single", "poll", false);
-    for unknown in ["server_cpu_us_per_request", "cpu_ratio", "peak_rss_bytes"] {
-        assert_eq!(row[unknown], Value::Null, "{unknown}: {row:#}");
+    let figures = figures(row(&comparison, "single", "poll", false));
+    let unknown = [
+        "user_share",
+        "voluntary_switches_per_request",
+        "memory_per_connection",
+        "cpu_us_per_request",
+        "cpu",
+    ];
+    for unknown in unknown {
+        assert_eq!(figures[unknown], Value::Null, "{unknown}: {figures:#}");
+    }
+    for unknown in ["listening", "connected", "after", "kernel"] {
+        assert_eq!(figures["memory"][unknown], Value::Null, "{unknown}: {figures:#}");
     }
     assert!(
-        row["requests_per_s"]["median"].is_number() && row["syscalls_per_request"].is_object(),
-        "{row:#}"
+        figures["requests_per_s"]["median"].is_number() && figures["syscalls_per_request"].is_object(),
+        "{figures:#}"
     );
-    assert_eq!(comparison["foreign_cpus"]["single"], Value::Null, "{comparison:#}");
+    assert_eq!(group(&comparison, "single")["machine"]["foreign_cpus"], Value::Null, "{comparison:#}");
     for unknown in ["memory_bytes", "cpu_model", "cpu_quota"] {
         assert_eq!(comparison["environment"][unknown], Value::Null, "{unknown}: {comparison:#}");
     }

@@ -1,0 +1,3 @@
+//! What a TCP echo server must do, asked of any address.
+
+pub mod basic;

@@ -1,0 +1,238 @@
+//! CPU time of a server: of all its processes and threads, those that have ended included.
+
+use anyhow::{Context, bail};
+use nix::sys::signal::Signal;
+use nix::time::{ClockId, clock_getcpuclockid, clock_gettime};
+use nix::unistd::Pid;
+use procfs::process::Process;
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// How long a server may take to have nothing to do. That is long because other programs may use its processor meanwhile.
+const LONGEST: Duration = Duration::from_secs(5);
+
+/// The processes of a server.
+#[derive(Debug)]
+pub struct Tree {
+    root: u32,
+    /// Processes come and go: they are looked up again each time.
+    changes: bool,
+    pids: Vec<u32>,
+    /// `/proc/PID/task/TID/stat` of each thread.
+    stats: Vec<PathBuf>,
+    tells_cpu: bool,
+}
+
+/// What threads of a server have done, and cost in sum.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Totals {
+    /// CPU time in user mode.
+    pub user: Duration,
+    /// CPU time in the kernel.
+    pub system: Duration,
+    /// Times that a thread gave up its processor because it had nothing to do.
+    pub voluntary: u64,
+    /// Times that the kernel took it away.
+    pub forced: u64,
+}
+
+impl Totals {
+    /// The difference to an earlier time.
+    #[must_use]
+    pub fn since(self, earlier: Totals) -> Totals {
+        Totals {
+            user: self.user.saturating_sub(earlier.user),
+            system: self.system.saturating_sub(earlier.system),
+            voluntary: self.voluntary.saturating_sub(earlier.voluntary),
+            forced: self.forced.saturating_sub(earlier.forced),
+        }
+    }
+}
+
+impl Tree {
+    /// The process `root` and its descendants, which stay as they are, or come and go.
+    #[must_use]
+    pub fn of(root: u32, changes: bool) -> Tree {
+        let mut tree = Tree { root, changes, pids: Vec::new(), stats: Vec::new(), tells_cpu: false };
+        tree.look();
+        tree.tells_cpu = !tree.stats.is_empty() && tree.cpu().is_ok();
+        tree
+    }
+
+    /// The same, when it has so many processes. A server can answer a client before it has started all of them. Where they do
+    /// not come to light (a kernel without `CONFIG_PROC_CHILDREN` shows no children), nothing is known of their cost.
+    #[must_use]
+    pub fn with_processes(root: u32, processes: usize) -> Tree {
+        let until = Instant::now() + LONGEST;
+        loop {
+            let tree = Tree::of(root, false);
+            if tree.pids.len() >= processes {
+                return tree;
+            }
+            if Instant::now() > until {
+                return Tree { pids: Vec::new(), stats: Vec::new(), tells_cpu: false, ..tree };
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn look(&mut self) {
+        self.pids = vec![self.root];
+        self.stats.clear();
+        let mut next = 0;
+        while let Some(&pid) = self.pids.get(next) {
+            next += 1;
+            let tasks = Process::new(pid.cast_signed()).and_then(|process| process.tasks());
+            for task in tasks.into_iter().flatten().flatten() {
+                // A kernel without this file (CONFIG_PROC_CHILDREN) shows no children.
+                self.pids.extend(task.children().unwrap_or_default());
+                self.stats.push(format!("/proc/{pid}/task/{}/stat", task.tid).into());
+            }
+        }
+    }
+
+    /// Its processes.
+    #[must_use]
+    pub fn pids(&self) -> &[u32] {
+        &self.pids
+    }
+
+    /// Whether the CPU time is known.
+    #[must_use]
+    pub fn tells_cpu(&self) -> bool {
+        self.tells_cpu
+    }
+
+    /// CPU time of all of them, user and system, since they began; `None` where the kernel does not tell.
+    ///
+    /// The kernel updates the time of a *running* task only at ticks (every 4 ms at 250 Hz), so two equal readings do not
+    /// show that it sleeps. This waits until every task sleeps (state S), which select and poll do only after their scan, or
+    /// is stopped (T), or has ended (Z), and reads the time then.
+    ///
+    /// # Errors
+    ///
+    /// When the server has ended, or does not sleep within five seconds.
+    pub fn cpu_when_asleep(&mut self) -> anyhow::Result<Option<Duration>> {
+        if !self.tells_cpu {
+            return Ok(None);
+        }
+        let until = Instant::now() + LONGEST;
+        loop {
+            if self.changes {
+                self.look();
+            }
+            match self.cpu_if_asleep() {
+                Ok(Some(cpu)) => return Ok(Some(cpu)),
+                Ok(None) => {}
+                // One of its processes has ended, which is a matter of course only where they come and go.
+                Err(why) if !self.changes || Process::new(self.root.cast_signed()).is_err() => {
+                    return Err(why.context("the server has ended, or a process of it"));
+                }
+                Err(_) => {}
+            }
+            if Instant::now() > until {
+                bail!("the server still runs {} s after its last answer", LONGEST.as_secs());
+            }
+            // The server may need the processor that we are on.
+            std::thread::sleep(Duration::from_micros(50));
+        }
+    }
+
+    fn cpu_if_asleep(&self) -> anyhow::Result<Option<Duration>> {
+        if !self.sleeps()? {
+            return Ok(None);
+        }
+        let cpu = self.cpu()?;
+        // If no task has woken up in between, the readings belong together.
+        Ok((self.sleeps()? && self.cpu()? == cpu).then_some(cpu))
+    }
+
+    /// Whether it sleeps within this time, as most servers do when nothing is asked of them.
+    pub fn sleeps_within(&mut self, limit: Duration) -> bool {
+        let until = Instant::now() + limit;
+        while Instant::now() < until {
+            self.look();
+            if self.sleeps().unwrap_or(false) {
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        false
+    }
+
+    fn sleeps(&self) -> anyhow::Result<bool> {
+        for stat in &self.stats {
+            // "tid (name) state …", and a name may hold anything.
+            let line = fs::read_to_string(stat).with_context(|| stat.display().to_string())?;
+            let state = line.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
+            if !matches!(state, Some('S' | 'T' | 'Z')) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The CPU clock of a process has all its threads, those that have ended as well. What a process has inherited from
+    /// children that it waited for is in ticks of 10 ms, and is asked for only where processes come and go.
+    fn cpu(&self) -> anyhow::Result<Duration> {
+        let mut cpu = Duration::ZERO;
+        for &pid in &self.pids {
+            cpu += of_process(pid).with_context(|| format!("the CPU clock of process {pid}"))?;
+            if self.changes {
+                let stat = Process::new(pid.cast_signed())?.stat()?;
+                cpu += ticks((stat.cutime + stat.cstime).max(0).cast_unsigned());
+            }
+        }
+        Ok(cpu)
+    }
+
+    /// What all of them have done since they began. `None` where /proc does not tell.
+    #[must_use]
+    pub fn totals(&self) -> Option<Totals> {
+        let mut totals = Totals::default();
+        for &pid in &self.pids {
+            let process = Process::new(pid.cast_signed()).ok()?;
+            let stat = process.stat().ok()?;
+            totals.user += ticks(stat.utime + stat.cutime.max(0).cast_unsigned());
+            totals.system += ticks(stat.stime + stat.cstime.max(0).cast_unsigned());
+            for task in process.tasks().ok()?.flatten() {
+                let status = task.status().ok()?;
+                totals.voluntary += status.voluntary_ctxt_switches?;
+                totals.forced += status.nonvoluntary_ctxt_switches?;
+            }
+        }
+        (!self.pids.is_empty()).then_some(totals)
+    }
+
+    /// Stop all of them, or let them continue.
+    ///
+    /// # Errors
+    ///
+    /// Those of kill(2).
+    pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        for &pid in &self.pids {
+            nix::sys::signal::kill(Pid::from_raw(pid.cast_signed()), signal)?;
+        }
+        Ok(())
+    }
+}
+
+/// CPU time of a process and its threads, to the nanosecond: clock_getcpuclockid(3).
+fn of_process(pid: u32) -> nix::Result<Duration> {
+    let clock = clock_getcpuclockid(Pid::from_raw(pid.cast_signed()))?;
+    Ok(clock_gettime(clock)?.into())
+}
+
+/// CPU time of this process.
+///
+/// # Errors
+///
+/// None in practice.
+pub fn own() -> anyhow::Result<Duration> {
+    Ok(clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID)?.into())
+}
+
+fn ticks(ticks: u64) -> Duration {
+    Duration::from_secs_f64(ticks as f64 / procfs::ticks_per_second() as f64)
+}

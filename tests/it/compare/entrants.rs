@@ -1,0 +1,173 @@
+//! Foreign servers beside the models.
+
+use super::processes::Family;
+use super::stopped::wait_for_turns;
+use super::{comparison, figures, row};
+use crate::load::program::{Ended, Program, io_models};
+use crate::support::{Server, wait_until};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+const SHORT: &str = "--starts 2 --slices 2 --slice 60ms --workloads ping --models poll";
+
+/// `io-models compare` with these arguments, and this foreign server.
+fn with_server(server: &str, args: &str) -> Ended {
+    let mut command = io_models(&format!("compare {args}"));
+    command.args(["--server", server]);
+    Program::spawn(command).end()
+}
+
+/// A model of ours as if it were foreign.
+fn as_foreign(model: &str) -> String {
+    format!("{} serve {model} --listen 127.0.0.1:{{port}}", env!("CARGO_BIN_EXE_io-models"))
+}
+
+#[test]
+fn a_command_takes_part_as_a_model_does() {
+    let ended = with_server(&format!("mine={}", as_foreign("epoll-edge")), &format!("{SHORT} --json"));
+    let comparison = comparison(ended.exits(0));
+    let figures = figures(row(&comparison, "ping", "mine", false));
+    for figure in ["rate", "cpu"] {
+        assert!(figures[figure]["low"].is_number(), "{figures:#}");
+    }
+    assert!(figures["memory"]["after"].as_u64() > Some(50_000), "{figures:#}");
+    assert_eq!(figures["syscalls_per_request"], Value::Null, "they are not counted: {figures:#}");
+    let entrants = comparison["entrants"].as_array().expect("entrants");
+    let mine = entrants.iter().find(|entrant| entrant["name"] == "mine").expect("an entrant");
+    assert_eq!(mine["foreign"], true);
+}
+
+#[test]
+fn a_server_with_processes_that_come_and_go_is_measured_with_all_of_them() {
+    let server = format!("forks={}", as_foreign("fork"));
+    let args = "--starts 1 --slices 2 --slice 300ms --workloads churn --models fork --json";
+    let comparison = comparison(with_server(&server, args).exits(0));
+    // Each client is a process, which has ended when its cost is asked for.
+    let cpu = |entrant: &str| {
+        figures(row(&comparison, "churn@1", entrant, false))["cpu_us_per_request"]["median"].as_f64()
+    };
+    let (mine, theirs) = (cpu("fork").expect("known"), cpu("forks").expect("known"));
+    assert!(mine > 2.0 * cpu("epoll-level").expect("known"), "{comparison:#}");
+    assert!(theirs > mine / 3.0 && theirs < mine * 3.0, "{mine} and {theirs} µs: {comparison:#}");
+}
+
+#[test]
+fn a_server_that_runs_already_takes_part_with_and_without_its_process() {
+    let server = Server::start(io_models::model::find("epoll-edge").expect("a model"));
+    let addr = server.addr();
+    let with_pid = format!("known={addr},pid={}", server.process().pid);
+    let mut command = io_models(&format!("compare {SHORT} --json"));
+    command.args(["--server", &with_pid, "--server", &format!("unknown={addr}")]);
+    let ended = Program::spawn(command).end();
+    let comparison = comparison(ended.exits(0));
+    let known = figures(row(&comparison, "ping", "known", false));
+    assert!(known["cpu"]["low"].is_number(), "{known:#}");
+    let unknown = figures(row(&comparison, "ping", "unknown", false));
+    assert_eq!((&unknown["cpu"], &unknown["memory"]["after"]), (&Value::Null, &Value::Null), "{unknown:#}");
+    assert!(unknown["rate"]["low"].is_number(), "{unknown:#}");
+    assert!(ended.stderr.contains("the cost of unknown is not known"), "{ended}");
+    server.stop();
+}
+
+#[test]
+fn what_is_neither_a_command_nor_an_address_is_refused_with_both_forms() {
+    for (server, says) in [
+        ("cat", "has no name"),
+        ("a b=cat {port}", "is no name"),
+        ("a=cat", "neither an address nor a command with {port}"),
+        ("a=127.0.0.1:99999", "neither an address"),
+        ("a=127.0.0.1:80,pid=x", "neither an address"),
+    ] {
+        let ended = with_server(server, SHORT);
+        ended.exits(2).says_one_line(&[says, "NAME=ADDR:PORT[,pid=N]"]);
+    }
+    let ended = with_server(&format!("poll={}", as_foreign("poll")), SHORT);
+    ended.exits(1).says_one_line(&["two servers are called \"poll\""]);
+}
+
+/// The row of a server that is not right fails with a reason, and the others are measured.
+#[track_caller]
+fn fails_alone(server: &str, says: &[&str]) {
+    let ended = with_server(server, &format!("{SHORT} --json --quiet"));
+    let comparison = comparison(ended.exits(1));
+    let name = server.split_once('=').expect("a name").0;
+    let failed = row(&comparison, "ping", name, false);
+    assert_eq!(failed["status"], "failed", "{failed:#}");
+    let reason = failed["reason"].as_str().expect("a reason");
+    assert!(says.iter().all(|says| reason.contains(says)), "{reason:?} does not say {says:?}");
+    figures(row(&comparison, "ping", "poll", false));
+}
+
+/// All that a foreign server has started ends with it, also when it failed a check.
+#[test]
+fn a_foreign_server_that_fails_leaves_nobody() {
+    let server = format!("bad=sleep 1000 & {} --reply ok", as_foreign("epoll-level"));
+    let (family, program) = Family::start_with(&format!("compare {SHORT}"), &["--server", &server]);
+    program.end().exits(1);
+    assert!(family.members().is_empty(), "{:?}", family.members());
+}
+
+#[test]
+fn a_command_that_does_not_listen_fails_its_row_with_its_last_words() {
+    fails_alone(
+        "broken=echo I am not a server: {port} >&2; exit 3",
+        &["ended before it listened on port", "I am not a server", "exit code 3"],
+    );
+    fails_alone(
+        "missing=no-such-program {port}",
+        &["ended before it listened", "no-such-program", "exit code 127"],
+    );
+}
+
+#[test]
+fn a_server_that_is_no_echo_server_is_not_measured() {
+    let ok = format!("{} --reply ok", as_foreign("epoll-level"));
+    fails_alone(
+        &format!("ok={ok}"),
+        &["the server is not right, and is not measured", "it is no echo server"],
+    );
+}
+
+#[test]
+fn a_server_that_serves_one_client_at_a_time_is_not_measured_where_more_are_needed() {
+    let one = as_foreign("blocking");
+    fails_alone(&format!("one={one}"), &["a second client, while the first one is silent"]);
+}
+
+/// A foreign server that dies in the middle.
+#[test]
+fn a_foreign_server_that_is_killed_in_the_middle_fails_its_own_row() {
+    let server = format!("mine=exec {}", as_foreign("epoll-edge"));
+    let line =
+        "compare --starts 1 --slices 100000 --slice 40ms --workloads ping --models poll --json --quiet";
+    let (family, program) = Family::start_with(line, &["--server", &server]);
+    wait_until("all generators run", || family.started_with("load").len() == 4);
+    let program = wait_for_turns(&family, program, 4);
+    let foreign = family.started_with("epoll-edge");
+    let pid = foreign.iter().find(|one| {
+        one.exe().is_ok_and(|exe| exe.ends_with("io-models"))
+            && one.cmdline().is_ok_and(|line| line.get(1).is_some_and(|word| word == "serve"))
+    });
+    kill(Pid::from_raw(pid.expect("the server").pid), Signal::SIGKILL).expect("a process of ours");
+    wait_until("the comparison ends the generator too", || family.started_with("load").len() == 3);
+    program.signal(Signal::SIGINT);
+    let comparison = comparison(program.end().exits(1));
+    let failed = row(&comparison, "ping", "mine", false);
+    assert_eq!(failed["status"], "failed", "{failed:#}");
+    let reason = failed["reason"].as_str().expect("a reason");
+    assert!(reason.contains("killed by signal 9"), "{reason}");
+    figures(row(&comparison, "ping", "poll", false));
+    family.dies_out();
+}
+
+#[test]
+fn a_foreign_server_and_its_children_end_when_the_comparison_is_killed() {
+    let server = format!("mine=sleep 1000 & {}", as_foreign("reuseport-processes"));
+    let line = "compare --starts 1 --slices 100000 --slice 40ms --workloads ping --models poll";
+    let (family, program) = Family::start_with(line, &["--server", &server]);
+    wait_until("all generators run", || family.started_with("load").len() == 4);
+    program.signal(Signal::SIGKILL);
+    drop(program);
+    family.dies_out();
+}
