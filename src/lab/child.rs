@@ -90,7 +90,11 @@ impl Process {
         // In a process group of its own, or Ctrl-C would reach it as well. With its own name, because it is started
         // through a link in /proc.
         let child = command.process_group(0).arg0("io-models").spawn();
-        Ok(Process { child: child.context("cannot start this program again")?, said: None, supervises: false })
+        Ok(Process {
+            child: child.context("cannot start this program again")?,
+            said: None,
+            supervises: false,
+        })
     }
 
     /// The same for [`supervise`]. What the server writes is read all the time: one that writes a lot would wait when the pipe
@@ -171,7 +175,8 @@ impl Process {
             lines = 2;
         }
         let said = String::from_utf8_lossy(&said);
-        let mut last: Vec<_> = said.lines().filter(|line| !line.trim().is_empty()).rev().take(lines).collect();
+        let mut last: Vec<_> =
+            said.lines().filter(|line| !line.trim().is_empty()).rev().take(lines).collect();
         last.reverse();
         let last: Vec<_> = last.into_iter().map(|line| line.trim_start_matches("io-models: ")).collect();
         if last.is_empty() { error } else { anyhow!("{}: {}", explain::in_words(&error), last.join("; ")) }

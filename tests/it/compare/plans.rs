@@ -16,7 +16,8 @@ fn with_plan(toml: &str, args: &str) -> Ended {
 #[test]
 fn each_of_our_own_workloads_can_be_measured() {
     let all = "ping,single,churn,bulk,depth,open";
-    let line = format!("compare --starts 1 --slices 1 --workloads {all} --models fork,epoll-edge,thread --json");
+    let line =
+        format!("compare --starts 1 --slices 1 --workloads {all} --models fork,epoll-edge,thread --json");
     let ended = Program::start(&line).end_within(6);
     let comparison = comparison(ended.exits(0));
     let all = ["ping", "single", "churn@1", "churn@100", "bulk", "depth", "open@50%", "open@80%"];
