@@ -271,7 +271,10 @@ mod tests {
                 "only one of connections and idle",
             ),
             ("[[workload]]\nname = 'a'\nconnections = [1,1]", "two of its points are the same"),
-            ("[[workload]]\nname = 'a'\nconnections = 1\nrate = '50'", "is no rate"),
+            (
+                "[[workload]]\nname = 'a'\nconnections = 1\nrate = '50'",
+                "expected requests a second, such as 20000, or a share",
+            ),
             ("[[workload]]\nname = 'a'\nconnections = 1\nrate = 0", "a rate is above nothing"),
             (
                 "[[workload]]\nname = 'a'\nconnections = 1\n[[workload]]\nname = 'a'\nconnections = 1",

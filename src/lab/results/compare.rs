@@ -12,8 +12,11 @@ use crate::lab::load::plan::{EngineKind, Sizes};
 use crate::lab::serve::Sharing;
 use crate::lab::stats::{Estimate, Spread};
 use crate::lab::{Status, SystemCalls};
-use serde::{Deserialize, Serialize};
+use serde::de::value::SeqAccessDeserializer;
+use serde::de::{self, IntoDeserializer, SeqAccess, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
+use std::marker::PhantomData;
 
 /// The name of the schema.
 pub const SCHEMA: &str = "io-models/compare";
@@ -161,7 +164,7 @@ pub const SMALL: u32 = 64;
 pub const SLICE_MS: u64 = 20;
 
 /// A number, or the points of an axis.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum OneOrMore<T> {
     /// The same at all points.
@@ -180,9 +183,45 @@ impl<T: Copy> OneOrMore<T> {
     }
 }
 
+/// Not derived: that would say of a wrong number only that it matches no variant.
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMore<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<OneOrMore<T>, D::Error> {
+        from.deserialize_any(OneOrMoreVisitor(PhantomData))
+    }
+}
+
+struct OneOrMoreVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for OneOrMoreVisitor<T> {
+    type Value = OneOrMore<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a number, or a list of numbers")
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<OneOrMore<T>, E> {
+        T::deserialize(number.into_deserializer()).map(OneOrMore::One)
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<OneOrMore<T>, E> {
+        T::deserialize(number.into_deserializer()).map(OneOrMore::One)
+    }
+
+    fn visit_f64<E: de::Error>(self, number: f64) -> Result<OneOrMore<T>, E> {
+        T::deserialize(number.into_deserializer()).map(OneOrMore::One)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<OneOrMore<T>, E> {
+        T::deserialize(text.into_deserializer()).map(OneOrMore::One)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<OneOrMore<T>, A::Error> {
+        Vec::deserialize(SeqAccessDeserializer::new(list)).map(OneOrMore::More)
+    }
+}
+
 /// A rate of an open loop: in TOML and JSON a number, or a share as `"50%"`.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "RateText", into = "RateText")]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Rate {
     /// Requests a second.
     PerSecond(f64),
@@ -190,37 +229,49 @@ pub enum Rate {
     OfBaseline(f64),
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(untagged)]
-enum RateText {
-    Number(f64),
-    Text(String),
-}
-
-impl TryFrom<RateText> for Rate {
-    type Error = String;
-
-    fn try_from(text: RateText) -> Result<Rate, String> {
-        let (rate, is_sane) = match text {
-            RateText::Number(rate) => (Rate::PerSecond(rate), rate > 0.0 && rate.is_finite()),
-            RateText::Text(text) => {
-                let percent = text.strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
-                let percent = percent.ok_or_else(|| {
-                    format!("{text:?} is no rate: requests a second, such as 20000, or a share of the baseline's, \"50%\"")
-                })?;
-                (Rate::OfBaseline(percent / 100.0), percent > 0.0 && percent <= 1000.0)
-            }
-        };
-        if is_sane { Ok(rate) } else { Err("a rate is above nothing, and a share at most 1000%".to_owned()) }
+impl Serialize for Rate {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Rate::PerSecond(rate) => rate.serialize(to),
+            Rate::OfBaseline(_) => to.collect_str(self),
+        }
     }
 }
 
-impl From<Rate> for RateText {
-    fn from(rate: Rate) -> RateText {
-        match rate {
-            Rate::PerSecond(rate) => RateText::Number(rate),
-            Rate::OfBaseline(share) => RateText::Text(format!("{}%", percent(share))),
-        }
+impl<'de> Deserialize<'de> for Rate {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Rate, D::Error> {
+        from.deserialize_any(RateVisitor)
+    }
+}
+
+struct RateVisitor;
+
+impl Visitor<'_> for RateVisitor {
+    type Value = Rate;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("requests a second, such as 20000, or a share of the baseline's rate, such as \"50%\"")
+    }
+
+    fn visit_f64<E: de::Error>(self, rate: f64) -> Result<Rate, E> {
+        let is_sane = rate > 0.0 && rate.is_finite();
+        is_sane.then_some(Rate::PerSecond(rate)).ok_or_else(|| E::custom("a rate is above nothing"))
+    }
+
+    fn visit_i64<E: de::Error>(self, rate: i64) -> Result<Rate, E> {
+        self.visit_f64(rate as f64)
+    }
+
+    fn visit_u64<E: de::Error>(self, rate: u64) -> Result<Rate, E> {
+        self.visit_f64(rate as f64)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Rate, E> {
+        let percent = text.strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
+        let percent = percent.ok_or_else(|| E::invalid_value(Unexpected::Str(text), &self))?;
+        let is_sane = percent > 0.0 && percent <= 1000.0;
+        let sane = is_sane.then_some(Rate::OfBaseline(percent / 100.0));
+        sane.ok_or_else(|| E::custom("a share of a rate is above 0% and at most 1000%"))
     }
 }
 
