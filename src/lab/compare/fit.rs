@@ -21,7 +21,7 @@ const PROCESS_BYTES: u64 = 256 << 10;
 const PAIR_BYTES: u64 = 32 << 20;
 
 /// What a connection needs in the kernel, both ends on this machine, and in the generator.
-const CONNECTION_BYTES: u64 = (2 * 5 << 10) + 512;
+const CONNECTION_BYTES: u64 = 2 * (5 << 10) + 512;
 
 /// A point at which entrants are measured together.
 #[derive(Debug, Clone, PartialEq)]
