@@ -3,6 +3,7 @@
 use crate::failure::Failure;
 use crate::output::{Outputs, conclude, ended, help_table, tell};
 use crate::progress::Progress;
+use crate::report::Files;
 use crate::units::once_each;
 use io_models::lab::compare::{self, BASELINE, Watch, workload};
 use io_models::lab::explain::nearest;
@@ -102,12 +103,17 @@ pub(crate) struct Args {
     /// Write the result to this file; `-` is standard output
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+
+    #[command(flatten)]
+    files: Files,
 }
 
 pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
     let plan = plan(&args)?;
     let elsewhere = args.json || args.output.is_some();
-    let output = Outputs::default().report(args.output)?;
+    let mut outputs = Outputs::default();
+    let output = outputs.report(args.output)?;
+    let drawings = args.files.open(&mut outputs)?;
     let (stopper, stop) = stop::pair().map_err(Failure::of)?;
     stopper.stop_on_signals().map_err(Failure::of)?;
     let line = Progress::new(quiet);
@@ -122,7 +128,8 @@ pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
         true => format!("{}\n", lab::json_line(&comparison)),
         false => comparison.text(output.columns(), args.calls),
     };
-    let written = output.report(&text);
+    let mut written = vec![output.report(&text)];
+    written.extend(drawings.write(&comparison));
     // The table has it too, if it is what is on the screen.
     if let Some(warning) = comparison.warning().filter(|_| !quiet && elsewhere) {
         crate::output::warn(&warning);
@@ -134,7 +141,7 @@ pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
     if let Some(warning) = comparison.unmeasured().filter(|_| !quiet && trouble.is_none()) {
         crate::output::warn(&warning);
     }
-    conclude([written], ended(trouble, comparison.partial))
+    conclude(written, ended(trouble, comparison.partial))
 }
 
 /// What to compare, from the command line.

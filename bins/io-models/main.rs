@@ -8,6 +8,7 @@ mod merge;
 mod models;
 mod output;
 mod progress;
+mod report;
 mod serve;
 mod supervise;
 mod units;
@@ -37,6 +38,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Compare(compare::Args),
+    Report(report::Args),
     Unp30(unp30::Args),
     Serve(serve::Args),
     Load(Box<load::Args>),
@@ -68,6 +70,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     choice.write_global();
     match cli.command {
         Command::Compare(args) => compare::run(args, cli.quiet),
+        Command::Report(args) => report::run(args),
         Command::Unp30(args) => unp30::run(args, cli.quiet),
         Command::Serve(args) => serve::run(args),
         Command::Load(args) => load::run(*args, cli.quiet),

@@ -112,6 +112,12 @@ impl Environment {
         self.irq_time_accounting
     }
 
+    /// How this program was started.
+    #[must_use]
+    pub fn command(&self) -> &[String] {
+        &self.command
+    }
+
     /// The kernel and the machine, as in "Linux 6.18.0, x86_64".
     #[must_use]
     pub fn system(&self) -> String {

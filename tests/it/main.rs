@@ -20,6 +20,7 @@ mod oneshot;
 mod cli;
 mod load;
 mod compare;
+mod report;
 mod unp30;
 mod course;
 mod facts;

@@ -253,7 +253,7 @@ fn causes(figures: &Figures) -> [String; 8] {
 }
 
 /// What the ratios show, and what limits them; and its colour.
-fn note(group: &Group, row: &Row, figures: &Figures) -> (String, Style) {
+pub(super) fn note(group: &Group, row: &Row, figures: &Figures) -> (String, Style) {
     let mut notes = vec![verdict(row, figures)];
     notes.extend(figures.imprecise.clone());
     if figures.generator_busy_share >= BUSY_LIMIT {

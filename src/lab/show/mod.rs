@@ -3,6 +3,8 @@
 //! Lines wrap at words to the width that they are given. Off a terminal there is no width, and each line stays whole:
 //! programs such as grep(1) read lines. Colours are escape sequences, which `anstream` removes where nobody sees them.
 
+pub mod csv;
+pub mod html;
 pub mod junit;
 mod load;
 mod merged;

@@ -5,7 +5,7 @@ use super::{N, Scale, Unit};
 use maud::{Markup, html};
 
 /// Between two numbers on one axis, at least.
-const GAP: f64 = 14.0;
+const GAP: f64 = 10.0;
 
 /// What is measured along an axis.
 #[derive(Debug, Clone)]

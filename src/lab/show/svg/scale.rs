@@ -127,7 +127,9 @@ impl Scale {
                         Unit::Bytes => ((to - from) * more / 5.0).log2().floor().exp2(),
                         _ => step((to - from) * more),
                     });
-                    return steps.map(|step| inside(multiples(from, to, step))).to_vec();
+                    let mut sets = steps.map(|step| inside(multiples(from, to, step))).to_vec();
+                    sets.insert(2, inside(powers(from, to, 2.0, 1, &[1.0])));
+                    return sets;
                 }
                 let sets: &[&[f64]] = match unit {
                     Unit::Bytes | Unit::OneIn => &[&[1.0]],
@@ -281,6 +283,12 @@ mod tests {
         assert_eq!(texts(rate, Unit::Count, 9), ["0", "50k", "100k", "150k", "200k"]);
         let ratio = Scale::Log { from: 0.5, to: 2.1, zero: false };
         assert_eq!(texts(ratio, Unit::Ratio, 4), ["0.5×", "1×", "1.5×", "2×"]);
+        let skewed = Scale::Log { from: 0.24, to: 1.6, zero: false };
+        let apart = |ticks: &[(f64, String)]| {
+            ticks.windows(2).all(|pair| skewed.at(pair[1].0) - skewed.at(pair[0].0) > 0.25)
+        };
+        let ticks = skewed.ticks(Unit::Ratio, apart);
+        assert_eq!(ticks.iter().map(|tick| tick.1.as_str()).collect::<Vec<_>>(), ["0.25×", "0.5×", "1×"]);
         let latency = Scale::Log { from: 10.0, to: 40_000.0, zero: false };
         assert_eq!(texts(latency, Unit::Micros, 5), ["10 µs", "100 µs", "1 ms", "10 ms"]);
         let memory = Scale::Log { from: 1024.0, to: 4194304.0, zero: false };
