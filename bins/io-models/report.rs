@@ -39,8 +39,8 @@ pub(crate) struct Files {
     svg: Option<PathBuf>,
 }
 
-/// What a file is to contain.
-type Draw = fn(&Comparison) -> String;
+/// What a file is to contain; `None` when there is nothing to show.
+type Draw = fn(&Comparison) -> Option<String>;
 
 /// Open files, and what each of them is to contain.
 pub(crate) struct Drawings(Vec<(Output, Draw)>);
@@ -49,9 +49,9 @@ impl Files {
     /// Open them, before anything is measured.
     pub(crate) fn open(self, outputs: &mut Outputs) -> Result<Drawings, Failure> {
         let files: [(_, _, Draw); 4] = [
-            ("--html", self.html, html::page),
-            ("--markdown", self.markdown, |result| result.text(None, false)),
-            ("--csv", self.csv, csv::text_of),
+            ("--html", self.html, |result| Some(html::page(result))),
+            ("--markdown", self.markdown, |result| Some(result.text(None, false))),
+            ("--csv", self.csv, |result| Some(csv::text_of(result))),
             ("--svg", self.svg, html::picture),
         ];
         let mut open = Vec::new();
@@ -70,7 +70,14 @@ impl Drawings {
 
     /// Draw the result to each of them.
     pub(crate) fn write(self, result: &Comparison) -> Vec<Result<(), Failure>> {
-        self.0.into_iter().map(|(output, draw)| output.write_beside(&draw(result))).collect()
+        let write = |(output, draw): (Output, Draw)| match draw(result) {
+            Some(text) => output.write_beside(&text),
+            None => {
+                let name = output.name();
+                Err(Failure::run(format_args!("nothing was measured that could be drawn to {name}")))
+            }
+        };
+        self.0.into_iter().map(write).collect()
     }
 }
 

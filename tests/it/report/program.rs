@@ -43,19 +43,31 @@ fn a_saved_result_is_drawn_to_files_as_from_memory() {
     let result = Comparison::read(&read("result.json")).unwrap();
     assert_eq!(read("html"), html::page(&result));
     assert_eq!(read("csv"), csv::text_of(&result));
-    assert_eq!(read("svg"), html::picture(&result));
+    assert_eq!(Some(read("svg")), html::picture(&result));
     assert!(read("markdown").contains("| poll"), "{}", read("markdown"));
 }
 
 #[test]
 fn the_picture_without_idle_connections_is_the_ranking() {
-    let idle = html::picture(&of(&["ping", "idle"], &[BASELINE, "poll"]));
+    let idle = html::picture(&of(&["ping", "idle"], &[BASELINE, "poll"])).unwrap();
     assert!(idle.contains("<title>CPU time per request against idle connections: idle</title>"), "{idle}");
-    let ping = html::picture(&of(&["ping"], &[BASELINE, "poll", EVIL]));
+    let ping = html::picture(&of(&["ping"], &[BASELINE, "poll", EVIL])).unwrap();
     assert!(ping.contains("<title>ping: CPU time per request</title>"), "{ping}");
     for picture in [idle, ping] {
         roxmltree::Document::parse(&picture).expect("it is XML");
     }
+}
+
+#[test]
+fn there_is_no_picture_of_nothing() {
+    let (folder, file) = saved();
+    let mut result = of(&["ping"], &[BASELINE, "poll"]);
+    result.groups.clear();
+    fs::write(&file, serde_json::to_string(&result).unwrap()).unwrap();
+    let picture = folder.path().join("picture.svg");
+    let ended = report(&file, &format!("--svg {}", picture.display()));
+    ended.exits(1).says_one_line(&["nothing was measured that could be drawn to ", "picture.svg"]);
+    assert!(!picture.exists(), "an empty file is no picture");
 }
 
 #[test]

@@ -4,8 +4,7 @@ use crate::lab::SystemCalls;
 use crate::lab::load::hlog;
 use crate::lab::results::compare::{Comparison, Figures, Group, Judged, Row, Verdict};
 use crate::lab::show::svg::{
-    Axis, Bar, Bars, COLOURS, Chart, Dot, DotRow, Dots, Line, Lines, Look, Panel, Point, Scale, Tone, Unit,
-    measured,
+    Axis, Bar, Bars, COLOURS, Chart, Dot, DotRow, Dots, Line, Lines, Look, Point, Scale, Tone, Unit, measured,
 };
 use crate::lab::stats::Spread;
 use crate::lab::units;
@@ -108,18 +107,15 @@ fn ranking(result: &Comparison, group: &Group, measure: &Measure) -> Dots {
     let ends = ends.flatten().map(|end| end.clamp(least / MOST_BEYOND, most * MOST_BEYOND));
     let scale = Scale::log(ratios().chain(ends));
     let noise = group.control().and_then(judged);
-    let panel = Panel {
-        axis: Axis {
-            label: format!("ratio to {}; {}", result.plan.baseline, measure.better),
-            scale,
-            unit: Unit::Ratio,
-        },
+    let row = |row: &Row| DotRow { name: row.name(), dot: dot(row, measure) };
+    let label = format!("ratio to {}; {}", result.plan.baseline, measure.better);
+    Dots {
+        title: format!("{}: {}", group.id(), measure.title),
+        axis: Axis { label, scale, unit: Unit::Ratio },
         reference: Some(1.0),
         noise: noise.and_then(|judged| Some((judged.ratio.low?, judged.ratio.high?))),
-    };
-    let row = |row: &Row| DotRow { name: row.name(), dots: vec![dot(row, measure)] };
-    let rows = ranked(group).into_iter().map(row).collect();
-    Dots { title: format!("{}: {}", group.id(), measure.title), panels: vec![panel], rows }
+        rows: ranked(group).into_iter().map(row).collect(),
+    }
 }
 
 /// The rows of a group, the cheapest first, those without figures last.
@@ -346,11 +342,6 @@ fn bar(row: &Row, named: &[String]) -> Bar {
     Bar { name: row.entrant.clone(), parts }
 }
 
-/// A ranking of nobody.
-pub(super) fn nothing() -> Dots {
-    Dots { title: "Ranking".to_owned(), panels: Vec::new(), rows: Vec::new() }
-}
-
 /// An amount of memory of a row.
 type Bytes = fn(&Figures) -> Option<f64>;
 
@@ -380,11 +371,13 @@ fn amounts(group: &Group, title: &str, label: String, of: Bytes) -> Dots {
             let text = measured(Unit::Bytes, value);
             Dot { value, interval: None, tone: Tone::Plain, text: text.clone(), short: text }
         };
-        DotRow { name: row.entrant.clone(), dots: vec![amount.map(dot).ok_or("not known")] }
+        DotRow { name: row.entrant.clone(), dot: amount.map(dot).ok_or("not known") }
     };
     Dots {
         title: title.to_owned(),
-        panels: vec![Panel { axis: Axis { label, scale, unit: Unit::Bytes }, reference: None, noise: None }],
+        axis: Axis { label, scale, unit: Unit::Bytes },
+        reference: None,
+        noise: None,
         rows: rows.iter().map(row).collect(),
     }
 }

@@ -3,7 +3,7 @@
 use super::charts::ranked;
 use super::{factor, ratio};
 use crate::lab::results::compare::{Comparison, Figures, Group, Judged, Row, Verdict};
-use crate::lab::units::count;
+use crate::lab::units::{count, of};
 use maud::{Markup, html};
 
 /// A list in a sentence names so many servers, and counts the others.
@@ -213,7 +213,7 @@ impl Behind {
         html! {
             (code(&self.name))
             @if let Some(before) = self.before {
-                " falls behind between " b.r { (count(before as u64)) " and " (count(self.from as u64)) } " idle connections"
+                " is behind from " b.r { (of(self.from as u64, "idle connection")) } " on (with " (count(before as u64)) " that is not shown)"
             } @else {
                 " is behind with any number of idle connections"
             }

@@ -75,20 +75,15 @@ pub fn page(result: &Comparison) -> String {
 }
 
 /// The chart that says most, as a file of its own: CPU time per request against idle connections, or else the ranking of the
-/// first workload.
+/// first workload. `None` when nothing was measured.
 #[must_use]
-pub fn picture(result: &Comparison) -> String {
+pub fn picture(result: &Comparison) -> Option<String> {
     let looks = Looks::of(result);
     let workloads = result.plan.workloads.iter();
     let idle = workloads.flat_map(|workload| charts::against(result, &workload.name, &looks)).next();
-    let ranking =
-        || result.groups.first().and_then(|group| charts::rankings(result, group).into_iter().next());
-    let chart: Box<dyn Chart> = match (idle, ranking()) {
-        (Some(lines), _) => Box::new(lines),
-        (None, Some(dots)) => Box::new(dots),
-        (None, None) => Box::new(charts::nothing()),
-    };
-    svg::standalone(&*chart, svg::WIDE)
+    let ranking = || result.groups.iter().flat_map(|group| charts::rankings(result, group)).next();
+    let chart = idle.map(|lines| Box::new(lines) as Box<dyn Chart>).or_else(|| Some(Box::new(ranking()?)))?;
+    Some(svg::standalone(&*chart, svg::WIDE))
 }
 
 struct Section {

@@ -1,4 +1,4 @@
-//! A dot with its interval for each server, in one or more panels: a ranking.
+//! A dot with its interval for each server: a ranking.
 
 use super::axis::{Axis, BELOW, Plot};
 use super::text::{self, LINE, name_width};
@@ -8,44 +8,34 @@ use maud::{Markup, html};
 /// From one row to the next.
 const ROW: f64 = 21.0;
 
-/// Panels that are not at least so wide stand below each other.
-const LEAST_PANEL: f64 = 120.0;
+/// Dots need that much room at least.
+const LEAST_PLOT: f64 = 160.0;
 
-/// Between the names, a panel, and the figures beside it.
+/// Between names, dots and figures.
 const GAP: f64 = 14.0;
 
-/// From the top of a panel to that of its axes; the rows begin a little below.
-const ABOVE: f64 = LINE - 6.0;
-
-/// Dots in rows and panels.
+/// Dots in rows.
 #[derive(Debug, Clone)]
 pub struct Dots {
     /// What it shows.
     pub title: String,
-    /// What is measured, beside each other.
-    pub panels: Vec<Panel>,
-    /// The servers, from top to bottom.
-    pub rows: Vec<DotRow>,
-}
-
-/// A column of dots with an axis of its own.
-#[derive(Debug, Clone)]
-pub struct Panel {
-    /// The axis.
+    /// What is measured.
     pub axis: Axis,
     /// A line through all rows, such as 1 for a ratio.
     pub reference: Option<f64>,
     /// From where to where differences are noise.
     pub noise: Option<(f64, f64)>,
+    /// The servers, from top to bottom.
+    pub rows: Vec<DotRow>,
 }
 
-/// What one server has in each panel.
+/// What one server has.
 #[derive(Debug, Clone)]
 pub struct DotRow {
     /// The server.
     pub name: String,
-    /// As many as there are panels, or why there is none, in a word or two.
-    pub dots: Vec<Result<Dot, &'static str>>,
+    /// Its dot, or why there is none, in a word or two.
+    pub dot: Result<Dot, &'static str>,
 }
 
 /// A value and its interval.
@@ -102,129 +92,82 @@ impl Chart for Dots {
     }
 
     fn description(&self) -> String {
-        let panel = |(i, panel): (usize, &Panel)| {
-            let mut dots: Vec<_> =
-                self.rows.iter().filter_map(|row| Some((&row.name, row.dots[i].as_ref().ok()?))).collect();
-            dots.sort_by(|a, b| a.1.value.total_cmp(&b.1.value));
-            let ends = dots.first().into_iter().chain(dots.last());
-            let ends: Vec<_> = ends.map(|(name, dot)| format!("{name} {}", dot.text)).collect();
-            format!("{}, {} servers: from {}.", panel.axis.label, dots.len(), ends.join(" to "))
-        };
-        self.panels.iter().enumerate().map(panel).collect::<Vec<_>>().join(" ")
+        let dots = || self.rows.iter().filter_map(|row| Some((&row.name, row.dot.as_ref().ok()?)));
+        let least = dots().min_by(|a, b| a.1.value.total_cmp(&b.1.value));
+        let most = dots().max_by(|a, b| a.1.value.total_cmp(&b.1.value));
+        let ends = least.into_iter().chain(most).map(|(name, dot)| format!("{name} {}", dot.text));
+        let ends: Vec<_> = ends.collect();
+        format!("{}, {} servers: from {}.", self.axis.label, dots().count(), ends.join(" to "))
     }
 
     fn is_empty(&self) -> bool {
-        self.rows.iter().all(|row| row.dots.iter().all(Result::is_err))
+        self.rows.iter().all(|row| row.dot.is_err())
     }
 
     fn body(&self, width: f64) -> (Markup, f64) {
-        let names =
-            self.rows.iter().map(|row| name_width(&text::name(&row.name, width))).fold(0.0, f64::max) + GAP;
-        let figures = |i: usize, text: Figure| {
-            let texts = self.rows.iter().filter_map(|row| row.dots[i].as_ref().ok()).map(text);
-            texts.map(|text| text::width(text)).fold(0.0, f64::max) + GAP
-        };
-        // With all figures beside each other, or with the short ones, or below each other.
-        for text in [full, short] {
-            let figures: Vec<_> = (0..self.panels.len()).map(|i| figures(i, text)).collect();
-            let count = self.panels.len() as f64;
-            let each = (width - names - figures.iter().sum::<f64>() - (count - 1.0) * GAP) / count;
-            if each >= LEAST_PANEL {
-                return self.beside(names, &figures, each, width, text);
+        let names = self.rows.iter().map(|row| name_width(&text::name(&row.name, width)));
+        let left = names.fold(0.0, f64::max) + GAP;
+        // The whole figures beside the dots, or the short ones where the dots would have too little room.
+        let has_room = left + LEAST_PLOT + self.room_for(full) <= width;
+        let figure: Figure = if has_room { full } else { short };
+        let bottom = LINE + self.rows.len() as f64 * ROW;
+        let plot = Plot { left, right: width - self.room_for(figure), top: LINE - 6.0, bottom };
+        let body = html! {
+            @if let Some((low, high)) = self.noise {
+                @let (low, high) = (plot.x(&self.axis, low), plot.x(&self.axis, high));
+                rect.noise x=(N(low)) y=(N(plot.top)) width=(N((high - low).max(1.0))) height=(N(bottom - plot.top)) {}
             }
-        }
-        let mut y = 0.0;
-        let mut drawn = Vec::new();
-        for i in 0..self.panels.len() {
-            let right = width - figures(i, short);
-            drawn.push(html! {
-                (self.names(y, width))
-                (self.panel(i, names, right, y, width, short))
-            });
-            y += self.height() + GAP;
-        }
-        (html! { @for panel in drawn { (panel) } }, y - GAP)
+            (plot.across(&self.axis, width))
+            @if let Some(reference) = self.reference {
+                path.x d={ "M" (N(plot.x(&self.axis, reference))) " " (N(plot.top)) "V" (N(bottom)) } {}
+            }
+            @for tone in [Tone::Plain, Tone::Same, Tone::Worse, Tone::Better] { (self.dots(tone, &plot)) }
+            (self.texts(&plot, width, figure))
+        };
+        (body, bottom + BELOW)
     }
 }
 
 impl Dots {
-    fn beside(&self, names: f64, figures: &[f64], each: f64, width: f64, text: Figure) -> (Markup, f64) {
-        let lefts = figures.iter().scan(names, |left, figures| {
-            let this = *left;
-            *left += each + figures + GAP;
-            Some(this)
-        });
-        let body = html! {
-            (self.names(0.0, width))
-            @for (i, left) in lefts.enumerate() {
-                (self.panel(i, left, left + each, 0.0, (left + each + figures[i] + GAP).min(width), text))
+    /// What the figures beside the dots take.
+    fn room_for(&self, figure: Figure) -> f64 {
+        let dots = self.rows.iter().filter_map(|row| row.dot.as_ref().ok());
+        dots.map(|dot| text::width(figure(dot))).fold(0.0, f64::max) + GAP
+    }
+
+    /// The dots of one tone, with their intervals, in as few elements as that takes.
+    fn dots(&self, tone: Tone, plot: &Plot) -> Markup {
+        let (mut intervals, mut markers) = (String::new(), String::new());
+        let x = |value| plot.x(&self.axis, value);
+        for (i, row) in self.rows.iter().enumerate() {
+            let Some(dot) = row.dot.as_ref().ok().filter(|dot| dot.tone == tone) else { continue };
+            if let Some((low, high)) = dot.interval {
+                intervals += &format!("M{} {}H{}", N(x(low)), N(middle(i)), N(x(high)));
             }
-        };
-        (body, self.height())
-    }
-
-    fn height(&self) -> f64 {
-        LINE + self.rows.len() as f64 * ROW + BELOW
-    }
-
-    fn names(&self, top: f64, width: f64) -> Markup {
+            markers += &tone.marker(x(dot.value), middle(i));
+        }
+        if markers.is_empty() {
+            return html! {};
+        }
         html! {
-            g.n {
-                @for (i, row) in self.rows.iter().enumerate() {
-                    text y=(N(middle(top, i) + 4.5)) { (text::name(&row.name, width)) }
-                }
+            g class={ "dots " (tone.class()) } {
+                @if !intervals.is_empty() { path.i d=(intervals) {} }
+                path class=(if tone == Tone::Same { "o" } else { "p" }) d=(markers) {}
             }
         }
     }
 
-    fn panel(&self, i: usize, left: f64, right: f64, top: f64, most: f64, figures: Figure) -> Markup {
-        let Panel { axis, reference, noise } = &self.panels[i];
-        let bottom = top + LINE + self.rows.len() as f64 * ROW;
-        let plot = Plot { left, right, top: top + ABOVE, bottom };
-        let dots =
-            self.rows.iter().enumerate().filter_map(|(at, row)| Some((at, row.dots[i].as_ref().ok()?)));
-        let dots: Vec<_> = dots.collect();
+    /// The names, and the figure of each dot or why there is none.
+    fn texts(&self, plot: &Plot, width: f64, figure: Figure) -> Markup {
+        let rows = || self.rows.iter().enumerate().map(|(i, row)| (row, middle(i) + 4.5));
         html! {
-            g.panel {
-                @if let Some((low, high)) = noise {
-                    @let (low, high) = (plot.x(axis, *low), plot.x(axis, *high));
-                    rect.noise x=(N(low)) y=(N(plot.top)) width=(N((high - low).max(1.0))) height=(N(bottom - plot.top)) {}
-                }
-                (plot.across(axis, most))
-                @if let Some(reference) = reference {
-                    path.x d={ "M" (N(plot.x(axis, *reference))) " " (N(plot.top)) "V" (N(bottom)) } {}
-                }
-                @for tone in [Tone::Plain, Tone::Same, Tone::Worse, Tone::Better] {
-                    (dots_of(tone, &dots, &plot, axis))
-                }
-                g.e transform={ "translate(" (N(right + text_room(&self.rows, i, figures))) " 0)" } {
-                    @for (at, dot) in &dots { text y=(N(middle(top, *at) + 4.5)) { (figures(dot)) } }
-                }
-                @for (at, why) in self.rows.iter().enumerate().filter_map(|(at, row)| Some((at, row.dots[i].as_ref().err()?))) {
-                    text.k.note x=(N(left + 6.0)) y=(N(middle(top, at) + 4.5)) { (why) }
-                }
+            g.n { @for (row, y) in rows() { text y=(N(y)) { (text::name(&row.name, width)) } } }
+            g.e transform={ "translate(" (N(width)) " 0)" } {
+                @for (row, y) in rows() { @if let Ok(dot) = &row.dot { text y=(N(y)) { (figure(dot)) } } }
             }
-        }
-    }
-}
-
-/// The dots of one tone, with their intervals, in as few elements as that takes.
-fn dots_of(tone: Tone, dots: &[(usize, &Dot)], plot: &Plot, axis: &Axis) -> Markup {
-    let (mut intervals, mut markers) = (String::new(), String::new());
-    for (row, dot) in dots.iter().filter(|(_, dot)| dot.tone == tone) {
-        let y = middle(plot.top - ABOVE, *row);
-        if let Some((low, high)) = dot.interval {
-            intervals += &format!("M{} {}H{}", N(plot.x(axis, low)), N(y), N(plot.x(axis, high)));
-        }
-        markers += &tone.marker(plot.x(axis, dot.value), y);
-    }
-    if markers.is_empty() {
-        return html! {};
-    }
-    html! {
-        g class={ "dots " (tone.class()) } {
-            @if !intervals.is_empty() { path.i d=(intervals) {} }
-            path class=(if tone == Tone::Same { "o" } else { "p" }) d=(markers) {}
+            @for (row, y) in rows() {
+                @if let Err(why) = row.dot { text.k.note x=(N(plot.left + 6.0)) y=(N(y)) { (why) } }
+            }
         }
     }
 }
@@ -240,13 +183,7 @@ fn short(dot: &Dot) -> &String {
     &dot.short
 }
 
-/// From the end of the panel to the end of the figures beside it.
-fn text_room(rows: &[DotRow], i: usize, figures: Figure) -> f64 {
-    let texts = rows.iter().filter_map(|row| row.dots[i].as_ref().ok()).map(figures);
-    texts.map(|text| text::width(text)).fold(0.0, f64::max) + GAP / 2.0
-}
-
 /// The middle of a row.
-fn middle(top: f64, row: usize) -> f64 {
-    top + LINE + (row as f64 + 0.5) * ROW
+fn middle(row: usize) -> f64 {
+    LINE + (row as f64 + 0.5) * ROW
 }

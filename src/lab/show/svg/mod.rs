@@ -15,10 +15,10 @@ mod text;
 
 pub use axis::Axis;
 pub use bars::{Bar, Bars};
-pub use dots::{Dot, DotRow, Dots, Panel, Tone};
+pub use dots::{Dot, DotRow, Dots, Tone};
 pub use lanes::{Lane, Lanes, Span};
 pub use lines::{Line, Lines, Point};
-pub use scale::{Scale, Unit, measured, si};
+pub use scale::{Scale, Unit, measured};
 
 use maud::{Markup, PreEscaped, Render, html};
 use std::fmt;

@@ -171,8 +171,7 @@ pub fn measured(unit: Unit, value: f64) -> String {
 }
 
 /// A number with an SI prefix: `0.5`, `20`, `1.5k`, `2M`.
-#[must_use]
-pub fn si(value: f64) -> String {
+fn si(value: f64) -> String {
     scaled(value, 1e3, &["", "k", "M", "G", "T"])
 }
 
