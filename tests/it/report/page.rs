@@ -120,7 +120,10 @@ fn a_row_that_was_not_measured_or_is_not_comparable_has_its_reason() {
     let page = html::page(&of(&["ping", "idle", "depth"], &[BASELINE, "blocking", "fork", "go"]));
     for id in ["ranking", "figures"] {
         let section = section(&page, id);
-        says(&section, "skipped: takes at most 1 connection (one client at a time), and 64 are needed");
+        says(
+            &section,
+            "not comparable: takes at most 1 connection (one client at a time), and 64 are needed",
+        );
         says(&section, "failed: ended with status 2; its last words: panic: runtime error");
         says(&section, "had 1000 idle connections instead of 9000");
     }

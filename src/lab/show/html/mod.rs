@@ -100,8 +100,7 @@ fn count(n: usize, one: &str) -> String {
 /// How a row came about that has no place in the ranking.
 fn word(row: &Row) -> &'static str {
     match row.status {
-        Status::Measured => "not comparable",
-        Status::Skipped => "skipped",
+        Status::Measured | Status::Skipped => "not comparable",
         Status::Failed => "failed",
     }
 }
@@ -373,14 +372,20 @@ fn how_to_read(result: &Comparison) -> Section {
             dt { "A/A" }
             dd { "The baseline against a second server of its own. It differs by nothing but noise, so its ratio should be 1." }
             dt { "Not comparable" }
-            dd { "The load was not that of the baseline, so there is no ratio." }
+            dd { "The server cannot take this load or does not run here, so there is no ratio. The reason is beside it." }
             dt { "Generator-bound" }
             dd {
                 "The load generator was busy nearly all the time, so the server could have been faster. There is no ratio of the "
                 "rates; CPU time per request still counts."
             }
             dt { "CPU time per request" }
-            dd { "User and system time of all processes of the server, divided by the requests that it answered." }
+            dd {
+                "User and system time of all processes of the server, divided by the requests that it answered."
+                @if result.environment.irq_time_accounting() == Some(true) {
+                    " This kernel counts the time of interrupts apart (CONFIG_IRQ_TIME_ACCOUNTING), so a large part of the work of "
+                    "TCP on loopback is in no process."
+                }
+            }
             dt { "Wake-ups per request" }
             dd { "How often a thread of the server had nothing to do, slept, and was woken." }
         }
