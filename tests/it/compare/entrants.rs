@@ -135,9 +135,10 @@ fn a_server_that_serves_one_client_at_a_time_is_not_measured_where_more_are_need
     fails_alone(&format!("one={one}"), &["a second client, while the first one is silent"]);
 }
 
-/// A foreign server that dies in the middle.
-#[test]
-fn a_foreign_server_that_is_killed_in_the_middle_fails_its_own_row() {
+/// Start a comparison with a foreign server, which gets this signal when all have had turns, and then end it. The row of the
+/// foreign server.
+#[track_caller]
+fn row_after(signal: Signal) -> Value {
     let server = format!("mine=exec {}", as_foreign("epoll-edge"));
     let line =
         "compare --starts 1 --slices 100000 --slice 40ms --workloads ping --models poll --json --quiet";
@@ -145,20 +146,27 @@ fn a_foreign_server_that_is_killed_in_the_middle_fails_its_own_row() {
     wait_until("all generators run", || family.started_with("load").len() == 4);
     let program = wait_for_turns(&family, program, 4);
     let foreign = family.started_with("epoll-edge");
-    let pid = foreign.iter().find(|one| {
-        one.exe().is_ok_and(|exe| exe.ends_with("io-models"))
-            && one.cmdline().is_ok_and(|line| line.get(1).is_some_and(|word| word == "serve"))
-    });
-    kill(Pid::from_raw(pid.expect("the server").pid), Signal::SIGKILL).expect("a process of ours");
+    kill(Pid::from_raw(foreign[0].pid), signal).expect("a process of ours");
     wait_until("the comparison ends the generator too", || family.started_with("load").len() == 3);
     program.signal(Signal::SIGINT);
     let comparison = comparison(program.end().exits(1));
-    let failed = row(&comparison, "ping", "mine", false);
-    assert_eq!(failed["status"], "failed", "{failed:#}");
-    let reason = failed["reason"].as_str().expect("a reason");
-    assert!(reason.contains("killed by signal 9"), "{reason}");
     figures(row(&comparison, "ping", "poll", false));
     family.dies_out();
+    row(&comparison, "ping", "mine", false).clone()
+}
+
+#[test]
+fn a_foreign_server_that_dies_in_the_middle_fails_its_own_row() {
+    let failed = row_after(Signal::SIGKILL);
+    assert_eq!(failed["status"], "failed", "{failed:#}");
+    assert!(failed["reason"].as_str().is_some_and(|why| why.contains("killed by signal 9")), "{failed:#}");
+}
+
+#[test]
+fn a_foreign_server_that_hangs_in_the_middle_fails_its_own_row_and_is_ended() {
+    let failed = row_after(Signal::SIGSTOP);
+    assert_eq!(failed["status"], "failed", "{failed:#}");
+    assert!(failed["reason"].as_str().is_some_and(|why| why.contains("no byte came back for 10 s")), "{failed:#}");
 }
 
 #[test]
