@@ -166,7 +166,10 @@ fn a_foreign_server_that_dies_in_the_middle_fails_its_own_row() {
 fn a_foreign_server_that_hangs_in_the_middle_fails_its_own_row_and_is_ended() {
     let failed = row_after(Signal::SIGSTOP);
     assert_eq!(failed["status"], "failed", "{failed:#}");
-    assert!(failed["reason"].as_str().is_some_and(|why| why.contains("no byte came back for 10 s")), "{failed:#}");
+    assert!(
+        failed["reason"].as_str().is_some_and(|why| why.contains("no byte came back for 10 s")),
+        "{failed:#}"
+    );
 }
 
 #[test]
