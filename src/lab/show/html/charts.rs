@@ -199,6 +199,9 @@ pub(super) fn against(result: &Comparison, workload: &str, looks: &Looks) -> Vec
     charts.into_iter().filter(has_lines).collect()
 }
 
+/// With fewer rates there is no curve.
+const LEAST_RATES: usize = 3;
+
 /// Latency against the rate that is offered, of a workload in an open loop.
 pub(super) fn offered(result: &Comparison, workload: &str, looks: &Looks) -> Option<Lines> {
     const OFFERED: Dimension =
@@ -213,7 +216,7 @@ pub(super) fn offered(result: &Comparison, workload: &str, looks: &Looks) -> Opt
     let title = format!("Latency (p99) against offered load: {workload}");
     let mut chart = over(result, &groups, looks, &OFFERED, y, title, p99);
     chart.x.scale = Scale::from_zero(groups.iter().filter_map(|group| group.load.rate_per_s));
-    Some(chart).filter(|chart| differ(&groups, OFFERED.of) && has_lines(chart))
+    Some(chart).filter(|chart| groups.len() >= LEAST_RATES && has_lines(chart))
 }
 
 fn has_lines(chart: &Lines) -> bool {
@@ -365,7 +368,10 @@ fn amounts(group: &Group, title: &str, label: String, of: Bytes) -> Dots {
     let measured_rows = group.rows.iter().filter(|row| !row.control && row.figures.is_some());
     let mut rows: Vec<_> = measured_rows.map(|row| (row, amount(row))).collect();
     rows.sort_by(|a, b| a.1.unwrap_or(f64::INFINITY).total_cmp(&b.1.unwrap_or(f64::INFINITY)));
-    let scale = Scale::log(rows.iter().filter_map(|(_, amount)| *amount));
+    // Amounts that are nearly the same are to look so.
+    let around =
+        rows.iter().filter_map(|(_, amount)| *amount).flat_map(|amount| [amount / 2.0, amount * 2.0]);
+    let scale = Scale::log(around);
     let row = |&(row, amount): &(&Row, Option<f64>)| {
         let dot = |value| {
             let text = measured(Unit::Bytes, value);

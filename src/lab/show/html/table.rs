@@ -91,7 +91,8 @@ pub(super) fn environment(result: &Comparison) -> Markup {
     let machine = serde_json::to_value(&result.environment).unwrap_or_default();
     let mut rows: Vec<(String, String)> = Vec::new();
     flatten("", &machine, &mut rows);
-    rows.retain(|(key, _)| key != "command");
+    // The command has a section of its own, and the time is there as text.
+    rows.retain(|(key, _)| key != "command" && key != "started unix s");
     let plan = &result.plan;
     let pinned = plan.pinning.map_or("not pinned".to_owned(), |pinning| {
         format!("servers on CPU {}, generators on CPU {}", pinning.server_cpu, pinning.generator_cpu)
