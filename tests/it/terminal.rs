@@ -39,7 +39,7 @@ fn a_comparison_shows_all_that_a_decision_needs() {
             "p50",
             "p99",
             "memory",
-            "KiB",
+            "iB",
             "per conn",
             "calls/req",
             "wake-ups/req",
