@@ -5,8 +5,10 @@ use crate::output::{Outputs, conclude, ended, help_table, tell};
 use crate::progress::Progress;
 use crate::report::Files;
 use crate::units::once_each;
+use io_models::lab::compare::gates::{self, Gates};
 use io_models::lab::compare::{self, BASELINE, Watch, workload};
 use io_models::lab::explain::nearest;
+use io_models::lab::gate;
 use io_models::lab::load::plan::EngineKind;
 use io_models::lab::results::compare::{Comparison, OneOrMore, Plan, Reach, Server, Workload};
 use io_models::model::{self, Model};
@@ -26,9 +28,13 @@ const SLICES: usize = 3;
 const QUICK_STARTS: usize = 3;
 const QUICK_SLICES: usize = 2;
 
+const GATES: &str = "\
+A gate is POINT/SERVER FIGURE<=VALUE, with <=, <, >= or >. POINT is a point, such as ping or idle@1000, or a workload: each of \
+its points. Without SERVER it is on each server but epoll-level. Figures:";
+
 /// Compare servers side by side under the same load, in short turns
 #[derive(Debug, clap::Args)]
-#[command(after_help = workloads())]
+#[command(after_help = help())]
 pub(crate) struct Args {
     /// Models, separated by commas; epoll-level is always run beside them [default: all]
     #[arg(long, value_name = "A,B", value_delimiter = ',', value_parser = crate::serve::model)]
@@ -96,6 +102,20 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with = "json")]
     calls: bool,
 
+    /// Exit with 3 unless a row keeps this limit, such as 'idle@1000/epoll-edge cpu<=1.03'; in quotes. @FILE has a gate in
+    /// each line. May be repeated
+    #[arg(long, value_name = "GATE")]
+    gate: Vec<String>,
+
+    /// Show the ratios of an earlier result (--json -o FILE) beside these; then a gate may be 'ping/poll cpu<=1.02x', 1.02
+    /// times the earlier ratio
+    #[arg(long, value_name = "FILE")]
+    baseline: Option<PathBuf>,
+
+    /// Also write JUnit XML: a case for each gate, one for each row
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+
     /// Print one JSON document instead of the table
     #[arg(long)]
     json: bool,
@@ -110,10 +130,13 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
     let plan = plan(&args)?;
+    let gates = gates(&args)?;
+    gates.check(&plan).map_err(Failure::usage)?;
     let elsewhere = args.json || args.output.is_some();
     let mut outputs = Outputs::default();
     let output = outputs.report(args.output)?;
     let drawings = args.files.open(&mut outputs)?;
+    let junit = outputs.optional("--junit", args.junit)?;
     let (stopper, stop) = stop::pair().map_err(Failure::of)?;
     stopper.stop_on_signals().map_err(Failure::of)?;
     let line = Progress::new(quiet);
@@ -123,13 +146,16 @@ pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
     }
     let result = compare::run(plan, startup::this_program(), &stop, &mut teller);
     drop(teller);
-    let comparison = result.map_err(Failure::of)?;
+    let mut comparison = result.map_err(Failure::of)?;
+    gates.judge(&mut comparison);
     let text = match args.json {
         true => format!("{}\n", lab::json_line(&comparison)),
         false => comparison.text(output.columns(), args.calls),
     };
+    // The report first: nothing that fails may take it away.
     let mut written = vec![output.report(&text)];
     written.extend(drawings.write(&comparison));
+    written.extend(junit.map(|file| file.write_beside(&gates::junit(&comparison).map_err(Failure::of)?)));
     // The table has it too, if it is what is on the screen.
     if let Some(warning) = comparison.warning().filter(|_| !quiet && elsewhere) {
         crate::output::warn(&warning);
@@ -141,7 +167,17 @@ pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
     if let Some(warning) = comparison.unmeasured().filter(|_| !quiet && trouble.is_none()) {
         crate::output::warn(&warning);
     }
+    if let Some(line) = gate::not_met(&comparison.gates).filter(|_| trouble.is_none()) {
+        return conclude(written, Err(Failure::not_met(line)));
+    }
     conclude(written, ended(trouble, comparison.partial))
+}
+
+/// The gates, and the earlier result beside which this one is shown.
+fn gates(args: &Args) -> Result<Gates, Failure> {
+    let gates = gate::read(&args.gate, &gates::FIGURES).map_err(Failure::usage)?;
+    let earlier = args.baseline.as_deref().map(|file| Ok((file.display().to_string(), read_result(file)?)));
+    Ok(Gates::new(gates, earlier.transpose()?))
 }
 
 /// What to compare, from the command line.
@@ -295,8 +331,10 @@ impl Watch for Teller {
     }
 }
 
-fn workloads() -> String {
-    let all = workload::all();
+fn help() -> String {
     let about = |workload: &Workload| (workload.name.clone(), workload.summary.clone());
-    format!("Workloads:\n{}", help_table(all.iter().map(about)))
+    let workloads = help_table(workload::all().iter().map(about));
+    let figure = |figure: &gate::Figure| (figure.name.to_owned(), figure.meaning.to_owned());
+    let figures = help_table(gates::FIGURES.iter().map(figure));
+    format!("Workloads:\n{workloads}\n{GATES}\n{figures}")
 }

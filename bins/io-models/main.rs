@@ -37,7 +37,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Compare(compare::Args),
+    Compare(Box<compare::Args>),
     Report(report::Args),
     Unp30(unp30::Args),
     Serve(serve::Args),
@@ -69,7 +69,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     };
     choice.write_global();
     match cli.command {
-        Command::Compare(args) => compare::run(args, cli.quiet),
+        Command::Compare(args) => compare::run(*args, cli.quiet),
         Command::Report(args) => report::run(args),
         Command::Unp30(args) => unp30::run(args, cli.quiet),
         Command::Serve(args) => serve::run(args),

@@ -99,6 +99,12 @@ impl Environment {
         }
     }
 
+    /// When the measurement began, in seconds since 1970.
+    #[must_use]
+    pub fn started_unix_s(&self) -> Option<f64> {
+        self.started_unix_s
+    }
+
     /// How many processors this process may run on; 0 when that is not known.
     #[must_use]
     pub fn cpus(&self) -> usize {

@@ -33,6 +33,8 @@ pub enum Unit {
     PerSecond,
     /// A number of things: `0`, `10k`.
     Count,
+    /// Bytes: `64`, `4KiB`, `1.5MiB`.
+    Bytes,
     /// A part of a whole: `80%`, `0.8`.
     Share,
     /// A number without a unit, such as one figure divided by another: `1.03`.
@@ -74,10 +76,24 @@ pub struct Measured {
     pub what: String,
     /// `None` when it was not measured.
     pub value: Option<f64>,
+    /// Where the true value lies, if that was measured. A gate is not met by luck, so what must keep the limit is the end of the
+    /// interval that is nearer to it.
+    pub interval: Option<Interval>,
+    /// Why it was not measured, where that is known.
+    pub why: Option<String>,
     /// Whether it may be more than that: then it keeps no upper limit.
     pub is_least: bool,
     /// The same figure of the baseline.
     pub baseline: Option<f64>,
+}
+
+/// What a true value lies between.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Interval {
+    /// The lower end.
+    pub low: f64,
+    /// The upper end.
+    pub high: f64,
 }
 
 /// A gate after the run.
@@ -93,13 +109,17 @@ pub struct Judged {
     pub unit: Unit,
     /// `null` when it was not measured.
     pub measured: Option<f64>,
+    /// Where the true value lies, of a figure that has an interval. The upper end must keep an upper limit, and the lower end a
+    /// lower limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval: Option<Interval>,
     /// Whether the figure may be more than what was measured: then it keeps no upper limit.
     pub is_least: bool,
     /// The limit. Of a gate that is relative to a baseline it is the product; `null` when the baseline has no such figure.
     pub limit: Option<f64>,
     /// How it ended.
     pub outcome: Outcome,
-    /// Why it was not judged.
+    /// Why it was not judged, or why the figure was not measured.
     pub why: Option<String>,
 }
 
@@ -197,12 +217,13 @@ impl Gate {
     /// Judge what was measured.
     #[must_use]
     pub fn judge(&self, measured: Measured) -> Judged {
-        let Measured { row, what, value, is_least, baseline } = measured;
+        let Measured { row, what, value, interval, why, is_least, baseline } = measured;
         let limit = match self.bound {
             Bound::Value(value) => Some(value),
             Bound::Times(times) => baseline.map(|baseline| baseline * times),
         };
-        let holds = value.zip(limit).is_some_and(|(value, limit)| self.relation.holds(value, limit));
+        let end = interval.map(|Interval { low, high }| if self.relation.is_upper() { high } else { low });
+        let holds = end.or(value).zip(limit).is_some_and(|(value, limit)| self.relation.holds(value, limit));
         let is_met = holds && !(is_least && self.relation.is_upper());
         let outcome = if is_met { Outcome::Met } else { Outcome::NotMet };
         Judged {
@@ -211,10 +232,11 @@ impl Gate {
             what,
             unit: self.figure.unit,
             measured: value,
+            interval,
             is_least,
             limit,
             outcome,
-            why: None,
+            why,
         }
     }
 
@@ -222,8 +244,16 @@ impl Gate {
     #[must_use]
     pub fn not_judged(&self, why: &str) -> Judged {
         let what = self.figure.meaning.to_owned();
-        let measured = Measured { row: self.row.clone(), what, value: None, is_least: false, baseline: None };
+        let measured = Measured::new(self.row.clone(), what, None);
         Judged { outcome: Outcome::NotJudged, why: Some(why.to_owned()), ..self.judge(measured) }
+    }
+}
+
+impl Measured {
+    /// A value alone: without an interval, and without an earlier run.
+    #[must_use]
+    pub fn new(row: Option<String>, what: String, value: Option<f64>) -> Measured {
+        Measured { row, what, value, interval: None, why: None, is_least: false, baseline: None }
     }
 }
 
@@ -287,6 +317,7 @@ impl Unit {
             Unit::Microseconds => parse::duration_or_none(text).map(|time| time.as_secs_f64() * 1e6),
             Unit::PerSecond => parse::rate(text),
             Unit::Count => parse::count_or_none(text).map(|count| count as f64),
+            Unit::Bytes => parse::bytes(text),
             Unit::Share => parse::share(text),
             Unit::Ratio => above_nothing(text).ok_or_else(|| "write a number, such as 1.03".to_owned()),
         }
@@ -299,6 +330,7 @@ impl Unit {
             Unit::Microseconds => micros(value),
             Unit::PerSecond => format!("{} per second", units::rate(value)),
             Unit::Count => units::rate(value),
+            Unit::Bytes => units::bytes(value.round() as u64),
             Unit::Share => format!("{:.1} %", value * 100.0),
             Unit::Ratio => format!("{value:.2}"),
         }
@@ -309,6 +341,7 @@ impl Unit {
         match self {
             Unit::Microseconds => format!("{value} µs"),
             Unit::PerSecond => format!("{value} per second"),
+            Unit::Bytes => format!("{value} B"),
             Unit::Count | Unit::Ratio => value.to_string(),
             Unit::Share => format!("{} %", value * 100.0),
         }
@@ -329,21 +362,41 @@ impl Judged {
     fn found(&self) -> String {
         let what = &self.what;
         let row = self.row.as_ref().map_or_else(String::new, |row| format!("{row}: "));
-        match self.outcome {
-            _ if self.measured.is_none() => format!("{row}{what} was not measured"),
-            Outcome::Met => format!("{row}{what} is {}", self.shown()),
-            _ => format!("{row}{what} is {}{}", self.shown(), self.of_the_baseline()),
+        match (self.measured, self.outcome) {
+            (None, _) => {
+                let why = self.why.as_ref().map_or_else(String::new, |why| format!(": {why}"));
+                format!("{row}{what} was not measured{why}")
+            }
+            (Some(value), Outcome::Met) => format!("{row}{what} is {}", self.shown(value)),
+            (Some(value), _) => {
+                let (shown, limit, end) = (self.shown(value), self.of_the_baseline(), self.of_the_interval());
+                format!("{row}{what} is {shown}{limit}{end}")
+            }
         }
     }
 
-    /// What was measured. A value that looks like the limit and is not has all its digits.
-    fn shown(&self) -> String {
+    /// What was measured, with its interval.
+    fn shown(&self, value: f64) -> String {
         let at_least = if self.is_least { "at least " } else { "" };
-        let value = self.measured.unwrap_or_default();
+        let interval = self.interval.map_or_else(String::new, |Interval { low, high }| {
+            format!(" [{}–{}]", self.digits(low), self.digits(high))
+        });
+        format!("{at_least}{}{interval}", self.digits(value))
+    }
+
+    /// What an interval shows that is on both sides of the limit: nothing.
+    fn of_the_interval(&self) -> &'static str {
+        let is_within =
+            |Interval { low, high }: Interval| self.limit.is_some_and(|limit| (low..=high).contains(&limit));
+        let open = "; the interval contains the limit, so more starts may show that it is met, or is not";
+        if self.interval.is_some_and(is_within) { open } else { "" }
+    }
+
+    /// A value that looks like the limit and is not has all its digits.
+    fn digits(&self, value: f64) -> String {
         let text = self.unit.show(value);
         let looks_equal = self.limit.is_some_and(|limit| limit != value && self.unit.show(limit) == text);
-        let text = if looks_equal { self.unit.show_exactly(value) } else { text };
-        format!("{at_least}{text}")
+        if looks_equal { self.unit.show_exactly(value) } else { text }
     }
 
     /// What a multiple of the baseline comes to.
@@ -369,12 +422,13 @@ pub fn not_met(judged: &[Judged]) -> Option<String> {
 mod tests {
     use super::*;
 
-    static FIGURES: [Figure; 5] = [
+    static FIGURES: [Figure; 6] = [
         Figure { name: "p99", unit: Unit::Microseconds, meaning: "p99" },
         Figure { name: "achieved", unit: Unit::PerSecond, meaning: "the rate" },
         Figure { name: "lost", unit: Unit::Count, meaning: "lost connections" },
         Figure { name: "busy", unit: Unit::Share, meaning: "how busy it was" },
         Figure { name: "cpu", unit: Unit::Ratio, meaning: "CPU ratio" },
+        Figure { name: "memory", unit: Unit::Bytes, meaning: "memory" },
     ];
 
     fn gate(text: &str) -> Gate {
@@ -383,7 +437,7 @@ mod tests {
 
     fn judged(text: &str, value: impl Into<Option<f64>>, baseline: impl Into<Option<f64>>) -> Judged {
         let (value, baseline) = (value.into(), baseline.into());
-        gate(text).judge(Measured { row: None, what: "it".to_owned(), value, is_least: false, baseline })
+        gate(text).judge(Measured { baseline, ..Measured::new(None, "it".to_owned(), value) })
     }
 
     #[track_caller]
@@ -403,6 +457,7 @@ mod tests {
             ("lost<=0", 0.0),
             ("busy<80%", 0.8),
             ("cpu<=1.03", 1.03),
+            ("memory<=1.5MiB", 1_572_864.0),
         ] {
             assert_eq!(judged(text, 1.0, None).limit, Some(limit), "{text}");
         }
@@ -463,7 +518,7 @@ mod tests {
         let error = Gate::parse("p98<=1ms", &FIGURES).unwrap_err().to_string();
         assert!(error.contains("no figure `p98`"), "{error}");
         assert!(error.contains("the nearest: p99"), "{error}");
-        assert!(error.contains("all: p99, achieved, lost, busy, cpu"), "{error}");
+        assert!(error.contains("all: p99, achieved, lost, busy, cpu, memory"), "{error}");
     }
 
     #[test]
@@ -477,11 +532,36 @@ mod tests {
     #[test]
     fn what_may_be_more_keeps_no_upper_limit() {
         let judged = |text| {
-            let what = "it".to_owned();
-            gate(text).judge(Measured { row: None, what, value: Some(500.0), is_least: true, baseline: None })
+            let measured = Measured::new(None, "it".to_owned(), Some(500.0));
+            gate(text).judge(Measured { is_least: true, ..measured })
         };
         assert_eq!(judged("p99<=1ms").in_words(), "not met: it is at least 500 µs");
         assert_eq!(judged("p99>=400us").outcome, Outcome::Met);
+    }
+
+    #[test]
+    fn the_end_of_an_interval_that_is_nearer_to_the_limit_must_keep_it() {
+        let judged = |text, low, high| {
+            let measured = Measured::new(None, "it".to_owned(), Some(1.0));
+            gate(text).judge(Measured { interval: Some(Interval { low, high }), ..measured })
+        };
+        assert_eq!(judged("cpu<=1.03", 0.9, 1.03).outcome, Outcome::Met);
+        assert_eq!(judged("cpu<1.03", 0.9, 1.03).outcome, Outcome::NotMet);
+        assert_eq!(judged("cpu>=0.97", 0.97, 1.5).outcome, Outcome::Met);
+        assert_eq!(judged("cpu>=0.97", 0.96, 1.5).outcome, Outcome::NotMet);
+        let shown = |text, low, high| judged(text, low, high).in_words();
+        assert_eq!(shown("cpu<=0.97", 0.98, 1.07), "not met: it is 1.00 [0.98–1.07]");
+        assert!(
+            shown("cpu<=1.03", 0.98, 1.0305)
+                .contains("it is 1.00 [0.98–1.0305]; the interval contains the limit")
+        );
+    }
+
+    #[test]
+    fn why_something_was_not_measured_is_said() {
+        let measured = Measured::new(None, "it".to_owned(), None);
+        let judged = gate("cpu<=1").judge(Measured { why: Some("it failed".to_owned()), ..measured });
+        assert_eq!(judged.in_words(), "not met: it was not measured: it failed");
     }
 
     #[test]

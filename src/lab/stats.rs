@@ -80,6 +80,26 @@ impl Estimate {
         }
     }
 
+    /// How many times another estimate of an independent experiment this one is. The ends of an interval are as far from the ratio
+    /// in logarithms as its error, and errors of independent experiments add as squares.
+    #[must_use]
+    pub fn over(&self, other: &Estimate) -> Estimate {
+        let ratio = self.ratio / other.ratio;
+        let error = |estimate: &Estimate| {
+            let (low, high) = (estimate.low?, estimate.high?);
+            Some((high / low).ln() / 2.0)
+        };
+        let error = error(self).zip(error(other)).map(|(a, b)| a.hypot(b).exp());
+        Estimate { ratio, low: error.map(|error| ratio / error), high: error.map(|error| ratio * error) }
+    }
+
+    /// Whether the interval of another estimate has no value in common with this one; `None` when one of them has no interval.
+    #[must_use]
+    pub fn is_apart_from(&self, other: &Estimate) -> Option<bool> {
+        let (above, below) = (self.low? > other.high?, self.high? < other.low?);
+        Some(above || below)
+    }
+
     /// How far the ends of the interval are from the ratio, as a share of it: the larger one.
     #[must_use]
     pub fn half_width(&self) -> Option<f64> {
@@ -191,6 +211,31 @@ mod tests {
         let one_start = Estimate::over_starts(&[vec![2.0, 2.1]]).unwrap();
         assert_eq!((one_start.low, one_start.high, one_start.differs_from_one()), (None, None, None));
         assert_eq!(Estimate::over_starts(&[vec![], vec![]]), None);
+    }
+
+    #[test]
+    fn errors_of_two_experiments_add_as_squares() {
+        let estimate = |ratio: f64, error: f64| Estimate {
+            ratio,
+            low: Some(ratio / error.exp()),
+            high: Some(ratio * error.exp()),
+        };
+        let times = estimate(1.2, 0.03).over(&estimate(1.0, 0.04));
+        assert!(
+            (times.ratio - 1.2).abs() < 1e-9 && (times.high.unwrap() / 1.2 - 0.05_f64.exp()).abs() < 1e-9
+        );
+        let one_start = Estimate { low: None, high: None, ..Estimate::ONE };
+        assert_eq!(estimate(1.2, 0.03).over(&one_start).high, None);
+    }
+
+    #[test]
+    fn intervals_that_touch_are_not_apart() {
+        let interval = |low, high| Estimate { ratio: 1.0, low: Some(low), high: Some(high) };
+        assert_eq!(interval(0.9, 1.0).is_apart_from(&interval(1.0, 1.1)), Some(false));
+        assert_eq!(interval(0.9, 0.99).is_apart_from(&interval(1.0, 1.1)), Some(true));
+        assert_eq!(interval(1.2, 1.3).is_apart_from(&interval(1.0, 1.1)), Some(true));
+        let one_start = Estimate { low: None, ..Estimate::ONE };
+        assert_eq!(one_start.is_apart_from(&Estimate::ONE), None);
     }
 
     /// A normal variate, by the sum of twelve.

@@ -1,7 +1,8 @@
 //! Who takes part: our models, and servers of others.
 
 use super::BASELINE;
-use crate::lab::results::compare::{self as results, Plan, Reach};
+use crate::lab::Status;
+use crate::lab::results::compare::{self as results, Plan, Reach, Row};
 use crate::model::{self, Clients, Model, Waits};
 use anyhow::{Context, ensure};
 use std::net::SocketAddr;
@@ -64,6 +65,20 @@ impl Entrant {
             Kind::Running { address, pid: None } => format!("a server that listens on {address}"),
         };
         results::Entrant { name: self.name.clone(), summary, foreign: self.model().is_none() }
+    }
+
+    /// Its row without figures.
+    pub(super) fn row(&self, status: Status, reason: Option<String>) -> Row {
+        Row {
+            entrant: self.name.clone(),
+            baseline: self.baseline,
+            control: self.control,
+            status,
+            reason,
+            figures: None,
+            starts: Vec::new(),
+            histogram: None,
+        }
     }
 
     pub(super) fn model(&self) -> Option<&'static Model> {

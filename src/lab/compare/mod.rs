@@ -21,6 +21,7 @@
 mod entrant;
 mod figures;
 mod fit;
+pub mod gates;
 mod pair;
 mod turns;
 pub mod workload;
@@ -29,7 +30,7 @@ use super::Status;
 use super::child::Failed;
 use super::env::Environment;
 use super::meter::machine::disturbance;
-use super::results::compare::{Comparison, Group, Pinning, Plan, Row, SCHEMA, VERSION};
+use super::results::compare::{Comparison, Group, Pinning, Plan, Row, SCHEMA, VERSION, Workload};
 use crate::stop::Stop;
 use crate::sys::affinity;
 use anyhow::Context;
@@ -70,7 +71,7 @@ pub fn pinning() -> Option<Pinning> {
 
 /// A point of a workload that is to be measured.
 struct Stage<'a> {
-    workload: &'a super::results::compare::Workload,
+    workload: &'a Workload,
     point: Point,
 }
 
@@ -108,15 +109,7 @@ pub fn run(
     let (mut groups, mut partial) = (Vec::new(), false);
     let mut checked = vec![false; entrants.len()];
     for Stage { workload, point } in stages {
-        let mut group = Group {
-            workload: workload.name.clone(),
-            point: point.name.clone(),
-            load: point.load.clone(),
-            slice_ms: workload.slice_ms,
-            common: point.common,
-            machine: Default::default(),
-            rows: Vec::new(),
-        };
+        let mut group = group_of(workload, &point);
         let servers = point.unfit.iter().filter(|unfit| unfit.is_none()).count();
         let rounds = plan.starts * plan.slices;
         watch.group(&group.id(), &workload::describe(&point.load), servers, rounds);
@@ -160,7 +153,35 @@ pub fn run(
         plan,
         groups,
         not_known,
+        gates: Vec::new(),
+        earlier: None,
     })
+}
+
+/// The points of a plan and their rows as they are before anything is measured.
+fn outline(plan: &Plan) -> anyhow::Result<Vec<Group>> {
+    let entrants = Entrant::all(plan)?;
+    let rows = |point: &Point| {
+        let row = |(entrant, unfit): (&Entrant, &Option<String>)| entrant.row(Status::Skipped, unfit.clone());
+        entrants.iter().zip(&point.unfit).map(row).collect()
+    };
+    let stages = stages(plan, &entrants)?;
+    let group =
+        |Stage { workload, point }: &Stage<'_>| Group { rows: rows(point), ..group_of(workload, point) };
+    Ok(stages.iter().map(group).collect())
+}
+
+/// A point without rows.
+fn group_of(workload: &Workload, point: &Point) -> Group {
+    Group {
+        workload: workload.name.clone(),
+        point: point.name.clone(),
+        load: point.load.clone(),
+        slice_ms: workload.slice_ms,
+        common: point.common,
+        machine: Default::default(),
+        rows: Vec::new(),
+    }
 }
 
 /// All points that are to be measured, one after the other. Whatever cannot be done is said here, before the first start.

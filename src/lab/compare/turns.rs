@@ -325,16 +325,7 @@ impl<'a> Field<'a> {
             .filter(|&i| !matches!(self.lanes[i].state, State::Failed(_)))
             .and_then(|i| Some((figures[i].clone()?, &self.lanes[i].measured.starts)));
         let row = |(i, (lane, entrant)): (usize, (&Lane, &Entrant))| {
-            let row = |status, reason| Row {
-                entrant: entrant.name.clone(),
-                baseline: entrant.baseline,
-                control: entrant.control,
-                status,
-                reason,
-                figures: None,
-                starts: Vec::new(),
-                histogram: None,
-            };
+            let row = |status, reason| entrant.row(status, reason);
             let mut figures = match (&lane.state, figures[i].clone()) {
                 (State::Failed(why), _) => return row(Status::Failed, Some(why.clone())),
                 (State::Skipped(why), _) => return row(Status::Skipped, Some(why.clone())),

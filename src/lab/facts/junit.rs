@@ -2,7 +2,7 @@
 
 use super::Report;
 use crate::facts::{Outcome, Run};
-use crate::lab::show::junit::not_ok;
+use crate::lab::show::junit::{not_ok, skipped};
 use quick_junit::{NonSuccessKind, Report as JUnit, TestCase, TestCaseStatus, TestSuite};
 
 impl Report {
@@ -37,11 +37,7 @@ fn case(Run { fact, outcome, ended, took }: &Run) -> TestCase {
             );
             not_ok(kind, "differs", &line, &all)
         }
-        Outcome::Skipped { why } => {
-            let mut status = TestCaseStatus::skipped();
-            status.set_message(why.as_str());
-            status
-        }
+        Outcome::Skipped { why } => skipped(why),
     };
     let mut case = TestCase::new(fact.id, status);
     case.set_classname(format!("facts.{}", fact.area.name())).set_time(*took);

@@ -3,7 +3,9 @@
 use super::hostile::Outcomes;
 use super::shape::Row;
 use crate::lab::gate::{self, Figure, Gate, Judged, Measured, Unit};
-use crate::lab::results::load::{Alone, Beside, Compared, Form, LatencyUs, Mode, Plan, Report, differences};
+use crate::lab::results::load::{
+    Alone, Beside, Compared, DIFFERS_ALWAYS, Form, LatencyUs, Mode, Plan, Report, differences,
+};
 use crate::lab::show::junit::{self, Check};
 use crate::lab::units::{self, of, parse};
 use anyhow::{Context, anyhow, bail, ensure};
@@ -35,9 +37,6 @@ const fn figure(name: &'static str, unit: Unit, meaning: &'static str) -> Figure
 fn is_of_a_rate(figure: &Figure) -> bool {
     FIGURES[..OF_A_RATE].iter().any(|known| known.name == figure.name)
 }
-
-/// What is another in each run, and says nothing of the machine.
-const DIFFERS_ALWAYS: [&str; 3] = ["started", "started_unix_s", "command"];
 
 /// The gates of a run, and the run that it is compared with.
 #[derive(Debug)]
@@ -126,13 +125,8 @@ impl Gates {
         let judged = |row: At| {
             let baseline = self.baseline.as_ref().and_then(|baseline| row.value(&baseline.report, figure));
             let (value, is_least) = (row.value(report, figure), row.is_least(report, figure));
-            gate.judge(Measured {
-                row: row.in_words(),
-                what: in_words(figure, plan),
-                value,
-                is_least,
-                baseline,
-            })
+            let measured = Measured::new(row.in_words(), in_words(figure, plan), value);
+            gate.judge(Measured { is_least, baseline, ..measured })
         };
         rows(plan, gate).into_iter().map(judged).collect()
     }
@@ -366,10 +360,12 @@ pub fn not_met(report: &Report) -> Option<String> {
 ///
 /// None in practice: it is written into memory.
 pub fn junit(report: &Report) -> Result<String, quick_junit::SerializeError> {
-    let mut checks =
-        vec![Check { name: "every byte right, no connection lost".to_owned(), failure: report.trouble() }];
+    let mut checks = vec![Check {
+        name: "every byte right, no connection lost".to_owned(),
+        found: report.trouble().into(),
+    }];
     if report.mode == Some(Mode::Open) {
-        checks.push(Check { name: "the rate that was asked for".to_owned(), failure: report.not_met() });
+        checks.push(Check { name: "the rate that was asked for".to_owned(), found: report.not_met().into() });
     }
     let target = report.target.map_or_else(String::new, |target| target.to_string());
     let took = Duration::try_from_secs_f64(report.seconds).unwrap_or_default();

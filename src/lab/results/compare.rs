@@ -6,7 +6,9 @@
 //! *turn* together with a slice of the baseline.
 
 use super::Head;
+use super::load::{Difference, differences};
 use crate::lab::env::Environment;
+use crate::lab::gate;
 use crate::lab::load::LatencyUs;
 use crate::lab::load::plan::{EngineKind, Sizes};
 use crate::lab::serve::Sharing;
@@ -45,6 +47,12 @@ pub struct Comparison {
     pub groups: Vec<Group>,
     /// What could not be measured here, a sentence each.
     pub not_known: Vec<String>,
+    /// The gates, and what became of them.
+    #[serde(default)]
+    pub gates: Vec<gate::Judged>,
+    /// An earlier result, and its ratios beside those of this one.
+    #[serde(default)]
+    pub earlier: Option<Earlier>,
 }
 
 impl Comparison {
@@ -594,4 +602,93 @@ pub enum Verdict {
     Worse,
     /// The interval contains 1.
     NoDifferenceShown,
+}
+
+/// An earlier result of the same comparison.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Earlier {
+    /// The file that it was read from.
+    pub file: String,
+    /// When it began, in seconds since 1970.
+    pub started_unix_s: Option<f64>,
+    /// What differs between the two environments: the machine, its settings, the program.
+    pub environment: Vec<Difference>,
+    /// What differs between the two plans and may: how much was measured, where, and how the foreign servers were started.
+    pub plan: Vec<Difference>,
+    /// Each ratio of both.
+    pub figures: Vec<Compared>,
+}
+
+/// A ratio to the baseline model, in two results. The speed of the machine cancels in it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Compared {
+    /// The point, such as `idle@1000`.
+    pub point: String,
+    /// The entrant's name.
+    pub entrant: String,
+    /// The ratio's name, as in a gate.
+    pub figure: String,
+    /// In the earlier result; `None` when it was not measured.
+    pub old: Option<Estimate>,
+    /// In this one.
+    pub new: Option<Estimate>,
+    /// The new one divided by the old one.
+    pub times: Option<Estimate>,
+    /// Whether the intervals of the two do not overlap; `None` when one of them is not known.
+    pub changed: Option<bool>,
+}
+
+impl Plan {
+    /// The settings that differ in another plan, if the two are not comparable: each that changes what the ratios are of. How
+    /// often it is measured, with which seed, on which processors, and how a foreign server is reached, does not.
+    #[must_use]
+    pub fn conflicts(&self, other: &Plan) -> Vec<Difference> {
+        let (here, there) = (self.what_is_compared(), other.what_is_compared());
+        let mut conflicts = differences(&here, &there, &[]);
+        for workload in &self.workloads {
+            let same_name = other.workloads.iter().find(|other| other.name == workload.name);
+            let differ =
+                same_name.map(|other| differences(workload, other, &["summary"])).unwrap_or_default();
+            conflicts.extend(differ.into_iter().map(|differ| Difference {
+                key: format!("{} of the workload {}", differ.key, workload.name),
+                ..differ
+            }));
+        }
+        conflicts
+    }
+
+    /// The settings that differ in another plan and may.
+    #[must_use]
+    pub fn other_differences(&self, other: &Plan) -> Vec<Difference> {
+        differences(self, other, &["workloads", "models", "baseline", "workers", "engine"])
+    }
+
+    fn what_is_compared(&self) -> WhatIsCompared<'_> {
+        WhatIsCompared {
+            workloads: sorted(self.workloads.iter().map(|workload| workload.name.as_str())),
+            models: sorted(self.models.iter().map(String::as_str)),
+            servers: sorted(self.servers.iter().map(|server| server.name.as_str())),
+            baseline: &self.baseline,
+            workers: self.workers,
+            engine: self.engine,
+        }
+    }
+}
+
+/// The settings that two comparable plans have in common, without the numbers of the workloads.
+#[derive(Serialize)]
+struct WhatIsCompared<'a> {
+    workloads: Vec<&'a str>,
+    models: Vec<&'a str>,
+    servers: Vec<&'a str>,
+    baseline: &'a str,
+    workers: usize,
+    engine: EngineKind,
+}
+
+/// The order in which a command line names things does not matter.
+fn sorted<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut names: Vec<_> = names.collect();
+    names.sort_unstable();
+    names
 }

@@ -421,18 +421,19 @@ impl Plan {
     }
 }
 
-/// The fields in which two structs differ, `except` those.
+/// Of an environment: what is another in each run, and says nothing of the machine.
+pub(in crate::lab) const DIFFERS_ALWAYS: [&str; 3] = ["started", "started_unix_s", "command"];
+
+/// The fields in which two structs differ, `except` those. A field that one of them does not have is none there.
 pub(in crate::lab) fn differences<T: Serialize>(here: &T, there: &T, except: &[&str]) -> Vec<Difference> {
     let (here, there) = (fields(here), fields(there));
-    let differ = here
-        .iter()
-        .filter(|(key, value)| !except.contains(&key.as_str()) && there.get(key.as_str()) != Some(value));
-    let difference = |(key, value): (&String, &Value)| Difference {
-        key: key.clone(),
-        here: shown(value),
-        there: there.get(key).map_or_else(String::new, shown),
-    };
-    differ.map(difference).collect()
+    let only_there = there.keys().filter(|key| !here.contains_key(*key));
+    let keys = here.keys().chain(only_there).filter(|key| !except.contains(&key.as_str()));
+    let text =
+        |fields: &Map<String, Value>, key: &str| fields.get(key).map_or_else(|| shown(&Value::Null), shown);
+    keys.filter(|key| here.get(*key) != there.get(*key))
+        .map(|key| Difference { key: key.clone(), here: text(&here, key), there: text(&there, key) })
+        .collect()
 }
 
 fn fields(of: &impl Serialize) -> Map<String, Value> {

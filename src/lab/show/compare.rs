@@ -3,11 +3,13 @@
 use super::{DOUBTFUL, Page, Table, WRONG, paint};
 use crate::lab::Status;
 use crate::lab::compare::workload;
+use crate::lab::gate::Outcome;
 use crate::lab::load::BUSY_LIMIT;
-use crate::lab::results::compare::{Comparison, Figures, Group, Judged, Row, Verdict};
-use crate::lab::stats::Spread;
+use crate::lab::results::compare::{Compared, Comparison, Earlier, Figures, Group, Judged, Row, Verdict};
+use crate::lab::stats::{Estimate, Spread};
 use crate::lab::units::{UNKNOWN, bytes, count, latency, rate};
 use anstyle::Style;
+use chrono::DateTime;
 
 /// The columns, the ones that decide first: on a narrow terminal the last ones stand under their row.
 const HEAD: [&str; 16] = [
@@ -75,6 +77,10 @@ impl Comparison {
                 page.blank();
             }
         }
+        self.show_gates(&mut page, show);
+        if let Some(earlier) = &self.earlier {
+            show_earlier(earlier, &mut page, show);
+        }
         page.paragraph(&self.environment.line());
         page.paragraph(&self.setting());
         for warning in self.warning().iter().chain(&self.not_known) {
@@ -82,6 +88,25 @@ impl Comparison {
         }
         self.how_to_read().iter().for_each(|line| page.paragraph(line));
         page.into_text()
+    }
+
+    fn show_gates(&self, page: &mut Page, show: impl Fn(&mut Page, &Table)) {
+        if self.gates.is_empty() {
+            return;
+        }
+        let mut table = Table::new(&["gate"], "what became of it");
+        for judged in &self.gates {
+            let style = match judged.outcome {
+                Outcome::Met => Style::new(),
+                Outcome::NotMet => WRONG,
+                Outcome::NotJudged => DOUBTFUL,
+            };
+            table.row([judged.gate.clone()], judged.in_words(), style);
+        }
+        page.paragraph("Gates: the end of an interval that is nearer to the limit must keep it.");
+        page.blank();
+        show(page, &table);
+        page.blank();
     }
 
     /// What was done, in a sentence.
@@ -129,6 +154,33 @@ impl Comparison {
             );
         }
         lines
+    }
+}
+
+/// The ratios of an earlier result beside those of this one.
+fn show_earlier(earlier: &Earlier, page: &mut Page, show: impl Fn(&mut Page, &Table)) {
+    let Earlier { file, started_unix_s, environment, plan, figures } = earlier;
+    let date = started_unix_s.and_then(|s| DateTime::from_timestamp(s as i64, 0));
+    let date = date.map_or_else(String::new, |date| format!(" of {}", date.format("%Y-%m-%d %H:%M UTC")));
+    page.paragraph(&format!(
+        "Beside {file}{date}: ratios to the baseline model, in which the speed of the machine cancels. A ratio has changed when          its two intervals do not overlap."
+    ));
+    page.blank();
+    let mut table = Table::new(&["row", "ratio", "old", "new", "new/old"], "verdict");
+    for Compared { point, entrant, figure, old, new, times, changed } in figures {
+        let [old, new, times] = [old, new, times].map(|ratio| known(ratio.map(estimate)));
+        let verdict = match changed {
+            Some(true) => "changed",
+            Some(false) => "no change shown",
+            None => "no verdict",
+        };
+        let style = if *changed == Some(true) { DOUBTFUL } else { Style::new() };
+        table.row([format!("{point}/{entrant}"), figure.clone(), old, new, times], verdict, style);
+    }
+    show(page, &table);
+    page.blank();
+    for difference in environment.iter().chain(plan) {
+        page.paragraph(&format!("{} {difference}.", paint(DOUBTFUL, "Differs:")));
     }
 }
 
@@ -312,8 +364,12 @@ fn known(cell: Option<String>) -> String {
 
 /// `0.98 [0.97–0.99]`.
 fn ratio(judged: Option<Judged>) -> String {
-    judged.map_or(UNKNOWN.to_owned(), |judged| match (judged.ratio.low, judged.ratio.high) {
-        (Some(low), Some(high)) => format!("{:.2} [{low:.2}–{high:.2}]", judged.ratio.ratio),
-        _ => format!("{:.2}", judged.ratio.ratio),
-    })
+    known(judged.map(|judged| estimate(judged.ratio)))
+}
+
+fn estimate(Estimate { ratio, low, high }: Estimate) -> String {
+    match (low, high) {
+        (Some(low), Some(high)) => format!("{ratio:.2} [{low:.2}–{high:.2}]"),
+        _ => format!("{ratio:.2}"),
+    }
 }

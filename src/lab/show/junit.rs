@@ -9,8 +9,25 @@ use std::time::Duration;
 pub struct Check {
     /// What must be so.
     pub name: String,
+    /// What was found.
+    pub found: Found,
+}
+
+/// What a check found.
+#[derive(Debug)]
+pub enum Found {
+    /// It is so.
+    Right,
     /// What is so instead.
-    pub failure: Option<String>,
+    Wrong(String),
+    /// Why it was not looked at.
+    Skipped(String),
+}
+
+impl From<Option<String>> for Found {
+    fn from(failure: Option<String>) -> Found {
+        failure.map_or(Found::Right, Found::Wrong)
+    }
 }
 
 /// A run as a suite: a case for each check and each gate. `interrupted` says why the run did not come to its end; then no
@@ -35,11 +52,12 @@ pub fn of_run(
     report.to_string()
 }
 
-fn of_check(suite: &str, Check { name, failure }: &Check, interrupted: Option<&str>) -> TestCase {
-    let status = match (failure, interrupted) {
-        (Some(why), _) => not_ok(NonSuccessKind::Failure, "failed", why, why),
-        (None, Some(why)) => not_judged(why),
-        (None, None) => TestCaseStatus::success(),
+fn of_check(suite: &str, Check { name, found }: &Check, interrupted: Option<&str>) -> TestCase {
+    let status = match (found, interrupted) {
+        (Found::Wrong(why), _) => not_ok(NonSuccessKind::Failure, "failed", why, why),
+        (_, Some(why)) => not_judged(why),
+        (Found::Skipped(why), None) => skipped(why),
+        (Found::Right, None) => TestCaseStatus::success(),
     };
     named(&format!("{suite}.checks"), name, status)
 }
@@ -68,6 +86,13 @@ fn not_judged(why: &str) -> TestCaseStatus {
     not_ok(NonSuccessKind::Error, "not judged", &words, &words)
 }
 
+/// A case that was left out.
+pub(in crate::lab) fn skipped(why: &str) -> TestCaseStatus {
+    let mut status = TestCaseStatus::skipped();
+    status.set_message(why);
+    status
+}
+
 /// A case that is no success: its type, one line on it, and all of it.
 pub(in crate::lab) fn not_ok(kind: NonSuccessKind, what: &str, line: &str, all: &str) -> TestCaseStatus {
     let mut status = TestCaseStatus::non_success(kind);
@@ -88,6 +113,7 @@ mod tests {
             unit: Unit::Microseconds,
             measured: Some(2000.0),
             is_least: false,
+            interval: None,
             limit: Some(1000.0),
             outcome,
             why: Some("interrupted".to_owned()),
@@ -95,7 +121,8 @@ mod tests {
     }
 
     fn counts(interrupted: Option<&str>, failure: Option<&str>, outcome: Outcome) -> (usize, usize, usize) {
-        let checks = [Check { name: "bytes".to_owned(), failure: failure.map(str::to_owned) }];
+        let found = Found::from(failure.map(str::to_owned));
+        let checks = [Check { name: "bytes".to_owned(), found }];
         let head = ("load", "a load", Duration::ZERO);
         let xml = of_run(head, interrupted, &checks, &[judged(outcome)]).expect("it is written into memory");
         let report = Report::deserialize_from_str(&xml).expect("what was written can be read");
@@ -108,5 +135,18 @@ mod tests {
         assert_eq!(counts(None, None, Outcome::NotMet), (2, 1, 0));
         assert_eq!(counts(None, Some("3 lost"), Outcome::Met), (2, 1, 0));
         assert_eq!(counts(Some("interrupted"), None, Outcome::NotJudged), (2, 0, 2), "nothing is a success");
+    }
+
+    #[test]
+    fn what_was_skipped_is_a_skipped_case_and_of_an_interrupted_run_an_error() {
+        let check = || Check { name: "ping".to_owned(), found: Found::Skipped("one client".to_owned()) };
+        let case = |interrupted| of_check("compare", &check(), interrupted).status;
+        assert!(
+            matches!(case(None), TestCaseStatus::Skipped { message: Some(why), .. } if why.as_str() == "one client")
+        );
+        assert!(matches!(
+            case(Some("interrupted")),
+            TestCaseStatus::NonSuccess { kind: NonSuccessKind::Error, .. }
+        ));
     }
 }

@@ -113,6 +113,18 @@ pub fn size(text: &str) -> Result<u32, String> {
     }
 }
 
+/// An amount of memory: `0`, `64`, `4KiB`, `1.5MiB`, and `k` and `M` for thousands.
+///
+/// # Errors
+///
+/// When it is no number, or below 0.
+pub fn bytes(text: &str) -> Result<f64, String> {
+    let (number, times) = scaled(text, BINARY.iter().chain(THOUSANDS));
+    let bytes = number.parse::<f64>().ok().filter(|number| *number >= 0.0 && number.is_finite());
+    let bytes = bytes.ok_or_else(|| "write a number of bytes, such as 4KiB or 1.5MiB".to_owned())?;
+    Ok(bytes * times as f64)
+}
+
 /// Requests per second: `500`, `50k`, `1.5M`, `0.5`; more than nothing.
 ///
 /// # Errors

@@ -1,6 +1,7 @@
 //! `io-models compare`: what it prints, how it adapts, and that it leaves nobody behind.
 
 mod entrants;
+mod gates;
 mod input;
 mod plans;
 pub(crate) mod processes;

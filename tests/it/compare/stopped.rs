@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 const ENDLESS: &str = "compare --workloads ping --models fork,poll --starts 1 --slices 100000 --slice 40ms";
 
 /// Start a comparison, and wait until all of its servers have had turns.
-fn in_the_middle(args: &str) -> (Family, Program) {
+pub(super) fn in_the_middle(args: &str) -> (Family, Program) {
     let (family, mut program) = Family::start(&format!("{ENDLESS} {args}"));
     // A server each, and a process for each client of fork.
     let all_run = || family.started_with("serve").len() == 4 + 64 && family.started_with("load").len() == 4;

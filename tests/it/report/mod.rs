@@ -3,4 +3,4 @@
 mod browser;
 mod page;
 mod program;
-mod sample;
+pub(crate) mod sample;

@@ -66,6 +66,8 @@ pub(crate) fn of(workloads: &[&str], names: &[&str]) -> Comparison {
         entrants: names.iter().map(entrant).collect(),
         groups,
         not_known: Vec::new(),
+        gates: Vec::new(),
+        earlier: None,
     }
 }
 
