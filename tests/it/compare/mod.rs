@@ -5,6 +5,7 @@ mod gates;
 mod input;
 mod plans;
 pub(crate) mod processes;
+mod schema;
 mod stopped;
 mod table;
 mod without;
