@@ -1,6 +1,6 @@
 //! The page and the list of values: what they say, and what they must not contain.
 
-use super::sample::{BASELINE, EVIL, of, sample};
+use super::sample::{BASELINE, EVIL, gated, of, sample};
 use io_models::lab::results::compare::Comparison;
 use io_models::lab::show::{csv, html};
 
@@ -175,4 +175,18 @@ fn what_the_run_did_not_do_is_said_at_the_top() {
     says(&page, "This result is partial");
     says(&page, "This was a quick run");
     says(&page, "The kernel's memory is not known.");
+}
+
+#[test]
+fn gates_and_an_earlier_result_have_sections_of_their_own() {
+    let result = of(&["ping"], &[BASELINE, "poll"]);
+    let page = html::page(&gated(&result, "ping/poll cpu<=1000", "ping/poll cpu<=0.5x"));
+    let gates = section(&page, "gates");
+    says(&gates, "ping/poll cpu<=1000met: ping/poll: CPU ratio is ");
+    says(&gates, "ping/poll cpu<=0.5xnot met: ping/poll: CPU ratio over that of old.json is 1.00 [");
+    let earlier = section(&page, "earlier");
+    says(&earlier, "no change shown");
+    says(&earlier, "seed is 1 here and was 2 there");
+    let without = html::page(&result);
+    assert!(!without.contains("id=\"gates\"") && !without.contains("id=\"earlier\""));
 }

@@ -1,7 +1,9 @@
 //! Results as `compare` writes them, made up: which servers, which workloads, and who is better by how much.
 
 use fastrand::Rng;
+use io_models::lab::compare::gates::{FIGURES, Gates};
 use io_models::lab::env::Environment;
+use io_models::lab::gate;
 use io_models::lab::load::LatencyUs;
 use io_models::lab::load::hlog;
 use io_models::lab::load::plan::EngineKind;
@@ -29,6 +31,16 @@ pub(crate) fn sample(workloads: &[&str]) -> Comparison {
     let models = model::ALL.iter().map(|model| model.name).filter(|name| *name != BASELINE);
     let names: Vec<&str> = [BASELINE].into_iter().chain(models).chain([EVIL, "go"]).collect();
     of(workloads, &names)
+}
+
+/// The same result with gates, one of which is met, and beside itself as an earlier one.
+pub(crate) fn gated(result: &Comparison, met: &str, not_met: &str) -> Comparison {
+    let gates = gate::read(&[met.to_owned(), not_met.to_owned()], &FIGURES).expect("gates");
+    let mut earlier = result.clone();
+    earlier.plan.seed += 1;
+    let mut gated = result.clone();
+    Gates::new(gates, Some(("old.json".to_owned(), earlier))).judge(&mut gated);
+    gated
 }
 
 /// These servers, the baseline first, under these workloads.

@@ -6,6 +6,7 @@
 
 mod charts;
 mod findings;
+mod gates;
 mod table;
 
 use super::svg::{self, Chart, embedded};
@@ -28,8 +29,7 @@ const MOST_RANKINGS: usize = 2;
 pub fn page(result: &Comparison) -> String {
     let looks = Looks::of(result);
     let title = format!("Servers compared with {}", result.plan.baseline);
-    let sections: Vec<Section> = [
-        findings(result),
+    let after = [
         rankings(result),
         against(result, &looks),
         latency(result, &looks),
@@ -40,8 +40,9 @@ pub fn page(result: &Comparison) -> String {
         environment(result),
         how_to_read(result),
         repeat(result),
-    ]
-    .into();
+    ];
+    let sections: Vec<Section> =
+        [findings(result)].into_iter().chain(gates::sections(result)).chain(after).collect();
     let page = html! {
         (DOCTYPE)
         html lang="en" {
