@@ -29,8 +29,9 @@ for workload in ${workloads//,/ }; do
   echo "$workload: a request costs $(jq -n "$cost | round") ns; wasted: $two and $five ns"
   for ((run = 1; run <= runs; run++)); do
     "$program" compare --quiet --json --models epoll-level --workloads "$workload" --seed "$run" "${precise[@]}" \
-      --server "same=exec $slowed {port} 0" --server "two=exec $slowed {port} $two" --server "five=exec $slowed {port} $five" \
-      >"$scratch/$workload-$run.json"
+      --server "same=exec '$slowed' {port} 0" --server "two=exec '$slowed' {port} $two" \
+      --server "five=exec '$slowed' {port} $five" >"$scratch/$workload-$run.json" ||
+      { echo "$workload: run $run failed" >&2; rm -f "$scratch/$workload-$run.json"; }
   done
   jq -rs --arg workload "$workload" '
     def rows(name): [.[].groups[].rows[] | select(if name == "A/A" then .control else .entrant == name end) | .figures];

@@ -130,7 +130,7 @@ echo "opened: $(number "$connections") connections in $(((now - began) / 1000000
 began=${EPOCHREALTIME/./} echoed=0
 for ((i = 0; i < generators; i++)); do
   n=$((connections * (i + 1) / generators - connections * i / generators))
-  printf '%s\n"sum"\n' '{"slice":{"warmup_us":0,"slice_us":1,"rate_per_s":null}}' >&"${orders[$i]}"
+  printf '%s\n"sum"\n' '{"slice":{"warmup_us":0,"slice_us":1,"rate_per_s":null,"counts":true}}' >&"${orders[$i]}"
   slice=$(answered "$i" 2) sum=$(answered "$i" 3)
   jq -e ".answered_in_all >= $n and .lost == 0" <<<"$slice" >/dev/null || fail "not every connection answered: $slice $sum"
   jq -e '.wrong_bytes == 0 and .lost == 0' <<<"$sum" >/dev/null || fail "wrong bytes or lost connections: $sum"

@@ -2,7 +2,7 @@
 //! parent ends. For `compare`, which may be killed and then could not do it itself.
 
 use crate::failure::Failure;
-use io_models::sys::fork::{Pid, kill};
+use io_models::sys::fork::{Pid, kill, reap, this_process};
 use io_models::sys::signal::Signal;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
@@ -11,7 +11,7 @@ use std::process::{Command, ExitCode, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long the server may take to end in order.
 const TO_END: Duration = Duration::from_secs(2);
@@ -24,21 +24,21 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
+    // Whoever leaves the server becomes a child of this process, and is ended with it.
+    nix::sys::prctl::set_child_subreaper(true).map_err(Failure::of)?;
     let said = io::stderr().as_fd().try_clone_to_owned().map_err(Failure::of)?;
     let mut command = Command::new("/bin/sh");
-    command.arg("-c").arg(&args.command).stdin(Stdio::null()).stdout(said);
-    // A group of its own, so that all of it can be ended at once.
-    command.process_group(0);
+    command.arg("-c").arg(&args.command).stdin(Stdio::null()).stdout(said).process_group(0);
     let mut server =
         command.spawn().map_err(|why| Failure::run(format_args!("cannot run /bin/sh: {why}")))?;
     let group = Pid::from_raw(-server.id().cast_signed());
-    writeln!(io::stdout(), "{}", server.id()).map_err(Failure::of)?;
     let is_told = Arc::new(AtomicBool::new(false));
     let told = is_told.clone();
     thread::spawn(move || end_when_told(group, &told));
+    // If nobody reads it, standard input has ended as well.
+    writeln!(io::stdout(), "started").ok();
     let status = server.wait().map_err(Failure::of)?;
-    // What it has started may live on.
-    end(group, Signal::SIGKILL);
+    end_descendants();
     match is_told.load(Ordering::SeqCst) {
         true => Ok(ExitCode::SUCCESS),
         false => Err(Failure::run(ending(status))),
@@ -49,14 +49,29 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
 fn end_when_told(group: Pid, told: &AtomicBool) {
     io::copy(&mut io::stdin(), &mut io::sink()).ok();
     told.store(true, Ordering::SeqCst);
-    end(group, Signal::SIGTERM);
+    kill(group, Signal::SIGTERM).ok();
     thread::sleep(TO_END);
-    end(group, Signal::SIGKILL);
+    kill(group, Signal::SIGKILL).ok();
 }
 
-/// Send a signal to all of a group, if there is anybody in it.
-fn end(group: Pid, signal: Signal) {
-    kill(group, signal).ok();
+/// End all that is left of what the server has started. Each that ends makes its children ours.
+fn end_descendants() {
+    let until = Instant::now() + TO_END;
+    loop {
+        let children = children_of(this_process());
+        if children.is_empty() || Instant::now() > until {
+            return;
+        }
+        children.into_iter().for_each(|child| drop(kill(child, Signal::SIGKILL)));
+        while let Ok(Some(_)) = reap() {}
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn children_of(parent: Pid) -> Vec<Pid> {
+    let tasks = procfs::process::Process::new(parent.as_raw()).and_then(|process| process.tasks());
+    let children = tasks.into_iter().flatten().flatten().flat_map(|task| task.children().unwrap_or_default());
+    children.map(|child| Pid::from_raw(child.cast_signed())).collect()
 }
 
 fn ending(status: ExitStatus) -> String {

@@ -14,11 +14,14 @@ use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::thread::JoinHandle;
+use std::sync::{Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 /// How long a server may take to listen, or a process to end.
 const START_OR_END: Duration = Duration::from_secs(10);
+
+/// How long to wait for the last words of a process that has ended.
+const TO_SAY: Duration = Duration::from_millis(500);
 
 /// Why an order was not carried out.
 #[derive(Debug)]
@@ -76,7 +79,7 @@ pub(in crate::lab) fn follower(program: &Path, command: &str) -> Command {
 pub(in crate::lab) struct Process {
     child: Child,
     /// What it writes to standard error, if somebody reads that all the time.
-    said: Option<JoinHandle<Vec<u8>>>,
+    said: Option<Mutex<mpsc::Receiver<Vec<u8>>>>,
     /// It has a server that would live on if it were killed.
     supervises: bool,
 }
@@ -97,18 +100,26 @@ impl Process {
         })
     }
 
-    /// The same for [`supervise`]. What the server writes is read all the time: one that writes a lot would wait when the pipe
-    /// is full. The last of it is kept for [`last_words`](Process::last_words).
-    pub(in crate::lab) fn start_supervisor(command: &mut Command) -> anyhow::Result<Process> {
-        let mut process = Process::start_this(command)?;
-        process.supervises = true;
-        process.said = process.child.stderr.take().map(|stderr| std::thread::spawn(move || last_of(stderr)));
-        Ok(process)
+    /// Of a [`supervise`]: what the server writes is read all the time from now on, because one that writes a lot would wait
+    /// when the pipe is full. The last of it is kept for [`last_words`](Process::last_words).
+    pub(in crate::lab) fn into_supervisor(mut self) -> Process {
+        self.supervises = true;
+        self.said = self.child.stderr.take().map(|stderr| {
+            let (sender, said) = mpsc::channel();
+            std::thread::spawn(move || sender.send(last_of(stderr)));
+            Mutex::new(said)
+        });
+        self
     }
 
     /// Put an end to it, and wait for that.
     fn end_now(&mut self) {
         if self.supervises {
+            // A server that has just died is told apart from one that is ended.
+            let until = Instant::now() + TO_SAY;
+            while !self.has_ended() && Instant::now() < until {
+                std::thread::sleep(Duration::from_millis(1));
+            }
             self.end_input();
             self.wait("the server").ok();
         }
@@ -140,11 +151,10 @@ impl Process {
         Ok(serde_json::from_str(&report).context("the report of the server")?)
     }
 
-    /// The number of the process that it supervises, which it says in its first line.
-    pub(in crate::lab) fn supervised(&mut self, stop: &Stop) -> Result<u32, Failed> {
+    /// Wait until it has started the command, which it says in its first line.
+    pub(in crate::lab) fn supervised(&mut self, stop: &Stop) -> Result<(), Failed> {
         let mut said = BufReader::new(self.stdout().context("the supervisor has no output")?);
-        let line = read_line(&mut said, START_OR_END, Some(stop), "the server to start")?;
-        Ok(line.trim().parse().with_context(|| format!("the supervisor said {line:?}"))?)
+        read_line(&mut said, START_OR_END, Some(stop), "the server to start").map(drop)
     }
 
     /// Whether it has ended.
@@ -171,7 +181,9 @@ impl Process {
         // Of a foreign server also the line before the one that says how it ended.
         let mut lines = 1;
         if let Some(reader) = self.said.take() {
-            said = reader.join().unwrap_or_default();
+            // A process that left the server may keep the pipe open.
+            let reader = reader.into_inner().unwrap_or_else(PoisonError::into_inner);
+            said = reader.recv_timeout(TO_SAY).unwrap_or_default();
             lines = 2;
         }
         let said = String::from_utf8_lossy(&said);

@@ -27,6 +27,9 @@ const WAITS: [&str; 9] = [
     "select",
 ];
 
+/// Memory comes in pages, so that of a few connections does not tell what one costs.
+const ENOUGH_FOR_MEMORY: usize = 50;
+
 /// What was measured of one entrant in all of its starts.
 #[derive(Debug, Default)]
 pub(super) struct Measurements {
@@ -107,7 +110,8 @@ impl Measurements {
         let connections = load.connections() as f64;
         let each = |bytes: Option<u64>| bytes.map(|bytes| bytes as f64 / connections);
         let grown =
-            memory.connected.zip(memory.listening).map(|(after, before)| after.saturating_sub(before));
+            memory.connected.zip(memory.listening).and_then(|(after, before)| after.checked_sub(before));
+        let grown = grown.filter(|_| load.connections() >= ENOUGH_FOR_MEMORY);
         Some(Figures {
             starts: self.starts.len(),
             slices: slices.len(),
@@ -210,24 +214,20 @@ pub(super) fn judge(
         ratio.map(|ratio| Judged { ratio, verdict: verdict(ratio) })
     };
     figures.cpu = judged(estimate(|slice| slice.cpu_us), Verdict::Worse, Verdict::Better);
+    // Where a generator is the limit, or misses the rate, rate and latency are not those of the server.
+    let is_limit = |figures: &Figures| figures.generator_busy_share >= BUSY_LIMIT;
+    if is_limit(figures) || is_limit(baseline) {
+        return;
+    }
     if load.rate.is_some() {
+        if baseline.missed_slices > 0 {
+            return;
+        }
         figures.p50 = judged(estimate(|slice| slice.p50_us), Verdict::Worse, Verdict::Better);
         figures.p99 = judged(estimate(|slice| slice.p99_us), Verdict::Worse, Verdict::Better);
         return;
     }
-    // Where the generator is the limit, its server could have been faster. So this server is not shown to be slower, and the
-    // other one is not shown to be faster.
     figures.rate = judged(estimate(|slice| Some(slice.rate())), Verdict::Better, Verdict::Worse);
-    if let Some(rate) = &mut figures.rate {
-        let is_bound = match rate.verdict {
-            Some(Verdict::Worse) => figures.generator_busy_share >= BUSY_LIMIT,
-            Some(Verdict::Better) => baseline.generator_busy_share >= BUSY_LIMIT,
-            _ => false,
-        };
-        if is_bound {
-            rate.verdict = Some(Verdict::NoDifferenceShown);
-        }
-    }
 }
 
 /// The figures of the baseline itself.
@@ -256,7 +256,9 @@ pub(super) fn slice_of(turn: usize, slice: &crate::lab::load::slices::Slice, cpu
         turn,
         answered: slice.answered,
         seconds: rounded(slice.seconds, 1e6),
-        cpu_us: cpu.filter(|_| requests > 0.0).map(|cpu| rounded(cpu.as_secs_f64() * 1e6 / requests, 1e4)),
+        cpu_us: cpu
+            .filter(|cpu| requests > 0.0 && !cpu.is_zero())
+            .map(|cpu| rounded(cpu.as_secs_f64() * 1e6 / requests, 1e4)),
         p50_us: slice.p50_us.map(|us| rounded(us, 1e2)),
         p99_us: slice.p99_us.map(|us| rounded(us, 1e2)),
         generator_busy: share(slice.busy_s),

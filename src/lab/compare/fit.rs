@@ -55,11 +55,18 @@ pub(super) fn points(workload: &Workload, entrants: &[Entrant]) -> anyhow::Resul
 
 /// The most silent connections that all entrants can take that cannot take those of some point, if there is no such point yet.
 fn common(points: &[Point], limits: &[Room]) -> Option<Point> {
+    // The points must differ by their silent connections, and by nothing else.
+    let first = points.first()?;
+    let differ = |point: &Point| Load { idle: first.load.idle, ..point.load.clone() } != first.load;
+    if points.iter().any(differ) {
+        return None;
+    }
     let most_idle = points.iter().map(|point| point.load.idle).max().filter(|&idle| idle > 0)?;
     let largest = points.iter().find(|point| point.load.idle == most_idle)?;
     let active = largest.load.active;
     let fewest = limits
         .iter()
+        .filter(|limit| limit.why_not.is_none())
         .map(|limit| limit.most.saturating_sub(active))
         .filter(|&idle| (1..most_idle).contains(&idle))
         .min()?;
@@ -105,7 +112,7 @@ fn room(entrant: &Entrant, nofile: Nofile, of_its_kind: usize) -> Room {
         _ if entrant.has_one_each() => {
             limits.push((
                 MOST_PROCESSES,
-                format!("a process or thread per client, and nobody runs more than {MOST_PROCESSES}"),
+                format!("a process or thread per client, of which at most {MOST_PROCESSES} are measured"),
             ));
             let each = |(most, limit): (usize, &str)| {
                 (most / of_its_kind, format!("the limit on processes ({limit}), which the models share"))

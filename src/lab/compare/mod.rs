@@ -107,7 +107,7 @@ pub fn run(
     let setup = Setup { program, engine: plan.engine, pinning: plan.pinning, workers: plan.workers, stop };
     let mut random = fastrand::Rng::with_seed(plan.seed);
     let (mut groups, mut partial) = (Vec::new(), false);
-    let mut checked = vec![false; entrants.len()];
+    let mut checked = vec![0; entrants.len()];
     for Stage { workload, point } in stages {
         let mut group = group_of(workload, &point);
         let servers = point.unfit.iter().filter(|unfit| unfit.is_none()).count();
@@ -129,11 +129,11 @@ pub fn run(
             ));
         }
         group.machine = field.machine(environment.irq_time_accounting() == Some(true));
-        if group.machine.foreign_cpus.is_none() {
+        if group.machine.foreign_cpus.is_none() && field.has_measured() && !partial {
             learn(
                 &mut not_known,
-                "whether other programs used the processors is not known: /proc does not tell it, or not the CPU time of \
-                 all servers",
+                "whether other programs used the processors is not known: /proc does not tell it, or the CPU time of \
+                 some server is not known",
             );
         }
         group.load = field.load.clone();

@@ -40,8 +40,11 @@ const SLICE_EXTRA: Duration = LONGEST_DRAIN.saturating_mul(2).saturating_add(Dur
 /// Give up on a connection after this long without an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A server that is not asleep this long after its last answer keeps a processor busy for ever.
-const TO_FALL_ASLEEP: Duration = Duration::from_millis(500);
+/// How long to wait until a server that has just begun to listen has nothing more to do.
+const TO_FALL_ASLEEP: Duration = Duration::from_millis(100);
+
+/// How long to look at a foreign server at rest.
+const AT_REST: Duration = Duration::from_millis(20);
 
 /// With fewer connections the memory of the whole machine does not tell what one costs.
 const ENOUGH_FOR_KERNEL_MEMORY: usize = 500;
@@ -132,13 +135,6 @@ impl Server {
             Server::Running => Ok(Sharing::default()),
         }
     }
-
-    fn has_ended(&mut self) -> bool {
-        match self {
-            Server::Ours(process, _) | Server::Foreign(process) => process.has_ended(),
-            Server::Running => false,
-        }
-    }
 }
 
 /// A server that listens.
@@ -150,7 +146,7 @@ struct Listening {
 }
 
 impl Pair {
-    /// Start both, and open all connections. `checked` is whether the server has passed the basic checks before.
+    /// Start both, and open all connections. `checked` is for how many clients the server has passed the basic checks before.
     ///
     /// # Errors
     ///
@@ -160,7 +156,7 @@ impl Pair {
         entrant: &Entrant,
         load: &Load,
         seed: u64,
-        checked: bool,
+        checked: usize,
     ) -> Result<Pair, Failed> {
         let mut not_known = Vec::new();
         let counter = entrant.model().map(|_| CallCounter::new());
@@ -168,14 +164,13 @@ impl Pair {
             not_known.push(format!("system calls are not counted: {}", explain::explain(why)));
         }
         let counter = counter.and_then(Result::ok);
-        if !checked {
+        if checked < clients_to_check(load) {
             check(setup, entrant, load)?;
         }
         let Listening { mut server, addr, pid } = listening(setup, entrant, load, counter.as_ref())?;
-        let mut memory = Memory {
-            listening: memory_of(pid.map(|pid| Tree::of(pid, false)).as_ref()),
-            ..Memory::default()
-        };
+        let workers = workers(entrant.model(), setup.workers, load);
+        let listening = pid.map(|pid| tree_at_rest(pid, entrant, workers));
+        let mut memory = Memory { listening: memory_of(listening.as_ref()), ..Memory::default() };
         let kernel_before = memory::of_kernel();
         let plan = plan_of(load, addr, seed)?;
         let mut generator = child::follower(&setup.program, "load");
@@ -195,11 +190,14 @@ impl Pair {
             let what = format!("{lost} of {all} connections were lost at once; the first: {why}");
             return Err(Failed::Error(server.last_words(anyhow!(what))));
         }
-        let tree = pid.map(|pid| tree_of(pid, entrant, load, workers(entrant.model(), setup.workers, load)));
-        memory.connected = memory_of(tree.as_ref());
-        if load.connections() >= ENOUGH_FOR_KERNEL_MEMORY {
-            let grown = |(before, after): (u64, u64)| after.saturating_sub(before);
-            memory.kernel = kernel_before.zip(memory::of_kernel()).map(grown);
+        let tree = pid.map(|pid| tree_of(pid, entrant, load, workers));
+        // Connections that come and go are opened only when they are needed.
+        if load.requests_per_connection.is_none() {
+            memory.connected = memory_of(tree.as_ref());
+            if load.connections() >= ENOUGH_FOR_KERNEL_MEMORY {
+                let grown = |(before, after): (u64, u64)| after.checked_sub(before);
+                memory.kernel = kernel_before.zip(memory::of_kernel()).and_then(grown);
+            }
         }
         match &tree {
             None => not_known.push(format!("the cost of {} is not known: its process is not", entrant.name)),
@@ -207,7 +205,7 @@ impl Pair {
                 "the CPU time of servers is not measured: their processes, or the CPU clocks of these, are not to be seen"
                     .to_owned(),
             ),
-            Some(_) if memory.connected.is_none() => {
+            Some(tree) if memory_of(Some(tree)).is_none() => {
                 not_known.push("the memory of servers is not measured: /proc/PID/smaps_rollup does not tell it".to_owned());
             }
             Some(_) => {}
@@ -223,16 +221,31 @@ impl Pair {
             begun: None,
             unanswered: false,
         };
-        pair.learn_whether_it_sleeps()?;
+        pair.let_run(false)?;
         Ok(pair)
     }
 
-    /// A foreign server that keeps a processor busy is stopped between slices, as a model of ours is that does.
-    fn learn_whether_it_sleeps(&mut self) -> Result<(), Failed> {
+    /// Load after the connections have been opened, which is not measured: the server touches its memory, and TCP widens its
+    /// windows. A foreign server that keeps a processor busy after that is stopped between slices, as a model of ours is that
+    /// does.
+    pub(super) fn warm_up(&mut self, time: Duration, stop: &Stop) -> Result<(), Failed> {
+        self.let_run(true)?;
+        let order =
+            Order::Slice { warmup_us: 0, slice_us: time.as_micros() as u64, rate_per_s: None, counts: false };
+        self.order(&order, time, stop)?;
         if let (Server::Foreign(_), Some(tree)) = (&self.server, &mut self.tree) {
-            self.never_sleeps = tree.tells_cpu() && !tree.sleeps_within(TO_FALL_ASLEEP);
+            self.never_sleeps = tree.tells_cpu() && tree.is_busy(AT_REST);
         }
         Ok(self.let_run(false)?)
+    }
+
+    /// Give an order for a slice of that length, and wait for its end.
+    fn order(&mut self, order: &Order, time: Duration, stop: &Stop) -> Result<Slice, Failed> {
+        self.generator.order(order)?;
+        self.unanswered = true;
+        let slice = self.generator.answer(time + SLICE_EXTRA, Some(stop), "the end of a slice")?;
+        self.unanswered = false;
+        Ok(slice)
     }
 
     /// What cannot be measured here, a sentence each.
@@ -259,14 +272,12 @@ impl Pair {
         }
         let us = |time: Duration| time.as_micros() as u64;
         self.let_run(true)?;
-        self.generator.order(&Order::Slice { warmup_us: us(warmup), slice_us: us(slice), rate_per_s })?;
-        let limit = warmup + slice + SLICE_EXTRA;
-        self.unanswered = true;
-        let slice: Slice = self.generator.answer(limit, Some(stop), "the end of a slice")?;
-        self.unanswered = false;
+        let order = Order::Slice { warmup_us: us(warmup), slice_us: us(slice), rate_per_s, counts };
+        let slice = self.order(&order, warmup + slice, stop)?;
         self.let_run(false)?;
         let cpu = self.cpu_when_asleep()?;
-        let server_cpu = cpu.zip(cpu_before).map(|(now, before)| now.saturating_sub(before));
+        // It can fall when a process has ended whose time nobody inherits: then it is not known.
+        let server_cpu = cpu.zip(cpu_before).and_then(|(now, before)| now.checked_sub(before));
         Ok(Measured { slice, server_cpu })
     }
 
@@ -283,9 +294,9 @@ impl Pair {
     }
 
     /// Continue a server that never sleeps, or stop it.
-    fn let_run(&self, run: bool) -> anyhow::Result<()> {
+    fn let_run(&mut self, run: bool) -> anyhow::Result<()> {
         let signal = if run { Signal::SIGCONT } else { Signal::SIGSTOP };
-        match &self.tree {
+        match &mut self.tree {
             Some(tree) if self.never_sleeps => tree.signal(signal),
             _ => Ok(()),
         }
@@ -323,8 +334,7 @@ impl Pair {
     }
 
     fn with_last_words(&mut self, error: anyhow::Error) -> String {
-        let error = if self.server.has_ended() { self.server.last_words(error) } else { error };
-        explain::explain(&error)
+        explain::explain(&self.server.last_words(error))
     }
 
     /// End both. The generator ends first, so that the server sees its clients leave.
@@ -353,12 +363,17 @@ impl Pair {
     }
 }
 
+/// Clients at once that the basic checks need of a server: one, or more than one.
+pub(super) fn clients_to_check(load: &Load) -> usize {
+    load.connections().min(2)
+}
+
 /// Ask the server for the basics. That is done in a start of its own, because it leaves traces in memory.
 fn check(setup: &Setup<'_>, entrant: &Entrant, load: &Load) -> Result<(), Failed> {
     let Listening { mut server, addr, .. } = listening(setup, entrant, load, None)?;
-    if let Err(wrong) = basic::ask(addr, load.connections()) {
+    if let Err(wrong) = basic::ask(addr, clients_to_check(load)) {
         let wrong = anyhow!("the server is not right, and is not measured: {wrong}");
-        return Err(if server.has_ended() { server.last_words(wrong) } else { wrong }.into());
+        return Err(server.last_words(wrong).into());
     }
     Ok(server.end().map(drop)?)
 }
@@ -396,9 +411,26 @@ fn tree_of(pid: u32, entrant: &Entrant, load: &Load, workers: Option<usize>) -> 
         Some(Runs::ProcessPerClient) if !comes_and_goes => 1 + load.connections(),
         Some(Runs::WorkerProcesses) => 1 + workers.unwrap_or(0),
         Some(_) if !comes_and_goes => 1,
+        None if matches!(entrant.kind, Kind::Command(_)) => return Tree::below(pid),
         _ => return Tree::of(pid, true),
     };
     Tree::with_processes(pid, processes)
+}
+
+/// The processes of a server that listens. It says so before it has started its workers.
+fn tree_at_rest(pid: u32, entrant: &Entrant, workers: Option<usize>) -> Tree {
+    if let Kind::Command(_) = entrant.kind {
+        let mut tree = Tree::below(pid);
+        tree.sleeps_within(TO_FALL_ASLEEP);
+        return tree;
+    }
+    let processes = match entrant.model().map(|model| model.runs) {
+        Some(Runs::WorkerProcesses) => 1 + workers.unwrap_or(0),
+        _ => 1,
+    };
+    let mut tree = Tree::with_processes(pid, processes);
+    tree.sleeps_within(TO_FALL_ASLEEP);
+    tree
 }
 
 fn memory_of(tree: Option<&Tree>) -> Option<u64> {
@@ -429,12 +461,11 @@ fn listening(
         Kind::Command(command) => {
             let port = free_port()?;
             let command = command.replace("{port}", &port.to_string());
-            let mut supervisor = child::supervise(&setup.program, &command);
-            let mut process = match cpu {
-                Some(cpu) => affinity::while_pinned(cpu, || Process::start_supervisor(&mut supervisor))?,
-                None => Process::start_supervisor(&mut supervisor),
-            }?;
-            let pid = Some(process.supervised(setup.stop)?);
+            // The thread that reads its output runs on any processor.
+            let mut process = pinned(cpu, &mut child::supervise(&setup.program, &command))?.into_supervisor();
+            process.supervised(setup.stop)?;
+            // What its command starts may leave the shell, and never this process.
+            let pid = Some(process.id());
             let addr = wait_until_it_listens(port, &mut process, setup.stop)?;
             Ok(Listening { server: Server::Foreign(process), addr, pid })
         }

@@ -3,7 +3,7 @@
 use super::entrant::Entrant;
 use super::figures::{Measurements, judge, set_as_baseline, slice_of, widest};
 use super::fit::Point;
-use super::pair::{Measured, Pair, Setup};
+use super::pair::{Measured, Pair, Setup, clients_to_check};
 use super::{MOST_STARTS, Watch};
 use crate::lab::Status;
 use crate::lab::child::Failed;
@@ -95,7 +95,7 @@ impl<'a> Field<'a> {
     /// [`Failed::Interrupted`] when a stop came. What was measured until then stays.
     pub(super) fn run(
         &mut self,
-        checked: &mut [bool],
+        checked: &mut [usize],
         random: &mut fastrand::Rng,
         not_known: &mut Vec<String>,
         watch: &mut dyn Watch,
@@ -104,14 +104,18 @@ impl<'a> Field<'a> {
             if start >= self.plan.starts && !self.needs_another(start) {
                 break;
             }
-            if self.lanes.iter().all(|lane| !matches!(lane.state, State::Runs)) {
+            // Without a baseline there are no ratios, and more starts would give none.
+            let runs = |lane: &Lane| matches!(lane.state, State::Runs);
+            let is_baseline = |i: &usize| self.entrants[*i].baseline;
+            let baseline_runs = (0..self.lanes.len()).find(is_baseline).is_some_and(|i| runs(&self.lanes[i]));
+            if start > 0 && !baseline_runs || !self.lanes.iter().any(runs) {
                 break;
             }
             let mut running = Vec::new();
             let outcome = self
                 .start_all(&mut running, checked, random, not_known, watch, start)
                 .and_then(|()| self.calibrate(&mut running))
-                .and_then(|()| self.take_turns(&mut running, random, watch, start));
+                .and_then(|()| self.measure(&mut running, random, watch, start));
             self.end_all(running);
             outcome?;
         }
@@ -148,7 +152,7 @@ impl<'a> Field<'a> {
     fn start_all(
         &mut self,
         running: &mut Vec<Running>,
-        checked: &mut [bool],
+        checked: &mut [usize],
         random: &mut fastrand::Rng,
         not_known: &mut Vec<String>,
         watch: &mut dyn Watch,
@@ -163,12 +167,17 @@ impl<'a> Field<'a> {
             }
             watch.progress(&format!("starting {}", entrant.label()), start * self.plan.slices);
             let seed = random.u64(..);
-            let begun =
-                Pair::start(self.setup, entrant, &self.load, seed, checked[index]).and_then(|mut pair| {
-                    checked[index] = true;
-                    pair.slice((Duration::ZERO, FIRST), None, false, self.setup.stop)?;
-                    Ok(pair)
-                });
+            let mut begin = || {
+                let mut pair = Pair::start(self.setup, entrant, &self.load, seed, checked[index])?;
+                checked[index] = checked[index].max(clients_to_check(&self.load));
+                pair.warm_up(FIRST, self.setup.stop)?;
+                Ok(pair)
+            };
+            // One unlucky start decides nothing: somebody else may have taken its port.
+            let begun = match begin() {
+                Err(Failed::Error(_)) if start > 0 => begin(),
+                begun => begun,
+            };
             match begun {
                 Ok(pair) => {
                     pair.not_known().iter().for_each(|what| super::learn(not_known, what));
@@ -182,33 +191,40 @@ impl<'a> Field<'a> {
     }
 
     /// Find out what a share of the baseline's rate is, the first time.
-    fn calibrate(&mut self, running: &mut [Running]) -> Result<(), Failed> {
+    fn calibrate(&mut self, running: &mut Vec<Running>) -> Result<(), Failed> {
         let share = match self.load.rate {
-            None => return Ok(()),
+            Some(Rate::OfBaseline(share)) if self.load.rate_per_s.is_none() => share,
             Some(Rate::PerSecond(rate)) => {
                 self.load.rate_per_s = Some(rate);
                 return Ok(());
             }
-            Some(Rate::OfBaseline(share)) => share,
+            _ => return Ok(()),
         };
-        if self.load.rate_per_s.is_some() {
+        let Some(at) = running.iter().position(|entry| self.entrants[entry.index].baseline) else {
             return Ok(());
-        }
-        let baseline = running.iter_mut().find(|running| self.entrants[running.index].baseline);
-        let Some(baseline) = baseline else { return Ok(()) };
+        };
         let mut rates = Vec::new();
         for _ in 0..TO_CALIBRATE {
-            let Measured { slice, .. } =
-                baseline.pair.slice((WARMUP, self.slice), None, false, self.setup.stop)?;
-            rates.push(slice.answered as f64 / slice.seconds);
+            let pair = &mut running[at].pair;
+            let why = match pair.slice((WARMUP, self.slice), None, false, self.setup.stop) {
+                Ok(Measured { slice, .. }) if slice.lost == 0 => {
+                    rates.push(slice.answered as f64 / slice.seconds);
+                    continue;
+                }
+                Ok(_) => pair.reason_of_loss(),
+                Err(Failed::Error(error)) => pair.explain(error),
+                Err(Failed::Interrupted) => return Err(Failed::Interrupted),
+            };
+            self.lanes[running[at].index].state = State::Failed(why);
+            running.swap_remove(at);
+            return Ok(());
         }
         self.load.rate_per_s = Spread::quartiles(&rates).map(|rates| rates.median * share);
         Ok(())
     }
 
-    /// Measure: in each round one slice of every entrant, in random order, and one of the baseline among each three of them,
-    /// at a random place.
-    fn take_turns(
+    /// Take turns, and account for what the machine did meanwhile, also when that ends early.
+    fn measure(
         &mut self,
         running: &mut Vec<Running>,
         random: &mut fastrand::Rng,
@@ -223,6 +239,25 @@ impl<'a> Field<'a> {
             return Ok(());
         }
         let (began, machine, own) = (Instant::now(), Times::now(), cpu::own()?);
+        let outcome = self.take_turns(running, random, watch, start);
+        let own = cpu::own()?.saturating_sub(own);
+        // What the pair used whose slice was interrupted is not known.
+        self.ours = self.ours.filter(|_| outcome.is_ok()).map(|ours| ours + own);
+        self.elapsed += began.elapsed();
+        let machine = machine.zip(Times::now()).map(|(before, now)| now.since(before));
+        self.machine = self.machine.zip(machine).map(|(sum, machine)| sum.plus(machine));
+        outcome
+    }
+
+    /// In each round one slice of every entrant, in random order, and one of the baseline among each three of them, at a random
+    /// place.
+    fn take_turns(
+        &mut self,
+        running: &mut Vec<Running>,
+        random: &mut fastrand::Rng,
+        watch: &mut dyn Watch,
+        start: usize,
+    ) -> Result<(), Failed> {
         let mut turn = 0;
         for round in 0..self.plan.slices {
             watch.progress("measuring", start * self.plan.slices + round);
@@ -240,10 +275,6 @@ impl<'a> Field<'a> {
                 }
             }
         }
-        self.ours = self.ours.map(|ours| ours + cpu::own().unwrap_or(own).saturating_sub(own));
-        self.elapsed += began.elapsed();
-        let machine = machine.zip(Times::now()).map(|(before, now)| now.since(before));
-        self.machine = self.machine.zip(machine).map(|(sum, machine)| sum.plus(machine));
         Ok(())
     }
 
@@ -264,9 +295,16 @@ impl<'a> Field<'a> {
             Err(Failed::Error(error)) => pair.explain(error),
             Err(Failed::Interrupted) => return Err(Failed::Interrupted),
         };
+        // What its processes used is not known.
+        self.ours = None;
         self.lanes[index].state = State::Failed(why);
         running.swap_remove(at);
         Ok(())
+    }
+
+    /// Whether slices were measured.
+    pub(super) fn has_measured(&self) -> bool {
+        !self.elapsed.is_zero()
     }
 
     fn end_all(&mut self, running: Vec<Running>) {
@@ -327,7 +365,10 @@ impl<'a> Field<'a> {
         let row = |(i, (lane, entrant)): (usize, (&Lane, &Entrant))| {
             let row = |status, reason| entrant.row(status, reason);
             let mut figures = match (&lane.state, figures[i].clone()) {
-                (State::Failed(why), _) => return row(Status::Failed, Some(why.clone())),
+                (State::Failed(why), _) => {
+                    let starts = lane.measured.starts.clone();
+                    return Row { starts, ..row(Status::Failed, Some(why.clone())) };
+                }
                 (State::Skipped(why), _) => return row(Status::Skipped, Some(why.clone())),
                 (_, None) => {
                     return row(Status::Skipped, Some("interrupted before its first slice".to_owned()));

@@ -41,6 +41,8 @@ pub enum Order {
         slice_us: u64,
         /// Requests offered each second, in an open loop. Without it each answer is followed by the next request.
         rate_per_s: Option<f64>,
+        /// Whether its latencies are among those of [`Order::Sum`].
+        counts: bool,
     },
     /// Say what all slices gave together.
     Sum,
@@ -89,7 +91,7 @@ pub struct Slice {
 /// The answer to [`Order::Sum`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Sum {
-    /// Latencies of all measured requests, as in interval logs; in an open loop response times.
+    /// Latencies of all measured requests of slices that count, as in interval logs; in an open loop response times.
     pub histogram: String,
     /// Bytes that came back wrong.
     pub wrong_bytes: u64,
@@ -150,8 +152,8 @@ impl<W: Wire, A: Write> Follower<W, A> {
     fn follow(mut self, orders: impl BufRead) -> anyhow::Result<()> {
         for line in orders.lines() {
             match serde_json::from_str(&line?)? {
-                Order::Slice { warmup_us, slice_us, rate_per_s } => {
-                    let slice = self.slice(warmup_us * 1000, slice_us * 1000, rate_per_s)?;
+                Order::Slice { warmup_us, slice_us, rate_per_s, counts } => {
+                    let slice = self.slice(warmup_us * 1000, slice_us * 1000, rate_per_s, counts)?;
                     self.answer(&slice)?;
                 }
                 Order::Sum => {
@@ -174,7 +176,13 @@ impl<W: Wire, A: Write> Follower<W, A> {
         }
     }
 
-    fn slice(&mut self, warmup_ns: u64, slice_ns: u64, rate_per_s: Option<f64>) -> anyhow::Result<Slice> {
+    fn slice(
+        &mut self,
+        warmup_ns: u64,
+        slice_ns: u64,
+        rate_per_s: Option<f64>,
+        counts: bool,
+    ) -> anyhow::Result<Slice> {
         let engine = &mut self.engine;
         let began = engine.now();
         engine.begin(match rate_per_s {
@@ -204,7 +212,9 @@ impl<W: Wire, A: Write> Follower<W, A> {
             (!latencies.is_empty()).then(|| latencies.value_at_quantile(quantile) as f64 / 1e3)
         };
         let (p50_us, p99_us) = (at(0.5), at(0.99));
-        self.latencies.add(&*latencies).context("histograms do not add up")?;
+        if counts {
+            self.latencies.add(&*latencies).context("histograms do not add up")?;
+        }
         let counts = record.counts;
         let most_under_way = (self.plan.active * self.plan.depth) as u64;
         let missed = rate_per_s.is_some() && record.misses(most_under_way, 0);

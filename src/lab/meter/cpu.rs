@@ -1,5 +1,6 @@
 //! CPU time of a server: of all its processes and threads, those that have ended included.
 
+use crate::sys::fork;
 use anyhow::{Context, bail};
 use nix::sys::signal::Signal;
 use nix::time::{ClockId, clock_getcpuclockid, clock_gettime};
@@ -16,6 +17,8 @@ const LONGEST: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Tree {
     root: u32,
+    /// The first process is not one of the server: it supervises it.
+    without_root: bool,
     /// Processes come and go: they are looked up again each time.
     changes: bool,
     pids: Vec<u32>,
@@ -54,10 +57,20 @@ impl Tree {
     /// The process `root` and its descendants, which stay as they are, or come and go.
     #[must_use]
     pub fn of(root: u32, changes: bool) -> Tree {
-        let mut tree = Tree { root, changes, pids: Vec::new(), stats: Vec::new(), tells_cpu: false };
-        tree.look();
-        tree.tells_cpu = !tree.stats.is_empty() && tree.cpu().is_ok();
-        tree
+        Tree { root, changes, without_root: false, pids: Vec::new(), stats: Vec::new(), tells_cpu: false }
+            .looked()
+    }
+
+    /// All descendants of `root`, which come and go, without itself.
+    #[must_use]
+    pub fn below(root: u32) -> Tree {
+        Tree { without_root: true, ..Tree::of(root, true) }.looked()
+    }
+
+    fn looked(mut self) -> Tree {
+        self.look();
+        self.tells_cpu = !self.stats.is_empty() && self.cpu().is_ok();
+        self
     }
 
     /// The same, when it has so many processes. A server can answer a client before it has started all of them. Where they do
@@ -89,6 +102,12 @@ impl Tree {
                 self.pids.extend(task.children().unwrap_or_default());
                 self.stats.push(format!("/proc/{pid}/task/{}/stat", task.tid).into());
             }
+            if self.without_root && next == 1 {
+                self.stats.clear();
+            }
+        }
+        if self.without_root {
+            self.pids.remove(0);
         }
     }
 
@@ -205,14 +224,30 @@ impl Tree {
         (!self.pids.is_empty()).then_some(totals)
     }
 
-    /// Stop all of them, or let them continue.
+    /// Whether they use a processor, for a part of this time that no server at rest uses.
+    pub fn is_busy(&mut self, time: Duration) -> bool {
+        const MOST: f64 = 0.1;
+        let mut cpu = || {
+            self.look();
+            self.cpu().ok()
+        };
+        let before = cpu();
+        std::thread::sleep(time);
+        let used = before.zip(cpu()).and_then(|(before, after)| after.checked_sub(before));
+        used.is_some_and(|used| used > time.mul_f64(MOST))
+    }
+
+    /// Stop all of them, or let them continue. Those that have ended meanwhile are no error.
     ///
     /// # Errors
     ///
-    /// Those of kill(2).
-    pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+    /// `EPERM`.
+    pub fn signal(&mut self, signal: Signal) -> anyhow::Result<()> {
+        if self.changes {
+            self.look();
+        }
         for &pid in &self.pids {
-            nix::sys::signal::kill(Pid::from_raw(pid.cast_signed()), signal)?;
+            fork::kill(Pid::from_raw(pid.cast_signed()), signal)?;
         }
         Ok(())
     }

@@ -533,7 +533,7 @@ pub struct Figures {
     /// Of all slices together; response times in an open loop.
     pub latency_us: LatencyUs,
     /// Requests/s to the baseline's. Less than 1 is slower. `None` in an open loop, which offers the same rate to all, and when
-    /// the generator was the limit.
+    /// a generator was the limit, of this row or of the baseline.
     pub rate: Option<Judged>,
     /// CPU time per request to the baseline's. Less than 1 is cheaper.
     pub cpu: Option<Judged>,

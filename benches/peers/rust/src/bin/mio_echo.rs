@@ -58,12 +58,11 @@ fn main() -> io::Result<()> {
                     poll.registry().register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
                     clients.insert(token, Client { stream, unsent: Vec::new() });
                 }
-            } else if let Some(client) = clients.get_mut(&event.token()) {
-                if !client.serve(&mut buffer).unwrap_or(false) {
+            } else if let Some(client) = clients.get_mut(&event.token())
+                && !client.serve(&mut buffer).unwrap_or(false) {
                     // Dropping a socket takes it out of the epoll as well.
                     clients.remove(&event.token());
                 }
-            }
         }
     }
 }
