@@ -1,0 +1,106 @@
+#!/usr/bin/env bash
+# What it measures: all models with one client, with 64 clients, and with 64 clients beside silent ones; and the designs of UNP
+# chapter 30. The comparison is kept in docs/results/models.json, and everything else is drawn from that file: docs/results/models.md,
+# docs/results/models.svg, and the tables in README.md and docs/models.md. The table in docs/unp30.md is written as it is measured. So
+# no number there was written by hand.
+# Usage: scripts/results.sh           measure, and draw; on a machine that does nothing else
+#        scripts/results.sh --draw    draw the comparison again, and measure nothing
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+measure=true
+[ "${1:-}" != --draw ] || { measure=false; shift; }
+[ $# -eq 0 ] || { echo "usage: scripts/results.sh [--draw]" >&2; exit 2; }
+
+cargo build --release --quiet --locked --bin io-models
+# By its name, because a result contains the command line.
+PATH=$(realpath "${CARGO_TARGET_DIR:-target}/release"):$PATH
+results=docs/results
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+
+# `put MARK FILE RESULT`: the result between the marks of that name.
+put() {
+  local end
+  for end in ": begin" ": end -->"; do
+    grep -q "^<!-- $1$end" "$2" || { echo "$2 has no line '<!-- $1$end'" >&2; exit 1; }
+  done
+  awk -v result="$3" -v mark="$1" '
+    $0 == "<!-- " mark ": end -->" { inside = 0 }
+    !inside
+    index($0, "<!-- " mark ": begin") == 1 {
+      inside = 1
+      print ""
+      while ((getline line < result) > 0) print line
+      print ""
+    }' "$2" >"$scratch/page"
+  cat "$scratch/page" >"$2"
+}
+
+# `table brief|costs`: a row for each model, with a column for each load or figure.
+table() {
+  jq -r --arg columns "$1" '
+    # A Markdown table; the first row is the head.
+    def markdown:
+      (transpose | map(map(length) | max)) as $widths
+      | def line:
+          [range(length) as $i | (" " * ($widths[$i] - (.[$i] | length))) as $gap
+            | if $i == 0 then .[$i] + $gap else $gap + .[$i] end]
+          | "| " + join(" | ") + " |";
+      (.[0] | line),
+      "|" + ([$widths[] | "-" * (. + 1)] | .[0] + "-|" + (.[1:] | join(":|"))) + ":|",
+      (.[1:][] | line);
+    def hundredths: (. * 100 | round) as $n | "\($n / 100 | floor).\("0\($n % 100)"[-2:])";
+    def tenths: (. * 10 | round) as $n | "\($n / 10 | floor).\($n % 10)";
+    def bytes:
+      if . < 1024 then "\(round) B" elif . < 1023.95 * 1024 then "\(. / 1024 | tenths) KiB"
+      else "\(. / 1048576 | tenths) MiB" end;
+    def shown(form): if . == null then "–" else form end;
+    def name: .entrant + if .control then " (A/A)" else "" end;
+
+    # The figures by load and model; what was not measured is null.
+    (.groups
+      | map({key: ([.workload, (.point // empty)] | join("@")), value: (.rows | map({key: name, value: .figures}) | from_entries)})
+      | from_entries) as $figures
+    | def cpu(load): $figures[load][.].cpu.ratio | shown(hundredths);
+      def calls(load): $figures[load][.].syscalls_per_request.total | shown(hundredths);
+      def memory(load): $figures[load][.].memory.connected | shown(bytes);
+      def cpus: [cpu("single", "idle@0", "idle@936", "idle@9000")];
+      [.groups[0].rows[] | name] as $models
+    | if $columns == "brief" then
+        [["model", "1 client", "64 clients", "64 + 936 idle", "64 + 9000 idle"], ($models[] | [.] + cpus)]
+      else
+        [["model", "CPU at 1", "CPU at 64", "CPU, 936 idle", "CPU, 9000 idle", "calls at 1", "calls at 64", "memory at 64",
+            "memory, 936 idle"],
+          ($models[] | [.] + cpus + [calls("single", "idle@0"),
+            memory("idle@0", "idle@936")])]
+      end
+    | markdown' "$results/models.json"
+}
+
+if $measure; then
+  io-models compare --workloads single,idle --idle 0,100,936,9000 --json --output "$results/models.json"
+  # The single slices are most of the file, and nothing is drawn from them.
+  jq --compact-output 'del(.groups[].rows[].starts)' "$results/models.json" >"$scratch/models.json"
+  cat "$scratch/models.json" >"$results/models.json"
+  io-models unp30 --markdown --output "$scratch/unp30"
+  put unp30 docs/unp30.md "$scratch/unp30"
+fi
+
+io-models report "$results/models.json" --markdown "$scratch/report" --svg "$results/models.svg"
+{
+  echo "# All models side by side"
+  echo
+  echo "Written by \`scripts/results.sh\` from [models.json](models.json). [../models.md](../models.md) says how each model works, and"
+  echo "[../compare.md](../compare.md) how they are measured. The loop is closed: each connection sends a request, waits for its answer,"
+  echo "and sends the next one. So p50 and p99 compare the models under this load; they do not show what users of a busy service would see."
+  echo
+  cat "$scratch/report"
+} >"$results/models.md"
+
+# The machine, what was done, and what was wrong with it.
+{ table brief; echo; sed -n 's/^Linux .*/&./p; /^Each server was started /p; /^Warning: /p' "$scratch/report" | fmt --width=80; } \
+  >"$scratch/brief"
+put results README.md "$scratch/brief"
+{ grep '^Linux ' "$scratch/report"; echo; table costs; } >"$scratch/costs"
+put models docs/models.md "$scratch/costs"
