@@ -1,18 +1,24 @@
 //! The basic checks: what must be right before a server is measured. A server that fails them can be fast for no good
 //! reason, for example because it answers half of a request.
 
-use crate::sys::{socket, sockopt};
-use std::fmt;
-use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::thread;
-use std::time::Duration;
+use crate::lab::child::Failed;
+use crate::stop::Stop;
+use crate::sys::poll::{PollFlags, PollSet};
+use crate::sys::socket::{self, Connected, Mode, Received, Sent, Shutdown};
+use crate::sys::sockopt;
+use anyhow::{Context, anyhow, bail, ensure};
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
 
 /// How long an answer may take. On a busy machine a server may have no processor for a while.
 const TO_ANSWER: Duration = Duration::from_secs(5);
 
+/// How long all checks together may take. A server that sends a byte every few seconds would hold them for hours.
+const ALL: Duration = Duration::from_secs(30);
+
 /// More than the send buffer of a server can hold (4 MiB, unless `net.ipv4.tcp_wmem` is larger than usual), so that a server
-/// that ignores a short send is found out.
+/// that ignores a short send fails the check.
 const LARGE: usize = 8 << 20;
 
 /// The receive buffer of a client that does not read.
@@ -21,153 +27,195 @@ const SMALL_BUFFER: usize = 64 << 10;
 /// When a server has taken nothing for so long, its buffers are full.
 const STALLED: Duration = Duration::from_millis(20);
 
-/// What is wrong with a server, in a sentence.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wrong(String);
-
-impl fmt::Display for Wrong {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
 /// Ask a server at `addr` for what every echo server does; with `clients` it has to serve at least that many at once.
 ///
 /// # Errors
 ///
-/// What it does wrong.
-pub fn ask(addr: SocketAddr, clients: usize) -> Result<(), Wrong> {
-    echoes_all_bytes(addr)?;
+/// What it does wrong, or [`Failed::Interrupted`] when `stop` comes first.
+pub(in crate::lab) fn ask(addr: SocketAddr, clients: usize, stop: &Stop) -> Result<(), Failed> {
+    ask_within(ALL, addr, clients, stop)
+}
+
+fn ask_within(limit: Duration, addr: SocketAddr, clients: usize, stop: &Stop) -> Result<(), Failed> {
+    let check = Check { addr, stop, limit, until: Instant::now() + limit };
+    check.echoes_all_bytes()?;
     if clients > 1 {
-        serves_a_second_client(addr)?;
+        check.serves_a_second_client()?;
     }
-    echoes_a_large_message(addr)
+    check.echoes_a_large_message()
 }
 
-/// A request with each value of a byte, in two pieces, comes back; and the connection is closed when we end it.
-fn echoes_all_bytes(addr: SocketAddr) -> Result<(), Wrong> {
-    let what = "a request of 256 bytes, one of each value";
-    let bytes: Vec<u8> = (0..=255).collect();
-    let mut client = connect(addr)?;
-    exchange(&mut client, &bytes, what)?;
-    client.shutdown(Shutdown::Write).map_err(|why| Wrong(format!("{what}: {why}")))?;
-    match client.read(&mut [0; 16]) {
-        Ok(0) => Ok(()),
-        Ok(n) => Err(Wrong(format!("after {what}: {n} bytes more than were sent"))),
-        Err(why) if is_timeout(&why) => Err(Wrong(format!(
-            "it does not close a connection whose client has ended (recv returns 0), within {} s",
-            TO_ANSWER.as_secs()
-        ))),
-        Err(why) => Err(Wrong(format!("the end of a connection: {why}"))),
-    }
+/// The checks of a server.
+struct Check<'a> {
+    addr: SocketAddr,
+    stop: &'a Stop,
+    limit: Duration,
+    until: Instant,
 }
 
-/// A client that is silent keeps no other waiting.
-fn serves_a_second_client(addr: SocketAddr) -> Result<(), Wrong> {
-    let mut first = connect(addr)?;
-    exchange(&mut first, b"first", "the request of a first client")?;
-    let mut second = connect(addr)?;
-    exchange(&mut second, b"second", "the request of a second client, while the first one is silent")
-}
-
-/// All of a message comes back, although the server's send takes only part of it at a time: nothing is read until the server
-/// takes no more.
-fn echoes_a_large_message(addr: SocketAddr) -> Result<(), Wrong> {
-    let what = "a message of 8 MiB";
-    let failed = |why: std::io::Error| Wrong(format!("{what}: {why}"));
-    let bytes: Vec<u8> = (0..LARGE).map(|i| (i / 251 + i) as u8).collect();
-    let mut client = connect(addr)?;
-    sockopt::set_receive_buffer(&client, SMALL_BUFFER).map_err(|why| Wrong(format!("{what}: {why}")))?;
-    client.set_write_timeout(Some(STALLED)).map_err(failed)?;
-    let mut sent = 0;
-    while sent < LARGE {
-        match client.write(&bytes[sent..]) {
-            Ok(n) => sent += n,
-            Err(why) if why.kind() == ErrorKind::Interrupted => {}
-            Err(why) if is_timeout(&why) => break,
-            Err(why) => return Err(failed(why)),
-        }
-    }
-    client.set_write_timeout(Some(TO_ANSWER)).map_err(failed)?;
-    let mut sender = client.try_clone().map_err(failed)?;
-    let rest = bytes[sent..].to_vec();
-    let sender = thread::spawn(move || sender.write_all(&rest));
-    let read = read_answer(&mut client, &bytes, what);
-    client.shutdown(Shutdown::Both).ok();
-    sender.join().ok();
-    read
-}
-
-fn connect(addr: SocketAddr) -> Result<TcpStream, Wrong> {
-    let stream = TcpStream::connect_timeout(&addr, TO_ANSWER);
-    let stream = stream.map_err(|why| Wrong(format!("cannot connect to {addr}: {why}")))?;
-    if socket::is_connected_to_itself(&stream).unwrap_or(false) {
-        return Err(Wrong(format!("nobody listens on {addr}")));
-    }
-    stream
-        .set_read_timeout(Some(TO_ANSWER))
-        .and_then(|()| stream.set_write_timeout(Some(TO_ANSWER)))
-        .map_err(|why| Wrong(why.to_string()))?;
-    Ok(stream)
-}
-
-/// Send the bytes in two pieces, and expect them back.
-fn exchange(client: &mut TcpStream, bytes: &[u8], what: &str) -> Result<(), Wrong> {
-    let (first, second) = bytes.split_at(bytes.len() / 2);
-    for piece in [first, second] {
-        client.write_all(piece).map_err(|why| Wrong(format!("{what}: cannot be sent: {why}")))?;
-    }
-    read_answer(client, bytes, what)
-}
-
-fn read_answer(client: &mut TcpStream, bytes: &[u8], what: &str) -> Result<(), Wrong> {
-    let (mut done, mut piece) = (0, vec![0; 1 << 16]);
-    while done < bytes.len() {
-        let n = match client.read(&mut piece) {
-            Ok(0) => {
-                let all = bytes.len();
-                return Err(Wrong(format!("{what}: it closed the connection after {done} of {all} bytes")));
-            }
-            Ok(n) => n,
-            Err(why) if why.kind() == ErrorKind::Interrupted => continue,
-            Err(why) if is_timeout(&why) => return Err(silent(bytes, done, what)),
-            Err(why) => return Err(Wrong(format!("{what}: after {done} bytes: {why}"))),
-        };
-        let expected = &bytes[done..bytes.len().min(done + n)];
-        if let Some(i) = piece[..n].iter().zip(expected).position(|(came, sent)| came != sent) {
-            return Err(Wrong(format!(
-                "{what}: byte {} came back as {:#04x} instead of {:#04x}: it is no echo server",
-                done + i,
-                piece[i],
-                expected[i]
+impl Check<'_> {
+    /// A request with each value of a byte, in two pieces, comes back; and the connection is closed when we end it.
+    fn echoes_all_bytes(&self) -> Result<(), Failed> {
+        let what = "a request of 256 bytes, one of each value";
+        let bytes: Vec<u8> = (0..=255).collect();
+        let client = self.connect()?;
+        self.exchange(&client, &bytes, what)?;
+        socket::shutdown(&client, Shutdown::Write).context(what)?;
+        if !self.wait(&client, PollFlags::POLLIN, TO_ANSWER, what)? {
+            return Err(Failed::Error(anyhow!(
+                "it does not close a connection whose client has ended (recv returns 0), within {} s",
+                TO_ANSWER.as_secs()
             )));
         }
-        if n > expected.len() {
-            return Err(Wrong(format!("{what}: more bytes came back than were sent")));
+        match socket::recv(&client, &mut [0; 16]).context("the end of a connection")? {
+            Received::Bytes(n) => Err(Failed::Error(anyhow!("after {what}: {n} bytes more than were sent"))),
+            Received::End | Received::NotNow => Ok(()),
         }
-        done += n;
     }
+
+    /// A client that is silent keeps no other waiting.
+    fn serves_a_second_client(&self) -> Result<(), Failed> {
+        let first = self.connect()?;
+        self.exchange(&first, b"first", "the request of a first client")?;
+        let second = self.connect()?;
+        self.exchange(&second, b"second", "the request of a second client, while the first one is silent")
+    }
+
+    /// All of a message comes back, although the server's send takes only part of it at a time: nothing is read until the
+    /// server takes no more.
+    fn echoes_a_large_message(&self) -> Result<(), Failed> {
+        let what = "a message of 8 MiB";
+        let bytes: Vec<u8> = (0..LARGE).map(|i| (i / 251 + i) as u8).collect();
+        let client = self.connect()?;
+        sockopt::set_receive_buffer(&client, SMALL_BUFFER).context(what)?;
+        let mut sent = 0;
+        while sent < LARGE && self.wait(&client, PollFlags::POLLOUT, STALLED, what)? {
+            sent += send(&client, &bytes[sent..], what)?;
+        }
+        self.send_and_read(&client, &bytes, sent, what)
+    }
+
+    fn connect(&self) -> Result<OwnedFd, Failed> {
+        let to = || format!("cannot connect to {}", self.addr);
+        let client = socket::tcp(&self.addr, Mode::Nonblocking)?;
+        if socket::connect(&client, &self.addr).with_context(to)? == Connected::Pending {
+            if !self.wait(&client, PollFlags::POLLOUT, TO_ANSWER, "a connection")? {
+                let seconds = TO_ANSWER.as_secs();
+                return Err(Failed::Error(anyhow!("{}: no answer within {seconds} s", to())));
+            }
+            if let Some(why) = sockopt::take_error(&client)? {
+                return Err(Failed::Error(anyhow::Error::from(std::io::Error::from(why)).context(to())));
+            }
+        }
+        if socket::is_connected_to_itself(&client).unwrap_or(false) {
+            return Err(Failed::Error(anyhow!("nobody listens on {}", self.addr)));
+        }
+        Ok(client)
+    }
+
+    /// Send the bytes in two pieces, and expect them back.
+    fn exchange(&self, client: &OwnedFd, bytes: &[u8], what: &str) -> Result<(), Failed> {
+        let first = send(client, &bytes[..bytes.len() / 2], what)?;
+        let sent = first + send(client, &bytes[first..], what)?;
+        self.send_and_read(client, bytes, sent, what)
+    }
+
+    /// Send the rest of the bytes, and read all of them back meanwhile.
+    fn send_and_read(
+        &self,
+        client: &OwnedFd,
+        bytes: &[u8],
+        mut sent: usize,
+        what: &str,
+    ) -> Result<(), Failed> {
+        let (mut done, mut piece) = (0, vec![0; 1 << 16]);
+        while done < bytes.len() {
+            let events =
+                if sent < bytes.len() { PollFlags::POLLIN | PollFlags::POLLOUT } else { PollFlags::POLLIN };
+            if !self.wait(client, events, TO_ANSWER, what)? {
+                return Err(Failed::Error(silent(bytes, done, what)));
+            }
+            match socket::recv(client, &mut piece).with_context(|| format!("{what}: after {done} bytes"))? {
+                Received::Bytes(n) => {
+                    is_echo(&piece[..n], bytes, done, what)?;
+                    done += n;
+                }
+                Received::End => {
+                    let all = bytes.len();
+                    return Err(Failed::Error(anyhow!(
+                        "{what}: it closed the connection after {done} of {all} bytes"
+                    )));
+                }
+                Received::NotNow => {}
+            }
+            if sent < bytes.len() {
+                sent += send(client, &bytes[sent..], what)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Wait until the connection is ready; `false` when that takes longer than `limit`.
+    fn wait(&self, client: &OwnedFd, events: PollFlags, limit: Duration, what: &str) -> Result<bool, Failed> {
+        let left = self.until.saturating_duration_since(Instant::now());
+        let mut set = PollSet::new();
+        set.push(client, events);
+        let stop = set.push(self.stop, PollFlags::POLLIN);
+        let ready = set.wait(Some(limit.min(left)))?;
+        if !set.revents(stop).is_empty() {
+            return Err(Failed::Interrupted);
+        }
+        if Instant::now() >= self.until {
+            let seconds = self.limit.as_secs();
+            return Err(Failed::Error(anyhow!(
+                "{what}: the checks have taken {seconds} s, and are not done"
+            )));
+        }
+        Ok(ready > 0)
+    }
+}
+
+/// Send what the connection takes at once.
+fn send(client: &OwnedFd, bytes: &[u8], what: &str) -> Result<usize, Failed> {
+    match socket::send(client, bytes).with_context(|| format!("{what}: cannot be sent"))? {
+        Sent::Bytes(n) => Ok(n),
+        Sent::NotNow => Ok(0),
+    }
+}
+
+/// Whether a piece is what was sent, from byte `done` on.
+fn is_echo(piece: &[u8], bytes: &[u8], done: usize, what: &str) -> anyhow::Result<()> {
+    let expected = &bytes[done..bytes.len().min(done + piece.len())];
+    if let Some(i) = piece.iter().zip(expected).position(|(came, sent)| came != sent) {
+        bail!(
+            "{what}: byte {} came back as {:#04x} instead of {:#04x}: it is no echo server",
+            done + i,
+            piece[i],
+            expected[i]
+        );
+    }
+    ensure!(piece.len() == expected.len(), "{what}: more bytes came back than were sent");
     Ok(())
 }
 
-fn silent(bytes: &[u8], done: usize, what: &str) -> Wrong {
+fn silent(bytes: &[u8], done: usize, what: &str) -> anyhow::Error {
     let hint = match bytes[done] {
         0 => "; the next byte is 0: does it use strlen, printf or %s?",
         _ if bytes.len() == LARGE => "; does it ignore what send returns?",
         _ => "",
     };
     let (all, seconds) = (bytes.len(), TO_ANSWER.as_secs());
-    Wrong(format!("{what}: {done} of {all} bytes came back, and nothing more within {seconds} s{hint}"))
-}
-
-fn is_timeout(why: &std::io::Error) -> bool {
-    matches!(why.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+    anyhow!("{what}: {done} of {all} bytes came back, and nothing more within {seconds} s{hint}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::TcpListener;
+    use crate::lab::explain;
+    use crate::stop;
+    use std::io::{ErrorKind, Read, Write};
+    use std::net::{self, TcpListener, TcpStream};
+    use std::thread;
 
     /// A server that treats each connection so, one after the other or each on its own thread, until the test ends.
     fn server(treat: impl Fn(TcpStream) + Clone + Send + 'static, threads: bool) -> SocketAddr {
@@ -187,16 +235,27 @@ mod tests {
         std::io::copy(&mut client, &mut sender).ok();
     }
 
+    /// Ask without a stop: what is wrong, in words.
+    fn wrong(limit: Duration, addr: SocketAddr, clients: usize) -> Option<String> {
+        let (_stopper, stop) = stop::pair().unwrap();
+        let asked = ask_within(limit, addr, clients, &stop);
+        asked.err().map(|failed| explain::in_words(&failed.into_error()))
+    }
+
     #[track_caller]
     fn is_wrong(treat: impl Fn(TcpStream) + Clone + Send + 'static, threads: bool, says: &str) {
-        let wrong = ask(server(treat, threads), 2).unwrap_err().to_string();
+        let wrong = wrong(ALL, server(treat, threads), 2).expect("something is wrong");
         assert!(wrong.contains(says), "{wrong:?} does not say {says:?}");
     }
 
     #[test]
     fn an_echo_server_passes() {
-        assert_eq!(ask(server(echo, true), 2), Ok(()));
-        assert_eq!(ask(server(echo, false), 1), Ok(()), "one client at a time, where no more are needed");
+        assert_eq!(wrong(ALL, server(echo, true), 2), None);
+        assert_eq!(
+            wrong(ALL, server(echo, false), 1),
+            None,
+            "one client at a time, where no more are needed"
+        );
     }
 
     #[test]
@@ -212,17 +271,17 @@ mod tests {
     }
 
     #[test]
-    fn a_server_of_one_client_at_a_time_is_found_out() {
+    fn a_server_of_one_client_at_a_time_fails() {
         is_wrong(echo, false, "a second client, while the first one is silent");
     }
 
     #[test]
-    fn a_server_that_closes_early_or_answers_something_else_is_found_out() {
+    fn a_server_that_closes_early_or_answers_something_else_fails() {
         let head_only = |mut client: TcpStream| {
             let mut piece = [0; 16];
             client.read_exact(&mut piece).ok();
             client.write_all(&piece).ok();
-            client.shutdown(Shutdown::Write).ok();
+            client.shutdown(net::Shutdown::Write).ok();
             std::io::copy(&mut client, &mut std::io::sink()).ok();
         };
         is_wrong(head_only, true, "it closed the connection after 16 of 256 bytes");
@@ -234,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_ignores_a_short_send_is_found_out() {
+    fn a_server_that_ignores_a_short_send_fails() {
         let treat = |mut client: TcpStream| {
             client.set_nonblocking(true).unwrap();
             let mut piece = vec![0; 1 << 16];
@@ -252,10 +311,45 @@ mod tests {
     }
 
     #[test]
-    fn nobody_who_listens_is_told() {
+    fn an_address_without_a_listener_is_named() {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let addr = listener.local_addr().unwrap();
         drop(listener);
-        assert!(ask(addr, 1).unwrap_err().to_string().contains(&format!("cannot connect to {addr}")));
+        let why = wrong(ALL, addr, 1).expect("nobody listens");
+        assert!(why.contains(&format!("cannot connect to {addr}")), "{why}");
+    }
+
+    /// It answers, but a byte at a time, so each wait is short and all of them together are long.
+    #[test]
+    fn a_server_that_answers_too_slowly_has_a_time_limit() {
+        let slowly = |mut client: TcpStream| {
+            let mut byte = [0];
+            while let Ok(1) = client.read(&mut byte) {
+                thread::sleep(Duration::from_millis(10));
+                client.write_all(&byte).ok();
+            }
+        };
+        let why = wrong(Duration::from_secs(1), server(slowly, true), 2).expect("it is too slow");
+        assert!(why.contains("the checks have taken 1 s, and are not done"), "{why}");
+    }
+
+    #[test]
+    fn a_stop_ends_the_checks_of_a_server_that_does_not_answer() {
+        let (stopper, stop) = stop::pair().unwrap();
+        let (accepted, is_accepted) = std::sync::mpsc::channel();
+        let addr = server(
+            move |mut client: TcpStream| {
+                accepted.send(()).ok();
+                std::io::copy(&mut client, &mut std::io::sink()).ok();
+            },
+            true,
+        );
+        thread::scope(|scope| {
+            let asked = scope.spawn(|| ask(addr, 2, &stop));
+            is_accepted.recv_timeout(ALL).expect("the server gets a client");
+            stopper.stop().unwrap();
+            let asked = asked.join().expect("it does not panic");
+            assert!(matches!(asked, Err(Failed::Interrupted)), "{asked:?}");
+        });
     }
 }

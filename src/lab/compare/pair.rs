@@ -88,6 +88,7 @@ pub(super) struct Ending {
 /// A server and its generator. They are connected, and sleep between slices.
 #[derive(Debug)]
 pub(super) struct Pair {
+    name: String,
     server: Server,
     /// The server would take a processor from the others while these are measured: it is stopped between slices.
     never_sleeps: bool,
@@ -190,7 +191,10 @@ impl Pair {
             let what = format!("{lost} of {all} connections were lost at once; the first: {why}");
             return Err(Failed::Error(server.last_words(anyhow!(what))));
         }
-        let tree = pid.map(|pid| tree_of(pid, entrant, load, workers));
+        let mut tree = pid.map(|pid| tree_of(pid, entrant, load, workers));
+        if load.requests_per_connection.is_some() {
+            tree = tree.map(Tree::whose_processes_end);
+        }
         // Connections that come and go are opened only when they are needed.
         if load.requests_per_connection.is_none() {
             memory.connected = memory_of(tree.as_ref());
@@ -201,6 +205,7 @@ impl Pair {
         }
         match &tree {
             None => not_known.push(format!("the cost of {} is not known: its process is not", entrant.name)),
+            Some(tree) if tree.loses_cpu() => not_known.push(cpu_is_lost(&entrant.name)),
             Some(tree) if !tree.tells_cpu() => not_known.push(
                 "the CPU time of servers is not measured: their processes, or the CPU clocks of these, are not to be seen"
                     .to_owned(),
@@ -211,6 +216,7 @@ impl Pair {
             Some(_) => {}
         }
         let mut pair = Pair {
+            name: entrant.name.clone(),
             server,
             never_sleeps: entrant.never_sleeps(),
             generator,
@@ -248,7 +254,7 @@ impl Pair {
         Ok(slice)
     }
 
-    /// What cannot be measured here, a sentence each.
+    /// What cannot be measured here, a sentence each. The last slice may tell more than the first.
     pub(super) fn not_known(&self) -> &[String] {
         &self.not_known
     }
@@ -278,6 +284,9 @@ impl Pair {
         let cpu = self.cpu_when_asleep()?;
         // It can fall when a process has ended whose time nobody inherits: then it is not known.
         let server_cpu = cpu.zip(cpu_before).and_then(|(now, before)| now.checked_sub(before));
+        if self.tree.as_ref().is_some_and(Tree::loses_cpu) {
+            super::learn(&mut self.not_known, &cpu_is_lost(&self.name));
+        }
         Ok(Measured { slice, server_cpu })
     }
 
@@ -363,6 +372,14 @@ impl Pair {
     }
 }
 
+/// Why the CPU time of a server is not known, in a sentence.
+fn cpu_is_lost(name: &str) -> String {
+    format!(
+        "the CPU time of {name} is not known: processes of it end, and one of them ignores SIGCHLD, so the kernel forgets the time \
+         of its children when they end"
+    )
+}
+
 /// Clients at once that the basic checks need of a server: one, or more than one.
 pub(super) fn clients_to_check(load: &Load) -> usize {
     load.connections().min(2)
@@ -371,11 +388,15 @@ pub(super) fn clients_to_check(load: &Load) -> usize {
 /// Ask the server for the basics. That is done in a start of its own, because it leaves traces in memory.
 fn check(setup: &Setup<'_>, entrant: &Entrant, load: &Load) -> Result<(), Failed> {
     let Listening { mut server, addr, .. } = listening(setup, entrant, load, None)?;
-    if let Err(wrong) = basic::ask(addr, clients_to_check(load)) {
-        let wrong = anyhow!("the server is not right, and is not measured: {wrong}");
-        return Err(server.last_words(wrong).into());
+    match basic::ask(addr, clients_to_check(load), setup.stop) {
+        Ok(()) => Ok(server.end().map(drop)?),
+        Err(Failed::Interrupted) => Err(Failed::Interrupted),
+        Err(Failed::Error(wrong)) => {
+            let wrong = explain::in_words(&wrong);
+            let wrong = anyhow!("the server is not right, and is not measured: {wrong}");
+            Err(server.last_words(wrong).into())
+        }
     }
-    Ok(server.end().map(drop)?)
 }
 
 /// As many workers as a model has under this load: where each has one client at a time, as many as clients.

@@ -116,7 +116,7 @@ impl<'a> Field<'a> {
                 .start_all(&mut running, checked, random, not_known, watch, start)
                 .and_then(|()| self.calibrate(&mut running))
                 .and_then(|()| self.measure(&mut running, random, watch, start));
-            self.end_all(running);
+            self.end_all(running, not_known);
             outcome?;
         }
         Ok(())
@@ -307,8 +307,9 @@ impl<'a> Field<'a> {
         !self.elapsed.is_zero()
     }
 
-    fn end_all(&mut self, running: Vec<Running>) {
+    fn end_all(&mut self, running: Vec<Running>, not_known: &mut Vec<String>) {
         for Running { index, pair, slices, requests } in running {
+            pair.not_known().iter().for_each(|what| super::learn(not_known, what));
             let lane = &mut self.lanes[index];
             let ended = pair.end().and_then(|ending| {
                 if slices.is_empty() {

@@ -6,6 +6,7 @@ use nix::sys::signal::Signal;
 use nix::time::{ClockId, clock_getcpuclockid, clock_gettime};
 use nix::unistd::Pid;
 use procfs::process::Process;
+use std::collections::HashSet;
 use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -25,6 +26,10 @@ pub struct Tree {
     /// `/proc/PID/task/TID/stat` of each thread.
     stats: Vec<PathBuf>,
     tells_cpu: bool,
+    /// One of them ignores SIGCHLD.
+    ignores_sigchld: bool,
+    /// Processes of the server end while it is measured: some have, or the load has them end.
+    processes_end: bool,
 }
 
 /// What threads of a server have done, and cost in sum.
@@ -57,8 +62,17 @@ impl Tree {
     /// The process `root` and its descendants, which stay as they are, or come and go.
     #[must_use]
     pub fn of(root: u32, changes: bool) -> Tree {
-        Tree { root, changes, without_root: false, pids: Vec::new(), stats: Vec::new(), tells_cpu: false }
-            .looked()
+        Tree {
+            root,
+            changes,
+            without_root: false,
+            pids: Vec::new(),
+            stats: Vec::new(),
+            tells_cpu: false,
+            ignores_sigchld: false,
+            processes_end: false,
+        }
+        .looked()
     }
 
     /// All descendants of `root`, which come and go, without itself.
@@ -90,8 +104,16 @@ impl Tree {
         }
     }
 
+    /// The same for a load under which a server may start processes that end too soon to be seen here.
+    #[must_use]
+    pub fn whose_processes_end(mut self) -> Tree {
+        self.processes_end = true;
+        self.ignores_sigchld = self.pids.iter().any(ignores_sigchld);
+        self
+    }
+
     fn look(&mut self) {
-        self.pids = vec![self.root];
+        let known = std::mem::replace(&mut self.pids, vec![self.root]);
         self.stats.clear();
         let mut next = 0;
         while let Some(&pid) = self.pids.get(next) {
@@ -109,6 +131,21 @@ impl Tree {
         if self.without_root {
             self.pids.remove(0);
         }
+        if self.changes {
+            self.look_for_losses(&known.into_iter().collect());
+        }
+    }
+
+    /// When a process ends whose parent ignores SIGCHLD, nobody waits for it, and the kernel forgets its CPU time: man 2 wait.
+    /// The same holds for a parent that handles SIGCHLD with `SA_NOCLDWAIT`, but /proc does not show that flag.
+    fn look_for_losses(&mut self, known: &HashSet<u32>) {
+        let now: HashSet<u32> = self.pids.iter().copied().collect();
+        if self.processes_end {
+            self.ignores_sigchld = self.ignores_sigchld || now.difference(known).any(ignores_sigchld);
+        } else if known.difference(&now).any(|pid| *pid != self.root) {
+            self.processes_end = true;
+            self.ignores_sigchld = now.iter().any(ignores_sigchld);
+        }
     }
 
     /// Its processes.
@@ -120,10 +157,17 @@ impl Tree {
     /// Whether the CPU time is known.
     #[must_use]
     pub fn tells_cpu(&self) -> bool {
-        self.tells_cpu
+        self.tells_cpu && !self.loses_cpu()
     }
 
-    /// CPU time of all of them, user and system, since they began; `None` where the kernel does not tell.
+    /// Whether the CPU time of processes that have ended is lost, because one of the server's processes ignores SIGCHLD.
+    #[must_use]
+    pub fn loses_cpu(&self) -> bool {
+        self.ignores_sigchld && self.processes_end
+    }
+
+    /// CPU time of all of them, user and system, since they began; `None` where the kernel does not tell, and when that of
+    /// processes that have ended is lost.
     ///
     /// The kernel updates the time of a *running* task only at ticks (every 4 ms at 250 Hz), so two equal readings do not
     /// show that it sleeps. This waits until every task sleeps (state S), which select and poll do only after their scan, or
@@ -133,13 +177,13 @@ impl Tree {
     ///
     /// When the server has ended, or does not sleep within five seconds.
     pub fn cpu_when_asleep(&mut self) -> anyhow::Result<Option<Duration>> {
-        if !self.tells_cpu {
-            return Ok(None);
-        }
         let until = Instant::now() + LONGEST;
         loop {
-            if self.changes {
+            if self.changes && self.tells_cpu {
                 self.look();
+            }
+            if !self.tells_cpu() {
+                return Ok(None);
             }
             match self.cpu_if_asleep() {
                 Ok(Some(cpu)) => return Ok(Some(cpu)),
@@ -206,9 +250,13 @@ impl Tree {
         Ok(cpu)
     }
 
-    /// What all of them have done since they began. `None` where /proc does not tell.
+    /// What all of them have done since they began. `None` where /proc does not tell, and when the CPU time of processes that have
+    /// ended is lost.
     #[must_use]
     pub fn totals(&self) -> Option<Totals> {
+        if self.loses_cpu() {
+            return None;
+        }
         let mut totals = Totals::default();
         for &pid in &self.pids {
             let process = Process::new(pid.cast_signed()).ok()?;
@@ -253,6 +301,13 @@ impl Tree {
     }
 }
 
+/// Whether the kernel collects the children of a process, because it ignores their end.
+fn ignores_sigchld(pid: &u32) -> bool {
+    const SIGCHLD: u64 = 1 << (Signal::SIGCHLD as u64 - 1);
+    let status = Process::new(pid.cast_signed()).and_then(|process| process.status());
+    status.is_ok_and(|status| status.sigign & SIGCHLD != 0)
+}
+
 /// CPU time of a process and its threads, to the nanosecond: clock_getcpuclockid(3).
 fn of_process(pid: u32) -> nix::Result<Duration> {
     let clock = clock_getcpuclockid(Pid::from_raw(pid.cast_signed()))?;
@@ -270,4 +325,85 @@ pub fn own() -> anyhow::Result<Duration> {
 
 fn ticks(ticks: u64) -> Duration {
     Duration::from_secs_f64(ticks as f64 / procfs::ticks_per_second() as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::{Child, Command};
+
+    /// A shell with two children, one of which may ignore SIGCHLD. It waits for both.
+    struct Server(Child);
+
+    impl Server {
+        fn start(first: &str) -> (Server, Tree) {
+            let command = format!("{first} sleep 1000 & sleep 1000 & wait");
+            let server = Server(Command::new("sh").args(["-c", &command]).spawn().expect("a shell"));
+            let mut tree = Tree::of(server.0.id(), true);
+            let is_sleep = |pid: &u32| {
+                let stat = Process::new(pid.cast_signed()).and_then(|process| process.stat());
+                stat.is_ok_and(|stat| stat.comm == "sleep")
+            };
+            wait_until("both children are sleep(1)", || {
+                tree.look();
+                tree.pids.len() == 3 && tree.pids[1..].iter().all(is_sleep)
+            });
+            (server, tree)
+        }
+    }
+
+    impl Drop for Server {
+        fn drop(&mut self) {
+            let family = Tree::of(self.0.id(), true);
+            family.pids.iter().rev().for_each(kill);
+            self.0.wait().ok();
+        }
+    }
+
+    fn kill(pid: &u32) {
+        fork::kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL).ok();
+    }
+
+    fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+        let until = Instant::now() + Duration::from_secs(30);
+        while !condition() {
+            assert!(Instant::now() < until, "not within 30 s: {what}");
+            std::thread::yield_now();
+        }
+    }
+
+    /// End the second child, and see that.
+    fn end_one(tree: &mut Tree) {
+        kill(&tree.pids[2]);
+        wait_until("a child is gone", || {
+            tree.look();
+            tree.pids.len() == 2
+        });
+    }
+
+    const IGNORE: &str = "env --ignore-signal=CHLD";
+
+    #[test]
+    fn the_cpu_time_is_not_known_when_processes_end_and_one_ignores_sigchld() {
+        let (_server, mut tree) = Server::start(IGNORE);
+        assert!(tree.cpu_when_asleep().unwrap().is_some(), "nobody has ended yet");
+        end_one(&mut tree);
+        assert_eq!((tree.cpu_when_asleep().unwrap(), tree.totals()), (None, None));
+        assert!(tree.loses_cpu() && !tree.tells_cpu());
+    }
+
+    #[test]
+    fn the_cpu_time_is_known_when_processes_end_that_are_waited_for() {
+        let (_server, mut tree) = Server::start("");
+        end_one(&mut tree);
+        assert!(tree.cpu_when_asleep().unwrap().is_some());
+        assert!(tree.totals().is_some() && !tree.loses_cpu());
+    }
+
+    #[test]
+    fn the_cpu_time_is_not_known_under_a_load_that_ends_processes_when_one_ignores_sigchld() {
+        let (server, tree) = Server::start(IGNORE);
+        assert!(!tree.loses_cpu(), "its processes stay");
+        assert!(Tree::of(server.0.id(), true).whose_processes_end().loses_cpu());
+    }
 }

@@ -204,3 +204,17 @@ fn a_foreign_server_and_its_children_end_when_the_comparison_is_killed() {
     drop(program);
     family.dies_out();
 }
+
+/// The kernel forgets the CPU time of children that nobody waits for, so a number would be too small.
+#[test]
+fn the_cpu_time_is_not_known_where_connections_come_and_go_and_a_process_ignores_sigchld() {
+    let server = format!("ignores=env --ignore-signal=CHLD sleep 1000 & exec {}", as_foreign("epoll-edge"));
+    let args = "--starts 1 --slices 1 --slice 60ms --workloads ping,churn --models poll --json";
+    let ended = with_server(&server, args);
+    let comparison = comparison(ended.exits(0));
+    let of = |point| figures(row(&comparison, point, "ignores", false));
+    assert!(of("ping")["cpu_us_per_request"].is_object(), "its processes stay: {comparison:#}");
+    assert_eq!(of("churn@1")["cpu_us_per_request"], Value::Null, "{comparison:#}");
+    assert!(of("churn@1")["user_share"].is_null() && of("churn@1")["cpu"].is_null(), "{comparison:#}");
+    assert!(ended.stderr.contains("the CPU time of ignores is not known"), "{ended}");
+}
