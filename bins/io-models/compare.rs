@@ -9,7 +9,6 @@ use io_models::lab::compare::gates::{self, Gates};
 use io_models::lab::compare::{self, BASELINE, Watch, workload};
 use io_models::lab::explain::nearest;
 use io_models::lab::gate;
-use io_models::lab::load::plan::EngineKind;
 use io_models::lab::results::compare::{Comparison, OneOrMore, Plan, Reach, Server, Workload};
 use io_models::model::{self, Model};
 use io_models::{lab, startup, stop};
@@ -183,57 +182,74 @@ fn gates(args: &Args) -> Result<Gates, Failure> {
 /// What to compare, from the command line.
 fn plan(args: &Args) -> Result<Plan, Failure> {
     if let Some(file) = &args.rerun {
-        return Ok(read_result(file)?.plan);
+        let plan = read_result(file)?.plan;
+        let why_not = |why| {
+            Failure::usage(format_args!("{}: its plan cannot be run again here: {why:#}", file.display()))
+        };
+        compare::check(&plan).map_err(why_not)?;
+        return Ok(plan);
     }
     let models =
         once_each(args.models.clone(), |model| model.name).unwrap_or_else(|| model::ALL.iter().collect());
     let (starts, slices) = if args.quick { (QUICK_STARTS, QUICK_SLICES) } else { (STARTS, SLICES) };
-    let starts = args.starts.unwrap_or(starts);
-    if args.precision.is_some() && starts < 2 {
-        return Err(Failure::usage("--precision needs at least 2 starts: one alone has no interval"));
-    }
-    Ok(Plan {
+    let plan = Plan {
         workloads: chosen_workloads(args)?,
         models: models.into_iter().map(|model| model.name.to_owned()).collect(),
         servers: args.server.clone(),
         baseline: BASELINE.to_owned(),
         workers: args.workers.unwrap_or_else(crate::serve::one_each_processor).get(),
-        starts,
+        starts: args.starts.unwrap_or(starts),
         slices: args.slices.unwrap_or(slices),
         precision: args.precision,
         seed: args.seed,
         pinning: if args.no_pin { None } else { compare::pinning() },
-        engine: engine(),
+        engine: compare::engine(),
         quick: args.quick,
-    })
+    };
+    compare::check(&plan).map_err(Failure::usage)?;
+    Ok(plan)
 }
 
-/// The cheaper engine where it can be had: the generator is less often the limit then.
-#[cfg(feature = "uring")]
-fn engine() -> EngineKind {
-    if io_models::sys::uring::unavailable().is_none() { EngineKind::Uring } else { EngineKind::Epoll }
-}
-
-#[cfg(not(feature = "uring"))]
-fn engine() -> EngineKind {
-    EngineKind::Epoll
-}
-
-/// The workloads that were asked for, with the sizes that were.
+/// The workloads that were asked for, with the numbers that were.
 fn chosen_workloads(args: &Args) -> Result<Vec<Workload>, Failure> {
-    let own = args.plan.as_deref().map(read_plan).transpose()?;
-    let mut names = args.workloads.clone();
-    let is_default = names.is_empty() && own.is_none();
-    if names.is_empty() {
-        names = match &own {
-            Some(own) => own.iter().map(|workload| workload.name.clone()).collect(),
-            None => workload::DEFAULT.iter().map(|&name| name.to_owned()).collect(),
-        };
-    }
+    let own = args.plan.as_deref().map(|file| read_plan(file, args.size)).transpose()?;
+    let is_default = args.workloads.is_empty() && own.is_none();
+    let names = match &own {
+        _ if !args.workloads.is_empty() => args.workloads.clone(),
+        Some(own) => own.iter().map(|workload| workload.name.clone()).collect(),
+        None => workload::DEFAULT.iter().map(|&name| name.to_owned()).collect(),
+    };
     let mut known = own.unwrap_or_default();
-    known.extend(workload::all());
-    let mut chosen: Vec<Workload> = Vec::new();
-    for name in &names {
+    known.extend(workload::of_size(args.size));
+    let mut chosen = named(&names, &known)?;
+    if !args.idle.is_empty() && !chosen.iter().any(is_idle) {
+        return Err(Failure::usage(
+            "--idle is for the workload `idle`, which is not chosen: add it to --workloads, or give `idle` in the plan",
+        ));
+    }
+    for workload in &mut chosen {
+        if let Some(slice) = args.slice {
+            workload.slice_ms = slice.as_millis() as u64;
+        }
+        match args.idle.as_slice() {
+            _ if !is_idle(workload) => {}
+            [] if is_default => workload.idle = OneOrMore::One(workload::DEFAULT_IDLE),
+            [] => {}
+            [idle] => workload.idle = OneOrMore::One(*idle),
+            idle => workload.idle = OneOrMore::More(idle.to_vec()),
+        }
+    }
+    Ok(chosen)
+}
+
+fn is_idle(workload: &Workload) -> bool {
+    workload.name == "idle"
+}
+
+/// The workloads with these names, each once.
+fn named(names: &[String], known: &[Workload]) -> Result<Vec<Workload>, Failure> {
+    let mut named: Vec<Workload> = Vec::new();
+    for name in names {
         let Some(workload) = known.iter().find(|workload| workload.name == *name) else {
             let all: Vec<_> = known.iter().map(|workload| workload.name.as_str()).collect();
             return Err(Failure::usage(format_args!(
@@ -242,36 +258,18 @@ fn chosen_workloads(args: &Args) -> Result<Vec<Workload>, Failure> {
                 all.join(", ")
             )));
         };
-        if !chosen.contains(workload) {
-            chosen.push(workload.clone());
+        if !named.contains(workload) {
+            named.push(workload.clone());
         }
     }
-    let fallback = OneOrMore::One(lab::results::compare::SMALL);
-    for workload in &mut chosen {
-        if let Some(size) = args.size.filter(|_| workload.size == fallback) {
-            workload.size = OneOrMore::One(size);
-        }
-        if let Some(slice) = args.slice {
-            workload.slice_ms = slice.as_millis() as u64;
-        }
-        if workload.name == "idle" {
-            match args.idle.as_slice() {
-                [] if is_default => workload.idle = OneOrMore::One(workload::DEFAULT_IDLE),
-                [] => {}
-                [idle] => workload.idle = OneOrMore::One(*idle),
-                idle => workload.idle = OneOrMore::More(idle.to_vec()),
-            }
-        }
-        workload::check(workload).map_err(Failure::usage)?;
-    }
-    Ok(chosen)
+    Ok(named)
 }
 
-fn read_plan(file: &Path) -> Result<Vec<Workload>, Failure> {
+fn read_plan(file: &Path, size: Option<u32>) -> Result<Vec<Workload>, Failure> {
     let name = file.display();
     let text = fs::read_to_string(file)
         .map_err(|why| Failure::usage(format_args!("cannot read the plan {name}: {why}")))?;
-    workload::read(&text).map_err(|why| Failure::usage(format_args!("the plan {name}: {why}")))
+    workload::read(&text, size).map_err(|why| Failure::usage(format_args!("the plan {name}: {why}")))
 }
 
 /// A result of `compare --json` from a file.

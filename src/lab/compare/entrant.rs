@@ -30,7 +30,7 @@ pub(super) enum Kind {
 }
 
 impl Entrant {
-    /// All that a plan names: the baseline first, and its double.
+    /// All that a plan names: the baseline first, then the baseline a second time.
     pub(super) fn all(plan: &Plan) -> anyhow::Result<Vec<Entrant>> {
         let find = |name: &str| model::find(name).with_context(|| format!("there is no model {name}"));
         let baseline = find(&plan.baseline)?;
@@ -47,6 +47,13 @@ impl Entrant {
         for server in &plan.servers {
             let is_taken = all.iter().any(|entrant| entrant.name == server.name);
             ensure!(!is_taken, "two servers are called {:?}: give the foreign one another name", server.name);
+            if let Reach::Command { command } = &server.reach {
+                let name = &server.name;
+                ensure!(
+                    command.contains("{port}"),
+                    "the command of {name} does not say {{port}}, for the port to listen on"
+                );
+            }
             let kind = match &server.reach {
                 Reach::Command { command } => Kind::Command(command.clone()),
                 &Reach::Running { address, pid } => Kind::Running { address, pid },

@@ -90,7 +90,7 @@ impl Gates {
     fn check_gate(&self, gate: &Gate, plan: &Plan, groups: &[Group]) -> anyhow::Result<()> {
         let figure = gate.figure();
         ensure!(
-            plan.starts > 1 || !is_ratio(figure),
+            plan.starts > 1 || plan.precision.is_some() || !is_ratio(figure),
             "a ratio needs an interval, which one start does not have: give --starts 2 or more"
         );
         ensure!(

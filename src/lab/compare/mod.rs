@@ -29,11 +29,12 @@ pub mod workload;
 use super::Status;
 use super::child::Failed;
 use super::env::Environment;
+use super::load::plan::EngineKind;
 use super::meter::machine::disturbance;
 use super::results::compare::{Comparison, Group, Pinning, Plan, Row, SCHEMA, VERSION, Workload};
 use crate::stop::Stop;
 use crate::sys::affinity;
-use anyhow::Context;
+use anyhow::{Context, bail, ensure};
 use entrant::Entrant;
 use fit::Point;
 use pair::Setup;
@@ -67,6 +68,46 @@ pub fn pinning() -> Option<Pinning> {
     let other_core = others.iter().find(|&&cpu| core(cpu) != core(server_cpu));
     let generator_cpu = *other_core.or(others.first())?;
     Some(Pinning { server_cpu, generator_cpu })
+}
+
+/// How generators talk to the kernel here: with io_uring where it is available, because the generator is then less often the
+/// limit.
+#[must_use]
+pub fn engine() -> EngineKind {
+    if no_uring().is_none() { EngineKind::Uring } else { EngineKind::Epoll }
+}
+
+/// Why generators cannot use io_uring.
+fn no_uring() -> Option<String> {
+    #[cfg(feature = "uring")]
+    return crate::sys::uring::unavailable();
+    #[cfg(not(feature = "uring"))]
+    Some("this program was built without io_uring (feature `uring`)".to_owned())
+}
+
+/// Check that a plan can be run by this program, before anything is started. A plan may come from a file.
+///
+/// # Errors
+///
+/// In one line, with what to do.
+pub fn check(plan: &Plan) -> anyhow::Result<()> {
+    let counts = [("starts", plan.starts), ("slices", plan.slices), ("workers", plan.workers)];
+    for (name, count) in counts {
+        ensure!(count > 0, "{name} is 0: it is at least 1");
+    }
+    if let Some(precision) = plan.precision {
+        ensure!(precision > 0.0 && precision.is_finite(), "the precision {precision} is not more than 0");
+    }
+    ensure!(!plan.workloads.is_empty(), "there is no workload");
+    workload::check_all(&plan.workloads).map_err(anyhow::Error::msg)?;
+    Entrant::all(plan)?;
+    if let Some(why) = no_uring().filter(|_| plan.engine == EngineKind::Uring) {
+        bail!(
+            "its generators used io_uring, and a comparison with another engine is another one: {why}; give the options of that \
+             comparison instead of --rerun"
+        );
+    }
+    Ok(())
 }
 
 /// A point of a workload that is to be measured.
@@ -111,7 +152,7 @@ pub fn run(
     for Stage { workload, point } in stages {
         let mut group = group_of(workload, &point);
         let servers = point.unfit.iter().filter(|unfit| unfit.is_none()).count();
-        let rounds = plan.starts * plan.slices;
+        let rounds = plan.starts.saturating_mul(plan.slices);
         watch.group(&group.id(), &workload::describe(&point.load), servers, rounds);
         let slice = Duration::from_millis(workload.slice_ms);
         let mut field = Field::new(&setup, &plan, &entrants, point, slice);
@@ -188,7 +229,6 @@ fn group_of(workload: &Workload, point: &Point) -> Group {
 fn stages<'a>(plan: &'a Plan, entrants: &[Entrant]) -> anyhow::Result<Vec<Stage<'a>>> {
     let mut stages = Vec::new();
     for workload in &plan.workloads {
-        workload::check(workload).map_err(anyhow::Error::msg)?;
         for point in fit::points(workload, entrants)? {
             fit::check_memory(&workload.name, &point, entrants)?;
             stages.push(Stage { workload, point });
@@ -199,7 +239,7 @@ fn stages<'a>(plan: &'a Plan, entrants: &[Entrant]) -> anyhow::Result<Vec<Stage<
     let can_be = |stage: &&Stage<'_>| stage.point.unfit[baseline].is_none();
     let first = stages.first().context("a plan without a workload")?;
     let why = first.point.unfit[baseline].clone();
-    anyhow::ensure!(
+    ensure!(
         stages.iter().any(|stage| can_be(&stage)),
         "nothing can be measured here: {}",
         why.unwrap_or_default()

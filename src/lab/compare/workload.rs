@@ -52,6 +52,17 @@ pub fn all() -> Vec<Workload> {
     ]
 }
 
+/// The same, with so many bytes per request where a workload has no other size of its own.
+#[must_use]
+pub fn of_size(size: Option<u32>) -> Vec<Workload> {
+    let mut all = all();
+    if let Some(size) = size {
+        let small = OneOrMore::One(SMALL);
+        all.iter_mut().filter(|workload| workload.size == small).for_each(|w| w.size = OneOrMore::One(size));
+    }
+    all
+}
+
 fn of_name(name: &str, summary: &str) -> Workload {
     Workload {
         name: name.to_owned(),
@@ -73,23 +84,51 @@ struct File {
     workload: Vec<Workload>,
 }
 
-/// Read workloads from the text of a TOML file.
+/// Of the same file, which workloads give a size.
+#[derive(Deserialize)]
+struct Sizes {
+    workload: Vec<Size>,
+}
+
+#[derive(Deserialize)]
+struct Size {
+    size: Option<OneOrMore<u32>>,
+}
+
+/// Read workloads from the text of a TOML file. Those without a size get this one, if there is one.
 ///
 /// # Errors
 ///
 /// What is wrong, with the line, and for an unknown key those that there are.
-pub fn read(text: &str) -> Result<Vec<Workload>, String> {
-    let file: File = toml::from_str(text).map_err(|why| why.to_string().trim_end().to_owned())?;
+pub fn read(text: &str, size: Option<u32>) -> Result<Vec<Workload>, String> {
+    let wrong = |why: toml::de::Error| why.to_string().trim_end().to_owned();
+    let mut file: File = toml::from_str(text).map_err(wrong)?;
+    let sizes: Sizes = toml::from_str(text).map_err(wrong)?;
+    for (workload, Size { size: own }) in file.workload.iter_mut().zip(sizes.workload) {
+        if let Some(size) = size.filter(|_| own.is_none()) {
+            workload.size = OneOrMore::One(size);
+        }
+    }
     if file.workload.is_empty() {
         return Err("it has no [[workload]]".to_owned());
     }
-    for (i, workload) in file.workload.iter().enumerate() {
+    check_all(&file.workload)?;
+    Ok(file.workload)
+}
+
+/// Whether workloads can be run, and have names of their own.
+///
+/// # Errors
+///
+/// Why not.
+pub fn check_all(workloads: &[Workload]) -> Result<(), String> {
+    for (i, workload) in workloads.iter().enumerate() {
         check(workload)?;
-        if file.workload[..i].iter().any(|other| other.name == workload.name) {
+        if workloads[..i].iter().any(|other| other.name == workload.name) {
             return Err(format!("there are two workloads {:?}", workload.name));
         }
     }
-    Ok(file.workload)
+    Ok(())
 }
 
 /// Whether a workload can be run at all.
@@ -97,7 +136,7 @@ pub fn read(text: &str) -> Result<Vec<Workload>, String> {
 /// # Errors
 ///
 /// Why not.
-pub fn check(workload: &Workload) -> Result<(), String> {
+fn check(workload: &Workload) -> Result<(), String> {
     let wrong = |what: &str| Err(format!("workload {:?}: {what}", workload.name));
     let sane = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     if workload.name.is_empty() || !workload.name.chars().all(sane) {
@@ -220,6 +259,9 @@ pub fn describe(load: &Load) -> String {
                 crate::lab::units::rate(rate)
             );
         }
+        (Some(share @ Rate::OfBaseline(_)), None) => {
+            text += &format!(", {share} of the baseline's rate offered");
+        }
         (Some(rate), _) => text += &format!(", {rate} requests/s offered"),
     }
     text
@@ -253,7 +295,7 @@ mod tests {
     #[test]
     fn a_file_of_workloads_says_what_is_wrong_with_it() {
         let good = "[[workload]]\nname = 'chat'\nconnections = 100\nidle = [0, 500]\nrate = '50%'\n";
-        let read_back = read(good).unwrap();
+        let read_back = read(good, None).unwrap();
         assert_eq!(points(&read_back[0])[1].1.rate, Some(Rate::OfBaseline(0.5)));
         for (text, says) in [
             ("", "missing field `workload`"),
@@ -275,15 +317,30 @@ mod tests {
                 "[[workload]]\nname = 'a'\nconnections = 1\nrate = '50'",
                 "expected requests a second, such as 20000, or a share",
             ),
-            ("[[workload]]\nname = 'a'\nconnections = 1\nrate = 0", "a rate is above nothing"),
+            (
+                "[[workload]]\nname = 'a'\nconnections = 1\nrate = 0",
+                "a rate is more than 0 requests a second",
+            ),
             (
                 "[[workload]]\nname = 'a'\nconnections = 1\n[[workload]]\nname = 'a'\nconnections = 1",
                 "two workloads",
             ),
         ] {
-            let why = read(text).unwrap_err();
+            let why = read(text, None).unwrap_err();
             assert!(why.contains(says), "{text:?}: {why:?} does not say {says:?}");
         }
+    }
+
+    #[test]
+    fn a_size_is_for_workloads_that_give_none() {
+        let text =
+            "[[workload]]\nname = 'a'\nconnections = 1\n[[workload]]\nname = 'b'\nconnections = 1\nsize = 64";
+        let sizes = |size| read(text, size).unwrap().into_iter().map(|w| w.size).collect::<Vec<_>>();
+        assert_eq!(sizes(Some(100)), [OneOrMore::One(100), OneOrMore::One(64)]);
+        assert_eq!(sizes(None), [OneOrMore::One(SMALL), OneOrMore::One(64)]);
+        let of_name = |name| of_size(Some(100)).into_iter().find(|workload| workload.name == name).unwrap();
+        assert_eq!(of_name("ping").size, OneOrMore::One(100));
+        assert_eq!(of_name("bulk").size, OneOrMore::One(64 << 10), "it has a size of its own");
     }
 
     #[test]

@@ -263,7 +263,9 @@ impl Visitor<'_> for RateVisitor {
 
     fn visit_f64<E: de::Error>(self, rate: f64) -> Result<Rate, E> {
         let is_sane = rate > 0.0 && rate.is_finite();
-        is_sane.then_some(Rate::PerSecond(rate)).ok_or_else(|| E::custom("a rate is above nothing"))
+        is_sane
+            .then_some(Rate::PerSecond(rate))
+            .ok_or_else(|| E::custom("a rate is more than 0 requests a second"))
     }
 
     fn visit_i64<E: de::Error>(self, rate: i64) -> Result<Rate, E> {

@@ -80,8 +80,18 @@ fn what_is_neither_a_command_nor_an_address_is_refused_with_both_forms() {
         let ended = with_server(server, SHORT);
         ended.exits(2).says_one_line(&[says, "NAME=ADDR:PORT[,pid=N]"]);
     }
-    let ended = with_server(&format!("poll={}", as_foreign("poll")), SHORT);
-    ended.exits(1).says_one_line(&["two servers are called \"poll\""]);
+}
+
+#[test]
+fn two_servers_of_one_name_are_refused_before_anything_is_started() {
+    // One of these names is a model's, one is the baseline's, and one is given twice.
+    for name in ["poll", "epoll-level", "mine"] {
+        let mut command = io_models(&format!("compare {SHORT}"));
+        command.args(["--server", "mine=127.0.0.1:1", "--server", &format!("{name}={}", as_foreign("poll"))]);
+        let ended = Program::spawn(command).end();
+        ended.exits(2).says_one_line(&[&format!("two servers are called {name:?}")]);
+        assert_eq!(ended.stdout, "", "{ended}");
+    }
 }
 
 /// The row of a server that is not right fails with a reason, and the others are measured.

@@ -22,9 +22,13 @@ fn an_unknown_workload_is_refused_with_those_that_there_are() {
 }
 
 #[test]
+fn silent_connections_without_the_workload_idle_are_refused() {
+    refused("--idle 5 --workloads ping", &["--idle is for the workload `idle`", "--workloads"]);
+}
+
+#[test]
 fn no_slices_and_slices_of_no_time_are_refused() {
     refused("--starts 0", &["--starts", "at least 1"]);
-    refused("--starts 1 --precision 1%", &["--precision needs at least 2 starts"]);
     refused("--slices 0", &["--slices", "at least 1"]);
     refused("--slice 0ms", &["--slice", "longer than that"]);
 }

@@ -2,7 +2,7 @@
 
 use super::{compare, comparison, figures, group, ids, row};
 use crate::load::program::{Ended, Program};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fs;
 
 /// Run a comparison of these workloads from a TOML file.
@@ -95,6 +95,55 @@ fn what_is_no_result_of_a_comparison_is_not_run_again() {
         fs::write(&file, text).expect("a file");
         compare(&format!("--rerun {}", file.display())).exits(2).says_one_line(&[says]);
     }
+}
+
+/// A result may come from another machine, or from an editor.
+#[test]
+fn a_result_whose_plan_cannot_be_run_here_is_refused_before_anything_is_started() {
+    let line = "--starts 1 --slices 1 --slice 1ms --workloads single --models epoll-level --json";
+    let result = comparison(compare(line).exits(0));
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("result.json");
+    for (path, value, says) in [
+        ("/starts", json!(0), "starts is 0"),
+        ("/slices", json!(0), "slices is 0"),
+        ("/workers", json!(0), "workers is 0"),
+        ("/precision", json!(-1.0), "the precision -1"),
+        ("/models", json!(["epoll-edge", "nobody"]), "there is no model nobody"),
+        ("/workloads", json!([]), "there is no workload"),
+        ("/workloads/0/connections", json!(0), "connections is at least 1"),
+        ("/servers", json!([{"name": "mine", "command": "cat"}]), "the command of mine does not say {port}"),
+    ] {
+        let mut edited = result.clone();
+        *edited["plan"].pointer_mut(path).expect(path) = value;
+        fs::write(&file, edited.to_string()).expect("a file");
+        let ended = compare(&format!("--rerun {}", file.display()));
+        ended.exits(2).says_one_line(&["result.json: its plan cannot be run again here", says]);
+    }
+}
+
+#[test]
+fn a_result_of_processors_that_do_not_exist_here_is_run_again_without_pinning() {
+    let line = "--starts 1 --slices 1 --slice 60ms --workloads single --models epoll-level --json";
+    let mut result = comparison(compare(line).exits(0));
+    result["plan"]["pinning"] = json!({"server_cpu": 1023, "generator_cpu": 99_999});
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("result.json");
+    fs::write(&file, result.to_string()).expect("a file");
+    let ended = compare(&format!("--rerun {} --json", file.display()));
+    let again = comparison(ended.exits(0));
+    assert_eq!(again["plan"]["pinning"], Value::Null);
+    assert!(ended.stderr.contains("servers and generators are not pinned"), "{ended}");
+}
+
+#[test]
+fn a_size_of_the_command_line_is_for_workloads_that_give_none() {
+    let plan =
+        "[[workload]]\nname = 'a'\nconnections = 1\n[[workload]]\nname = 'b'\nconnections = 1\nsize = 64";
+    let ended = with_plan(plan, "-s 100 --starts 1 --slices 1 --slice 60ms --models epoll-level --json");
+    let comparison = comparison(ended.exits(0));
+    let size = |point| &group(&comparison, point)["load"]["size"];
+    assert_eq!((size("a"), size("b")), (&json!(100), &json!(64)));
 }
 
 #[test]
