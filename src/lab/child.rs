@@ -190,7 +190,8 @@ impl Process {
         let mut last: Vec<_> =
             said.lines().filter(|line| !line.trim().is_empty()).rev().take(lines).collect();
         last.reverse();
-        let last: Vec<_> = last.into_iter().map(|line| line.trim_start_matches("io-models: ")).collect();
+        let last: Vec<_> =
+            last.into_iter().map(|line| visible(line.trim_start_matches("io-models: "))).collect();
         if last.is_empty() { error } else { anyhow!("{}: {}", explain::in_words(&error), last.join("; ")) }
     }
 
@@ -226,6 +227,12 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.end_now();
     }
+}
+
+/// Control characters as in a Rust string: a terminal would obey them, and XML may not hold them.
+fn visible(line: &str) -> String {
+    let one = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    line.chars().map(one).collect()
 }
 
 /// Read to the end, and keep the last of it.

@@ -8,8 +8,9 @@ use crate::lab::load::{BUSY_LIMIT, LatencyUs};
 use crate::lab::results::compare::{Figures, Judged, Load, Memory, Slice, Start, Verdict};
 use crate::lab::serve::Sharing;
 use crate::lab::stats::{Estimate, Spread};
+use crate::lab::units::of;
 use crate::sys::calls::Counts;
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use hdrhistogram::Histogram;
 use std::cmp::Ordering;
 use std::time::Duration;
@@ -37,8 +38,6 @@ pub(super) struct Measurements {
     /// System calls; `None` when those of a start are not known.
     calls: Option<Counts>,
     latencies: Option<Histogram<u64>>,
-    wrong_bytes: u64,
-    lost: usize,
     sharing: Sharing,
 }
 
@@ -52,14 +51,20 @@ impl Measurements {
         ending: Ending,
     ) -> anyhow::Result<()> {
         let Ending { memory, totals, calls, sum, sharing } = ending;
-        if let Some(Sum { histogram, wrong_bytes, lost, .. }) = sum {
+        if let Some(Sum { histogram, wrong_bytes, lost, reason }) = sum {
+            // Between two slices and after the last one, no slice tells of it.
+            ensure!(
+                lost == 0 && wrong_bytes == 0,
+                "{} lost, {} wrong; the first: {}",
+                of(lost as u64, "connection"),
+                of(wrong_bytes, "byte"),
+                reason.unwrap_or_default()
+            );
             let latencies = decoded(&histogram).context("the latencies of a start")?;
             match &mut self.latencies {
                 None => self.latencies = Some(latencies),
                 Some(all) => all.add(latencies).context("histograms do not add up")?,
             }
-            self.wrong_bytes += wrong_bytes;
-            self.lost += lost;
         }
         self.calls = match (self.calls.take(), calls) {
             (None, calls) if self.starts.is_empty() => calls,
@@ -137,8 +142,6 @@ impl Measurements {
             generator_cpu_share: share(|slice| slice.generator_cpu),
             starved_slices: slices.iter().filter(|slice| slice.fewest == 0).count(),
             missed_slices: slices.iter().filter(|slice| slice.missed).count(),
-            wrong_bytes: self.wrong_bytes,
-            lost_connections: self.lost,
             sharing: self.sharing.clone(),
         })
     }
@@ -242,7 +245,8 @@ pub(super) fn set_as_baseline(figures: &mut Figures, load: &Load) {
     }
 }
 
-/// The widest interval of a row that is judged, as a share of its ratio; `None` when it has none.
+/// The widest interval of a row that is judged, as a share of its ratio; `None` when it has none. That of p99 does not count: a
+/// few latencies of each slice decide it, so it stays wide in any number of starts that a user would wait for.
 pub(super) fn widest(figures: &Figures) -> Option<f64> {
     let judged = [figures.rate, figures.cpu, figures.p50];
     judged.into_iter().flatten().filter_map(|judged| judged.ratio.half_width()).reduce(f64::max)

@@ -16,7 +16,7 @@ use anyhow::{Context, anyhow, bail, ensure};
 use std::time::Duration;
 
 /// The figures that a gate may name.
-pub static FIGURES: [Figure; 13] = [
+pub static FIGURES: [Figure; 11] = [
     figure("cpu", Unit::Ratio, "CPU time of the server per request, to the baseline's"),
     figure("rate", Unit::Ratio, "requests per second, to the baseline's; in a closed loop"),
     figure("p50-ratio", Unit::Ratio, "median of the response time, to the baseline's; in an open loop"),
@@ -28,8 +28,6 @@ pub static FIGURES: [Figure; 13] = [
     figure("memory", Unit::Bytes, "memory of the server with all clients connected"),
     figure("memory-per-conn", Unit::Bytes, "what each connection added to it"),
     figure("calls", Unit::Ratio, "system calls of a model per request"),
-    figure("wrong", Unit::Count, "bytes that came back wrong"),
-    figure("lost", Unit::Count, "lost connections"),
 ];
 
 /// How many of [`FIGURES`] are ratios to the baseline.
@@ -243,9 +241,7 @@ fn in_words(figure: &Figure, group: &Group) -> String {
         "p50" | "p99" => format!("{clock} {}", figure.name),
         "memory" => "memory".to_owned(),
         "memory-per-conn" => "memory per connection".to_owned(),
-        "calls" => "the number of system calls per request".to_owned(),
-        "wrong" => "the number of wrong bytes".to_owned(),
-        _ => "the number of lost connections".to_owned(),
+        _ => "the number of system calls per request".to_owned(),
     }
 }
 
@@ -293,9 +289,7 @@ fn absolute(figure: &Figure, (_, row): At<'_>) -> Result<f64, String> {
         "p99" => figures.latency_us.p99,
         "memory" => figures.memory.connected.map(|bytes| bytes as f64),
         "memory-per-conn" => figures.memory_per_connection,
-        "calls" => figures.syscalls_per_request.as_ref().map(|calls| calls.total),
-        "wrong" => Some(figures.wrong_bytes as f64),
-        _ => Some(figures.lost_connections as f64),
+        _ => figures.syscalls_per_request.as_ref().map(|calls| calls.total),
     };
     value.ok_or_else(|| "it is not known here".to_owned())
 }

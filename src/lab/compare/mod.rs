@@ -32,6 +32,7 @@ use super::env::Environment;
 use super::load::plan::EngineKind;
 use super::meter::machine::disturbance;
 use super::results::compare::{Comparison, Group, Pinning, Plan, Row, SCHEMA, VERSION, Workload};
+use super::units;
 use crate::stop::Stop;
 use crate::sys::affinity;
 use anyhow::{Context, bail, ensure};
@@ -300,7 +301,9 @@ impl Comparison {
         let (name, id) = (&first.entrant, group.id());
         Some(match failed.count() {
             0 => format!("{name} under {id} failed: {why}"),
-            more => format!("{name} under {id} failed: {why}; and {more} more rows"),
+            more => {
+                format!("{name} under {id} failed: {why}; and {}", units::of(more as u64, "more row"))
+            }
         })
     }
 }

@@ -27,6 +27,9 @@ const FIRST: Duration = Duration::from_millis(10);
 /// Slices of the baseline in a closed loop, from which shares of its rate are taken.
 const TO_CALIBRATE: usize = 5;
 
+/// Before so many starts no interval counts as narrow: the ratios of two or three starts may be close to each other by chance.
+const FEWEST_STARTS: usize = 5;
+
 /// All entrants at one point.
 #[derive(Debug)]
 pub(super) struct Field<'a> {
@@ -47,7 +50,7 @@ pub(super) struct Field<'a> {
 struct Lane {
     state: State,
     measured: Measurements,
-    /// Why it is not started again although its intervals are wide.
+    /// Why it is not started again although its intervals are not as narrow as was asked for.
     imprecise: Option<String>,
 }
 
@@ -55,7 +58,7 @@ struct Lane {
 enum State {
     /// It takes part in the next start.
     Runs,
-    /// Its intervals are as narrow as was asked for.
+    /// It is not started again: its intervals are as narrow as was asked for, or will not be.
     Done,
     Skipped(String),
     Failed(String),
@@ -132,17 +135,10 @@ impl<'a> Field<'a> {
             if !matches!(lane.state, State::Runs) || entrant.baseline {
                 continue;
             }
-            match width {
-                Some(width) if width > precision && starts >= MOST_STARTS => {
-                    lane.imprecise = Some(format!(
-                        "after {starts} starts the interval is still {:.1} % wide on one side, and {:.1} % was asked for: \
-                         the machine is too noisy, or the server is never the same",
-                        width * 100.0,
-                        precision * 100.0
-                    ));
-                }
-                Some(width) if width > precision => is_needed = true,
-                _ => lane.state = State::Done,
+            match need(width, starts, precision) {
+                Need::Another => is_needed = true,
+                Need::Nothing => lane.state = State::Done,
+                Need::GiveUp(why) => (lane.state, lane.imprecise) = (State::Done, Some(why)),
             }
         }
         is_needed
@@ -392,5 +388,65 @@ impl<'a> Field<'a> {
             }
         };
         self.lanes.iter().zip(self.entrants).enumerate().map(row).collect()
+    }
+}
+
+/// What an entrant needs for the precision that was asked for.
+#[derive(Debug, PartialEq)]
+enum Need {
+    /// Another start.
+    Another,
+    /// It has it.
+    Nothing,
+    /// It will not have it.
+    GiveUp(String),
+}
+
+/// What is needed after so many starts; `width` is that of its widest interval, if it has any.
+fn need(width: Option<f64>, starts: usize, precision: f64) -> Need {
+    match width {
+        _ if starts < FEWEST_STARTS => Need::Another,
+        Some(width) if width <= precision => Need::Nothing,
+        Some(width) if starts >= MOST_STARTS => Need::GiveUp(format!(
+            "after {starts} starts the interval is still {:.1} % wide on one side, and {:.1} % was asked for: the machine is too \
+             noisy, or the server differs from start to start",
+            width * 100.0,
+            precision * 100.0
+        )),
+        Some(_) => Need::Another,
+        None => Need::GiveUp(format!(
+            "after {starts} starts there is no interval to be narrow: the CPU time is not known, and the rate or the latency is \
+             not compared"
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_narrow_interval_of_few_starts_is_not_enough() {
+        assert_eq!(need(Some(0.001), FEWEST_STARTS - 1, 0.01), Need::Another);
+        assert_eq!(need(None, FEWEST_STARTS - 1, 0.01), Need::Another);
+        assert_eq!(need(Some(0.001), FEWEST_STARTS, 0.01), Need::Nothing);
+    }
+
+    #[test]
+    fn a_wide_interval_needs_another_start_until_there_were_too_many() {
+        assert_eq!(need(Some(0.02), FEWEST_STARTS, 0.01), Need::Another);
+        assert_eq!(need(Some(0.02), MOST_STARTS - 1, 0.01), Need::Another);
+        let Need::GiveUp(why) = need(Some(0.02), MOST_STARTS, 0.01) else { panic!("it goes on") };
+        assert!(
+            why.contains("after 60 starts the interval is still 2.0 % wide on one side, and 1.0 %"),
+            "{why}"
+        );
+        assert_eq!(need(Some(0.01), MOST_STARTS, 0.01), Need::Nothing, "as narrow as was asked for");
+    }
+
+    #[test]
+    fn a_row_without_any_interval_says_so() {
+        let Need::GiveUp(why) = need(None, FEWEST_STARTS, 0.01) else { panic!("it counts as precise") };
+        assert!(why.contains("no interval to be narrow"), "{why}");
     }
 }

@@ -575,10 +575,6 @@ pub struct Figures {
     pub starved_slices: usize,
     /// Slices of an open loop that missed their rate.
     pub missed_slices: usize,
-    /// Bytes that came back wrong.
-    pub wrong_bytes: u64,
-    /// Connections lost.
-    pub lost_connections: usize,
     /// How the workers of a model shared the clients, in the last start.
     #[serde(flatten)]
     pub sharing: Sharing,

@@ -7,7 +7,7 @@ use crate::lab::gate::Outcome;
 use crate::lab::load::BUSY_LIMIT;
 use crate::lab::results::compare::{Compared, Comparison, Earlier, Figures, Group, Judged, Row, Verdict};
 use crate::lab::stats::{Estimate, Spread};
-use crate::lab::units::{UNKNOWN, bytes, count, latency, rate};
+use crate::lab::units::{UNKNOWN, bytes, count, latency, of, rate};
 use anstyle::Style;
 use chrono::DateTime;
 
@@ -121,10 +121,28 @@ impl Comparison {
             ""
         };
         format!(
-            "Each server was started {} times, with {} slices each time, in random turns; seed {}; {pinned}; generators \
-             busy-wait, and every byte is checked. It took {:.0} s.{quick}",
-            plan.starts, plan.slices, plan.seed, self.seconds
+            "{}, in random turns; seed {}; {pinned}; generators busy-wait, and every byte is checked. It took {:.0} s.{quick}",
+            self.starts(),
+            plan.seed,
+            self.seconds
         )
+    }
+
+    /// How often the servers were started, which `--precision`, an interrupt or a failure may change.
+    fn starts(&self) -> String {
+        let starts = || self.rows().filter_map(|(_, row)| row.figures.as_ref()).map(|figures| figures.starts);
+        let slices = of(self.plan.slices as u64, "slice");
+        let most = if self.partial { "at most " } else { "" };
+        match (starts().min(), starts().max()) {
+            (Some(1), Some(1)) => format!("Each server was started once, with {most}{slices}"),
+            (Some(least), Some(more)) if least == more => {
+                format!("Each server was started {more} times, with {most}{slices} each time")
+            }
+            (Some(least), Some(more)) => {
+                format!("Each server was started {least} to {more} times, with {most}{slices} each time")
+            }
+            _ => "No server was measured".to_owned(),
+        }
     }
 
     fn how_to_read(&self) -> Vec<String> {

@@ -28,7 +28,7 @@ const LOAD: [Column; 14] = [
     ("reason", |_, row| row.reason.clone()),
 ];
 
-const FIGURES: [Figure; 42] = [
+const FIGURES: [Figure; 40] = [
     ("starts", |f| Some(f.starts.to_string())),
     ("slices", |f| Some(f.slices.to_string())),
     ("requests_per_s", |f| number(Some(f.requests_per_s.median))),
@@ -68,8 +68,6 @@ const FIGURES: [Figure; 42] = [
     ("generator_busy_share", |f| number(Some(f.generator_busy_share))),
     ("starved_slices", |f| Some(f.starved_slices.to_string())),
     ("missed_slices", |f| Some(f.missed_slices.to_string())),
-    ("wrong_bytes", |f| Some(f.wrong_bytes.to_string())),
-    ("lost_connections", |f| Some(f.lost_connections.to_string())),
     ("not_judged", |f| f.not_judged.clone()),
 ];
 

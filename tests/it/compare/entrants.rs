@@ -146,6 +146,11 @@ fn a_command_that_does_not_listen_fails_its_row_with_its_last_words() {
         "broken=echo I am not a server: {port} >&2; exit 3",
         &["ended before it listened on port", "I am not a server", "exit code 3"],
     );
+    // A terminal would obey an escape sequence.
+    fails_alone(
+        "red=printf '\\033[31mred\\a words\\n' >&2; exit 3 # {port}",
+        &[r"\u{1b}[31mred\u{7} words", "exit code 3"],
+    );
     fails_alone(
         "missing=no-such-program {port}",
         &["ended before it listened", "no-such-program", "exit code 127"],

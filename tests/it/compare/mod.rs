@@ -70,7 +70,5 @@ fn row<'a>(comparison: &'a Value, point: &str, entrant: &str, control: bool) -> 
 fn figures(row: &Value) -> &Value {
     assert_eq!(row["status"], "measured", "{row:#}");
     assert_eq!(row.get("reason"), None, "{row:#}");
-    let figures = &row["figures"];
-    assert_eq!((&figures["lost_connections"], &figures["wrong_bytes"]), (&0.into(), &0.into()), "{row:#}");
-    figures
+    &row["figures"]
 }

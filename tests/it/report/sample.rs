@@ -276,8 +276,6 @@ fn figures(name: &str, baseline: bool, load: &Load, random: &mut Rng) -> (Figure
         generator_cpu_share: 1.0,
         starved_slices: usize::from(name == "fork"),
         missed_slices: 0,
-        wrong_bytes: 0,
-        lost_connections: 0,
         sharing: Sharing { workers: Vec::new(), fairness_of_connections: None, fairness_of_requests: None },
     };
     (figures, hlog::encoded(&latency))
