@@ -19,39 +19,10 @@ results=docs/results
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 
-# `put MARK FILE RESULT`: the result between the marks of that name.
-put() {
-  local end
-  for end in ": begin" ": end -->"; do
-    grep -q "^<!-- $1$end" "$2" || { echo "$2 has no line '<!-- $1$end'" >&2; exit 1; }
-  done
-  awk -v result="$3" -v mark="$1" '
-    $0 == "<!-- " mark ": end -->" { inside = 0 }
-    !inside
-    index($0, "<!-- " mark ": begin") == 1 {
-      inside = 1
-      print ""
-      while ((getline line < result) > 0) print line
-      print ""
-    }' "$2" >"$scratch/page"
-  cat "$scratch/page" >"$2"
-}
-
 # `table brief|costs`: a row for each model, with a column for each load or figure.
 table() {
-  jq -r --arg columns "$1" '
-    # A Markdown table; the first row is the head.
-    def markdown:
-      (transpose | map(map(length) | max)) as $widths
-      | def line:
-          [range(length) as $i | (" " * ($widths[$i] - (.[$i] | length))) as $gap
-            | if $i == 0 then .[$i] + $gap else $gap + .[$i] end]
-          | "| " + join(" | ") + " |";
-      (.[0] | line),
-      "|" + ([$widths[] | "-" * (. + 1)] | .[0] + "-|" + (.[1:] | join(":|"))) + ":|",
-      (.[1:][] | line);
-    def hundredths: (. * 100 | round) as $n | "\($n / 100 | floor).\("0\($n % 100)"[-2:])";
-    def tenths: (. * 10 | round) as $n | "\($n / 10 | floor).\($n % 10)";
+  jq -r -L scripts --arg columns "$1" '
+    include "draw";
     def bytes:
       if . < 1024 then "\(round) B" elif . < 1023.95 * 1024 then "\(. / 1024 | tenths) KiB"
       else "\(. / 1048576 | tenths) MiB" end;
@@ -84,7 +55,7 @@ if $measure; then
   jq --compact-output 'del(.groups[].rows[].starts)' "$results/models.json" >"$scratch/models.json"
   cat "$scratch/models.json" >"$results/models.json"
   io-models unp30 --markdown --output "$scratch/unp30"
-  put unp30 docs/unp30.md "$scratch/unp30"
+  scripts/put.sh unp30 docs/unp30.md <"$scratch/unp30"
 fi
 
 io-models report "$results/models.json" --markdown "$scratch/report" --svg "$results/models.svg"
@@ -101,6 +72,6 @@ io-models report "$results/models.json" --markdown "$scratch/report" --svg "$res
 # The machine, what was done, and what was wrong with it.
 { table brief; echo; sed -n 's/^Linux .*/&./p; /^Each server was started /p; /^Warning: /p' "$scratch/report" | fmt --width=80; } \
   >"$scratch/brief"
-put results README.md "$scratch/brief"
+scripts/put.sh results README.md <"$scratch/brief"
 { grep '^Linux ' "$scratch/report"; echo; table costs; } >"$scratch/costs"
-put models docs/models.md "$scratch/costs"
+scripts/put.sh models docs/models.md <"$scratch/costs"
