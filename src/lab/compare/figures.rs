@@ -146,12 +146,12 @@ impl Measurements {
         })
     }
 
-    /// The medians over starts.
+    /// The medians over those starts in which it was measured.
     fn memory(&self) -> Memory {
         let median = |bytes: fn(&Memory) -> Option<u64>| {
-            let all: Option<Vec<f64>> =
-                self.starts.iter().map(|start| bytes(&start.memory).map(|bytes| bytes as f64)).collect();
-            Spread::quartiles(&all?).map(|spread| spread.median.round() as u64)
+            let all: Vec<f64> =
+                self.starts.iter().filter_map(|start| Some(bytes(&start.memory)? as f64)).collect();
+            Spread::quartiles(&all).map(|spread| spread.median.round() as u64)
         };
         Memory {
             listening: median(|memory| memory.listening),

@@ -96,6 +96,7 @@ pub(super) struct Pair {
     counter: Option<CallCounter>,
     tree: Option<Tree>,
     not_known: Vec<String>,
+    measures_memory: bool,
     memory: Memory,
     /// Since the first measured slice.
     begun: Option<(Option<Totals>, Option<Counts>)>,
@@ -148,6 +149,7 @@ struct Listening {
 
 impl Pair {
     /// Start both, and open all connections. `checked` is for how many clients the server has passed the basic checks before.
+    /// Memory is measured if asked for.
     ///
     /// # Errors
     ///
@@ -158,6 +160,7 @@ impl Pair {
         load: &Load,
         seed: u64,
         checked: usize,
+        measures_memory: bool,
     ) -> Result<Pair, Failed> {
         let mut not_known = Vec::new();
         let counter = entrant.model().map(|_| CallCounter::new());
@@ -171,8 +174,11 @@ impl Pair {
         let Listening { mut server, addr, pid } = listening(setup, entrant, load, counter.as_ref())?;
         let workers = workers(entrant.model(), setup.workers, load);
         let listening = pid.map(|pid| tree_at_rest(pid, entrant, workers));
+        let memory_of = |tree: Option<&Tree>| {
+            OfProcesses::now(tree.filter(|_| measures_memory)?.pids()).map(|memory| memory.own)
+        };
         let mut memory = Memory { listening: memory_of(listening.as_ref()), ..Memory::default() };
-        let kernel_before = memory::of_kernel();
+        let kernel_before = memory::of_kernel().filter(|_| measures_memory);
         let plan = plan_of(load, addr, seed)?;
         let mut generator = child::follower(&setup.program, "load");
         generator.arg("--follow-orders");
@@ -210,7 +216,7 @@ impl Pair {
                 "the CPU time of servers is not measured: their processes, or the CPU clocks of these, are not to be seen"
                     .to_owned(),
             ),
-            Some(tree) if memory_of(Some(tree)).is_none() => {
+            Some(_) if measures_memory && memory.listening.is_none() => {
                 not_known.push("the memory of servers is not measured: /proc/PID/smaps_rollup does not tell it".to_owned());
             }
             Some(_) => {}
@@ -223,6 +229,7 @@ impl Pair {
             counter,
             tree,
             not_known,
+            measures_memory,
             memory,
             begun: None,
             unanswered: false,
@@ -353,7 +360,8 @@ impl Pair {
     /// When one of them has ended before, or does not end within ten seconds with exit code 0.
     pub(super) fn end(mut self) -> anyhow::Result<Ending> {
         let sum = self.ask_sum()?;
-        let processes = self.tree.as_ref().and_then(|tree| OfProcesses::now(tree.pids()));
+        let tree = self.tree.as_ref().filter(|_| self.measures_memory);
+        let processes = tree.and_then(|tree| OfProcesses::now(tree.pids()));
         let (memory_after, proportional) = (processes.map(|m| m.own), processes.map(|m| m.proportional));
         let memory = Memory { after: memory_after, proportional, ..self.memory };
         let begun = self.begun.take();
@@ -452,10 +460,6 @@ fn tree_at_rest(pid: u32, entrant: &Entrant, workers: Option<usize>) -> Tree {
     let mut tree = Tree::with_processes(pid, processes);
     tree.sleeps_within(TO_FALL_ASLEEP);
     tree
-}
-
-fn memory_of(tree: Option<&Tree>) -> Option<u64> {
-    OfProcesses::now(tree?.pids()).map(|memory| memory.own)
 }
 
 /// Start a server, and wait until it listens.

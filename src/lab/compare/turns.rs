@@ -24,6 +24,10 @@ const WARMUP: Duration = Duration::from_millis(5);
 /// windows.
 const FIRST: Duration = Duration::from_millis(10);
 
+/// Memory is measured in the first starts. It hardly differs from one to the next, and takes long to read where a server has
+/// a process for each client.
+const STARTS_FOR_MEMORY: usize = 2;
+
 /// Slices of the baseline in a closed loop, from which shares of its rate are taken.
 const TO_CALIBRATE: usize = 5;
 
@@ -164,7 +168,9 @@ impl<'a> Field<'a> {
             watch.progress(&format!("starting {}", entrant.label()), start * self.plan.slices);
             let seed = random.u64(..);
             let mut begin = || {
-                let mut pair = Pair::start(self.setup, entrant, &self.load, seed, checked[index])?;
+                let measures_memory = start < STARTS_FOR_MEMORY;
+                let mut pair =
+                    Pair::start(self.setup, entrant, &self.load, seed, checked[index], measures_memory)?;
                 checked[index] = checked[index].max(clients_to_check(&self.load));
                 pair.warm_up(FIRST, self.setup.stop)?;
                 Ok(pair)

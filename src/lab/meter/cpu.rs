@@ -7,7 +7,8 @@ use nix::time::{ClockId, clock_getcpuclockid, clock_gettime};
 use nix::unistd::Pid;
 use procfs::process::Process;
 use std::collections::HashSet;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,8 @@ pub struct Tree {
     /// Processes come and go: they are looked up again each time.
     changes: bool,
     pids: Vec<u32>,
+    /// Their CPU clocks; an error when one of them had ended by then.
+    clocks: nix::Result<Vec<ClockId>>,
     /// `/proc/PID/task/TID/stat` of each thread.
     stats: Vec<PathBuf>,
     tells_cpu: bool,
@@ -67,6 +70,7 @@ impl Tree {
             changes,
             without_root: false,
             pids: Vec::new(),
+            clocks: Ok(Vec::new()),
             stats: Vec::new(),
             tells_cpu: false,
             ignores_sigchld: false,
@@ -92,16 +96,22 @@ impl Tree {
     #[must_use]
     pub fn with_processes(root: u32, processes: usize) -> Tree {
         let until = Instant::now() + LONGEST;
-        loop {
-            let tree = Tree::of(root, false);
-            if tree.pids.len() >= processes {
-                return tree;
-            }
+        // All of them are children of the first, which is one file to read, and not some for each process.
+        let has_all = || children(root).is_some_and(|children| 1 + children >= processes);
+        while processes > 1 && !has_all() {
             if Instant::now() > until {
-                return Tree { pids: Vec::new(), stats: Vec::new(), tells_cpu: false, ..tree };
+                let none = Tree::of(root, false);
+                return Tree {
+                    pids: Vec::new(),
+                    clocks: Ok(Vec::new()),
+                    stats: Vec::new(),
+                    tells_cpu: false,
+                    ..none
+                };
             }
             std::thread::sleep(Duration::from_millis(1));
         }
+        Tree::of(root, false)
     }
 
     /// The same for a load under which a server may start processes that end too soon to be seen here.
@@ -131,6 +141,8 @@ impl Tree {
         if self.without_root {
             self.pids.remove(0);
         }
+        let clock = |&pid: &u32| clock_getcpuclockid(Pid::from_raw(pid.cast_signed()));
+        self.clocks = self.pids.iter().map(clock).collect();
         if self.changes {
             self.look_for_losses(&known.into_iter().collect());
         }
@@ -202,12 +214,10 @@ impl Tree {
         }
     }
 
+    /// A task that is seen asleep could be woken by another that is looked at later. That one runs until then, and the kernel
+    /// adds to its time when it falls asleep, so the time before and after would differ.
     fn cpu_if_asleep(&self) -> anyhow::Result<Option<Duration>> {
-        if !self.sleeps()? {
-            return Ok(None);
-        }
         let cpu = self.cpu()?;
-        // If no task has woken up in between, the readings belong together.
         Ok((self.sleeps()? && self.cpu()? == cpu).then_some(cpu))
     }
 
@@ -225,11 +235,14 @@ impl Tree {
     }
 
     fn sleeps(&self) -> anyhow::Result<bool> {
+        // More than a line has. One read is enough: there are thousands of these files.
+        let mut line = [0; 1024];
         for stat in &self.stats {
+            let read = File::open(stat).and_then(|mut file| file.read(&mut line));
+            let line = &line[..read.with_context(|| stat.display().to_string())?];
             // "tid (name) state …", and a name may hold anything.
-            let line = fs::read_to_string(stat).with_context(|| stat.display().to_string())?;
-            let state = line.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
-            if !matches!(state, Some('S' | 'T' | 'Z')) {
+            let after_name = line.iter().rposition(|&byte| byte == b')').map_or(0, |at| at + 1);
+            if !matches!(line[after_name..].trim_ascii_start().first(), Some(b'S' | b'T' | b'Z')) {
                 return Ok(false);
             }
         }
@@ -240,8 +253,10 @@ impl Tree {
     /// children that it waited for is in ticks of 10 ms, and is asked for only where processes come and go.
     fn cpu(&self) -> anyhow::Result<Duration> {
         let mut cpu = Duration::ZERO;
-        for &pid in &self.pids {
-            cpu += of_process(pid).with_context(|| format!("the CPU clock of process {pid}"))?;
+        let clocks = self.clocks.as_ref().map_err(|&why| why).context("the CPU clock of a process")?;
+        for (&pid, &clock) in self.pids.iter().zip(clocks) {
+            let time = clock_gettime(clock).with_context(|| format!("the CPU clock of process {pid}"))?;
+            cpu += Duration::from(time);
             if self.changes {
                 let stat = Process::new(pid.cast_signed())?.stat()?;
                 cpu += ticks((stat.cutime + stat.cstime).max(0).cast_unsigned());
@@ -301,17 +316,17 @@ impl Tree {
     }
 }
 
+/// How many children the first thread of a process has. A kernel without `CONFIG_PROC_CHILDREN` does not tell.
+fn children(pid: u32) -> Option<usize> {
+    let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
+    Some(list.split_whitespace().count())
+}
+
 /// Whether the kernel collects the children of a process, because it ignores their end.
 fn ignores_sigchld(pid: &u32) -> bool {
     const SIGCHLD: u64 = 1 << (Signal::SIGCHLD as u64 - 1);
     let status = Process::new(pid.cast_signed()).and_then(|process| process.status());
     status.is_ok_and(|status| status.sigign & SIGCHLD != 0)
-}
-
-/// CPU time of a process and its threads, to the nanosecond: clock_getcpuclockid(3).
-fn of_process(pid: u32) -> nix::Result<Duration> {
-    let clock = clock_getcpuclockid(Pid::from_raw(pid.cast_signed()))?;
-    Ok(clock_gettime(clock)?.into())
 }
 
 /// CPU time of this process.
