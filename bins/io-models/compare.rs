@@ -15,17 +15,24 @@ use io_models::{lab, startup, stop};
 use std::fs;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// How often each server is started, and how many slices each start has.
-const STARTS: usize = 8;
+/// How often each server is started: seldom where there are many, so that it does not take longer, and often where there are
+/// few, because that makes intervals narrow.
+const STARTS: RangeInclusive<usize> = 8..=20;
+
+/// Starts of all servers in sum, within these bounds.
+const STARTS_IN_ALL: usize = 160;
+
+/// Slices of each start.
 const SLICES: usize = 3;
 
 /// The same with --quick.
-const QUICK_STARTS: usize = 3;
-const QUICK_SLICES: usize = 2;
+const QUICK_STARTS: usize = 5;
+const QUICK_SLICES: usize = 1;
 
 const GATES: &str = "\
 A gate is POINT/SERVER FIGURE<=VALUE, with <=, <, >= or >. POINT is a point, such as ping or idle@1000, or a workload: each of \
@@ -44,7 +51,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME=…", value_parser = server)]
     server: Vec<Server>,
 
-    /// Workloads, separated by commas, from the table below [default: ping, single, and idle with 900 silent ones]
+    /// Workloads, separated by commas, from the table below [default: ping, single, and idle with 400 silent ones]
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     workloads: Vec<String>,
 
@@ -65,7 +72,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", value_parser = crate::units::workers)]
     workers: Option<NonZeroUsize>,
 
-    /// How often each server is started afresh [default: 8]
+    /// How often each server is started afresh [default: 20; where there are more than 8 servers, fewer, down to 8]
     #[arg(long, value_name = "N", value_parser = crate::units::count)]
     starts: Option<usize>,
 
@@ -191,7 +198,10 @@ fn plan(args: &Args) -> Result<Plan, Failure> {
     }
     let models =
         once_each(args.models.clone(), |model| model.name).unwrap_or_else(|| model::ALL.iter().collect());
-    let (starts, slices) = if args.quick { (QUICK_STARTS, QUICK_SLICES) } else { (STARTS, SLICES) };
+    // The baseline runs twice.
+    let others = models.iter().filter(|model| model.name != BASELINE).count() + args.server.len();
+    let starts = (STARTS_IN_ALL / (2 + others)).clamp(*STARTS.start(), *STARTS.end());
+    let (starts, slices) = if args.quick { (QUICK_STARTS, QUICK_SLICES) } else { (starts, SLICES) };
     let plan = Plan {
         workloads: chosen_workloads(args)?,
         models: models.into_iter().map(|model| model.name.to_owned()).collect(),

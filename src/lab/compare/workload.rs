@@ -13,8 +13,9 @@ const LONG_SLICE_MS: u64 = 100;
 /// The names of the workloads that run when none is named.
 pub const DEFAULT: [&str; 3] = ["ping", "single", "idle"];
 
-/// Silent connections of `idle` when no workload is named: one point, which each model with more than one client can take.
-pub const DEFAULT_IDLE: usize = 900;
+/// Silent connections of `idle` when no workload is named: one point, which each model with more than one client can take, and
+/// with which a model that has a process for each of them can still be started often.
+pub const DEFAULT_IDLE: usize = 400;
 
 /// Every workload of our own.
 #[must_use]
