@@ -290,12 +290,12 @@ pub(crate) fn read_result(file: &Path) -> Result<Comparison, Failure> {
     Comparison::read(&text).map_err(|why| Failure::usage(format_args!("{name}: {why}")))
 }
 
-/// clap's parser for a server of somebody else.
+/// clap's parser for a foreign server.
 fn server(text: &str) -> Result<Server, String> {
     let forms = "give NAME='COMMAND {port}', or NAME=ADDR:PORT[,pid=N] for a server that runs already";
     let (name, how) = text.split_once('=').ok_or_else(|| format!("{text:?} has no name: {forms}"))?;
-    let is_sane = |c: char| c.is_ascii_alphanumeric() || "-_.+".contains(c);
-    if name.is_empty() || !name.chars().all(is_sane) {
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || "-_.+".contains(c);
+    if name.is_empty() || !name.chars().all(is_allowed) {
         return Err(format!("{name:?} is no name of letters, digits, `-`, `_`, `.` and `+`: {forms}"));
     }
     let reach = match how.contains("{port}") {

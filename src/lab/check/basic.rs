@@ -108,7 +108,7 @@ impl Check<'_> {
             }
         }
         if socket::is_connected_to_itself(&client).unwrap_or(false) {
-            return Err(Failed::Error(anyhow!("nobody listens on {}", self.addr)));
+            return Err(Failed::Error(anyhow!("no server listens on {}", self.addr)));
         }
         Ok(client)
     }
@@ -315,7 +315,7 @@ mod tests {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let addr = listener.local_addr().unwrap();
         drop(listener);
-        let why = wrong(ALL, addr, 1).expect("nobody listens");
+        let why = wrong(ALL, addr, 1).expect("no server listens");
         assert!(why.contains(&format!("cannot connect to {addr}")), "{why}");
     }
 

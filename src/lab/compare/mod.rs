@@ -49,7 +49,7 @@ pub const BASELINE: &str = "epoll-level";
 /// How often a server is started at most, for intervals as narrow as was asked for.
 pub const MOST_STARTS: usize = 60;
 
-/// Is told of the progress.
+/// Shows the progress.
 pub trait Watch {
     /// A point begins, such as `idle@1000`: with so many servers, each of so many slices.
     fn group(&mut self, id: &str, load: &str, servers: usize, slices: usize);
@@ -134,16 +134,12 @@ pub fn run(
     let mut not_known = Vec::new();
     if let Some(why) = why_not_pinned(plan.pinning) {
         plan.pinning = None;
-        learn(
-            &mut not_known,
-            &format!(
-                "servers and generators are not pinned, and disturb each other more ({why}; --no-pin asks for that)"
-            ),
-        );
+        not_known.push(format!(
+            "servers and generators are not pinned, and disturb each other more ({why}; --no-pin asks for that)"
+        ));
     }
     for entrant in entrants.iter().filter(|entrant| matches!(entrant.kind, entrant::Kind::Running { .. })) {
-        let name = &entrant.name;
-        learn(&mut not_known, &format!("{name} runs already: it is neither pinned nor started afresh"));
+        not_known.push(format!("{} runs already: it is neither pinned nor started afresh", entrant.name));
     }
     let stages = stages(&plan, &entrants)?;
     let setup = Setup { program, engine: plan.engine, pinning: plan.pinning, workers: plan.workers, stop };
@@ -162,21 +158,10 @@ pub fn run(
             Err(Failed::Interrupted) => partial = true,
             Err(Failed::Error(error)) => return Err(error),
         }
-        let extended: Vec<_> = field.extended().collect();
-        if !extended.is_empty() {
-            let (id, servers) = (group.id(), extended.join(", "));
-            not_known.push(format!(
-                "some slices under {id} were too short for one answer, and went on until the first ({servers}): measure \
-                 longer ones (--slice)"
-            ));
-        }
         group.machine = field.machine(environment.irq_time_accounting() == Some(true));
-        if group.machine.foreign_cpus.is_none() && field.has_measured() && !partial {
-            learn(
-                &mut not_known,
-                "whether other programs used the processors is not known: /proc does not tell it, or the CPU time of \
-                 some server is not known",
-            );
+        let foreign_is_known = group.machine.foreign_cpus.is_some() || !field.has_measured() || partial;
+        for what in unknown_of(&field, &group.id(), foreign_is_known) {
+            learn(&mut not_known, &what);
         }
         group.load = field.load.clone();
         group.rows = field.rows();
@@ -198,6 +183,27 @@ pub fn run(
         gates: Vec::new(),
         earlier: None,
     })
+}
+
+/// What a point leaves unknown, a sentence each.
+fn unknown_of(field: &Field<'_>, id: &str, foreign_is_known: bool) -> Vec<String> {
+    let mut unknown = Vec::new();
+    let extended: Vec<_> = field.extended().collect();
+    if !extended.is_empty() {
+        let servers = extended.join(", ");
+        unknown.push(format!(
+            "some slices under {id} were too short for one answer, and went on until the first ({servers}): measure longer ones \
+             (--slice)"
+        ));
+    }
+    if !foreign_is_known {
+        unknown.push(
+            "whether other programs used the processors is not known: /proc does not tell it, or the CPU time of some server is \
+             not known"
+                .to_owned(),
+        );
+    }
+    unknown
 }
 
 /// The points of a plan and their rows as they are before anything is measured.
@@ -226,7 +232,7 @@ fn group_of(workload: &Workload, point: &Point) -> Group {
     }
 }
 
-/// All points that are to be measured, one after the other. Whatever cannot be done is said here, before the first start.
+/// All points that are to be measured, one after the other. What cannot be done is an error here, before the first start.
 fn stages<'a>(plan: &'a Plan, entrants: &[Entrant]) -> anyhow::Result<Vec<Stage<'a>>> {
     let mut stages = Vec::new();
     for workload in &plan.workloads {

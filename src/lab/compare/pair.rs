@@ -289,7 +289,7 @@ impl Pair {
         let slice = self.order(&order, warmup + slice, stop)?;
         self.let_run(false)?;
         let cpu = self.cpu_when_asleep()?;
-        // It can fall when a process has ended whose time nobody inherits: then it is not known.
+        // It is less than before when a process has ended whose CPU time no parent has: then it is not known.
         let server_cpu = cpu.zip(cpu_before).and_then(|(now, before)| now.checked_sub(before));
         if self.tree.as_ref().is_some_and(Tree::loses_cpu) {
             super::learn(&mut self.not_known, &cpu_is_lost(&self.name));
@@ -506,13 +506,13 @@ fn pinned(cpu: Option<usize>, command: &mut Command) -> anyhow::Result<Process> 
     }
 }
 
-/// A port that nobody has. Somebody else may take it before the server does; then that says so.
+/// A free port. Another program may take it before the server does; then the server's error says so.
 fn free_port() -> anyhow::Result<u16> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no port for a server")?;
     Ok(listener.local_addr()?.port())
 }
 
-/// Connect until somebody accepts, on 127.0.0.1 or ::1. The list of sockets in /proc would tell as well, without a connection,
+/// Connect until a server accepts, on 127.0.0.1 or ::1. The list of sockets in /proc would show it too, without a connection,
 /// but takes seconds to read while other servers have many.
 fn wait_until_it_listens(port: u16, server: &mut Process, stop: &Stop) -> Result<SocketAddr, Failed> {
     let until = Instant::now() + TO_LISTEN;

@@ -175,7 +175,7 @@ impl<'a> Field<'a> {
                 pair.warm_up(FIRST, self.setup.stop)?;
                 Ok(pair)
             };
-            // One unlucky start decides nothing: somebody else may have taken its port.
+            // Try once more: another program may have taken its port.
             let begun = match begin() {
                 Err(Failed::Error(_)) if start > 0 => begin(),
                 begun => begun,
@@ -192,7 +192,7 @@ impl<'a> Field<'a> {
         Ok(())
     }
 
-    /// Find out what a share of the baseline's rate is, the first time.
+    /// Measure what a share of the baseline's rate is, the first time.
     fn calibrate(&mut self, running: &mut Vec<Running>) -> Result<(), Failed> {
         let share = match self.load.rate {
             Some(Rate::OfBaseline(share)) if self.load.rate_per_s.is_none() => share,

@@ -7,7 +7,7 @@ use serde::Deserialize;
 /// Clients that send requests, where nothing else is said: enough that a server always has work.
 const ACTIVE: usize = 64;
 
-/// Length of a slice in which 99 of 100 latencies are to be told from the rest.
+/// Length of a slice that has enough requests for a 99th percentile.
 const LONG_SLICE_MS: u64 = 100;
 
 /// The names of the workloads that run when none is named.
@@ -139,8 +139,8 @@ pub fn check_all(workloads: &[Workload]) -> Result<(), String> {
 /// Why not.
 fn check(workload: &Workload) -> Result<(), String> {
     let wrong = |what: &str| Err(format!("workload {:?}: {what}", workload.name));
-    let sane = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    if workload.name.is_empty() || !workload.name.chars().all(sane) {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if workload.name.is_empty() || !workload.name.chars().all(allowed) {
         return wrong("a name is made of letters, digits, `-`, `_` and `.`");
     }
     let lists = [

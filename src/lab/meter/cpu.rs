@@ -148,7 +148,7 @@ impl Tree {
         }
     }
 
-    /// When a process ends whose parent ignores SIGCHLD, nobody waits for it, and the kernel forgets its CPU time: man 2 wait.
+    /// When a process ends whose parent ignores SIGCHLD, no process waits for it, and the kernel forgets its CPU time: man 2 wait.
     /// The same holds for a parent that handles SIGCHLD with `SA_NOCLDWAIT`, but /proc does not show that flag.
     fn look_for_losses(&mut self, known: &HashSet<u32>) {
         let now: HashSet<u32> = self.pids.iter().copied().collect();
@@ -390,7 +390,7 @@ mod tests {
     /// End the second child, and see that.
     fn end_one(tree: &mut Tree) {
         kill(&tree.pids[2]);
-        wait_until("a child is gone", || {
+        wait_until("a child has ended", || {
             tree.look();
             tree.pids.len() == 2
         });
@@ -401,7 +401,7 @@ mod tests {
     #[test]
     fn the_cpu_time_is_not_known_when_processes_end_and_one_ignores_sigchld() {
         let (_server, mut tree) = Server::start(IGNORE);
-        assert!(tree.cpu_when_asleep().unwrap().is_some(), "nobody has ended yet");
+        assert!(tree.cpu_when_asleep().unwrap().is_some(), "no process has ended yet");
         end_one(&mut tree);
         assert_eq!((tree.cpu_when_asleep().unwrap(), tree.totals()), (None, None));
         assert!(tree.loses_cpu() && !tree.tells_cpu());

@@ -80,7 +80,7 @@ fn named(class: &str, name: &str, status: TestCaseStatus) -> TestCase {
     case
 }
 
-/// An error to JUnit, and no failure: nothing was found out.
+/// An error to JUnit, and no failure: the gate was not judged.
 fn not_judged(why: &str) -> TestCaseStatus {
     let words = format!("not judged: {why}");
     not_ok(NonSuccessKind::Error, "not judged", &words, &words)

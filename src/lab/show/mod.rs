@@ -1,7 +1,7 @@
 //! Text for people: lines with a label, lists and tables that fit a terminal, and the colour of what is wrong.
 //!
 //! Lines wrap at words to the width that they are given. Off a terminal there is no width, and each line stays whole:
-//! programs such as grep(1) read lines. Colours are escape sequences, which `anstream` removes where nobody sees them.
+//! programs such as grep(1) read lines. Colours are escape sequences, which `anstream` removes where the output is no terminal.
 
 pub mod csv;
 pub mod html;

@@ -1,4 +1,4 @@
-//! `io-models compare`: what it prints, how it adapts, and that it leaves nobody behind.
+//! `io-models compare`: what it prints, how it adapts, and that it leaves no process behind.
 
 mod entrants;
 mod gates;

@@ -43,7 +43,7 @@ impl Family {
     }
 
     /// Wait until every one has ended by itself.
-    pub(crate) fn dies_out(&self) {
+    pub(crate) fn ends(&self) {
         wait_until("the last descendant of the program ends", || self.members().is_empty());
     }
 }

@@ -112,7 +112,7 @@ fn an_interrupted_result_is_valid() {
     program.signal(Signal::SIGINT);
     let result = is_valid(program.end().exits(130));
     assert_eq!((&result["partial"], &result["gates"][0]["outcome"]), (&json!(true), &json!("not_judged")));
-    family.dies_out();
+    family.ends();
 }
 
 /// The places of all objects in a document, one of each kind: the first of a list stands for the others.

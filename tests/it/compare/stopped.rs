@@ -10,7 +10,7 @@ use procfs::process::Process;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The baseline, its double, fork and poll, and more slices than any test waits for.
+/// The baseline twice, fork and poll, and more slices than any test waits for.
 const ENDLESS: &str = "compare --workloads ping --models fork,poll --starts 1 --slices 100000 --slice 40ms";
 
 /// Start a comparison, and wait until all of its servers have had turns.
@@ -55,7 +55,7 @@ fn times_asleep(process: &Process) -> Option<u64> {
 }
 
 #[test]
-fn ctrl_c_in_the_middle_gives_130_and_what_was_measured_and_leaves_nobody() {
+fn ctrl_c_in_the_middle_gives_130_and_what_was_measured_and_leaves_no_process() {
     let (family, program) = in_the_middle("--json");
     program.signal(Signal::SIGINT);
     let ended = program.end();
@@ -65,21 +65,21 @@ fn ctrl_c_in_the_middle_gives_130_and_what_was_measured_and_leaves_nobody() {
     for row in rows(&comparison) {
         assert!(figures(row)["slices"].as_u64() >= Some(1), "{row:#}");
     }
-    family.dies_out();
+    family.ends();
 }
 
 #[test]
-fn sigterm_in_the_middle_gives_143_and_a_partial_table_and_leaves_nobody() {
+fn sigterm_in_the_middle_gives_143_and_a_partial_table_and_leaves_no_process() {
     let (family, program) = in_the_middle("");
     program.signal(Signal::SIGTERM);
     let ended = program.end();
     assert!(ended.exits(143).stdout.starts_with("PARTIAL"), "{}", ended.stdout);
     assert!(ended.stdout.contains("| epoll-level (A/A) "), "{}", ended.stdout);
-    family.dies_out();
+    family.ends();
 }
 
 #[test]
-fn ctrl_c_while_servers_are_started_gives_130_and_rows_that_say_so_and_leaves_nobody() {
+fn ctrl_c_while_servers_are_started_gives_130_and_rows_that_say_so_and_leaves_no_process() {
     let (family, program) = Family::start(&format!("{ENDLESS} --json"));
     wait_until("the first server runs", || !family.started_with("serve").is_empty());
     program.signal(Signal::SIGINT);
@@ -90,7 +90,7 @@ fn ctrl_c_while_servers_are_started_gives_130_and_rows_that_say_so_and_leaves_no
     for row in rows(&comparison) {
         assert!(row["status"] == "measured" || row["reason"].is_string(), "{row:#}");
     }
-    family.dies_out();
+    family.ends();
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn servers_and_generators_end_by_themselves_when_the_comparison_is_killed() {
     let (family, program) = in_the_middle("");
     program.signal(Signal::SIGKILL);
     drop(program);
-    family.dies_out();
+    family.ends();
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn a_generator_that_is_killed_in_the_middle_fails_its_own_row_and_no_other() {
 #[test]
 fn a_baseline_that_is_killed_in_the_middle_leaves_no_ratio_and_no_verdict() {
     let (family, program) = in_the_middle("--json --quiet");
-    // They are started in random order, so the baseline and its double are both killed.
+    // They are started in random order, so both servers of the baseline are killed.
     let servers = family.started_with("epoll-level");
     servers.iter().for_each(kill_one);
     wait_until("the comparison ends their generators too", || family.started_with("load").len() == 2);
@@ -134,7 +134,7 @@ fn a_baseline_that_is_killed_in_the_middle_leaves_no_ratio_and_no_verdict() {
         assert!(figures["rate"].is_null() && figures["cpu"].is_null(), "{row:#}");
         assert_eq!(figures["not_judged"], "no baseline to judge by", "{row:#}");
     }
-    family.dies_out();
+    family.ends();
 }
 
 fn kill_one(process: &Process) {
@@ -154,12 +154,12 @@ fn the_row_that_failed(family: &Family, program: Program) -> (String, String) {
     let text = |name: &str| failed[0][name].as_str().expect(name).to_owned();
     let (model, reason) = (text("entrant"), text("reason"));
     ended.says_one_line(&[&format!("{model} under ping failed: {reason}")]);
-    family.dies_out();
+    family.ends();
     (model, reason)
 }
 
 #[test]
-fn a_comparison_that_is_done_leaves_nobody() {
+fn a_comparison_that_is_done_leaves_no_process() {
     let (family, program) =
         Family::start("compare --starts 2 --slices 1 --slice 300ms --workloads ping --models fork");
     program.end().exits(0);

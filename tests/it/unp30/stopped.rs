@@ -38,7 +38,7 @@ fn ctrl_c_in_the_middle_gives_130_and_what_was_measured_and_leaves_nobody() {
         assert!(row["runs"].as_array().is_some_and(|runs| runs.len() >= 2), "{row:#}");
         assert!(row["control_cpu_s"]["median"].is_number(), "{row:#}");
     }
-    family.dies_out();
+    family.ends();
 }
 
 #[test]
@@ -48,7 +48,7 @@ fn ctrl_c_before_the_first_run_gives_130_and_rows_that_say_so() {
     program.signal(Signal::SIGINT);
     let document = document(program.end().exits(130));
     assert!(rows(&document).iter().all(|row| row["status"] == "measured" || row["reason"].is_string()));
-    family.dies_out();
+    family.ends();
 }
 
 #[test]
@@ -56,7 +56,7 @@ fn servers_and_clients_end_by_themselves_when_the_measurement_is_killed() {
     let (family, program) = in_the_middle();
     program.signal(Signal::SIGKILL);
     drop(program);
-    family.dies_out();
+    family.ends();
 }
 
 #[test]
@@ -102,5 +102,5 @@ fn fails_one_row_of(models: &[&str], family: &Family, program: Program) {
     let [model, load, reason] = ["model", "load", "reason"].map(|name| failed[0][name].as_str().expect(name));
     assert!(models.contains(&model), "{model}: {reason}");
     ended.says_one_line(&[&format!("{model} under {load} failed: {reason}")]);
-    family.dies_out();
+    family.ends();
 }

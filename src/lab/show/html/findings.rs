@@ -9,7 +9,7 @@ use maud::{Markup, html};
 /// A list in a sentence names so many servers, and counts the others.
 const MOST_NAMES: usize = 4;
 
-/// What silent connections add to the cost of a server is told in a sentence of its own from this ratio on.
+/// From this ratio on, a sentence of its own says what silent connections add to the cost of a server.
 const GROWS: f64 = 1.1;
 
 /// A name in a sentence.
@@ -64,11 +64,11 @@ fn kinds(group: &Group) -> &'static [Kind] {
 /// The findings of a group: who is best, and whose difference was not shown.
 pub(super) fn of_group(group: &Group) -> Vec<Markup> {
     let best = kinds(group).iter().filter_map(|kind| best(group, kind));
-    best.chain(nobody(group)).chain(undecided(group)).collect()
+    best.chain(no_better(group)).chain(undecided(group)).collect()
 }
 
-/// The figures in which nobody is shown to be better than the baseline.
-fn nobody(group: &Group) -> Option<Markup> {
+/// The figures in which no server is shown to be better than the baseline.
+fn no_better(group: &Group) -> Option<Markup> {
     let is_judged = |kind: &&Kind| judged(group, kind).iter().any(|(row, _)| !row.baseline);
     let kinds = kinds(group).iter().filter(is_judged).filter(|kind| better(group, kind).is_empty());
     let names: Vec<_> = kinds.map(|kind| kind.what).collect();

@@ -64,7 +64,7 @@ pub(super) fn figures(group: &Group) -> Markup {
     )
 }
 
-/// A column that nobody has a figure in would only make the table wider.
+/// A column in which no server has a figure would only make the table wider.
 fn is_known(group: &Group, column: &Column) -> bool {
     group.rows.iter().any(|row| row.figures.as_ref().is_some_and(|figures| (column.1)(figures).is_some()))
 }
