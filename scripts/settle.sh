@@ -19,7 +19,7 @@ plan=$dir/plan.toml points=$dir/points.jsonl environment=$dir/environment.json
 page=docs/select-or-epoll.md
 
 # A start of 9000 connections, one of 16 KiB and 16 requests on each, and so on: what takes too long or too much memory is left out.
-most_bytes=$((100 << 20)) most_requests=16000
+most_bytes=$((64 << 20)) most_requests=16000
 # Of processes for a client, and of descriptors in an fd_set.
 most_of_few=1000
 
