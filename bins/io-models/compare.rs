@@ -92,7 +92,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SHARE", value_parser = crate::units::share, conflicts_with = "quick")]
     precision: Option<f64>,
 
-    /// Done in half a minute, with few starts: intervals are wide, and small differences are not shown
+    /// Done in half a minute: 5 starts of one slice, and 100 silent connections. Intervals are wide, and small differences are
+    /// not shown
     #[arg(long)]
     quick: bool,
 
@@ -243,7 +244,10 @@ fn chosen_workloads(args: &Args) -> Result<Vec<Workload>, Failure> {
         }
         match args.idle.as_slice() {
             _ if !is_idle(workload) => {}
-            [] if is_default => workload.idle = OneOrMore::One(workload::DEFAULT_IDLE),
+            [] if is_default => {
+                let idle = if args.quick { workload::QUICK_IDLE } else { workload::DEFAULT_IDLE };
+                workload.idle = OneOrMore::One(idle);
+            }
             [] => {}
             [idle] => workload.idle = OneOrMore::One(*idle),
             idle => workload.idle = OneOrMore::More(idle.to_vec()),

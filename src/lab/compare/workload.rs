@@ -17,6 +17,9 @@ pub const DEFAULT: [&str; 3] = ["ping", "single", "idle"];
 /// with which a model that has a process for each of them can still be started often.
 pub const DEFAULT_IDLE: usize = 400;
 
+/// The same with `--quick`.
+pub const QUICK_IDLE: usize = 100;
+
 /// Every workload of our own.
 #[must_use]
 pub fn all() -> Vec<Workload> {
