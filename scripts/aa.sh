@@ -36,15 +36,18 @@ for workload in ${workloads//,/ }; do
   jq -rs --arg workload "$workload" '
     def rows(name): [.[].groups[].rows[] | select(if name == "A/A" then .control else .entrant == name end) | .figures];
     def times(name; figure; verdict): [rows(name)[] | .[figure] | select(.verdict == verdict)] | length;
-    def middle(name; figure): [rows(name)[] | .[figure].ratio] | sort | .[length / 2 | floor] * 1000 | round / 1000;
+    # The rate is not judged where the generator was the limit.
+    def middle(name; figure): [rows(name)[] | .[figure].ratio | values] | sort
+      | if length == 0 then "not judged" else .[length / 2 | floor] * 1000 | round / 1000 end;
+    def judged(name): [rows(name)[] | .rate | values] | length;
     def covers(name): [rows(name)[] | .cpu | select(.low <= 1 and .high >= 1)] | length;
     def width: [rows("two")[] | .cpu | (.high / .ratio - 1) * 100] | sort | .[length / 2 | floor] * 100 | round / 100;
     def starts: [rows("two")[] | .starts] | sort | .[length / 2 | floor];
     length as $n |
-    "\($workload): A/A: no difference shown in rate \(times("A/A"; "rate"; "no_difference_shown")) of \($n), in CPU \(times("A/A"; "cpu"; "no_difference_shown")) of \($n), where the interval covers 1 in \(covers("A/A")); median CPU ratio \(middle("A/A"; "cpu")), of the rate \(middle("A/A"; "rate"))",
+    "\($workload): A/A: no difference shown in rate \(times("A/A"; "rate"; "no_difference_shown")) of \(judged("A/A")), in CPU \(times("A/A"; "cpu"; "no_difference_shown")) of \($n), where the interval covers 1 in \(covers("A/A")); median CPU ratio \(middle("A/A"; "cpu")), of the rate \(middle("A/A"; "rate"))",
     "\($workload): without being counted: median CPU ratio \(middle("same"; "cpu")), of the rate \(middle("same"; "rate"))",
-    "\($workload): wastes 2 %: more CPU in \(times("two"; "cpu"; "worse")) of \($n), slower in \(times("two"; "rate"; "worse")); median CPU ratio \(middle("two"; "cpu"))",
-    "\($workload): wastes 5 %: more CPU in \(times("five"; "cpu"; "worse")) of \($n), slower in \(times("five"; "rate"; "worse")); median CPU ratio \(middle("five"; "cpu"))",
+    "\($workload): wastes 2 %: more CPU in \(times("two"; "cpu"; "worse")) of \($n), slower in \(times("two"; "rate"; "worse")) of \(judged("two")); median CPU ratio \(middle("two"; "cpu"))",
+    "\($workload): wastes 5 %: more CPU in \(times("five"; "cpu"; "worse")) of \($n), slower in \(times("five"; "rate"; "worse")) of \(judged("five")); median CPU ratio \(middle("five"; "cpu"))",
     "\($workload): the intervals of CPU are \(width) % wide on either side, after \(starts) starts (medians)"
   ' "$scratch/$workload"-*.json
 done
