@@ -148,7 +148,7 @@ pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
     stopper.stop_on_signals().map_err(Failure::of)?;
     let line = Progress::new(quiet);
     let mut teller = Teller { plain: !quiet && !line.is_live(), line, group: String::new(), slices: 0 };
-    if plan.pinning.is_none() && !args.no_pin && !quiet {
+    if plan.pinning.is_none() && !args.no_pin && args.rerun.is_none() && !quiet {
         crate::output::warn("only one CPU is allowed: server and generator share it, and disturb each other");
     }
     let result = compare::run(plan, startup::this_program(), &stop, &mut teller);
@@ -202,7 +202,12 @@ fn plan(args: &Args) -> Result<Plan, Failure> {
     // The baseline runs twice.
     let others = models.iter().filter(|model| model.name != BASELINE).count() + args.server.len();
     let starts = (STARTS_IN_ALL / (2 + others)).clamp(*STARTS.start(), *STARTS.end());
-    let (starts, slices) = if args.quick { (QUICK_STARTS, QUICK_SLICES) } else { (starts, SLICES) };
+    let (starts, slices) = match args.precision {
+        _ if args.quick => (QUICK_STARTS, QUICK_SLICES),
+        // It goes on as long as it must.
+        Some(_) => (compare::FEWEST_STARTS, SLICES),
+        None => (starts, SLICES),
+    };
     let plan = Plan {
         workloads: chosen_workloads(args)?,
         models: models.into_iter().map(|model| model.name.to_owned()).collect(),

@@ -61,16 +61,19 @@ impl Check<'_> {
         let client = self.connect()?;
         self.exchange(&client, &bytes, what)?;
         socket::shutdown(&client, Shutdown::Write).context(what)?;
-        if !self.wait(&client, PollFlags::POLLIN, TO_ANSWER, what)? {
-            return Err(Failed::Error(anyhow!(
-                "it does not close a connection whose client has ended (recv returns 0), within {} s",
-                TO_ANSWER.as_secs()
-            )));
+        while self.wait(&client, PollFlags::POLLIN, TO_ANSWER, what)? {
+            match socket::recv(&client, &mut [0; 16]).context("the end of a connection")? {
+                Received::End => return Ok(()),
+                Received::NotNow => {}
+                Received::Bytes(n) => {
+                    return Err(Failed::Error(anyhow!("after {what}: {n} bytes more than were sent")));
+                }
+            }
         }
-        match socket::recv(&client, &mut [0; 16]).context("the end of a connection")? {
-            Received::Bytes(n) => Err(Failed::Error(anyhow!("after {what}: {n} bytes more than were sent"))),
-            Received::End | Received::NotNow => Ok(()),
-        }
+        Err(Failed::Error(anyhow!(
+            "it does not close a connection whose client has ended (recv returns 0), within {} s",
+            TO_ANSWER.as_secs()
+        )))
     }
 
     /// A client that is silent keeps no other waiting.
@@ -86,8 +89,7 @@ impl Check<'_> {
     fn echoes_a_large_message(&self) -> Result<(), Failed> {
         let what = "a message of 8 MiB";
         let bytes: Vec<u8> = (0..LARGE).map(|i| (i / 251 + i) as u8).collect();
-        let client = self.connect()?;
-        sockopt::set_receive_buffer(&client, SMALL_BUFFER).context(what)?;
+        let client = self.connect_with(|client| sockopt::set_receive_buffer(client, SMALL_BUFFER))?;
         let mut sent = 0;
         while sent < LARGE && self.wait(&client, PollFlags::POLLOUT, STALLED, what)? {
             sent += send(&client, &bytes[sent..], what)?;
@@ -96,8 +98,14 @@ impl Check<'_> {
     }
 
     fn connect(&self) -> Result<OwnedFd, Failed> {
+        self.connect_with(|_| Ok(()))
+    }
+
+    /// Connect a socket that `set` has set options of before: the receive buffer is what the server is offered.
+    fn connect_with(&self, set: impl FnOnce(&OwnedFd) -> crate::Result<()>) -> Result<OwnedFd, Failed> {
         let to = || format!("cannot connect to {}", self.addr);
         let client = socket::tcp(&self.addr, Mode::Nonblocking)?;
+        set(&client).with_context(to)?;
         if socket::connect(&client, &self.addr).with_context(to)? == Connected::Pending {
             if !self.wait(&client, PollFlags::POLLOUT, TO_ANSWER, "a connection")? {
                 let seconds = TO_ANSWER.as_secs();

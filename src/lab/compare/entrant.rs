@@ -1,6 +1,5 @@
 //! Who takes part: our models, and servers of others.
 
-use super::BASELINE;
 use crate::lab::Status;
 use crate::lab::results::compare::{self as results, Plan, Reach, Row};
 use crate::model::{self, Clients, Model, Waits};
@@ -42,6 +41,7 @@ impl Entrant {
         };
         let mut all = vec![of(baseline, true, false), of(baseline, false, true)];
         for name in plan.models.iter().filter(|name| **name != plan.baseline) {
+            ensure!(!all.iter().any(|entrant| entrant.name == *name), "the model {name} is named twice");
             all.push(of(find(name)?, false, false));
         }
         for server in &plan.servers {
@@ -108,6 +108,6 @@ impl Entrant {
 
     /// For progress and failures.
     pub(super) fn label(&self) -> String {
-        if self.control { format!("{BASELINE} (A/A)") } else { self.name.clone() }
+        if self.control { format!("{} (A/A)", self.name) } else { self.name.clone() }
     }
 }

@@ -52,7 +52,7 @@ impl Measurements {
     ) -> anyhow::Result<()> {
         let Ending { memory, totals, calls, sum, sharing } = ending;
         if let Some(Sum { histogram, wrong_bytes, lost, reason }) = sum {
-            // Between two slices and after the last one, no slice tells of it.
+            // A slice that a stop has cut short is not read, so that only the sum tells what it lost.
             ensure!(
                 lost == 0 && wrong_bytes == 0,
                 "{} lost, {} wrong; the first: {}",
@@ -74,7 +74,7 @@ impl Measurements {
             }
             _ => None,
         };
-        // Threads that ended have taken their switches with them.
+        // The kernel does not count the switches of threads that have ended.
         let switches = totals.filter(|_| load.requests_per_connection.is_none());
         self.sharing = sharing;
         self.starts.push(Start {

@@ -46,6 +46,10 @@ use turns::Field;
 /// The model that the others are compared with.
 pub const BASELINE: &str = "epoll-level";
 
+/// How often a server is started at least, for intervals as narrow as was asked for: the ratios of two or three starts may be close
+/// to each other by chance.
+pub const FEWEST_STARTS: usize = 5;
+
 /// How often a server is started at most, for intervals as narrow as was asked for.
 pub const MOST_STARTS: usize = 60;
 
@@ -117,8 +121,8 @@ struct Stage<'a> {
     point: Point,
 }
 
-/// Compare. A readable `stop` ends it early, with what there is until then. `program` is this program, which is started again
-/// for each server and generator.
+/// Compare by a plan that has passed [`check`]. A readable `stop` ends it early, with what there is until then. `program` is this
+/// program, which is started again for each server and generator.
 ///
 /// # Errors
 ///

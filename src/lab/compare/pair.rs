@@ -178,7 +178,7 @@ impl Pair {
             OfProcesses::now(tree.filter(|_| measures_memory)?.pids()).map(|memory| memory.own)
         };
         let mut memory = Memory { listening: memory_of(listening.as_ref()), ..Memory::default() };
-        let kernel_before = memory::of_kernel().filter(|_| measures_memory);
+        let kernel_before = memory::of_kernel();
         let plan = plan_of(load, addr, seed)?;
         let mut generator = child::follower(&setup.program, "load");
         generator.arg("--follow-orders");
@@ -216,9 +216,10 @@ impl Pair {
                 "the CPU time of servers is not measured: their processes, or the CPU clocks of these, are not to be seen"
                     .to_owned(),
             ),
-            Some(_) if measures_memory && memory.listening.is_none() => {
-                not_known.push("the memory of servers is not measured: /proc/PID/smaps_rollup does not tell it".to_owned());
-            }
+            Some(_) if measures_memory && memory.listening.is_none() => not_known.push(format!(
+                "the memory of {} is not known: /proc/PID/smaps_rollup does not tell it, or a process ended meanwhile",
+                entrant.name
+            )),
             Some(_) => {}
         }
         let mut pair = Pair {
@@ -383,8 +384,8 @@ impl Pair {
 /// Why the CPU time of a server is not known, in a sentence.
 fn cpu_is_lost(name: &str) -> String {
     format!(
-        "the CPU time of {name} is not known: processes of it end, and one of them ignores SIGCHLD, so the kernel forgets the time \
-         of its children when they end"
+        "the CPU time of {name} is not known: one of its processes ignores SIGCHLD, and the kernel forgets the time of the \
+         children of such a process when they end"
     )
 }
 

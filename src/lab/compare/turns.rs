@@ -4,7 +4,7 @@ use super::entrant::Entrant;
 use super::figures::{Measurements, judge, set_as_baseline, slice_of, widest};
 use super::fit::Point;
 use super::pair::{Measured, Pair, Setup, clients_to_check};
-use super::{MOST_STARTS, Watch};
+use super::{FEWEST_STARTS, MOST_STARTS, Watch};
 use crate::lab::Status;
 use crate::lab::child::Failed;
 use crate::lab::explain;
@@ -30,9 +30,6 @@ const STARTS_FOR_MEMORY: usize = 2;
 
 /// Slices of the baseline in a closed loop, from which shares of its rate are taken.
 const TO_CALIBRATE: usize = 5;
-
-/// Before so many starts no interval counts as narrow: the ratios of two or three starts may be close to each other by chance.
-const FEWEST_STARTS: usize = 5;
 
 /// All entrants at one point.
 #[derive(Debug)]
@@ -175,7 +172,8 @@ impl<'a> Field<'a> {
                 pair.warm_up(FIRST, self.setup.stop)?;
                 Ok(pair)
             };
-            // Try once more: another program may have taken its port.
+            // Try once more: another program may have taken its port. In the first start an error is most likely that of
+            // the server, and waiting for one that hangs would take twice as long.
             let begun = match begin() {
                 Err(Failed::Error(_)) if start > 0 => begin(),
                 begun => begun,

@@ -32,7 +32,7 @@ pub struct Tree {
     /// One of them ignores SIGCHLD.
     ignores_sigchld: bool,
     /// Processes of the server end while it is measured: some have, or the load has them end.
-    processes_end: bool,
+    processes_may_end: bool,
 }
 
 /// What threads of a server have done, and cost in sum.
@@ -65,6 +65,11 @@ impl Tree {
     /// The process `root` and its descendants, which stay as they are, or come and go.
     #[must_use]
     pub fn of(root: u32, changes: bool) -> Tree {
+        Tree::unknown(root, changes).looked()
+    }
+
+    /// No process has been looked up.
+    fn unknown(root: u32, changes: bool) -> Tree {
         Tree {
             root,
             changes,
@@ -74,9 +79,8 @@ impl Tree {
             stats: Vec::new(),
             tells_cpu: false,
             ignores_sigchld: false,
-            processes_end: false,
+            processes_may_end: false,
         }
-        .looked()
     }
 
     /// All descendants of `root`, which come and go, without itself.
@@ -91,8 +95,8 @@ impl Tree {
         self
     }
 
-    /// The same, when it has so many processes. A server can answer a client before it has started all of them. Where they do
-    /// not come to light (a kernel without `CONFIG_PROC_CHILDREN` shows no children), nothing is known of their cost.
+    /// The same, when it has so many processes. A server can answer a client before it has started all of them. Where they
+    /// are not shown (a kernel without `CONFIG_PROC_CHILDREN` shows no children), nothing is known of their cost.
     #[must_use]
     pub fn with_processes(root: u32, processes: usize) -> Tree {
         let until = Instant::now() + LONGEST;
@@ -100,14 +104,7 @@ impl Tree {
         let has_all = || children(root).is_some_and(|children| 1 + children >= processes);
         while processes > 1 && !has_all() {
             if Instant::now() > until {
-                let none = Tree::of(root, false);
-                return Tree {
-                    pids: Vec::new(),
-                    clocks: Ok(Vec::new()),
-                    stats: Vec::new(),
-                    tells_cpu: false,
-                    ..none
-                };
+                return Tree::unknown(root, false);
             }
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -117,7 +114,7 @@ impl Tree {
     /// The same for a load under which a server may start processes that end too soon to be seen here.
     #[must_use]
     pub fn whose_processes_end(mut self) -> Tree {
-        self.processes_end = true;
+        self.processes_may_end = true;
         self.ignores_sigchld = self.pids.iter().any(ignores_sigchld);
         self
     }
@@ -152,10 +149,10 @@ impl Tree {
     /// The same holds for a parent that handles SIGCHLD with `SA_NOCLDWAIT`, but /proc does not show that flag.
     fn look_for_losses(&mut self, known: &HashSet<u32>) {
         let now: HashSet<u32> = self.pids.iter().copied().collect();
-        if self.processes_end {
+        if self.processes_may_end {
             self.ignores_sigchld = self.ignores_sigchld || now.difference(known).any(ignores_sigchld);
         } else if known.difference(&now).any(|pid| *pid != self.root) {
-            self.processes_end = true;
+            self.processes_may_end = true;
             self.ignores_sigchld = now.iter().any(ignores_sigchld);
         }
     }
@@ -175,7 +172,7 @@ impl Tree {
     /// Whether the CPU time of processes that have ended is lost, because one of the server's processes ignores SIGCHLD.
     #[must_use]
     pub fn loses_cpu(&self) -> bool {
-        self.ignores_sigchld && self.processes_end
+        self.ignores_sigchld && self.processes_may_end
     }
 
     /// CPU time of all of them, user and system, since they began; `None` where the kernel does not tell, and when that of
@@ -200,7 +197,7 @@ impl Tree {
             match self.cpu_if_asleep() {
                 Ok(Some(cpu)) => return Ok(Some(cpu)),
                 Ok(None) => {}
-                // One of its processes has ended, which is a matter of course only where they come and go.
+                // One of its processes has ended, which is expected only where they come and go.
                 Err(why) if !self.changes || Process::new(self.root.cast_signed()).is_err() => {
                     return Err(why.context("the server has ended, or a process of it"));
                 }
@@ -214,8 +211,8 @@ impl Tree {
         }
     }
 
-    /// A task that is seen asleep could be woken by another that is looked at later. That one runs until then, and the kernel
-    /// adds to its time when it falls asleep, so the time before and after would differ.
+    /// A task that is seen asleep could be woken by another that is looked at later. That other task must run after the first
+    /// reading. When it sleeps again, the kernel has added that time, so the two readings differ.
     fn cpu_if_asleep(&self) -> anyhow::Result<Option<Duration>> {
         let cpu = self.cpu()?;
         Ok((self.sleeps()? && self.cpu()? == cpu).then_some(cpu))
@@ -224,7 +221,7 @@ impl Tree {
     /// Whether it sleeps within this time, as most servers do when nothing is asked of them.
     pub fn sleeps_within(&mut self, limit: Duration) -> bool {
         let until = Instant::now() + limit;
-        while Instant::now() < until {
+        while self.tells_cpu && Instant::now() < until {
             self.look();
             if self.sleeps().unwrap_or(false) {
                 return true;

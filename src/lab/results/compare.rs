@@ -97,7 +97,7 @@ pub struct Plan {
     pub starts: usize,
     /// Slices of each start.
     pub slices: usize,
-    /// Start again until no interval is wider than this share on either side.
+    /// Start again until no interval but that of p99 is wider than this share on either side.
     pub precision: Option<f64>,
     /// Of the bytes and of the order of turns.
     pub seed: u64,
@@ -262,8 +262,8 @@ impl Visitor<'_> for RateVisitor {
     }
 
     fn visit_f64<E: de::Error>(self, rate: f64) -> Result<Rate, E> {
-        let is_sane = rate > 0.0 && rate.is_finite();
-        is_sane
+        let is_allowed = rate > 0.0 && rate.is_finite();
+        is_allowed
             .then_some(Rate::PerSecond(rate))
             .ok_or_else(|| E::custom("a rate is more than 0 requests a second"))
     }
@@ -279,8 +279,8 @@ impl Visitor<'_> for RateVisitor {
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Rate, E> {
         let percent = text.strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
         let percent = percent.ok_or_else(|| E::invalid_value(Unexpected::Str(text), &self))?;
-        let is_sane = percent > 0.0 && percent <= 1000.0;
-        let sane = is_sane.then_some(Rate::OfBaseline(percent / 100.0));
+        let is_allowed = percent > 0.0 && percent <= 1000.0;
+        let sane = is_allowed.then_some(Rate::OfBaseline(percent / 100.0));
         sane.ok_or_else(|| E::custom("a share of a rate is above 0% and at most 1000%"))
     }
 }
@@ -504,7 +504,8 @@ pub struct Slice {
 }
 
 /// Memory of a server, in bytes: what its processes have written themselves (anonymous memory, `Pss_Anon` of smaps_rollup). A
-/// page that n of them share counts as 1/n for each. `None` where /proc does not tell.
+/// page that n of them share counts as 1/n for each. Measured in the first two starts; `None` in the others, and where /proc does
+/// not tell.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Memory {
     /// When it listens.
@@ -559,7 +560,7 @@ pub struct Figures {
     pub voluntary_switches_per_request: Option<f64>,
     /// Times that the kernel took the processor away.
     pub forced_switches_per_request: Option<f64>,
-    /// Median over starts.
+    /// Median over the starts in which it was measured.
     pub memory: Memory,
     /// Memory of the server that each connection added, in bytes.
     pub memory_per_connection: Option<f64>,

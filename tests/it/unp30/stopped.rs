@@ -26,7 +26,7 @@ fn in_the_middle() -> (Family, Program) {
 }
 
 #[test]
-fn ctrl_c_in_the_middle_gives_130_and_what_was_measured_and_leaves_nobody() {
+fn ctrl_c_in_the_middle_gives_130_and_what_was_measured_and_leaves_no_process() {
     let (family, program) = in_the_middle();
     program.signal(Signal::SIGINT);
     let ended = program.end();
