@@ -7,15 +7,17 @@ set -euo pipefail
 for end in ": begin" ": end -->"; do
   grep -q "^<!-- $1$end" "$2" || { echo "$2 has no line '<!-- $1$end'" >&2; exit 1; }
 done
-page=$(mktemp)
-trap 'rm -f "$page"' EXIT
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+cat >"$scratch/table"
+# What drew it has failed, and the table that is in the page stays.
+[ -s "$scratch/table" ] || { echo "scripts/put.sh: nothing to put into $2 at '$1'" >&2; exit 1; }
 awk -v mark="$1" '
+  NR == FNR { table = table $0 "\n"; next }
   $0 == "<!-- " mark ": end -->" { inside = 0 }
   !inside
   index($0, "<!-- " mark ": begin") == 1 {
     inside = 1
-    print ""
-    while ((getline line < "/dev/stdin") > 0) print line
-    print ""
-  }' "$2" >"$page"
-cat "$page" >"$2"
+    printf "\n%s\n", table
+  }' "$scratch/table" "$2" >"$scratch/page"
+cat "$scratch/page" >"$2"
