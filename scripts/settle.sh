@@ -17,6 +17,8 @@ command -v jq >/dev/null || { echo "scripts/settle.sh: jq is missing: install th
 read -ra totals <<<"${TOTALS:-1 10 100 300 950 3000 9000}"
 plan=$dir/plan.toml points=$dir/points.jsonl environment=$dir/environment.json
 page=docs/select-or-epoll.md
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
 
 # A start of 9000 connections, one of 16 KiB and 16 requests on each, and so on: what takes too long or too much memory is left out.
 most_bytes=$((64 << 20)) most_requests=16000
@@ -37,13 +39,20 @@ cell() {
 measure() {
   local name status=0
   name=$(cell "$2" "$3" "$4" "$5")
+  # What fails early would leave the result of the load before.
+  rm -f "$scratch/result"
   io-models compare --quiet --plan "$plan" --workloads "$name" --models "$7" --starts "$6" --json --output "$scratch/result" || status=$?
   # A row that failed says why; anything else ends this.
-  if [ $status -gt 1 ] || [ ! -s "$scratch/result" ]; then
+  if [ $status -gt 1 ] || [ ! -s "$scratch/result" ] || ! jq -e '.partial | not' "$scratch/result" >/dev/null; then
     echo "scripts/settle.sh: $name was not measured (exit code $status)" >&2
     exit 1
   fi
   [ -s "$environment" ] || jq '.environment | del(.command)' "$scratch/result" >"$environment"
+  jq -e --slurpfile kept "$environment" 'def where: [.kernel, .cpu_model, .cpus, .commit]; (.environment | where) == ($kept[0] | where)' \
+    "$scratch/result" >/dev/null || {
+    echo "scripts/settle.sh: $dir has results of another kernel, processor or commit: give another DIR" >&2
+    exit 1
+  }
   jq -c -L scripts --argjson grid "$([ "$1" = grid ] && echo true || echo false)" '
     include "draw";
     (.groups[] | select(.common | not)) as $group | $group.load
@@ -72,8 +81,6 @@ if $measure; then
   PATH=$(realpath "${CARGO_TARGET_DIR:-target}/release"):$PATH
   mkdir -p "$dir"
   SECONDS=0
-  scratch=$(mktemp -d)
-  trap 'rm -rf "$scratch"' EXIT
   # A few descriptors are not for connections.
   descriptors=$(ulimit -Hn)
   [ "$descriptors" != unlimited ] || descriptors=1000000
@@ -109,7 +116,10 @@ if $measure; then
     [ "$n" -gt $most_of_few ] || models=select,fork,$models
     measure grid "$n" "$active" "$size" "$depth" "$starts" "$models" "[$((i + 1))/${#grid[@]}]"
   done
-  while step=$(draw 'next_step | "\(.n) \(.active) \(.size) \(.depth) \(.starts) \(.servers)"') && [ -n "$step" ]; do
+  while :; do
+    # Not in the condition of the loop, where an error of jq would only end the loop.
+    step=$(draw 'next_step | "\(.n) \(.active) \(.size) \(.depth) \(.starts) \(.servers)"')
+    [ -n "$step" ] || break
     if [ $((SECONDS / 60)) -ge "$minutes" ]; then
       echo "time is up: some crossings are not narrowed further; start it again to go on" >&2
       break
@@ -120,8 +130,13 @@ if $measure; then
 fi
 
 [ -s "$points" ] || { echo "scripts/settle.sh: $points is missing: measure first" >&2; exit 1; }
-draw verdicts | scripts/put.sh verdicts $page
-draw by_connections | scripts/put.sh connections $page
-draw by_active | scripts/put.sh active $page
-draw cell_table | scripts/put.sh cells $page
-draw where_measured | scripts/put.sh where $page
+# `put FILTER MARK`: into the page, once it is drawn completely.
+put() {
+  draw "$1" >"$scratch/table"
+  scripts/put.sh "$2" $page <"$scratch/table"
+}
+put verdicts verdicts
+put by_connections connections
+put by_active active
+put cell_table cells
+put where_measured where
