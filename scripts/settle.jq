@@ -103,7 +103,7 @@ def ends: map(select(.ratio)) | [.[0], .[-1]] | map(if . == null then "–" else
 # By the number of connections: each line.
 def by_connections:
   grid_starts as $starts
-  | [["server", "active", "request", "depth", "CPU time per request beside `epoll-level`", "ratio at the fewest", "ratio at the most"]]
+  | [["server", "active", "request", "depth", "beside `epoll-level`", "at the fewest", "at the most"]]
     + [servers[] as $server | lines | select(.axis == "n") | ratios($server) as $ratios
         | ["`\($server)`", (.share | share_words), (.size | bytes), (.depth | tostring), ($ratios | line_words($starts))] + ($ratios | ends)]
   | markdown;
@@ -115,18 +115,24 @@ def by_active:
       | select($ratios | crossings($starts) != [])
       | ["`\($server)`", (.n | count), (.size | bytes), (.depth | tostring), ($ratios | line_words($starts))] + ($ratios | ends)]
   | if . == [] then "Nothing crosses."
-    else [["server", "connections", "request", "depth", "CPU time per request beside `epoll-level`", "ratio at the fewest", "ratio at the most"]]
+    else [["server", "connections", "request", "depth", "beside `epoll-level`", "at the fewest", "at the most"]]
       + . | markdown end;
 
 def cells: map(select(.grid)) | sort_by(.size, .depth, .n, -.active);
 
+# A ratio alone; bold where a difference was shown. The intervals are in the points.
+def brief: if . == null then "–" elif side == 0 then .ratio | digits else "**\(.ratio | digits)**" end;
+
+# A table for each size and depth.
 def cell_table:
   (servers + ["epoll-level (A/A)"]) as $columns
-  | [["connections", "active", "request", "depth", "`epoll-level`, µs", ($columns[] | if . == "epoll-level (A/A)" then "A/A" else "`\(.)`" end)]]
-    + [cells[] | (.rows | map({ key: .entrant, value: . }) | from_entries) as $rows
-        | [(.n | count), (.active | count), (.size | bytes), (.depth | tostring), ($rows["epoll-level"].cpu_us.median | digits),
-            ($columns[] | $rows[.].cpu | estimate)]]
-  | markdown;
+  | [cells | group_by([.size, .depth])[]
+      | "### \(.[0].size | bytes), depth \(.[0].depth)\n\n" + (
+          [["connections", "active", "µs", ($columns[] | if . == "epoll-level (A/A)" then "A/A" else "`\(.)`" end)]]
+          + [.[] | (.rows | map({ key: .entrant, value: . }) | from_entries) as $rows
+              | [(.n | count), (.active | count), ($rows["epoll-level"].cpu_us.median | digits), ($columns[] | $rows[.].cpu | brief)]]
+          | [markdown] | join("\n"))]
+  | join("\n\n");
 
 # A paragraph for a server: how often it costs less or more, and the extremes.
 def verdict(server; name):
