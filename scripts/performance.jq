@@ -3,9 +3,10 @@ include "draw";
 
 def group(id): .groups[] | select(.id == id);
 def row(id; name): group(id) | .rows[] | select(.entrant == name);
-# In the order of the first load: the models, then the peers.
-def names: group("single") | [.rows[].entrant | select(. != "epoll-level (A/A)")];
-def shown_name($foreign): if $foreign | index([.]) then . else "`\(.)`" end;
+# In the order of the loads: the models, then the peers.
+def names: reduce .groups[].rows[].entrant as $name ([]; if index([$name]) then . else . + [$name] end);
+def control: "epoll-level (A/A)";
+def shown_name($foreign): . as $name | if . == control then "A/A" elif $foreign | index([$name]) then . else "`\(.)`" end;
 
 # The median of what was measured at several times, from the lowest to the highest quartile.
 def floor_cost: .floor | { median: (map(.median) | sort | .[length / 2 | floor]), low: (map(.low) | min), high: (map(.high) | max) };
@@ -34,8 +35,8 @@ def churn: ratios(["churn@1", "churn@100"]; ["after 1 request", "after 100 reque
 def workers:
   . as $all | [.groups[] | select(.id | startswith("workers@"))] as $groups
   | [["model", ($groups[] | "\(.workers) worker\(if .workers == 1 then "" else "s" end)")]]
-    + [$groups[0].rows[].entrant as $name | select($name != "epoll-level" and $name != "epoll-level (A/A)")
-        | ["`\($name)`", ($groups[] as $group | [$group.rows[] | select(.entrant == $name).cpu][0] | estimate)]]
+    + [$groups[0].rows[].entrant as $name | select($name != "epoll-level")
+        | [($name | shown_name([])), ($groups[] as $group | [$group.rows[] | select(.entrant == $name).cpu][0] | estimate)]]
   | markdown;
 
 # CPU time and not ratios, because the loads of a line were not measured at the same time.
@@ -51,7 +52,7 @@ def growth:
 
 def flips:
   . as $all | .foreign as $foreign
-  | [names[] as $name | select($name != "epoll-level")
+  | [names[] as $name | select($name != "epoll-level" and $name != control)
       | [$all.groups[] | select(.id | startswith("workers@") | not) | { id, cpu: ([.rows[] | select(.entrant == $name).cpu][0]) } | select(.cpu)] as $at
       | def at(which): [$at[] | select(.cpu | side == which) | "`\(.id)` \(.cpu.ratio | digits)"] | if . == [] then "–" else join(", ") end;
         [$name | shown_name($foreign)] + [at(-1), at(0), at(1)]
@@ -62,7 +63,7 @@ def flips:
 def causes:
   . as $all | .foreign as $foreign
   | [["server", "calls at 1", "wake-ups at 1", "calls at 64", "requests per wait at 64", "wake-ups at 64", "user time at 64"]]
-    + [names[] as $name | ([$all | row("single"; $name)][0]) as $one | ([$all | row("ping"; $name)][0] // {}) as $many
+    + [names[] as $name | select($name != control) | ([$all | row("single"; $name)][0]) as $one | ([$all | row("ping"; $name)][0] // {}) as $many
         | select($one.cpu_us or $many.cpu_us)
         | [$name | shown_name($foreign)] + [$one.calls, $one.wakeups, $many.calls, $many.requests_per_wait, $many.wakeups | digits]
           + [$many.user_share | if . == null then "–" else "\(. * 100 | round) %" end]]
@@ -70,8 +71,8 @@ def causes:
 
 def peers:
   . as $all | .foreign as $foreign
-  | [["server", "1 client", "64 clients", "900 silent", "requests/s at 64 clients"]]
-    + [("epoll-level", "epoll-edge", "uring", "poll", "thread", "tokio", "go", "python") as $name
+  | [["server", "1 client", "64 clients", "900 silent", "rate at 64 clients"]]
+    + [("epoll-level", control, "epoll-edge", "uring", "poll", "thread", "tokio", "go", "python") as $name
         | ([$all | row("single"; $name).cpu, null][0] | estimate) as $one
         | select(any($all.groups[].rows[]; .entrant == $name))
         | [$name | shown_name($foreign)] + [$one] + [("ping", "idle@900") as $id | [$all | row($id; $name).cpu][0] | estimate]
