@@ -33,16 +33,19 @@ table() {
     (.groups
       | map({key: ([.workload, (.point // empty)] | join("@")), value: (.rows | map({key: name, value: .figures}) | from_entries)})
       | from_entries) as $figures
-    | def cpu(load): $figures[load][.].cpu.ratio | shown(hundredths);
+    # Loads that were measured.
+    | ([{load: "single", brief: "1 client", costs: "CPU at 1"},
+        {load: "idle@0", brief: "64 clients", costs: "CPU at 64"},
+        {load: "idle@936", brief: "64 + 936 idle", costs: "CPU, 936 idle"},
+        {load: "idle@9000", brief: "64 + 9000 idle", costs: "CPU, 9000 idle"}] | map(select($figures[.load]))) as $loads
+    | def cpus: [$figures[$loads[].load][.].cpu.ratio | shown(hundredths)];
       def calls(load): $figures[load][.].syscalls_per_request.total | shown(hundredths);
       def memory(load): $figures[load][.].memory.connected | shown(bytes);
-      def cpus: [cpu("single", "idle@0", "idle@936", "idle@9000")];
       [.groups[0].rows[] | name] as $models
     | if $columns == "brief" then
-        [["model", "1 client", "64 clients", "64 + 936 idle", "64 + 9000 idle"], ($models[] | [.] + cpus)]
+        [["model", $loads[].brief], ($models[] | [.] + cpus)]
       else
-        [["model", "CPU at 1", "CPU at 64", "CPU, 936 idle", "CPU, 9000 idle", "calls at 1", "calls at 64", "memory at 64",
-            "memory, 936 idle"],
+        [["model", $loads[].costs, "calls at 1", "calls at 64", "memory at 64", "memory, 936 idle"],
           ($models[] | [.] + cpus + [calls("single", "idle@0"),
             memory("idle@0", "idle@936")])]
       end
@@ -50,9 +53,9 @@ table() {
 }
 
 if $measure; then
-  io-models compare --workloads single,idle --idle 0,100,936,9000 --json --output "$results/models.json"
+  io-models compare --workloads single,idle --idle 0,100,936,9000 --json --output "$scratch/result"
   # The single slices are most of the file, and nothing is drawn from them.
-  jq --compact-output 'del(.groups[].rows[].starts)' "$results/models.json" >"$scratch/models.json"
+  jq --compact-output 'del(.groups[].rows[].starts)' "$scratch/result" >"$scratch/models.json"
   cat "$scratch/models.json" >"$results/models.json"
   io-models unp30 --markdown --output "$scratch/unp30"
   scripts/put.sh unp30 docs/unp30.md <"$scratch/unp30"
