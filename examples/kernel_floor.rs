@@ -1,4 +1,5 @@
-//! The CPU time of one recv(2) and one send(2) of 64 bytes over loopback: no echo server can need less for a request.
+//! The CPU time of one recv(2) and one send(2) of 64 bytes over loopback: about the least for a server that makes both calls for each
+//! request.
 //!
 //! Both ends are in one thread, and nothing ever waits, so a round trip is two sends and two recvs and nothing else. What is printed is
 //! half of it, in nanoseconds: the median of many batches, and the quartiles. A server has cold caches beside that, because
