@@ -72,7 +72,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", value_parser = crate::units::workers)]
     workers: Option<NonZeroUsize>,
 
-    /// How often each server is started afresh [default: 20; where there are more than 8 servers, fewer, down to 8]
+    /// How often each server is started afresh [default: 20 with up to 8 rows, the baseline and A/A included; fewer
+    /// with more, down to 8]
     #[arg(long, value_name = "N", value_parser = crate::units::count)]
     starts: Option<usize>,
 
@@ -88,7 +89,8 @@ pub(crate) struct Args {
     #[arg(short, long, value_name = "BYTES", value_parser = crate::units::size)]
     size: Option<u32>,
 
-    /// Start the servers again, 5 to 60 times, until no interval but that of p99 is wider than this on either side, such as 1%
+    /// Start the servers again after --starts, up to 60 times in all and at least 5, until no interval but that of p99 is wider
+    /// than this on either side, such as 1%
     #[arg(long, value_name = "SHARE", value_parser = crate::units::share, conflicts_with = "quick")]
     precision: Option<f64>,
 
