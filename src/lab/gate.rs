@@ -76,8 +76,8 @@ pub struct Measured {
     pub what: String,
     /// `None` when it was not measured.
     pub value: Option<f64>,
-    /// Where the true value lies, if that was measured. A gate is not met by luck, so what must keep the limit is the end of the
-    /// interval that is nearer to it.
+    /// Where the true value lies, if that was measured. What must keep the limit is the end of the interval that is nearer
+    /// to it.
     pub interval: Option<Interval>,
     /// Why it was not measured, where that is known.
     pub why: Option<String>,

@@ -1,10 +1,10 @@
 //! The main job: every model, and any other server, side by side under the same load.
 //!
 //! Noise is the difficulty. On a shared machine the same server differs by a factor of two from one second to the next, so
-//! runs of seconds, one after another, compare the machine with itself. But the noise is correlated over some tenths of a
-//! second. So all servers are started and connected first, each with a generator of its own. Then they take turns in slices of
-//! some 20 ms, in random order, while all others sleep. A slice of the baseline is measured among each three of them, at a
-//! random place, and each of the three is compared with it.
+//! runs of seconds, one after another, show how the machine changed, and not how the servers differ. But the noise is
+//! correlated over some tenths of a second. So all servers are started and connected first, each with a generator of its own.
+//! Then they take turns in slices of some 20 ms, in random order, while all others sleep. Each group of three also has one slice
+//! of the baseline, at a random place, and each of the three is compared with it.
 //!
 //! One pair of processes is one draw: where the memory of a process lies makes a difference that lasts as long as the process.
 //! So all of them are started afresh several times, in random order, and the interval of a ratio is over these starts.
