@@ -53,7 +53,8 @@ table() {
 }
 
 if $measure; then
-  io-models compare --workloads single,idle --idle 0,100,936,9000 --json --output "$scratch/result"
+  # Not with --output, because a result contains the command line.
+  io-models compare --workloads single,idle --idle 0,100,936,9000 --json >"$scratch/result"
   # The single slices are most of the file, and nothing is drawn from them.
   jq --compact-output 'del(.groups[].rows[].starts)' "$scratch/result" >"$scratch/models.json"
   cat "$scratch/models.json" >"$results/models.json"
