@@ -89,8 +89,7 @@ pub(crate) struct Args {
     #[arg(short, long, value_name = "BYTES", value_parser = crate::units::size)]
     size: Option<u32>,
 
-    /// Start the servers again after --starts, up to 60 times in all and at least 5, until no interval but that of p99 is wider
-    /// than this on either side, such as 1%
+    /// Start the servers 5 to 60 times, until no interval but that of p99 is wider than this on either side, such as 1%
     #[arg(long, value_name = "SHARE", value_parser = crate::units::share, conflicts_with = "quick")]
     precision: Option<f64>,
 
