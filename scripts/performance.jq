@@ -50,15 +50,21 @@ def growth:
             | if . == null then "–" else "\(.median | digits) [\(.low | digits)–\(.high | digits)]" end)]]
   | markdown;
 
+# What is measured under a load, in words.
+def load_words:
+  { single: "1 client", ping: "64 clients", "size@4096": "4 KiB", "size@65536": "64 KiB", "churn@1": "a connection each",
+    "churn@100": "a connection for 100 requests" }[.]
+  // (split("@") | if .[0] == "idle" then "\(.[1] | tonumber | count) silent" else "\(.[0]) \(.[1])" end);
+
+# A paragraph for each server whose interval is on one side of 1 under one load and on the other under another.
 def flips:
   . as $all | .foreign as $foreign
   | [names[] as $name | select($name != "epoll-level" and $name != control)
       | [$all.groups[] | select(.id | startswith("workers@") | not) | { id, cpu: ([.rows[] | select(.entrant == $name).cpu][0]) } | select(.cpu)] as $at
-      | def at(which): [$at[] | select(.cpu | side == which) | "`\(.id)` \(.cpu.ratio | digits)"] | if . == [] then "–" else join(", ") end;
-        [$name | shown_name($foreign)] + [at(-1), at(0), at(1)]
-      | select(.[1] != "–" and .[3] != "–")]
-  | if . == [] then "No server needs less than `epoll-level` under one load and more under another."
-    else [["server", "less than `epoll-level`", "no difference shown", "more"]] + . | markdown end;
+      | def at(which): [$at[] | select(.cpu | side == which) | "\(.id | load_words) (\(.cpu.ratio | digits))"] | join(", ");
+        select(at(-1) != "" and at(1) != "")
+      | "- \($name | shown_name($foreign)): less with \(at(-1)); more with \(at(1))."]
+  | if . == [] then "No server needs less than `epoll-level` under one load and more under another." else join("\n") end;
 
 def causes:
   . as $all | .foreign as $foreign
@@ -66,7 +72,7 @@ def causes:
     + [names[] as $name | select($name != control) | ([$all | row("single"; $name)][0]) as $one | ([$all | row("ping"; $name)][0] // {}) as $many
         | select($one.cpu_us or $many.cpu_us)
         | [$name | shown_name($foreign)] + [$one.calls, $one.wakeups, $many.calls, $many.requests_per_wait, $many.wakeups | digits]
-          + [$many.user_share | if . == null then "–" else "\(. * 100 | round) %" end]]
+          + [$many.user_share | if . == null then "–" elif . < 0.02 then "< 2 %" else "\(. * 100 | round) %" end]]
   | markdown;
 
 def peers:

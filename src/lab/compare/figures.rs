@@ -162,9 +162,9 @@ impl Measurements {
         }
     }
 
-    /// The kernel tells both times in ticks of 10 ms, so a few of them say nothing.
+    /// The kernel divides the CPU time by what it finds running at each tick, every 4 or 10 ms, so a few of them say nothing.
     fn user_share(&self) -> Option<f64> {
-        const ENOUGH: f64 = 0.1;
+        const ENOUGH: f64 = 0.5;
         let sum = |seconds: fn(&Start) -> Option<f64>| self.starts.iter().map(seconds).sum::<Option<f64>>();
         let (user, system) = (sum(|start| start.user_s)?, sum(|start| start.system_s)?);
         (user + system >= ENOUGH).then(|| user / (user + system))

@@ -317,7 +317,7 @@ fn causes(figures: &Figures) -> [String; 8] {
         known(figures.syscalls_per_request.as_ref().map(|calls| format!("{:.2}", calls.total))),
         known(figures.requests_per_wait.map(|n| format!("{n:.1}"))),
         known(figures.voluntary_switches_per_request.map(|n| format!("{n:.3}"))),
-        known(figures.user_share.map(|share| format!("{:.0} %", share * 100.0))),
+        known(user_share(figures)),
         format!("{:.0} %", figures.generator_busy_share * 100.0),
     ]
 }
@@ -376,6 +376,13 @@ pub fn verdict(row: &Row, figures: &Figures) -> String {
 }
 
 /// What was not measured is no 0.
+/// The share of user mode. It comes from ticks, some dozens of them, which do not tell a small one from none.
+pub(super) fn user_share(figures: &Figures) -> Option<String> {
+    const LEAST: f64 = 0.02;
+    let text = |share| if share < LEAST { "< 2 %".to_owned() } else { format!("{:.0} %", share * 100.0) };
+    figures.user_share.map(text)
+}
+
 fn known(cell: Option<String>) -> String {
     cell.unwrap_or_else(|| UNKNOWN.to_owned())
 }

@@ -3,6 +3,7 @@
 use super::{ratio, word};
 use crate::lab::results::compare::{Comparison, Figures, Group, Row};
 use crate::lab::show::compare::note;
+use crate::lab::show::compare::user_share;
 use crate::lab::units::{self, UNKNOWN, micros};
 use maud::{Markup, PreEscaped, html};
 use serde_json::Value;
@@ -31,7 +32,7 @@ const ALWAYS: [Column; 13] = [
     ("calls / request", |f| f.syscalls_per_request.as_ref().map(|calls| format!("{:.2}", calls.total))),
     ("requests / wait", |f| f.requests_per_wait.map(|n| format!("{n:.1}"))),
     ("wake-ups / request", |f| f.voluntary_switches_per_request.map(|n| format!("{n:.3}"))),
-    ("user CPU", |f| f.user_share.map(|share| format!("{:.0} %", share * 100.0))),
+    ("user CPU", user_share),
     ("listening", |f| f.memory.listening.map(units::bytes)),
     ("per connection", |f| f.memory_per_connection.map(bytes)),
     ("kernel per conn.", |f| f.kernel_memory_per_connection.map(bytes)),
