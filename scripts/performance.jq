@@ -77,12 +77,11 @@ def causes:
 
 def peers:
   . as $all | .foreign as $foreign
-  | [["server", "1 client", "64 clients", "900 silent", "rate at 64 clients"]]
+  | [["server", "1 client", "64 clients", "900 silent", "64 KiB", "a connection each"]]
     + [("epoll-level", control, "epoll-edge", "uring", "poll", "thread", "tokio", "go", "python") as $name
         | ([$all | row("single"; $name).cpu, null][0] | estimate) as $one
         | select(any($all.groups[].rows[]; .entrant == $name))
-        | [$name | shown_name($foreign)] + [$one] + [("ping", "idle@900") as $id | [$all | row($id; $name).cpu][0] | estimate]
-          + [[$all | row("ping"; $name).rate][0] | estimate]]
+        | [$name | shown_name($foreign)] + [$one] + [("ping", "idle@900", "size@65536", "churn@1") as $id | [$all | row($id; $name).cpu][0] | estimate]]
   | markdown;
 
 def not_built: .missing | if . == [] then "All peers were built." else "Not built there: \(join("; "))." end;
