@@ -141,8 +141,9 @@ def verdict(server; name):
     def extreme: "\(.cpu | estimate) with \(.cell | load_words)";
     if $rows == [] then "- \(name): not measured here."
     else "- \(name): measured under \($rows | length) loads. It needs less CPU time than `epoll-level` under \(times(-1)), more under \(times(1)); "
-      + "no difference is shown under \(times(0)). The ratio is lowest, \($rows | min_by(.cpu.ratio) | extreme), and highest, "
-      + "\($rows | max_by(.cpu.ratio) | extreme)."
+      + "no difference is shown under \(times(0))."
+      + ([$rows[] | select(.cpu | side != 0)] | if . == [] then "" else
+          " Of the differences that are shown, the ratio is lowest, \(min_by(.cpu.ratio) | extreme), and highest, \(max_by(.cpu.ratio) | extreme)." end)
     end;
 
 # The simplest line of a server for each share, by the number of connections.
