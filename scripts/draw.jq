@@ -32,7 +32,7 @@ def short:
       cpu: (.cpu | estimated), rate: (.rate | estimated),
       cpu_us: (.cpu_us_per_request | estimated), requests_per_s: (.requests_per_s.median | rounded),
       calls: (.syscalls_per_request.total | rounded), requests_per_wait: (.requests_per_wait | rounded),
-      wakeups: (.voluntary_switches_per_request | rounded), user_share: (.user_share | rounded),
+      wakeups: (.voluntary_switches_per_request | rounded),
       generator_busy: (.generator_busy_share | rounded)
     } end;
 

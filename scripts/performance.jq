@@ -68,11 +68,10 @@ def flips:
 
 def causes:
   . as $all | .foreign as $foreign
-  | [["server", "calls at 1", "wake-ups at 1", "calls at 64", "requests per wait at 64", "wake-ups at 64", "user time at 64"]]
+  | [["server", "calls at 1", "wake-ups at 1", "calls at 64", "requests per wait at 64", "wake-ups at 64"]]
     + [names[] as $name | select($name != control) | ([$all | row("single"; $name)][0]) as $one | ([$all | row("ping"; $name)][0] // {}) as $many
         | select($one.cpu_us or $many.cpu_us)
-        | [$name | shown_name($foreign)] + [$one.calls, $one.wakeups, $many.calls, $many.requests_per_wait, $many.wakeups | digits]
-          + [$many.user_share | if . == null then "–" elif . < 0.02 then "< 2 %" else "\(. * 100 | round) %" end]]
+        | [$name | shown_name($foreign)] + [$one.calls, $one.wakeups, $many.calls, $many.requests_per_wait, $many.wakeups | digits]]
   | markdown;
 
 def peers:

@@ -114,7 +114,7 @@ impl Table {
             let width =
                 cells().map(|cell| columns(&escaped(cell))).max().unwrap_or_default().max(columns(name));
             let is_number = |cell: &String| {
-                let unsigned = cell.strip_prefix('-').unwrap_or(cell);
+                let unsigned = cell.strip_prefix('-').or(cell.strip_prefix("< ")).unwrap_or(cell);
                 cell == UNKNOWN || unsigned.starts_with(|c: char| c.is_ascii_digit())
             };
             Column { width, of_numbers: cells().all(is_number) }
