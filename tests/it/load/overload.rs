@@ -2,10 +2,10 @@
 
 use super::servers::{Answer, Server};
 use super::{agrees_with_itself, figure, histogram, load, longer_than, report_of, whole};
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::sync::Mutex;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// 200 answers a second at most, however many connections there are.
 fn two_hundred_a_second() -> Server {
@@ -64,15 +64,36 @@ fn a_percentile_of_nothing_is_null_and_a_dash() {
     assert!(ended.exits(1).stdout.contains("p50 –, p90 –, p99 –, p99.9 –, max –"), "{ended}");
 }
 
+/// Gives each client its answers until the generator's clock runs, some more, and then none.
+///
+/// The clock starts 5 ms after the threads of the generator are told of the load, when the one that is concerned next
+/// looks at the time; the first request of the load, which is number 1, follows the order. No number of requests would
+/// do instead: several hundred are answered in these 5 ms, or more when the generator is kept waiting for a processor.
+fn silent_once_the_clock_runs() -> Server {
+    Server::start(|_, mut client, _| {
+        let mut bytes = [0; 64];
+        for _ in 0..2 {
+            client.read_exact(&mut bytes)?;
+            client.write_all(&bytes)?;
+        }
+        let told = Instant::now();
+        let mut more = 10;
+        while more > 0 {
+            client.read_exact(&mut bytes)?;
+            client.write_all(&bytes)?;
+            if told.elapsed() >= Duration::from_millis(50) {
+                more -= 1;
+            }
+        }
+        io::copy(&mut client, &mut io::sink()).map(drop)
+    })
+}
+
 #[test]
 fn a_connection_without_an_answer_is_given_up_while_the_load_is_on() {
     // Ten minutes, of which nobody would wait for the end.
     for (args, mode) in [("", "closed"), ("-R 1000", "open")] {
-        // So many that the clock runs when they have been answered.
-        let server = Server::answering(64, |request| match request.number {
-            0..300 => Answer::Bytes(request.bytes.clone()),
-            _ => Answer::Nothing,
-        });
+        let server = silent_once_the_clock_runs();
         let ended =
             load(server.addr, &format!("-c 2 {args} -d 10m --timeout 300ms --warmup 0s --json --quiet"));
         let report = report_of(mode, ended.exits(1));
