@@ -7,6 +7,7 @@
 //! `cargo bench --bench wrapper_cost` measures nanoseconds, nearly all of them in the kernel. With `--turns N CASE` the program only
 //! takes so many turns of a case, such as `recv, nothing there/bare`: for callgrind, which counts the instructions outside of the
 //! kernel. `scripts/bench.sh` does that for N and 2 N turns, so that in the difference only the turns are left.
+#![expect(unsafe_code, reason = "bare calls, which the wrappers are compared with")]
 
 use criterion::Criterion;
 use io_models::sys::epoll::{Epoll, Events};

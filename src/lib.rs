@@ -54,7 +54,6 @@
 //! assert_eq!((totals.connections, totals.bytes_in, totals.bytes_out), (1, 5, 5));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
-#![deny(unsafe_code)]
 #![deny(clippy::unwrap_used)]
 
 #[cfg(not(target_os = "linux"))]

@@ -315,6 +315,7 @@ impl Watch for Polling {
     fn add(&mut self, socket: &UnixStream, token: usize) {
         // SAFETY: a socket must not be closed while the poller watches it. The sockets are those of `Pairs`, which both benches lend
         // to the function that owns the poller.
+        #[expect(unsafe_code, reason = "polling's own way to add a socket")]
         let added = unsafe { self.poller.add(socket, polling::Event::readable(token)) };
         added.expect("it is not watched");
     }
