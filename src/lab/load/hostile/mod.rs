@@ -828,6 +828,10 @@ impl Step<'_> {
             connection.wrong = wrong;
         }
         connection.received += n as u64;
+        // More than can ever be asked for: a server that never stops sending tells nothing new.
+        if connection.received > connection.sent.next_multiple_of(self.size) {
+            return Err(connection.verdict("", "", true));
+        }
         Ok(received)
     }
 
