@@ -186,15 +186,16 @@ impl Header {
         OsStr::from_bytes(&self.name)
     }
 
-    /// The name with `?` for what commands a terminal: it may come from the network.
+    /// The name with `?` for what commands a terminal: it may come from the network. In a name that is not UTF-8 these are also the
+    /// bytes 0x80 to 0x9f, which a terminal of an 8-bit encoding obeys.
     #[must_use]
     pub fn printable_name(&self) -> Vec<u8> {
         let mut printable = Vec::with_capacity(self.name.len());
         for chunk in self.name.utf8_chunks() {
             let text: String = chunk.valid().chars().map(|c| if c.is_control() { '?' } else { c }).collect();
             printable.extend_from_slice(text.as_bytes());
-            // Names in other encodings are shown as they are.
-            printable.extend_from_slice(chunk.invalid());
+            // Names in other encodings, such as GB 2312, are shown as they are.
+            printable.extend(chunk.invalid().iter().map(|byte| if *byte < 0xa0 { b'?' } else { *byte }));
         }
         printable
     }
@@ -313,6 +314,20 @@ mod tests {
         let error = Header::new(OsStr::new("x"), LARGEST + 1).unwrap_err();
         assert!(error.to_string().contains("2147483648"), "{error}");
         assert!(error.to_string().contains("2147483647"), "{error}");
+    }
+
+    #[test]
+    fn a_name_that_is_shown_has_no_control_character_in_any_encoding() {
+        for (name, shown) in [
+            (&b"red\x1b[31m\n\x7f"[..], &b"red?[31m??"[..]),
+            ("\u{9b}31m\u{e9}".as_bytes(), "?31m\u{e9}".as_bytes()),
+            // CSI in Latin-1; "name" in GB 2312.
+            (b"\x9b31m\x85", b"?31m?"),
+            (b"\xc3\xfb\xd7\xd6", b"\xc3\xfb\xd7\xd6"),
+        ] {
+            let header = Header::parse(&raw(name, 0)).unwrap();
+            assert_eq!(header.printable_name().escape_ascii().to_string(), shown.escape_ascii().to_string());
+        }
     }
 
     proptest! {

@@ -10,10 +10,12 @@ use io_models::sys::poll::{PollFlags, wait_for};
 use io_models::sys::signal::Signal;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::kill;
+use nix::sys::stat::{Mode, SFlag, makedev};
 use std::fs::{self, File, Permissions};
 use std::io::{PipeReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -104,10 +106,21 @@ fn what_is_no_file_is_not_replaced() {
     for args in [&[][..], &["--in-place"]] {
         let (receiver, folder) = receiver(args);
         let fifo = folder.path().join("fifo");
-        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).expect("a FIFO");
-        let answer = refused(&receiver, &header("fifo", 4));
-        assert!(answer.ends_with("there is something that is not a regular file"), "{answer}");
-        assert!(!fifo.metadata().expect("it is there").is_file());
+        nix::unistd::mkfifo(&fifo, Mode::S_IRWXU).expect("a FIFO");
+        let socket = folder.path().join("socket");
+        let _listener = UnixListener::bind(&socket).expect("a socket");
+        let device = folder.path().join("device");
+        // The null device.
+        let made = nix::sys::stat::mknod(&device, SFlag::S_IFCHR, Mode::S_IRWXU, makedev(1, 3));
+        for (name, path) in [("fifo", &fifo), ("socket", &socket), ("device", &device)] {
+            if let ("device", Err(why)) = (name, made) {
+                eprintln!("skipped for a device, which takes root to make: {why}");
+                continue;
+            }
+            let answer = refused(&receiver, &header(name, 4));
+            assert!(answer.ends_with("there is something that is not a regular file"), "{answer}");
+            assert!(!path.metadata().expect("it is there").is_file());
+        }
     }
 }
 

@@ -213,14 +213,17 @@ fn a_link_of_that_name_is_replaced_and_what_it_points_to_is_left_alone() {
     let elsewhere = tempfile::tempdir().expect("another folder");
     let target = elsewhere.path().join("target");
     fs::write(&target, b"mine").expect("a file");
-    symlink(&target, folder.path().join("link")).expect("a link");
-    let mut sender = announced(receiver.addr(), "link", 3);
-    sender.write_all(b"new").expect("the content");
-    expect(&sender, b"ok");
-    assert_eq!(
-        (content(&folder, "link"), fs::read(&target).expect("there")),
-        (b"new".into(), b"mine".into())
-    );
+    symlink(&target, folder.path().join("symbolic")).expect("a link");
+    fs::hard_link(&target, folder.path().join("hard")).expect("a link");
+    for link in ["symbolic", "hard"] {
+        let mut sender = announced(receiver.addr(), link, 3);
+        sender.write_all(b"new").expect("the content");
+        expect(&sender, b"ok");
+        assert_eq!(
+            (content(&folder, link), fs::read(&target).expect("there")),
+            (b"new".into(), b"mine".into())
+        );
+    }
 }
 
 #[test]
