@@ -3,6 +3,7 @@
 use anstyle::{AnsiColor, Style};
 use clap::error::ErrorKind;
 use io_models::lab::explain::explain;
+use io_models::lab::visible::visible;
 use io_models::remedy;
 use io_models::sys::Errno;
 use std::fmt;
@@ -99,8 +100,8 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Join lines and drop empty ones.
+/// Join lines and drop empty ones. What it quotes may come from a file or a server.
 fn one_line(text: &str) -> String {
     let lines: Vec<_> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    lines.join("; ").replace(":;", ":")
+    visible(&lines.join("; ").replace(":;", ":"))
 }

@@ -9,6 +9,7 @@ use anstream::adapter::strip_str;
 use anstream::{AutoStream, ColorChoice};
 use anstyle::Style;
 use io_models::lab::show::{DOUBTFUL, Table, paint, wrap};
+use io_models::lab::visible::visible;
 use io_models::sys::poll::{PollFlags, wait_for};
 use io_models::sys::signal::{self, Signal};
 use io_models::sys::stdio::{self, Stream};
@@ -248,9 +249,9 @@ pub(crate) fn note(line: &str) {
     }
 }
 
-/// One line on standard error.
+/// One line on standard error. What it quotes may come from a file or a server.
 pub(crate) fn warn(line: &str) {
-    tell(&format!("io-models: {} {line}", paint(DOUBTFUL, "warning:")));
+    tell(&format!("io-models: {} {}", paint(DOUBTFUL, "warning:"), visible(line)));
 }
 
 /// One line on standard error, which wraps at words on a terminal.

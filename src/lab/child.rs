@@ -1,6 +1,7 @@
 //! This program, started again: lines in and out, its last words, its end.
 
 use super::explain;
+use super::visible::visible;
 use crate::stop::Stop;
 use crate::sys::fork;
 use crate::sys::poll::{PollFlags, PollSet};
@@ -229,12 +230,6 @@ impl Drop for Process {
     }
 }
 
-/// Control characters as in a Rust string: a terminal would obey them, and XML may not hold them.
-fn visible(line: &str) -> String {
-    let one = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
-    line.chars().map(one).collect()
-}
-
 /// Read to the end, and keep the last of it.
 fn last_of(mut from: impl Read) -> Vec<u8> {
     const KEPT: usize = 4096;
@@ -348,4 +343,19 @@ fn wait_to_read(
         return Err(Failed::Interrupted);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::repeat;
+
+    #[test]
+    fn of_a_process_that_never_stops_talking_only_the_end_is_kept() {
+        let words = repeat(b'x').take(10 << 20).chain(&b"the end"[..]);
+        let last = last_of(words);
+        assert!(last.ends_with(b"xthe end"));
+        assert_eq!(last.len(), 4096);
+        assert!(last.capacity() <= 4 * 4096, "{} bytes are held", last.capacity());
+    }
 }

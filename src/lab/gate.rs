@@ -6,6 +6,7 @@
 
 use super::explain::nearest;
 use super::units::{self, micros, parse};
+use super::visible::visible;
 use anyhow::{Context, anyhow, bail, ensure};
 use serde::{Deserialize, Serialize};
 
@@ -173,7 +174,8 @@ impl Gate {
     ///
     /// In one line, with what to write instead: when it is none, or names another figure than `figures` has.
     pub fn parse(text: &str, figures: &'static [Figure]) -> anyhow::Result<Gate> {
-        let text = text.trim();
+        // A file of gates may come from somebody else, and the report quotes them.
+        let text = visible(text.trim());
         let Some(at) = text.find(['<', '>']) else {
             bail!("the gate `{text}` has no limit: {EXAMPLE}");
         };
@@ -187,7 +189,7 @@ impl Gate {
         let figure =
             figures.iter().find(|figure| figure.name == name).ok_or_else(|| unknown(name, figures))?;
         let bound = Bound::parse(value, figure.unit).map_err(|why| anyhow!("the gate `{text}`: {why}"))?;
-        Ok(Gate { text: text.to_owned(), row, figure, relation, bound })
+        Ok(Gate { text, row, figure, relation, bound })
     }
 
     /// As it was written.

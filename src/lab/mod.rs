@@ -18,6 +18,7 @@ pub mod serve;
 pub mod show;
 pub mod stats;
 pub mod units;
+pub mod visible;
 
 use serde::{Deserialize, Serialize};
 

@@ -25,4 +25,5 @@ mod unp30;
 mod course;
 mod facts;
 mod terminal;
+mod security;
 mod build;

@@ -3,6 +3,7 @@
 use super::{SCHEMA, SCHEMA_VERSION};
 use crate::facts::{Outcome, Run};
 use crate::lab::results::Head;
+use crate::lab::visible::visible;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
@@ -86,7 +87,7 @@ impl Baseline {
         let Kernel { kernel, machine } = profile.environment;
         Ok(Baseline {
             name: name.to_owned(),
-            kernel: format!("Linux {kernel} {machine}"),
+            kernel: visible(&format!("Linux {kernel} {machine}")),
             outcomes: profile.facts.into_iter().map(|fact| (fact.id, fact.outcome)).collect(),
         })
     }

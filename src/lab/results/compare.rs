@@ -13,6 +13,7 @@ use crate::lab::load::LatencyUs;
 use crate::lab::load::plan::{EngineKind, Sizes};
 use crate::lab::serve::Sharing;
 use crate::lab::stats::{Estimate, Spread};
+use crate::lab::visible::visible_json;
 use crate::lab::{Status, SystemCalls};
 use serde::de::value::SeqAccessDeserializer;
 use serde::de::{self, IntoDeserializer, SeqAccess, Unexpected, Visitor};
@@ -56,7 +57,7 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// Read a document of `io-models compare --json`.
+    /// Read a document of `io-models compare --json`. Its text is made [visible](crate::lab::visible).
     ///
     /// # Errors
     ///
@@ -64,6 +65,7 @@ impl Comparison {
     pub fn read(text: &str) -> Result<Comparison, String> {
         let value: serde_json::Value =
             serde_json::from_str(text).map_err(|why| format!("it is no JSON document: {why}"))?;
+        let value = visible_json(value);
         let Ok(Head { schema, schema_version }) = Head::deserialize(&value) else {
             return Err(format!("it is no result: it has no schema and version, which should be {SCHEMA}"));
         };

@@ -11,6 +11,7 @@ mod encoding;
 
 pub use encoding::{decoded, encoded};
 
+use crate::lab::visible::visible_json;
 use anyhow::{Context, anyhow, bail, ensure};
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::interval_log::Tag;
@@ -187,7 +188,7 @@ impl Reader {
             let plan = serde_json::from_str(rest.strip_suffix(']').unwrap_or(rest)).map_err(|error| {
                 anyhow!("the plan of the run is damaged ({error}); delete the line to read the rest")
             })?;
-            self.plan.get_or_insert(plan);
+            self.plan.get_or_insert(visible_json(plan));
         }
         Ok(())
     }

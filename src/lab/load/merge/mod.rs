@@ -14,6 +14,7 @@ use super::{LatencyUs, hgrm};
 use crate::lab::results::load::{
     ByClock, Counts, Difference, Histograms as Encoded, Part, Plan, Report, SCHEMA, VERSION,
 };
+use crate::lab::visible::visible;
 use anyhow::{anyhow, bail, ensure};
 use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
@@ -72,13 +73,14 @@ struct Timing {
 }
 
 impl Merged {
-    /// Read a report or a log. `name` is for messages.
+    /// Read a report or a log. `name` is for messages, and for the table of generators.
     ///
     /// # Errors
     ///
     /// In one line, with the name, the cause, and what to do: when it is neither, of another version, or damaged.
     pub fn read(name: &str, bytes: &[u8]) -> anyhow::Result<Merged> {
-        read::read(name, bytes).map_err(|why| anyhow!("{name}: {why:#}"))
+        let name = visible(name);
+        read::read(&name, bytes).map_err(|why| anyhow!("{name}: {why:#}"))
     }
 
     /// Add what others found.

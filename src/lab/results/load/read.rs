@@ -2,6 +2,7 @@
 
 use super::{Alone, Mode, Report, SCHEMA, VERSION};
 use crate::lab::results::Head;
+use crate::lab::visible::visible_json;
 use anyhow::{anyhow, bail, ensure};
 use serde::Deserialize;
 use serde_json::Value;
@@ -10,7 +11,7 @@ use serde_json::Value;
 pub(in crate::lab) const REMEDY: &str = "give the file as `io-models load` wrote it, or run that load again";
 
 impl Report {
-    /// Read one.
+    /// Read one. Its text is made [visible](crate::lab::visible).
     ///
     /// # Errors
     ///
@@ -23,6 +24,7 @@ impl Report {
                 anyhow!("not one JSON document ({why}); give what `io-models load --json -o FILE` wrote")
             }
         })?;
+        let value = visible_json(value);
         check_head(&value)?;
         let damaged = |why| anyhow!("a damaged report: {why}; {REMEDY}");
         let report = Report::deserialize(&value).map_err(damaged)?;
