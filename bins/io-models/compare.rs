@@ -9,11 +9,10 @@ use io_models::lab::compare::gates::{self, Gates};
 use io_models::lab::compare::{self, BASELINE, Watch, workload};
 use io_models::lab::explain::nearest;
 use io_models::lab::gate;
-use io_models::lab::results::compare::{Comparison, OneOrMore, Plan, Reach, Server, Workload};
+use io_models::lab::results::compare::{Comparison, OneOrMore, Plan, Server, Workload};
 use io_models::model::{self, Model};
 use io_models::{lab, startup, stop};
 use std::fs;
-use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -48,7 +47,7 @@ pub(crate) struct Args {
 
     /// A server of yours: 'NAME=COMMAND', where {port} in the command is the port to listen on, or
     /// 'NAME=ADDR:PORT[,pid=N]' for one that runs already
-    #[arg(long, value_name = "NAME=…", value_parser = server)]
+    #[arg(long, value_name = "NAME=…", value_parser = Server::parse)]
     server: Vec<Server>,
 
     /// Workloads, separated by commas, from the table below [default: ping, single, and idle with 400 silent ones]
@@ -298,34 +297,6 @@ pub(crate) fn read_result(file: &Path) -> Result<Comparison, Failure> {
     let text =
         fs::read_to_string(file).map_err(|why| Failure::usage(format_args!("cannot read {name}: {why}")))?;
     Comparison::read(&text).map_err(|why| Failure::usage(format_args!("{name}: {why}")))
-}
-
-/// clap's parser for a foreign server.
-fn server(text: &str) -> Result<Server, String> {
-    let forms = "give NAME='COMMAND {port}', or NAME=ADDR:PORT[,pid=N] for a server that runs already";
-    let (name, how) = text.split_once('=').ok_or_else(|| format!("{text:?} has no name: {forms}"))?;
-    let is_allowed = |c: char| c.is_ascii_alphanumeric() || "-_.+".contains(c);
-    if name.is_empty() || !name.chars().all(is_allowed) {
-        return Err(format!("{name:?} is no name of letters, digits, `-`, `_`, `.` and `+`: {forms}"));
-    }
-    let reach = match how.contains("{port}") {
-        true => Reach::Command { command: how.to_owned() },
-        false => running(how).ok_or_else(|| {
-            format!(
-                "{how:?} is neither an address nor a command with {{port}} for the port to listen on: {forms}"
-            )
-        })?,
-    };
-    Ok(Server { name: name.to_owned(), reach })
-}
-
-fn running(how: &str) -> Option<Reach> {
-    let (address, pid) = match how.split_once(",pid=") {
-        Some((address, pid)) => (address, Some(pid.parse().ok()?)),
-        None => (how, None),
-    };
-    let address: SocketAddr = address.parse().ok()?;
-    Some(Reach::Running { address, pid })
 }
 
 /// How far it is: live on a terminal, a line for each point elsewhere, nothing if quiet.

@@ -105,7 +105,7 @@ pub(crate) struct Args {
     find_knee: bool,
 
     /// A percentile of the response time and its limit: p99=1ms, p99.9=5ms, max=50ms
-    #[arg(long, value_name = "PERCENTILE=TIME", value_parser = limit, requires = "find_knee")]
+    #[arg(long, value_name = "PERCENTILE=TIME", value_parser = Limit::parse, requires = "find_knee")]
     limit: Option<Limit>,
 
     /// Close each connection after N requests and open another
@@ -381,20 +381,6 @@ impl Args {
         }
         Ok(clients)
     }
-}
-
-/// clap's parser for a limit.
-fn limit(text: &str) -> Result<Limit, String> {
-    let example = || "write a percentile and a time, such as p99=1ms, p99.9=5ms or max=50ms".to_owned();
-    let (percentile, time) = text.split_once('=').ok_or_else(example)?;
-    let percentile = match percentile {
-        "max" => 100.0,
-        _ => percentile.strip_prefix('p').and_then(|p| p.parse::<f64>().ok()).ok_or_else(example)?,
-    };
-    if !(percentile > 0.0 && percentile <= 100.0) {
-        return Err("a percentile is above 0 and at most 100".to_owned());
-    }
-    Ok(Limit { percentile, at_most_us: duration(time)?.as_secs_f64() * 1e6 })
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 //! knee.
 
 use super::record::Record;
-use crate::lab::units::{self, micros};
+use crate::lab::units::{self, micros, parse};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
@@ -18,6 +18,26 @@ pub struct Limit {
     pub percentile: f64,
     /// The limit, in microseconds.
     pub at_most_us: f64,
+}
+
+impl Limit {
+    /// Read one as a command line has it: `p99=1ms`, `p99.9=5ms`, `max=50ms`.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong, and what to write instead.
+    pub fn parse(text: &str) -> Result<Limit, String> {
+        let example = || "write a percentile and a time, such as p99=1ms, p99.9=5ms or max=50ms".to_owned();
+        let (percentile, time) = text.split_once('=').ok_or_else(example)?;
+        let percentile = match percentile {
+            "max" => 100.0,
+            _ => percentile.strip_prefix('p').and_then(|p| p.parse::<f64>().ok()).ok_or_else(example)?,
+        };
+        if !(percentile > 0.0 && percentile <= 100.0) {
+            return Err("a percentile is above 0 and at most 100".to_owned());
+        }
+        Ok(Limit { percentile, at_most_us: parse::duration(time)?.as_secs_f64() * 1e6 })
+    }
 }
 
 /// What one try at a rate shows.

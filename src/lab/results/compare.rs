@@ -312,6 +312,31 @@ pub struct Server {
     pub reach: Reach,
 }
 
+impl Server {
+    /// Read one as a command line has it: `NAME=COMMAND {port}`, or `NAME=ADDR:PORT[,pid=N]` for a server that runs already.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong, and what to write instead.
+    pub fn parse(text: &str) -> Result<Server, String> {
+        let forms = "give NAME='COMMAND {port}', or NAME=ADDR:PORT[,pid=N] for a server that runs already";
+        let (name, how) = text.split_once('=').ok_or_else(|| format!("{text:?} has no name: {forms}"))?;
+        let is_allowed = |c: char| c.is_ascii_alphanumeric() || "-_.+".contains(c);
+        if name.is_empty() || !name.chars().all(is_allowed) {
+            return Err(format!("{name:?} is no name of letters, digits, `-`, `_`, `.` and `+`: {forms}"));
+        }
+        let reach = match how.contains("{port}") {
+            true => Reach::Command { command: how.to_owned() },
+            false => Reach::running(how).ok_or_else(|| {
+                format!(
+                    "{how:?} is neither an address nor a command with {{port}} for the port to listen on: {forms}"
+                )
+            })?,
+        };
+        Ok(Server { name: name.to_owned(), reach })
+    }
+}
+
 /// How a foreign server is reached.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
@@ -328,6 +353,16 @@ pub enum Reach {
         /// Its process, if its cost is to be known.
         pid: Option<u32>,
     },
+}
+
+impl Reach {
+    fn running(how: &str) -> Option<Reach> {
+        let (address, pid) = match how.split_once(",pid=") {
+            Some((address, pid)) => (address, Some(pid.parse().ok()?)),
+            None => (how, None),
+        };
+        Some(Reach::Running { address: address.parse().ok()?, pid })
+    }
 }
 
 /// A server of the comparison.
