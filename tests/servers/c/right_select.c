@@ -1,0 +1,17 @@
+// A right server: select.
+#include "select_loop.h"
+
+int main(int argc, char **argv) {
+  int listener = start(argc, argv, SOCK_NONBLOCK);
+  limit_descriptors();
+  FD_SET(listener, &wants_read);
+  for (;;) {
+    fd_set readable, writable;
+    select_wait(listener, &readable, &writable, NULL);
+    for (int fd = 0; fd < FD_SETSIZE; fd++) {
+      if (!FD_ISSET(fd, &readable) && !FD_ISSET(fd, &writable)) continue;
+      if (fd == listener) select_accept(listener);
+      else if (select_serve(fd) < 0) select_close(fd, listener);
+    }
+  }
+}

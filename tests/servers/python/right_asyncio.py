@@ -1,0 +1,33 @@
+"""A right server: asyncio, with a protocol for each client."""
+
+import asyncio
+import signal
+import sys
+
+
+class Echo(asyncio.Protocol):
+    def connection_made(self, transport):
+        self.transport = transport
+
+    def data_received(self, data):
+        self.transport.write(data)
+
+    # A client that does not read is not received from.
+    def pause_writing(self):
+        self.transport.pause_reading()
+
+    def resume_writing(self):
+        self.transport.resume_reading()
+
+
+async def main(port):
+    # For each event asyncio calls accept up to `backlog` times, also after EMFILE, and logs each failure. With 4096 that takes
+    # seconds.
+    server = await asyncio.get_running_loop().create_server(Echo, "127.0.0.1", port, backlog=128)
+    await server.serve_forever()
+
+
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+if len(sys.argv) != 2:
+    sys.exit(f"usage: {sys.argv[0]} PORT")
+asyncio.run(main(int(sys.argv[1])))

@@ -1,0 +1,5 @@
+"""A right server: selectors. The other servers with loop.py differ from it by one method."""
+
+from loop import Loop, start
+
+Loop(start()).run()
