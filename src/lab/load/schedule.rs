@@ -66,6 +66,7 @@ impl Schedule {
             Arrivals::Constant => {
                 schedule.next += gap * thread as f64 / threads as f64;
                 schedule.origin.0 = schedule.next;
+                schedule.change_rate();
             }
             Arrivals::Poisson => schedule.advance(),
         }
@@ -89,6 +90,12 @@ impl Schedule {
             }
             Arrivals::Poisson => self.next += self.gap * exponential(&mut self.random),
         }
+        self.change_rate();
+    }
+
+    /// Go on to the rate that holds when the next request is due.
+    #[inline]
+    fn change_rate(&mut self) {
         while self.next >= self.until {
             let Some((until, gap)) = self.rates.pop() else { return };
             // What of the distance lies beyond the end passes at the new rate.
@@ -137,6 +144,7 @@ fn exponential(random: &mut Rng) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     const LONG: Duration = Duration::from_secs(1000);
 
@@ -230,6 +238,14 @@ mod tests {
     }
 
     #[test]
+    fn a_thread_whose_first_request_is_due_after_the_first_rate_has_ended_goes_by_the_next_rate() {
+        let steps = [(1.0, Duration::from_millis(100)), (1000.0, LONG)];
+        let of = |thread| times(Schedule::new(0, &steps, Arrivals::Constant, (thread, 4), 1), 2);
+        // A tenth of a request is due at the first rate. So the first of thread 1 comes nine tenths of a millisecond later.
+        assert_eq!([of(0), of(1)], [[0, 103_900_000], [100_900_000, 104_900_000]]);
+    }
+
+    #[test]
     fn poisson_distances_have_the_mean_and_the_spread_of_an_exponential_distribution() {
         let mut random = Rng::with_seed(7);
         let count = 200_000;
@@ -250,5 +266,85 @@ mod tests {
         assert_eq!(of(0, 1), of(0, 1));
         assert_ne!(of(0, 1), of(1, 1));
         assert_ne!(of(0, 1), of(0, 2));
+    }
+
+    /// Up to four rates a second, each for so many milliseconds.
+    fn steps() -> impl Strategy<Value = Vec<(f64, Duration)>> {
+        let step = (prop_oneof![0.5..5.0, 0.5..3000.0], 1..1500_u64)
+            .prop_map(|(rate, ms)| (rate, Duration::from_millis(ms)));
+        proptest::collection::vec(step, 1..5)
+    }
+
+    fn one_of_threads() -> impl Strategy<Value = (usize, usize)> {
+        (1..6_usize).prop_flat_map(|threads| (0..threads, Just(threads)))
+    }
+
+    proptest! {
+        /// To a nanosecond: a time since the machine was started has no more digits as a 64-bit float.
+        #[test]
+        fn no_request_of_a_constant_rate_is_early_or_late(
+            start in 0..1_u64 << 50,
+            rate in 1..5_000_000_u32,
+            (thread, threads) in one_of_threads(),
+        ) {
+            let steps = [(f64::from(rate), LONG)];
+            let schedule = Schedule::new(start, &steps, Arrivals::Constant, (thread, threads), 1);
+            for (i, due) in times(schedule, 1000).into_iter().enumerate() {
+                // The threads take turns.
+                let number = (i * threads + thread) as u128;
+                let (due, exact) = (u128::from(due - start) * u128::from(rate), number * 1_000_000_000);
+                prop_assert!(due.abs_diff(exact) <= 2 * u128::from(rate), "request {}: {} and not {}", i, due, exact);
+            }
+        }
+
+        #[test]
+        fn no_request_is_lost_or_added_where_the_rate_changes(
+            steps in steps(),
+            start in 0..1_u64 << 50,
+            (thread, threads) in one_of_threads(),
+        ) {
+            let mut schedule = Schedule::new(start, &steps, Arrivals::Constant, (thread, threads), 1);
+            let (mut end, mut count) = (start, 0);
+            // Of all threads, since the start.
+            let mut requests = 0.0;
+            for (rate, time) in steps {
+                end += time.as_nanos() as u64;
+                requests += rate * time.as_secs_f64();
+                while schedule.next() < end {
+                    count += 1;
+                    schedule.advance();
+                }
+                let of_this_thread = ((requests - thread as f64) / threads as f64).max(0.0);
+                prop_assert!(
+                    (f64::from(count) - of_this_thread).abs() < 1.001,
+                    "{} requests and not {}, {} ns after the start", count, of_this_thread, end - start
+                );
+            }
+        }
+
+        #[test]
+        fn a_skip_leaves_out_what_a_walk_passes(
+            steps in steps(),
+            poisson: bool,
+            (thread, threads) in one_of_threads(),
+            seed: u64,
+            times_to in proptest::collection::vec(0..3_000_000_000_u64, 1..4),
+        ) {
+            let arrivals = if poisson { Arrivals::Poisson } else { Arrivals::Constant };
+            let mut walked = Schedule::new(0, &steps, arrivals, (thread, threads), seed);
+            let mut skipped = walked.clone();
+            for time in times_to {
+                let mut count = 0;
+                while walked.next() < time {
+                    let before = walked.next();
+                    walked.advance();
+                    prop_assert!(walked.next() >= before, "times never go back");
+                    count += 1;
+                }
+                prop_assert_eq!(skipped.skip_to(time), count);
+                prop_assert!(skipped.next() >= time);
+                prop_assert_eq!(times(skipped.clone(), 10), times(walked.clone(), 10));
+            }
+        }
     }
 }
