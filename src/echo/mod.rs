@@ -74,9 +74,12 @@ pub enum Until {
 mod tests {
     use super::*;
     use crate::observer::Notices;
+    use crate::sys::sockopt::set_send_buffer;
+    use proptest::prelude::*;
     use std::io::{Read, Write};
     use std::os::fd::OwnedFd;
     use std::os::unix::net::UnixStream;
+    use std::sync::LazyLock;
 
     fn connected() -> (Conn, UnixStream) {
         let (ours, theirs) = UnixStream::pair().unwrap();
@@ -173,5 +176,75 @@ mod tests {
         assert_eq!(pump.pump(&mut conn, Until::ShortRead), Want::ReadMore);
         assert_eq!(pump.handler.bytes_in, 10 * pump::READS_IN_A_ROW as u64);
         assert_eq!(pump.pump(&mut conn, Until::OneRead), Want::Read);
+    }
+
+    /// More than is sent in any case, in a pattern that repeats nowhere near a power of two.
+    static BYTES: LazyLock<Vec<u8>> = LazyLock::new(|| (0..1_200_000_u32).map(|i| (i % 251) as u8).collect());
+
+    /// What happens next on a connection.
+    #[derive(Debug, Clone)]
+    enum Turn {
+        /// The client sends at most so many bytes.
+        Sends(usize),
+        /// It reads at most so many.
+        Reads(usize),
+        Pump(Until),
+    }
+
+    fn turns() -> impl Strategy<Value = Vec<Turn>> {
+        let until = prop_oneof![Just(Until::OneRead), Just(Until::ShortRead), Just(Until::Dry)];
+        let bytes = || prop_oneof![1..20_usize, 1..20_000_usize];
+        let turn = prop_oneof![
+            bytes().prop_map(Turn::Sends),
+            bytes().prop_map(Turn::Reads),
+            until.prop_map(Turn::Pump)
+        ];
+        proptest::collection::vec(turn, 0..60)
+    }
+
+    proptest! {
+        #[test]
+        fn what_comes_back_is_what_was_sent_wherever_the_stream_is_cut_in_either_direction(
+            turns in turns(),
+            piece in prop_oneof![1..10_usize, 1..=SCRATCH_BYTES],
+        ) {
+            let (mut conn, mut client) = connected();
+            client.set_nonblocking(true).unwrap();
+            // So small that many answers do not fit.
+            set_send_buffer(&conn, 1).unwrap();
+            set_send_buffer(&client, 1).unwrap();
+            let mut pump = Pump::new(Reply::Echo, piece, Notices::none());
+            let bytes = &*BYTES;
+            let (mut sent, mut got, mut buffer) = (0, Vec::new(), vec![0; 20_000]);
+            for turn in turns {
+                match turn {
+                    Turn::Sends(n) => sent += client.write(&bytes[sent..sent + n]).unwrap_or(0),
+                    Turn::Reads(n) => {
+                        let n = client.read(&mut buffer[..n]).unwrap_or(0);
+                        got.extend_from_slice(&buffer[..n]);
+                    }
+                    Turn::Pump(until) => {
+                        let want = pump.pump(&mut conn, until);
+                        prop_assert_eq!(want == Want::Write, conn.has_unsent());
+                        prop_assert_ne!(want, Want::Close);
+                    }
+                }
+                prop_assert!(pump.handler.bytes_in - pump.handler.bytes_out <= piece as u64, "unsent is bounded");
+            }
+            client.shutdown(std::net::Shutdown::Write).unwrap();
+            // Each turn moves a byte at least, or is the last.
+            for _ in 0..=2 * sent + 1 {
+                let want = pump.pump(&mut conn, Until::Dry);
+                while let Ok(n @ 1..) = client.read(&mut buffer) {
+                    got.extend_from_slice(&buffer[..n]);
+                }
+                if want == Want::Close {
+                    break;
+                }
+            }
+            prop_assert!(got == bytes[..sent], "{} bytes were sent, and {} others came back", sent, got.len());
+            prop_assert_eq!((pump.handler.bytes_in, pump.handler.bytes_out), (sent as u64, sent as u64));
+            prop_assert_eq!(pump.pump(&mut conn, Until::OneRead), Want::Close, "it has ended");
+        }
     }
 }

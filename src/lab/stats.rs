@@ -177,6 +177,7 @@ fn quantile(sorted: &[f64], q: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn to(n: usize) -> Vec<f64> {
         (1..=n).rev().map(|i| i as f64).collect()
@@ -338,5 +339,67 @@ mod tests {
             Spread::of_median(&to(5000))
                 .is_some_and(|s| s.low > 2400.0 && s.low <= 2500.5 && s.high >= 2500.5)
         );
+    }
+
+    fn ratios() -> impl Strategy<Value = Vec<Vec<f64>>> {
+        proptest::collection::vec(proptest::collection::vec(0.01..100.0, 0..6), 0..8)
+    }
+
+    /// Equal, but for what sums in another order change.
+    fn is_near(a: Option<f64>, b: Option<f64>) -> bool {
+        a.zip(b).map_or(a == b, |(a, b)| (a / b - 1.0).abs() < 1e-9)
+    }
+
+    proptest! {
+        #[test]
+        fn an_interval_contains_its_median_and_lies_within_the_values(
+            values in proptest::collection::vec(-1e9..1e9, 1..60),
+        ) {
+            let sorted = sorted(&values).unwrap();
+            for spread in [Spread::quartiles(&values).unwrap(), Spread::of_median(&values).unwrap()] {
+                let all = [sorted[0], spread.low, spread.median, spread.high, sorted[sorted.len() - 1]];
+                prop_assert!(all.is_sorted(), "{:?}", all);
+            }
+            prop_assert_eq!(Spread::of_median(&values), Spread::of_median(&sorted), "the order does not matter");
+        }
+
+        #[test]
+        fn an_interval_contains_its_ratio_and_turns_round_with_it(starts in ratios()) {
+            let estimate = Estimate::over_starts(&starts);
+            let measured = starts.iter().filter(|start| !start.is_empty()).count();
+            prop_assert_eq!(estimate.is_some(), measured > 0);
+            let Some(estimate) = estimate else { return Ok(()) };
+            prop_assert_eq!(estimate.low.is_some(), measured > 1, "one start has no interval");
+            let (low, high) = (estimate.low.unwrap_or(0.0), estimate.high.unwrap_or(f64::INFINITY));
+            prop_assert!(low <= estimate.ratio && estimate.ratio <= high, "{:?}", estimate);
+            let all = || starts.iter().flatten().copied();
+            let (least, most) = (all().fold(f64::INFINITY, f64::min), all().fold(0.0, f64::max));
+            prop_assert!(least * 0.999 <= estimate.ratio && estimate.ratio <= most * 1.001, "{:?}", estimate);
+
+            // The same data give the same, in any order; the inverse ratios give the inverse.
+            prop_assert_eq!(Estimate::over_starts(&starts), Some(estimate));
+            let turned: Vec<Vec<f64>> =
+                starts.iter().rev().map(|start| start.iter().rev().copied().collect()).collect();
+            let turned = Estimate::over_starts(&turned).unwrap();
+            let inverse: Vec<Vec<f64>> =
+                starts.iter().map(|start| start.iter().map(|ratio| 1.0 / ratio).collect()).collect();
+            let inverse = Estimate::over_starts(&inverse).unwrap();
+            for (one, other) in [
+                (Some(turned.ratio), Some(estimate.ratio)),
+                (turned.low, estimate.low),
+                (turned.high, estimate.high),
+                (Some(1.0 / inverse.ratio), Some(estimate.ratio)),
+                (inverse.high.map(f64::recip), estimate.low),
+                (inverse.low.map(f64::recip), estimate.high),
+            ] {
+                prop_assert!(is_near(one, other), "{:?} and {:?}", one, other);
+            }
+
+            // One over the other contains its ratio as well, and is not apart from itself.
+            let over = estimate.over(&turned);
+            prop_assert!(is_near(Some(over.ratio), Some(1.0)));
+            prop_assert!(over.low.unwrap_or(0.0) <= over.ratio && over.ratio <= over.high.unwrap_or(f64::INFINITY));
+            prop_assert_eq!(estimate.is_apart_from(&estimate), estimate.low.map(|_| false));
+        }
     }
 }

@@ -110,6 +110,8 @@ fn poll(entries: &mut [libc::pollfd], timeout: Option<Duration>) -> Result<usize
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+    use proptest::sample::Index;
     use std::io::Write;
     use std::os::unix::net::UnixStream;
 
@@ -150,6 +152,60 @@ mod tests {
             let start = std::time::Instant::now();
             assert!(!wait_for(&one, PollFlags::POLLIN, Some(limit)).unwrap());
             assert!(start.elapsed() >= limit, "{:?} < {limit:?}", start.elapsed());
+        }
+    }
+
+    /// What is done to a set: a socket of four is put in, an entry is taken out, or its events are changed.
+    #[derive(Debug, Clone)]
+    enum Change {
+        Push(usize, bool),
+        Remove(Index),
+        Watch(Index, bool),
+    }
+
+    fn changes() -> impl Strategy<Value = Vec<Change>> {
+        let change = prop_oneof![
+            3 => (0..4_usize, any::<bool>()).prop_map(|(socket, watch)| Change::Push(socket, watch)),
+            1 => any::<Index>().prop_map(Change::Remove),
+            1 => any::<(Index, bool)>().prop_map(|(slot, watch)| Change::Watch(slot, watch)),
+        ];
+        proptest::collection::vec(change, 0..40)
+    }
+
+    proptest! {
+        /// The first two of the four sockets are readable.
+        #[test]
+        fn each_slot_tells_of_its_own_socket_whatever_was_done_to_the_set(changes in changes()) {
+            let pairs: Vec<_> = (0..4).map(|_| UnixStream::pair().unwrap()).collect();
+            pairs.iter().take(2).for_each(|(_, peer)| (&*peer).write_all(b"x").unwrap());
+            let events = |watch| if watch { PollFlags::POLLIN } else { PollFlags::empty() };
+            let (mut set, mut model) = (PollSet::new(), Vec::new());
+            for change in changes {
+                match change {
+                    Change::Push(socket, watch) => {
+                        prop_assert_eq!(set.push(&pairs[socket].0, events(watch)), model.len());
+                        model.push((socket, watch));
+                    }
+                    Change::Remove(slot) if !model.is_empty() => {
+                        let slot = slot.index(model.len());
+                        set.swap_remove(slot);
+                        model.swap_remove(slot);
+                    }
+                    Change::Watch(slot, watch) if !model.is_empty() => {
+                        let slot = slot.index(model.len());
+                        set.set_events(slot, events(watch));
+                        model[slot].1 = watch;
+                    }
+                    Change::Remove(_) | Change::Watch(..) => {}
+                }
+                prop_assert_eq!((set.len(), set.is_empty()), (model.len(), model.is_empty()));
+            }
+            let is_ready = |&(socket, watch): &(usize, bool)| watch && socket < 2;
+            let ready = set.wait(Some(Duration::ZERO)).unwrap();
+            prop_assert_eq!(ready, model.iter().filter(|slot| is_ready(slot)).count());
+            for (slot, entry) in model.iter().enumerate() {
+                prop_assert_eq!(set.revents(slot), events(is_ready(entry)));
+            }
         }
     }
 }

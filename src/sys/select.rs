@@ -270,6 +270,8 @@ impl Iterator for Members<'_> {
 mod tests {
     use super::*;
     use nix::fcntl::{FcntlArg, fcntl};
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
     use std::io::Write;
     use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
     use std::os::unix::net::UnixStream;
@@ -334,5 +336,44 @@ mod tests {
         assert_ne!(one, two);
         one.remove(5000);
         assert_eq!(one, two);
+    }
+
+    /// Put in, or take out, and which number.
+    fn changes() -> impl Strategy<Value = Vec<(bool, RawFd)>> {
+        let number = prop_oneof![0..70, 0..3000, Just(1023), Just(1024), Just(-1), Just(RawFd::MAX)];
+        proptest::collection::vec((any::<bool>(), number), 0..60)
+    }
+
+    proptest! {
+        #[test]
+        fn sets_hold_what_was_put_in_and_not_taken_out(changes in changes()) {
+            let (mut set, mut big) = (FdSet::new(), BigFdSet::new());
+            let (mut below, mut all) = (BTreeSet::new(), BTreeSet::new());
+            for (put_in, fd) in changes {
+                if put_in {
+                    let fits = (0..1024).contains(&fd);
+                    prop_assert_eq!(set.insert(fd).is_ok(), fits);
+                    below.extend(fits.then_some(fd));
+                    // A bitmap up to the highest number would take 256 MiB.
+                    if (0..3000).contains(&fd) {
+                        big.insert(fd);
+                        all.insert(fd);
+                    }
+                } else {
+                    set.remove(fd);
+                    big.remove(fd);
+                    below.remove(&fd);
+                    all.remove(&fd);
+                }
+                prop_assert_eq!((set.contains(fd), big.contains(fd)), (below.contains(&fd), all.contains(&fd)));
+            }
+            prop_assert!(set.iter().eq(below.iter().copied()), "{:?} instead of {:?}", set, below);
+            prop_assert!(big.iter().eq(all.iter().copied()), "{:?} instead of {:?}", big, all);
+            prop_assert_eq!(nfds(&set.0, &big.0), below.last().max(all.last()).map_or(0, |fd| fd + 1));
+            let mut copy = BigFdSet::new();
+            copy.insert(2999);
+            copy.clone_from(&big);
+            prop_assert_eq!(copy, big);
+        }
     }
 }
