@@ -144,6 +144,8 @@ fn exponential(random: &mut Rng) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    // proptest has a trait of that name.
+    use fastrand::Rng;
     use proptest::prelude::*;
 
     const LONG: Duration = Duration::from_secs(1000);
