@@ -62,6 +62,22 @@ fn clients_of_a_ring_get_their_answers_at_the_end_though_others_use_some_descrip
     });
 }
 
+/// io_uring_enter(2): "The application should wait for some completions and try again."
+#[test]
+#[ignore = "needs strace(1), and permission to trace"]
+fn a_ring_for_which_the_kernel_has_no_memory_at_times_serves_everybody() {
+    let has_a_ring = |model: &Model| model.name.starts_with("uring");
+    models_at_once(has_a_ring, |model| {
+        let server = Server::of(model).failing("io_uring_enter", "EAGAIN", "10+5").start();
+        let clients: Vec<_> = (0..20).map(|_| connect(server.addr())).collect();
+        for _ in 0..20 {
+            clients.iter().for_each(|client| ask(client, b"hello"));
+        }
+        drop(clients);
+        assert_eq!(server.stop().totals(), (20, 2_000, 2_000));
+    });
+}
+
 /// Whether each client has a process or a thread.
 fn has_one_each(model: &Model) -> bool {
     matches!(model.runs, Runs::ProcessPerClient | Runs::ThreadPerClient)

@@ -40,6 +40,10 @@ pub(super) const GROUP: u16 = 0;
 /// has room for 4096 clients by default (`net.core.somaxconn`), and no listener of this crate asks for more.
 const MANY_SLOTS: u32 = 4096;
 
+/// How often an operation for which the kernel has no memory is tried again, and how long completions are waited for before each time.
+const TRIES: u32 = 100;
+const BETWEEN_TRIES: Duration = Duration::from_millis(10);
+
 /// How long the end of a ring may take. After that its memory is never freed, because the kernel may still use it.
 const LONGEST_END: Duration = Duration::from_secs(5);
 
@@ -508,8 +512,8 @@ impl Ring {
     ///
     /// # Errors
     ///
-    /// `EBADR` when the kernel had no memory for a completion, which is lost then; `EAGAIN` when it had none for an operation;
-    /// `EEXIST` in a process that was forked after the ring was made.
+    /// `EBADR` when the kernel had no memory for a completion, which is lost then; `EAGAIN` when it had none for an operation, 100 times
+    /// in a row; `EEXIST` in a process that was forked after the ring was made.
     #[doc(alias = "io_uring_enter")]
     #[inline]
     pub fn enter(&mut self, want: usize, timeout: Option<Duration>) -> Result<bool> {
@@ -573,6 +577,10 @@ impl Ring {
         }
         drop(submission);
         let entered = match self.call(queued, want as u32, timeout) {
+            Err(error) if error.errno() == Some(Errno::EAGAIN) => self.try_again(queued, want, timeout),
+            entered => entered,
+        };
+        let entered = match entered {
             // The time is up; a signal came; completions must be taken first.
             Err(error) if matches!(error.errno(), Some(Errno::ETIME | Errno::EINTR | Errno::EBUSY)) => Ok(()),
             entered => entered,
@@ -583,6 +591,23 @@ impl Ring {
             self.closing.clear();
         }
         entered
+    }
+
+    /// The kernel had no memory for an operation, and has taken none from the queue. Operations that end free some.
+    #[cold]
+    fn try_again(&mut self, queued: u32, want: usize, timeout: Option<Duration>) -> Result<()> {
+        let mut tries = 0;
+        loop {
+            // It may fail too, and what it brought is looked at below.
+            self.call(0, 1, Some(BETWEEN_TRIES)).ok();
+            self.taken.extend(self.ring.completion());
+            let want = if self.taken.is_empty() { want as u32 } else { 0 };
+            tries += 1;
+            match self.call(queued, want, timeout) {
+                Err(error) if error.errno() == Some(Errno::EAGAIN) && tries < TRIES => {}
+                entered => return entered,
+            }
+        }
     }
 
     /// io_uring_enter(2).

@@ -214,6 +214,14 @@ impl Starter {
         self
     }
 
+    /// With a kernel that answers some of these calls, such as `10+5` (the tenth, and each fifth after it), with an error. It is
+    /// strace(1) that does so.
+    pub(crate) fn failing(mut self, call: &str, error: &str, when: &str) -> Starter {
+        let inject = format!("inject={call}:error={error}:when={when}");
+        self.before = ["strace", "-f", "-o", "/dev/null", "-e", &inject, "--"].map(OsString::from).to_vec();
+        self
+    }
+
     /// As the user with that number, which takes root.
     pub(crate) fn user(mut self, uid: u32) -> Starter {
         self.user = Some(uid);
