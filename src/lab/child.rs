@@ -260,7 +260,7 @@ impl Follower {
     /// Give it an order.
     pub(in crate::lab) fn order(&mut self, order: &impl Serialize) -> anyhow::Result<()> {
         let line = serde_json::to_string(order)? + "\n";
-        self.orders.write_all(line.as_bytes()).context("the process has ended")
+        self.orders.write_all(line.as_bytes()).context("the process that makes the load has ended")
     }
 
     /// Read its next answer within a time limit, unless a stop comes first. `what` is what it tells.
