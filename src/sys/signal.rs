@@ -293,7 +293,8 @@ fn write_one(fd: RawFd, bytes: &[u8]) {
     let errno = Errno::last_raw();
     count_in_handler(Call::Write);
     // SAFETY: the pointer and the length are those of one live slice. A full pipe or a missing
-    // descriptor gives an error, which is ignored: what matters is that a full pipe is readable.
+    // descriptor gives an error, which is ignored: what matters is that a full pipe is readable. A pipe that does not block is
+    // never interrupted (EINTR).
     unsafe { libc::write(fd, bytes.as_ptr().cast(), bytes.len()) };
     Errno::set_raw(errno);
 }
