@@ -1,8 +1,10 @@
 //! What the tests share: servers, clients, a look into /proc, and waiting with a deadline.
 
 mod client;
+mod held;
 mod inherited;
 mod models;
+mod number;
 mod process;
 mod sandbox;
 mod server;
@@ -11,11 +13,13 @@ mod user;
 mod wait;
 
 pub(crate) use client::{ask, connect, end_writing, pattern, read_to_end, reset, stuff, wait_for_end};
+pub(crate) use held::{Held, own_memory};
 pub(crate) use inherited::{blocked, in_the_foreground, is_full, nonblocking_pipe};
 pub(crate) use models::{
     all_models_at_once, each_model, few, forks, has_settled, leaves_it_to_a_ring, models_at_once,
     one_at_a_time, worker_processes,
 };
+pub(crate) use number::number;
 pub(crate) use process::{
     at_the_server, children, cpu_time, descriptors, is_idle, kernel_before, lowest_free_descriptor,
     peak_memory, process, room_for_descriptors, state, waits_cheaply, wake_ups,
