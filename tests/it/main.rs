@@ -7,6 +7,7 @@
 mod support;
 
 mod contract;
+mod chaos;
 mod full;
 mod signals;
 mod inherited;

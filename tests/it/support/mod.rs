@@ -22,7 +22,7 @@ pub(crate) use models::{
 pub(crate) use number::number;
 pub(crate) use process::{
     at_the_server, children, cpu_time, descriptors, is_idle, kernel_before, lowest_free_descriptor,
-    peak_memory, process, room_for_descriptors, state, waits_cheaply, wake_ups,
+    peak_memory, process, room_for_descriptors, state, time_awake, waits_cheaply, wake_ups,
 };
 pub(crate) use sandbox::{without, without_threads};
 pub(crate) use server::{Report, Server, Starter, WORKERS};

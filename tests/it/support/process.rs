@@ -65,6 +65,13 @@ pub(crate) fn cpu_time(process: &Process) -> Duration {
     Duration::from_nanos(threads(process).into_iter().map(of).sum())
 }
 
+/// How long its threads, and those of its children, have run or waited for a processor. A thread that never sleeps has all of
+/// the time, also on a busy machine.
+pub(crate) fn time_awake(process: &Process) -> Duration {
+    let of = |thread: Task| thread.schedstat().map_or(0, |stat| stat.sum_exec_runtime + stat.run_delay);
+    Duration::from_nanos(threads(process).into_iter().map(of).sum())
+}
+
 /// Nothing moves now. What is measured is how much a wait costs, so this is a stretch of time, in which
 /// the server tries ten times or so what it cannot do.
 #[track_caller]
