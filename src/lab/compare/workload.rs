@@ -176,7 +176,8 @@ fn check(workload: &Workload) -> Result<(), String> {
     if !(1..=10_000).contains(&workload.slice_ms) {
         return wrong("slice_ms is from 1 to 10000");
     }
-    if points(workload).iter().enumerate().any(|(i, point)| points(workload)[..i].contains(point)) {
+    let points = points(workload);
+    if points.iter().enumerate().any(|(i, point)| points[..i].contains(point)) {
         return wrong("two of its points are the same");
     }
     Ok(())
