@@ -149,7 +149,7 @@ fn with_memory(kib: usize, line: &str) -> Command {
 }
 
 /// Memory for all that a small load needs. A server that is believed brings that much in less than a second.
-const LITTLE_KIB: usize = 300 << 10;
+const LITTLE_KIB: usize = 512 << 10;
 
 #[test]
 fn a_server_that_never_stops_talking_is_wrong_and_costs_the_generator_no_memory() {
