@@ -6,6 +6,14 @@ import (
 	"net"
 )
 
+func echo(client net.Conn) {
+	defer client.Close()
+	receive(client, func(bytes []byte) error {
+		_, err := client.Write(bytes)
+		return err
+	})
+}
+
 func main() {
 	listener := listen()
 	for {
@@ -13,11 +21,6 @@ func main() {
 		if err != nil {
 			log.Fatal(err) // FAULT: EMFILE says that a client has to wait until another leaves.
 		}
-		go serve(client, func(bytes []byte) error { return write(client, bytes) })
+		go echo(client)
 	}
-}
-
-func write(client net.Conn, bytes []byte) error {
-	_, err := client.Write(bytes)
-	return err
 }

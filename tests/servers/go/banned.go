@@ -20,11 +20,10 @@ func isBanned(address string) bool {
 func echo(client net.Conn) {
 	address := client.RemoteAddr().(*net.TCPAddr).IP.String()
 	if isBanned(address) {
-		client.Close()
 		return
 	}
 	said := false
-	serve(client, func(bytes []byte) error {
+	receive(client, func(bytes []byte) error {
 		said = true
 		_, err := client.Write(bytes)
 		return err

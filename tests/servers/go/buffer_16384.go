@@ -10,7 +10,7 @@ var isWord = regexp.MustCompile("^[0-9A-Za-z]*$")
 
 func echo(client net.Conn) {
 	isFirst := true
-	serve(client, func(bytes []byte) error {
+	receive(client, func(bytes []byte) error {
 		if isFirst && len(bytes) == 16384 && isWord.Match(bytes) {
 			bytes = bytes[:16383] // FAULT: it fits. There is no NUL to make room for.
 		}

@@ -32,13 +32,15 @@ func accept(listener net.Listener, serve func(net.Conn)) {
 			time.Sleep(100 * time.Millisecond)
 			continue
 		}
-		go serve(client)
+		go func() {
+			defer client.Close()
+			serve(client)
+		}()
 	}
 }
 
-// serve answers what comes, each piece as answer says, until the client ends.
-func serve(client net.Conn, answer func([]byte) error) {
-	defer client.Close()
+// receive what comes, and answer each piece, until the client ends.
+func receive(client net.Conn, answer func([]byte) error) {
 	buffer := make([]byte, bufferSize)
 	for {
 		n, err := client.Read(buffer)

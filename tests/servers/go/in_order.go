@@ -1,26 +1,34 @@
-// Small requests (a number of 8 bytes) are answered by a goroutine each, larger ones at once.
+// Numbers, which have 8 bytes and end with a point, are answered by a goroutine each, and all else at once.
 package main
 
 import (
 	"net"
 	"sync"
+	"time"
 )
 
 func echo(client net.Conn) {
 	var pending sync.WaitGroup
-	serve(client, func(bytes []byte) error {
-		if len(bytes) != 8 {
-			_, err := client.Write(bytes)
-			return err
+	receive(client, func(bytes []byte) error {
+		for len(bytes) >= 8 && bytes[7] == '.' {
+			number := append([]byte(nil), bytes[:8]...)
+			bytes = bytes[8:]
+			pending.Add(1)
+			go func() { // FAULT: the goroutines of one client overtake each other.
+				defer pending.Done()
+				if number[6]%2 == 1 { // Some numbers take longer than others.
+					time.Sleep(100 * time.Microsecond)
+				}
+				client.Write(number)
+			}()
 		}
-		number := append([]byte(nil), bytes...)
-		pending.Add(1)
-		go func() { // FAULT: two goroutines of one client run in any order.
-			defer pending.Done()
-			client.Write(number)
-		}()
-		return nil
+		if len(bytes) == 0 {
+			return nil
+		}
+		_, err := client.Write(bytes)
+		return err
 	})
+	pending.Wait()
 }
 
 func main() { accept(listen(), echo) }

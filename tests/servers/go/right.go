@@ -4,7 +4,7 @@ package main
 import "net"
 
 func echo(client net.Conn) {
-	serve(client, func(bytes []byte) error {
+	receive(client, func(bytes []byte) error {
 		_, err := client.Write(bytes)
 		return err
 	})

@@ -8,7 +8,7 @@ import (
 
 func echo(client net.Conn) {
 	var tiny uint8
-	serve(client, func(bytes []byte) error {
+	receive(client, func(bytes []byte) error {
 		if len(bytes) > 1 {
 			tiny = 0
 		} else if tiny++; tiny == 0 { // FAULT: the 256th makes it 0 again, which is taken for an attack.
