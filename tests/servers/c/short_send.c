@@ -5,8 +5,14 @@ static void serve(int fd) {
   char buffer[BUFFER];
   ssize_t n;
   while ((n = recv_blocking(fd, buffer, sizeof buffer)) > 0) {
-    // FAULT: also a blocking send may take less: when a signal interrupts it, for one.
-    if (n <= 256 ? send(fd, buffer, n, 0) < 0 && errno != EINTR : send_blocking(fd, buffer, n) < 0) break;
+    int result;
+    if (n <= 256) {
+      do result = send(fd, buffer, n, 0);  // FAULT: also a blocking send may take less: when a signal interrupts it, for one.
+      while (result < 0 && errno == EINTR);
+    } else {
+      result = send_blocking(fd, buffer, n);
+    }
+    if (result < 0) break;
   }
   close(fd);
 }

@@ -5,7 +5,8 @@ require('./listen')((client) => {
   client.on('end', () => client.end());
   // FAULT: a reset while the client is idle or is received from is an 'error' too. Without a handler it ends the process.
   client.on('data', (bytes) => {
-    if (client.write(bytes)) return;
+    client.write(bytes);
+    if (!client.writableNeedDrain) return;
     client.on('error', failed);
     client.pause();
     client.once('drain', () => {
