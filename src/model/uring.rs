@@ -117,8 +117,9 @@ struct Server<'a, O> {
     listener: Socket,
     handler: Handler<O>,
     acceptor: Acceptor<'a>,
-    /// By the number of the socket.
-    clients: Vec<Option<RingClient>>,
+    /// By the number of the socket. The kernel gives out all numbers in turn, so that the table comes to have a place for each, and it
+    /// would be ten times as large with the clients in it.
+    clients: Vec<Option<Box<RingClient>>>,
     /// Clients of which the kernel has not received everything in this turn.
     with_rest: Vec<usize>,
 }
@@ -163,7 +164,7 @@ impl<O: Observer> Server<'_, O> {
         if self.clients.len() <= number {
             self.clients.resize_with(number + 1, || None);
         }
-        self.clients[number] = Some(RingClient::welcome(socket, &mut self.ring)?);
+        self.clients[number] = Some(Box::new(RingClient::welcome(socket, &mut self.ring)?));
         Ok(())
     }
 
