@@ -99,14 +99,18 @@ impl Ring {
         if !self.has_room() {
             return Err(Error::Call { call: Call::IoUringEnter, fd: None, source: Errno::ENFILE });
         }
+        let fd = listener.fd();
         if !self.direct {
-            let accept =
-                opcode::AcceptMulti::new(listener.fd()).flags(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK);
-            let accept = self.on(listener, accept.build());
-            return self.begin(Kind::AcceptOrdinary, token, accept);
+            let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+            let accept = if self.has_many_slots() {
+                opcode::AcceptMulti::new(fd).flags(flags).build()
+            } else {
+                opcode::Accept::new(fd, ptr::null_mut(), ptr::null_mut()).flags(flags).build()
+            };
+            return self.begin(Kind::AcceptOrdinary, token, self.on(listener, accept));
         }
         self.accepts = true;
-        let (fd, flags) = (listener.fd(), libc::SOCK_NONBLOCK);
+        let flags = libc::SOCK_NONBLOCK;
         let accept = if self.has_many_slots() {
             opcode::AcceptMulti::new(fd).allocate_file_index(true).flags(flags).build()
         } else {

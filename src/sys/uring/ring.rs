@@ -50,7 +50,7 @@ const LONGEST_END: Duration = Duration::from_secs(5);
 /// What a ring is made of. The default one has no slots and no buffers.
 #[derive(Debug, Default)]
 pub struct Setup {
-    /// How many sockets it has direct descriptors for; 0 for none.
+    /// How many sockets it has direct descriptors for; 0 for none. Of ordinary descriptors it accepts no more either.
     pub slots: u32,
     /// Whether it accepts clients as direct descriptors, if the kernel can make ordinary ones of them (Linux 6.8).
     pub direct: bool,
@@ -376,6 +376,7 @@ impl Ring {
             while !self.ring.submission().is_empty() {
                 self.enter_once(0, None)?;
             }
+            self.used_slots -= 1;
             // SAFETY: accept(2) has made this descriptor for the ring, and nobody else owns it: `socket` was the only value with its number,
             // and ends here. The kernel has heard of all operations on it, and so has looked for the socket already.
             return Ok(unsafe { OwnedFd::from_raw_fd(socket.number as RawFd) });
@@ -411,7 +412,7 @@ impl Ring {
     /// Whether there is room for another client. An ordinary descriptor may be missing all the same.
     #[must_use]
     pub fn has_room(&self) -> bool {
-        !self.direct || self.used_slots < self.slots
+        self.used_slots < self.slots
     }
 
     pub(super) fn has_many_slots(&self) -> bool {
@@ -436,8 +437,8 @@ impl Ring {
     }
 
     pub(super) fn slot_closes(&mut self, socket: &Socket) {
+        self.used_slots -= 1;
         if socket.is_direct {
-            self.used_slots -= 1;
             self.put.remove(&socket.number);
             self.closing.push(socket.number);
         }
@@ -679,15 +680,14 @@ impl Ring {
                 };
                 return Some(Completion { token, event: Event::Sent(piece, sent), more, has_rest });
             }
-            Kind::Accept => {
+            Kind::Accept | Kind::AcceptOrdinary => {
                 self.used_slots += u32::from(result.is_ok());
                 if more && self.slots - self.used_slots == MANY_SLOTS {
                     // From here on one by one. A failure shows again in the next `enter`.
                     self.cancel(CancelBuilder::user_data(entry.user_data())).ok();
                 }
-                Event::Accepted(result.map(|number| self.socket(number, true)))
+                Event::Accepted(result.map(|number| self.socket(number, matches!(kind, Kind::Accept))))
             }
-            Kind::AcceptOrdinary => Event::Accepted(result.map(|number| self.socket(number, false))),
             Kind::Poll => Event::Ready(result),
             // `take_out` takes it from the queue itself.
             Kind::Install => return None,

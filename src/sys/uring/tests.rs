@@ -371,7 +371,7 @@ fn an_ordinary_descriptor_is_taken_out_after_what_was_queued_for_it() {
     if let Some(why) = unavailable() {
         return eprintln!("skipped: {why}");
     }
-    let setup = Setup { slots: 1, source: (0..=255).collect(), ..Setup::default() };
+    let setup = Setup { slots: 2, source: (0..=255).collect(), ..Setup::default() };
     let mut ring = Ring::new(setup).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
