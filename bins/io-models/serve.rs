@@ -40,6 +40,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", value_parser = crate::units::workers)]
     workers: Option<NonZeroUsize>,
 
+    /// At most so many clients at a time, over all workers, and no more workers than that; other clients wait in the queue of
+    /// listen(2) until one leaves [default: as many as descriptors, threads or processes allow]
+    #[arg(long, value_name = "N", value_parser = crate::units::clients)]
+    max_clients: Option<NonZeroUsize>,
+
     /// Look so often for an event before sleeping, in the models `epoll-*`, `reuseport*` and `uring*`: answers sooner, and keeps
     /// a processor busy
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true, value_parser = crate::units::spin)]
@@ -103,7 +108,10 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
         ReplyArg::Bytes => Reply::Own(unp30::as_many_bytes),
     };
     let started = Instant::now();
-    let job = Job::new(listener, &stop, reply).with_workers(workers).spinning(args.spin);
+    let mut job = Job::new(listener, &stop, reply).with_workers(workers).spinning(args.spin);
+    if let Some(most) = args.max_clients {
+        job = job.with_max_clients(most);
+    }
     let notices = Notices::told_by(output::note);
     let totals = (model.serve)(job.observed(&|_| notices.clone())).map_err(Failure::of)?;
     let report = Report::new(model.name, addr, totals, started.elapsed()).map_err(Failure::of)?;

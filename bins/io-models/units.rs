@@ -32,6 +32,11 @@ pub(crate) fn workers(text: &str) -> Result<NonZeroUsize, String> {
     NonZeroUsize::new(number).filter(|_| number <= MOST).ok_or_else(at_most)
 }
 
+/// A number of clients.
+pub(crate) fn clients(text: &str) -> Result<NonZeroUsize, String> {
+    NonZeroUsize::new(count(text)?).ok_or_else(|| "at least one".to_owned())
+}
+
 /// How often to look for an event before sleeping.
 pub(crate) fn spin(text: &str) -> Result<u32, String> {
     u32::try_from(count_or_none(text)?).map_err(|_| format!("at most {}", u32::MAX))

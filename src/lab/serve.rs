@@ -24,7 +24,7 @@ pub struct Report {
     requests: u64,
     bytes_in: u64,
     bytes_out: u64,
-    /// How often clients had to wait because no descriptor, thread or process was left.
+    /// How often clients had to wait because no descriptor, thread or process was left, or at the limit on clients.
     times_full: u64,
     /// The worker processes that ended before the server did, and were replaced.
     replaced: u64,
@@ -130,7 +130,7 @@ impl Report {
             let times = units::of(self.times_full, "time");
             page.line(
                 "full",
-                format!("clients had to wait for a descriptor, a thread or a process, {times}"),
+                format!("accepting was paused for lack of a descriptor, a thread or a process, or at --max-clients, {times}"),
             );
         }
         self.show_workers(&mut page);

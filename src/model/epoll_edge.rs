@@ -56,12 +56,12 @@ const NOT_JUST_BYTES: EpollFlags = EpollFlags::EPOLLRDHUP
 /// Those of the wait and of the listener. What happens to a client ends that client only.
 pub fn serve<O: Observer>(job: Job<'_, O>) -> Result<Totals> {
     let mut pump = job.pump(Worker::ONLY);
-    let Job { listener, stop, spin, .. } = job;
+    let Job { listener, stop, max_clients, spin, .. } = job;
     set_nonblocking(&listener)?;
     let epoll = Epoll::new()?.spinning(spin);
     epoll.add(stop, STOP, EpollFlags::EPOLLIN)?;
     epoll.add(&listener, LISTENER, EpollFlags::EPOLLIN)?;
-    let mut acceptor = Acceptor::new(&listener, Mode::Nonblocking);
+    let mut acceptor = Acceptor::new(&listener, Mode::Nonblocking).within(max_clients);
     let mut conns = ByFd::new();
     let mut events = Events::with_capacity(EVENTS);
     let mut unfinished: VecDeque<RawFd> = VecDeque::new();

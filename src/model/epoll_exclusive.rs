@@ -12,7 +12,9 @@
 //!   alone, and did not share the clients any better.
 //! - `EPOLL_CTL_MOD` is not allowed for `EPOLLEXCLUSIVE` (`EINVAL`). So a pause takes the listener out, and its end adds it again.
 //! - No wake-up is lost with a worker that pauses. All workers are at the limits at which one of them is, so another could not have
-//!   accepted the client either; and the worker that paused looks again after 100 ms, because adding reports what waits already.
+//!   accepted the client either; and the worker that paused looks again after 100 ms, because adding reports what waits already. That
+//!   is why a limit on clients has one count for all workers. With a limit for each worker, the kernel could wake one that is full, and
+//!   the others would not be told of the client.
 //!
 //! The price is fairness. The kernel always wakes the first that sleeps of those that added the listener. When clients come one at
 //! a time, one worker gets them all, although it may have many clients already and the others none. `reuseport` spreads them.
@@ -68,12 +70,13 @@ pub fn serve_herd<O: Observer>(job: Job<'_, O>) -> Result<Totals> {
 }
 
 fn in_workers<O: Observer>(job: Job<'_, O>, watch: EpollFlags) -> Result<Totals> {
-    let Job { ref listener, stop, workers, spin, .. } = job;
+    let Job { ref listener, stop, workers, ref max_clients, spin, .. } = job;
     set_nonblocking(listener)?;
     // Before the first client takes a descriptor.
     let epolls = (0..workers.get()).map(|_| Ok(Epoll::new()?.spinning(spin))).collect::<Result<Vec<_>>>()?;
     let totals = in_threads(workers, stop, &Sleepers::with_those_at(listener), |worker, stop| {
-        work(job.pump(worker), &epolls[worker.0], listener, stop, watch)
+        let acceptor = Acceptor::new(listener, Mode::Nonblocking).within(max_clients.clone());
+        work(job.pump(worker), &epolls[worker.0], acceptor, stop, watch)
     })?;
     job.listener.close();
     Ok(totals)
@@ -83,13 +86,13 @@ fn in_workers<O: Observer>(job: Job<'_, O>, watch: EpollFlags) -> Result<Totals>
 fn work<O: Observer>(
     mut pump: Pump<O>,
     epoll: &Epoll,
-    listener: &Listener,
+    mut acceptor: Acceptor<'_>,
     stop: &Stop,
     watch: EpollFlags,
 ) -> Result<Totals> {
+    let listener = acceptor.listener();
     epoll.add(stop, STOP, EpollFlags::EPOLLIN)?;
     epoll.add(listener, LISTENER, watch)?;
-    let mut acceptor = Acceptor::new(listener, Mode::Nonblocking);
     let mut conns = ByFd::new();
     let mut events = Events::with_capacity(EVENTS);
     'serving: loop {

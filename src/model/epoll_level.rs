@@ -35,11 +35,11 @@ pub fn serve<O: Observer>(job: Job<'_, O>) -> Result<Totals> {
 /// The same with an epoll that was made before.
 pub(super) fn serve_with<O: Observer>(epoll: Epoll, job: Job<'_, O>) -> Result<Totals> {
     let mut pump = job.pump(Worker::ONLY);
-    let Job { listener, stop, .. } = job;
+    let Job { listener, stop, max_clients, .. } = job;
     set_nonblocking(&listener)?;
     epoll.add(stop, STOP, EpollFlags::EPOLLIN)?;
     epoll.add(&listener, LISTENER, EpollFlags::EPOLLIN)?;
-    let mut acceptor = Acceptor::new(&listener, Mode::Nonblocking);
+    let mut acceptor = Acceptor::new(&listener, Mode::Nonblocking).within(max_clients);
     let mut conns = ByFd::new();
     let mut events = Events::with_capacity(EVENTS);
     'serving: loop {

@@ -60,11 +60,11 @@ const WRITE: EpollFlags = EpollFlags::EPOLLOUT.union(EpollFlags::EPOLLONESHOT);
 /// only.
 #[doc(alias = "EPOLLONESHOT")]
 pub fn serve<O: Observer>(job: Job<'_, O>) -> Result<Totals> {
-    let Job { ref listener, stop, workers, spin, .. } = job;
+    let Job { ref listener, stop, workers, ref max_clients, spin, .. } = job;
     set_nonblocking(listener)?;
     let epoll = Epoll::new()?.spinning(spin);
     epoll.add(listener, LISTENER, READ)?;
-    let acceptor = Mutex::new(Acceptor::new(listener, Mode::Nonblocking));
+    let acceptor = Mutex::new(Acceptor::new(listener, Mode::Nonblocking).within(max_clients.clone()));
     let shared = Shared { epoll, acceptor, clients: Slots::new() };
     let mut totals = in_threads(workers, stop, &Sleepers::with_those_at(listener), |worker, stop| {
         shared.work(job.pump(worker), stop)

@@ -25,7 +25,7 @@ use crate::echo::{Conn, Pump, Traffic};
 use crate::initserver::Listener;
 use crate::observer::Observer;
 use crate::serve::children::{Children, Forked, shut_reading_at_hang_up, until_hang_up};
-use crate::serve::{Acceptor, Job, Paused, Totals, Worker, finish};
+use crate::serve::{Acceptor, Job, MaxClients, Paused, Totals, Worker, finish};
 use crate::stop::Stop;
 use crate::sys::Errno;
 use crate::sys::fcntl::set_nonblocking;
@@ -45,8 +45,8 @@ const CHILDREN: usize = 2;
 /// As [`for_each_client`].
 pub fn serve<O: Observer>(job: Job<'_, O>) -> Result<Totals> {
     let observer = (job.observe)(Worker::ONLY);
-    let Job { listener, stop, reply, piece, observe, .. } = job;
-    each_in_a_process(listener, stop, observer, |conn, peer, traffic| {
+    let Job { listener, stop, reply, piece, max_clients, observe, .. } = job;
+    each_in_a_process(listener, stop, max_clients, observer, |conn, peer, traffic| {
         let mut pump = Pump::new(reply, piece, observe(Worker::ONLY)).publishing_to(Some(traffic));
         pump.welcome(&conn, peer);
         let last = until_hang_up(&mut pump, conn);
@@ -71,7 +71,7 @@ pub fn for_each_client(
     observer: impl Observer,
     job: impl FnOnce(Conn, SocketAddr),
 ) -> Result<Totals> {
-    each_in_a_process(listener, stop, observer, |conn, peer, _| {
+    each_in_a_process(listener, stop, MaxClients::unlimited(), observer, |conn, peer, _| {
         shut_reading_at_hang_up(&conn);
         job(conn, peer);
         Ok(())
@@ -81,6 +81,7 @@ pub fn for_each_client(
 fn each_in_a_process(
     listener: Listener,
     stop: &Stop,
+    max_clients: MaxClients,
     mut observer: impl Observer,
     job: impl FnOnce(Conn, SocketAddr, &'static Traffic) -> Result<()>,
 ) -> Result<Totals> {
@@ -90,7 +91,7 @@ fn each_in_a_process(
     set.push(stop, PollFlags::POLLIN);
     set.push(&listener, PollFlags::POLLIN);
     set.push(&children, PollFlags::POLLIN);
-    let mut acceptor = Acceptor::new(&listener, Mode::Blocking);
+    let mut acceptor = Acceptor::new(&listener, Mode::Blocking).within(max_clients);
     // A client for which there was no process: it waits, as one without descriptor does.
     let mut parked = None;
     let mut done = Totals::default();
@@ -100,8 +101,10 @@ fn each_in_a_process(
             break;
         }
         if !set.revents(CHILDREN).is_empty() {
-            children.collect(|child| done += child.totals)?;
-            acceptor.client_left();
+            children.collect(|child| {
+                done += child.totals;
+                acceptor.client_left();
+            })?;
         }
         let resumed = acceptor.resumes();
         if !resumed && set.revents(LISTENER).is_empty() {

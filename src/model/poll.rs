@@ -30,12 +30,12 @@ const FIRST_CLIENT: usize = 2;
 /// Those of the wait and of the listener. What happens to a client ends that client only.
 pub fn serve<O: Observer>(job: Job<'_, O>) -> Result<Totals> {
     let mut pump = job.pump(Worker::ONLY);
-    let Job { listener, stop, .. } = job;
+    let Job { listener, stop, max_clients, .. } = job;
     set_nonblocking(&listener)?;
     let mut set = PollSet::new();
     set.push(stop, PollFlags::POLLIN);
     set.push(&listener, PollFlags::POLLIN);
-    let mut acceptor = Acceptor::new(&listener, Mode::Nonblocking);
+    let mut acceptor = Acceptor::new(&listener, Mode::Nonblocking).within(max_clients);
     let mut conns: Vec<Conn> = Vec::new();
     loop {
         let mut ready = set.wait(acceptor.timeout(pump.handler.observer.idle_timeout()))?;

@@ -26,11 +26,11 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 /// of the listener. What happens to a client ends that client only.
 pub fn serve<O: Observer>(job: Job<'_, O>) -> Result<Totals> {
     let mut pump = job.pump(Worker::ONLY);
-    let Job { listener, stop, .. } = job;
+    let Job { listener, stop, max_clients, .. } = job;
     set_nonblocking(&listener)?;
     let (stop, listener_fd) = (stop.as_fd().as_raw_fd(), listener.as_fd().as_raw_fd());
     let mut watched = Watched::reading([stop, listener_fd])?;
-    let mut acceptor = Acceptor::new(&listener, Mode::Nonblocking);
+    let mut acceptor = Acceptor::new(&listener, Mode::Nonblocking).within(max_clients);
     let mut conns = ByFd::new();
     let mut parked = Parked(None);
     loop {

@@ -48,13 +48,14 @@ pub fn serve<O: Observer>(job: Job<'_, O>) -> Result<Totals> {
     // First here, so that it is dropped last: after everything that sends signals.
     let signals = Signals::new()?;
     let pump = job.pump(Worker::ONLY);
-    let Job { listener, stop, .. } = job;
+    let Job { listener, stop, max_clients, .. } = job;
     set_nonblocking(&listener)?;
     let own_stop = opened_again(stop);
     let own_stop = own_stop.as_ref().map_or(stop.as_fd(), AsFd::as_fd);
     let armed = [Armed::new(own_stop)?, Armed::new(listener.as_fd())?];
     let [stop_fd, listener_fd] = [own_stop.as_raw_fd(), listener.as_fd().as_raw_fd()];
-    let mut clients = Clients::new(pump, Acceptor::new(&listener, Mode::Nonblocking));
+    let acceptor = Acceptor::new(&listener, Mode::Nonblocking).within(max_clients);
+    let mut clients = Clients::new(pump, acceptor);
     // No signal tells of what was there before.
     let mut look = Look::Everywhere;
     let mut in_a_row = 0;

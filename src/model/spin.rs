@@ -20,9 +20,9 @@ use crate::sys::socket::Mode;
 /// Those of the listener. What happens to a client ends that client only.
 pub fn serve<O: Observer>(job: Job<'_, O>) -> Result<Totals> {
     let mut pump = job.pump(Worker::ONLY);
-    let Job { listener, stop, .. } = job;
+    let Job { listener, stop, max_clients, .. } = job;
     set_nonblocking(&listener)?;
-    let mut acceptor = Acceptor::new(&listener, Mode::Nonblocking);
+    let mut acceptor = Acceptor::new(&listener, Mode::Nonblocking).within(max_clients);
     let mut conns: Vec<Conn> = Vec::new();
     while !stop.is_set()? {
         while let Next::Client(conn, peer) = acceptor.next()? {

@@ -11,9 +11,10 @@
 use crate::Result;
 use crate::echo::{Conn, Pump, Until, Want};
 use crate::observer::Observer;
-use crate::serve::{Acceptor, FLUSH_GRACE, Job, Paused, Sleepers, Totals, Worker, finish};
+use crate::serve::{Acceptor, FLUSH_GRACE, Job, MaxClients, Paused, Sleepers, Totals, Worker, finish};
 use crate::stop::Stop;
 use crate::sys::Errno;
+use crate::sys::eventfd::EventFd;
 use crate::sys::fcntl::set_nonblocking;
 use crate::sys::poll::{PollFlags, PollSet};
 use crate::sys::socket::Mode;
@@ -25,22 +26,23 @@ use std::thread;
 
 const STOP: usize = 0;
 const LISTENER: usize = 1;
+const ROOM: usize = 2;
 
 /// Serve each client in a thread until the stop.
 ///
 /// # Errors
 ///
-/// Those of the wait and of the listener. What happens to a client ends that client only.
+/// Those of the wait and of the listener; `EMFILE`. What happens to a client ends that client only.
 pub fn serve<O: Observer>(job: Job<'_, O>) -> Result<Totals> {
     let mut observer = (job.observe)(Worker::ONLY);
-    let Job { listener, stop, reply, piece, observe, .. } = job;
+    let Job { listener, stop, reply, piece, max_clients, observe, .. } = job;
     set_nonblocking(&listener)?;
-    let clients = Clients::default();
+    let clients = Clients::new(max_clients)?;
     let mut totals = thread::scope(|scope| {
         // However the lines below end, the threads have to end before the scope does.
         let _end = AtEnd(&clients);
-        let mut acceptor = Acceptor::new(&listener, Mode::Blocking);
-        accept(&mut acceptor, stop, &mut observer, |conn, peer| {
+        let mut acceptor = Acceptor::new(&listener, Mode::Blocking).within(clients.max.clone());
+        accept(&mut acceptor, stop, &clients.has_room, &mut observer, |conn, peer| {
             let fd = conn.as_fd().as_raw_fd();
             let conn = clients.sleepers.add(conn);
             let clients = &clients;
@@ -71,17 +73,23 @@ pub fn serve<O: Observer>(job: Job<'_, O>) -> Result<Totals> {
 fn accept(
     acceptor: &mut Acceptor<'_>,
     stop: &Stop,
+    has_room: &EventFd,
     observer: &mut impl Observer,
     mut start: impl FnMut(Conn, SocketAddr) -> Result<Option<Conn>>,
 ) -> Result<()> {
     let mut set = PollSet::new();
     set.push(stop, PollFlags::POLLIN);
     set.push(acceptor.listener(), PollFlags::POLLIN);
+    set.push(has_room, PollFlags::POLLIN);
     let mut parked = None;
     loop {
         set.wait(acceptor.timeout(None))?;
         if !set.revents(STOP).is_empty() {
             return Ok(());
+        }
+        if !set.revents(ROOM).is_empty() {
+            has_room.take()?;
+            acceptor.end_pause();
         }
         if acceptor.resumes() || !set.revents(LISTENER).is_empty() {
             while let Some((conn, peer)) = acceptor.next_or(&mut parked)? {
@@ -99,9 +107,11 @@ fn accept(
 }
 
 /// The clients that have threads.
-#[derive(Default)]
 struct Clients {
     sleepers: Sleepers<'static>,
+    max: MaxClients,
+    /// Readable when a client has left, and there were as many as there may be.
+    has_room: EventFd,
     count: Mutex<Count>,
     thread_ended: Condvar,
 }
@@ -114,6 +124,11 @@ struct Count {
 }
 
 impl Clients {
+    fn new(max: MaxClients) -> Result<Clients> {
+        let (sleepers, count, thread_ended) = (Sleepers::new(), Mutex::default(), Condvar::new());
+        Ok(Clients { sleepers, max, has_room: EventFd::new()?, count, thread_ended })
+    }
+
     fn count(&self) -> MutexGuard<'_, Count> {
         self.count.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -141,6 +156,9 @@ struct Ending<'a> {
 
 impl Drop for Ending<'_> {
     fn drop(&mut self) {
+        if self.clients.max.give_back() {
+            self.clients.has_room.signal().ok(); // It cannot fail: see there.
+        }
         let mut count = self.clients.count();
         count.threads -= 1;
         count.totals += std::mem::take(&mut self.totals);

@@ -66,7 +66,11 @@ fn serve_with<O: Observer>(
     direct: bool,
     buffers: Vec<Plan>,
 ) -> Result<Totals> {
-    let Job { listener, stop, reply, piece, spin, observe, .. } = job;
+    let Job { listener, stop, reply, piece, max_clients, spin, observe, .. } = job;
+    let (slots, no_slot) = match max_clients.most() {
+        Some(most) if most.get() <= slots => (most.get(), Paused::MaxClients),
+        _ => (slots, Paused::NoDescriptor),
+    };
     let slots = slots.min(MOST_SLOTS) as u32 + OUR_SLOTS;
     let limit = MOST_RECEIVED;
     let mut ring = Ring::new(Setup { slots, direct, buffers, limit, spin, ..Setup::default() })?;
@@ -77,6 +81,7 @@ fn serve_with<O: Observer>(
         ring,
         handler: Handler::new(reply, observe(Worker::ONLY)),
         acceptor: Acceptor::new(&listener, Mode::Nonblocking),
+        no_slot,
         clients: Vec::new(),
         with_rest: Vec::new(),
     };
@@ -117,6 +122,8 @@ struct Server<'a, O> {
     listener: Socket,
     handler: Handler<O>,
     acceptor: Acceptor<'a>,
+    /// Why a client has to wait for whom there is no slot.
+    no_slot: Paused,
     /// By the number of the socket. The kernel gives out all numbers in turn, so that the table comes to have a place for each, and it
     /// would be ten times as large with the clients in it.
     clients: Vec<Option<Box<RingClient>>>,
@@ -146,7 +153,7 @@ impl<O: Observer> Server<'_, O> {
             Event::Accepted(Err(errno)) if errno != Errno::ECANCELED && !is_about_one_client(errno) => {
                 return Err(Error::Call { call: Call::Accept4, fd: None, source: errno });
             }
-            Event::Ready(Ok(_)) if !self.ring.has_room() => self.acceptor.pause(Paused::NoDescriptor),
+            Event::Ready(Ok(_)) if !self.ring.has_room() => self.acceptor.pause(self.no_slot),
             _ => {}
         }
         match self.acceptor.paused() {

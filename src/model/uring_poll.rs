@@ -32,12 +32,12 @@ const LISTENER: u64 = STOP + 1;
 /// Those of [`Ring::new`], of the wait, and of the listener. What happens to a client ends that client only.
 pub fn serve<O: Observer>(job: Job<'_, O>) -> Result<Totals> {
     let mut pump = job.pump(Worker::ONLY);
-    let Job { listener, stop, spin, .. } = job;
+    let Job { listener, stop, max_clients, spin, .. } = job;
     set_nonblocking(&listener)?;
     let mut ring = Ring::new(Setup { spin, ..Setup::default() })?;
     ring.poll_fd(stop, libc::POLLIN, STOP)?;
     ring.poll_fd(&listener, libc::POLLIN, LISTENER)?;
-    let mut acceptor = Acceptor::new(&listener, Mode::Nonblocking);
+    let mut acceptor = Acceptor::new(&listener, Mode::Nonblocking).within(max_clients);
     let mut conns = ByFd::new();
     'serving: loop {
         let is_time_up = ring.enter(1, acceptor.timeout(pump.handler.observer.idle_timeout()))?;

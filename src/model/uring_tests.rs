@@ -46,8 +46,11 @@ fn serving_at(
     }
     let addr = listener.addr();
     let (stopper, stop) = stop::pair().unwrap();
-    let server =
-        thread::spawn(move || serve_with(Job::new(listener, &stop, Reply::Echo), 100, direct, vec![buffers]));
+    // With as many as there are, ordinary ones are accepted by one operation for all.
+    let slots = if direct { 100 } else { slots(NonZeroUsize::MIN).unwrap() };
+    let server = thread::spawn(move || {
+        serve_with(Job::new(listener, &stop, Reply::Echo), slots, direct, vec![buffers])
+    });
     clients(addr);
     stopper.stop().unwrap();
     Some(server.join().unwrap().unwrap())
@@ -260,4 +263,43 @@ fn a_client_that_ends_and_does_not_take_its_answer_before_the_stop_leaves_once()
         server.join().unwrap().unwrap();
     });
     assert_eq!(left.load(Ordering::Relaxed), 1);
+}
+
+/// Tells why clients have to wait.
+struct WhyWaiting(mpsc::Sender<Paused>);
+
+impl Observer for WhyWaiting {
+    fn paused(&mut self, why: Paused) {
+        self.0.send(why).ok();
+    }
+}
+
+#[test]
+fn a_limit_on_clients_holds_for_direct_descriptors_and_for_ordinary_ones() {
+    if let Some(why) = unavailable() {
+        return eprintln!("skipped: {why}");
+    }
+    for direct in [true, false] {
+        let listener = listen();
+        let addr = listener.addr();
+        let (stopper, stop) = stop::pair().unwrap();
+        let (tell, told) = mpsc::channel();
+        let observe = move |_| WhyWaiting(tell.clone());
+        thread::scope(|scope| {
+            let server = scope.spawn(|| {
+                let job = Job::new(listener, &stop, Reply::Echo).observed(&observe);
+                serve_with(job.with_max_clients(NonZeroUsize::MIN), 100, direct, vec![EIGHT])
+            });
+            for _ in 0..3 {
+                let (first, mut next) = (connect(addr), connect(addr));
+                next.write_all(b"next").unwrap();
+                let why = told.recv_timeout(DEADLINE).expect("the server pauses within 20 s");
+                assert_eq!(why, Paused::MaxClients);
+                echoes(first, b"first");
+                next.read_exact(&mut [0; 4]).expect("an answer within 20 s");
+            }
+            stopper.stop().unwrap();
+            assert_eq!(server.join().unwrap().unwrap().connections, 6);
+        });
+    }
 }

@@ -1,6 +1,6 @@
-//! Takes clients from the queue of a listener, and pauses when there is no descriptor for another.
+//! Takes clients from the queue of a listener, and pauses when there is no descriptor for another, or at the limit on clients.
 
-use super::Totals;
+use super::{MaxClients, Totals};
 use crate::Result;
 use crate::echo::Conn;
 use crate::initserver::Listener;
@@ -21,11 +21,13 @@ const PAUSE: Duration = Duration::from_millis(100);
 ///
 /// At `EMFILE` the client stays in the queue, so a level-triggered wait would report the listener again at once, for ever: the
 /// 100 % CPU bug of many servers. Instead accepting is *paused*: the model takes the listener out of its wait set until a
-/// client has left or 100 ms have passed. Clients wait in the queue meanwhile.
+/// client has left or 100 ms have passed. Clients wait in the queue meanwhile. At the limit on clients it is the same, and accept(2)
+/// is not called.
 #[derive(Debug)]
 pub struct Acceptor<'a> {
     listener: &'a Listener,
     clients: Mode,
+    max_clients: MaxClients,
     paused: Option<(Paused, Instant)>,
     accepted: u64,
     in_a_row: u32,
@@ -52,6 +54,8 @@ pub enum Next {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Paused {
+    /// There are as many clients as there may be ([`MaxClients`]).
+    MaxClients,
     /// No descriptor, or no memory for a socket.
     NoDescriptor,
     /// No process for the client.
@@ -69,6 +73,7 @@ pub enum Paused {
 impl fmt::Display for Paused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Paused::MaxClients => f.write_str("there are as many clients as --max-clients allows"),
             Paused::NoDescriptor => {
                 f.write_str("no descriptor is left for another client")?;
                 Nofile::current().map_or(Ok(()), |limit| write!(f, ": {limit}"))
@@ -92,7 +97,23 @@ impl<'a> Acceptor<'a> {
     /// Accept clients of `listener`. Their sockets get the mode `clients`.
     #[must_use]
     pub fn new(listener: &'a Listener, clients: Mode) -> Acceptor<'a> {
-        Acceptor { listener, clients, paused: None, accepted: 0, in_a_row: 0, full_at: None, times_full: 0 }
+        let max_clients = MaxClients::unlimited();
+        Acceptor {
+            listener,
+            clients,
+            max_clients,
+            paused: None,
+            accepted: 0,
+            in_a_row: 0,
+            full_at: None,
+            times_full: 0,
+        }
+    }
+
+    /// The same with a limit. The model must call [`client_left`](Acceptor::client_left) once for each client.
+    #[must_use]
+    pub fn within(self, max_clients: MaxClients) -> Acceptor<'a> {
+        Acceptor { max_clients, ..self }
     }
 
     /// The next client. One that has gone while it waited in the queue is passed over.
@@ -114,7 +135,15 @@ impl<'a> Acceptor<'a> {
                 return Ok(Next::TurnOver);
             }
             self.in_a_row += 1;
-            match accept(self.listener, self.clients) {
+            if !self.max_clients.take() {
+                self.pause(Paused::MaxClients);
+                continue;
+            }
+            let accepted = accept(self.listener, self.clients);
+            if !matches!(accepted, Ok(Accepted::Client(..))) {
+                self.max_clients.give_back();
+            }
+            match accepted {
                 Ok(Accepted::Client(socket, peer)) => {
                     self.accepted += 1;
                     return Ok(Next::Client(Conn::new(socket), peer));
@@ -173,6 +202,7 @@ impl<'a> Acceptor<'a> {
     /// Close a client that the kernel has no memory to watch, and pause.
     pub fn turn_away(&mut self, conn: Conn) {
         conn.close();
+        self.max_clients.give_back();
         self.pause(Paused::NotWatchable);
     }
 
@@ -191,6 +221,13 @@ impl<'a> Acceptor<'a> {
     /// A client has left, so there is a descriptor again.
     #[inline]
     pub fn client_left(&mut self) {
+        self.max_clients.give_back();
+        self.end_pause();
+    }
+
+    /// Let the pause end with the next [`resumes`](Acceptor::resumes).
+    #[inline]
+    pub fn end_pause(&mut self) {
         if let Some((_, until)) = &mut self.paused {
             *until = Instant::now();
         }

@@ -1,5 +1,6 @@
 //! What a server is asked to do.
 
+use super::MaxClients;
 use crate::echo::{Pump, Reply, SCRATCH_BYTES, Traffic};
 use crate::initserver::Listener;
 use crate::observer::{Notices, Observer};
@@ -28,6 +29,8 @@ pub struct Job<'a, O = Notices> {
     pub piece: usize,
     /// How many threads or processes share the work, in models that have workers.
     pub workers: NonZeroUsize,
+    /// How many clients there may be at a time, over all workers. The others wait in the queue of the listener.
+    pub max_clients: MaxClients,
     /// How often to look for an event before sleeping, in models that can ([`Model::can_spin`](crate::model::Model::can_spin)).
     pub spin: u32,
     /// Makes an observer for each worker, in the thread or process of that worker. (In a model with a process or thread for
@@ -49,6 +52,7 @@ impl<'a> Job<'a> {
             reply,
             piece: SCRATCH_BYTES,
             workers: NonZeroUsize::MIN,
+            max_clients: MaxClients::unlimited(),
             spin: 0,
             observe,
             traffic: None,
@@ -57,10 +61,23 @@ impl<'a> Job<'a> {
 }
 
 impl<'a, O: Observer> Job<'a, O> {
-    /// The same with so many workers.
+    /// The same with so many workers, or as many as there may be clients if that is less.
     #[must_use]
     pub fn with_workers(self, workers: NonZeroUsize) -> Job<'a, O> {
-        Job { workers, ..self }
+        Job { workers: self.max_clients.workers(workers), ..self }
+    }
+
+    /// The same with at most so many clients at a time, over all workers. Clients beyond that wait in the queue of the listener until
+    /// one leaves, and the [observer](Observer::paused) is told.
+    ///
+    /// Where a worker serves one client, as in `prefork`, this is a limit on the workers, and the observer is not told. In `reuseport`,
+    /// `reuseport-processes` and `uring-reuseport` each worker has an equal share of the limit: the kernel decides whose client it is,
+    /// which then waits for that worker. In `epoll-exclusive` and `epoll-herd` a worker may see only after 100 ms that a client of
+    /// another worker has left.
+    #[must_use]
+    pub fn with_max_clients(self, most: NonZeroUsize) -> Job<'a, O> {
+        let max_clients = MaxClients::new(most);
+        Job { workers: max_clients.workers(self.workers), max_clients, ..self }
     }
 
     /// The same, looking for an event so often before sleeping.
@@ -78,8 +95,8 @@ impl<'a, O: Observer> Job<'a, O> {
     /// The same with another observer.
     #[must_use]
     pub fn observed<P: Observer>(self, observe: &'a (dyn Fn(Worker) -> P + Sync)) -> Job<'a, P> {
-        let Job { listener, stop, reply, piece, workers, spin, traffic, .. } = self;
-        Job { listener, stop, reply, piece, workers, spin, observe, traffic }
+        let Job { listener, stop, reply, piece, workers, max_clients, spin, traffic, .. } = self;
+        Job { listener, stop, reply, piece, workers, max_clients, spin, observe, traffic }
     }
 
     /// The pump of a worker.

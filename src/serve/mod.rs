@@ -7,6 +7,7 @@ mod by_fd;
 pub mod children;
 mod ending;
 mod job;
+mod max_clients;
 mod sleepers;
 mod slots;
 pub mod workers;
@@ -15,6 +16,7 @@ pub use acceptor::{Acceptor, Next, Paused};
 pub use by_fd::ByFd;
 pub use ending::{FLUSH_GRACE, finish};
 pub use job::{Job, Worker};
+pub use max_clients::MaxClients;
 pub use sleepers::Sleepers;
 pub use slots::Slots;
 
@@ -35,8 +37,8 @@ pub struct Totals {
     pub bytes_in: u64,
     /// Bytes of answers that the kernel took.
     pub bytes_out: u64,
-    /// How often accepting was paused for lack of a descriptor, a thread or a process. Retries that accepted nobody are not
-    /// counted.
+    /// How often accepting was paused, for lack of a descriptor, a thread or a process, or at the limit on clients. Retries that
+    /// accepted nobody are not counted.
     pub times_full: u64,
     /// Worker processes that ended before the server did, and were replaced.
     pub replaced: u64,

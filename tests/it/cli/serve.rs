@@ -35,6 +35,11 @@ fn a_number_of_workers_that_makes_no_sense_is_bad_usage() {
 }
 
 #[test]
+fn a_limit_on_clients_that_lets_nobody_in_is_bad_usage() {
+    assert!(fails(&["serve", "poll", "--max-clients", "0"], 2).contains("--max-clients"));
+}
+
+#[test]
 fn to_spin_is_for_models_that_wait_in_epoll_or_a_ring() {
     let complaint = fails(&["serve", "poll", "--spin", "100"], 2);
     assert!(complaint.contains("poll has no wait that could spin"), "{complaint}");

@@ -3,4 +3,5 @@
 mod bytes;
 mod clients;
 mod end;
+mod limit;
 mod many;
