@@ -1,5 +1,6 @@
 //! `io-models`: serve with one model, put load on a server, compare the models, merge results, check the kernel.
 
+mod check;
 mod compare;
 mod facts;
 mod failure;
@@ -42,6 +43,7 @@ enum Command {
     Unp30(unp30::Args),
     Serve(serve::Args),
     Load(Box<load::Args>),
+    Check(Box<check::Args>),
     Merge(merge::Args),
     Models(models::Args),
     Facts(facts::Args),
@@ -73,6 +75,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Report(args) => report::run(args),
         Command::Unp30(args) => unp30::run(args, cli.quiet),
         Command::Serve(args) => serve::run(args),
+        Command::Check(args) => check::run(*args, cli.quiet),
         Command::Load(args) => load::run(*args, cli.quiet),
         Command::Merge(args) => merge::run(args, cli.quiet),
         Command::Models(args) => models::run(&args),

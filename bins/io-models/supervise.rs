@@ -36,7 +36,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let told = is_told.clone();
     thread::spawn(move || end_when_told(group, &told));
     // If nobody reads it, standard input has ended as well.
-    writeln!(io::stdout(), "started").ok();
+    writeln!(io::stdout(), "started {}", server.id()).ok();
     let status = server.wait().map_err(Failure::of)?;
     end_descendants();
     match is_told.load(Ordering::SeqCst) {
@@ -77,7 +77,10 @@ fn children_of(parent: Pid) -> Vec<Pid> {
 fn ending(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("the server ended with exit code {code}"),
-        (None, Some(signal)) => format!("the server was killed by signal {signal}"),
+        (None, Some(signal)) => match Signal::try_from(signal) {
+            Ok(name) => format!("the server was killed by signal {signal} ({name})"),
+            Err(_) => format!("the server was killed by signal {signal}"),
+        },
         _ => format!("the server ended with {status}"),
     }
 }

@@ -152,10 +152,12 @@ impl Process {
         Ok(serde_json::from_str(&report).context("the report of the server")?)
     }
 
-    /// Wait until it has started the command, which it says in its first line.
-    pub(in crate::lab) fn supervised(&mut self, stop: &Stop) -> Result<(), Failed> {
+    /// Wait until it has started the command, which it says in its first line: the process of the command.
+    pub(in crate::lab) fn supervised(&mut self, stop: &Stop) -> Result<i32, Failed> {
         let mut said = BufReader::new(self.stdout().context("the supervisor has no output")?);
-        read_line(&mut said, START_OR_END, Some(stop), "the server to start").map(drop)
+        let line = read_line(&mut said, START_OR_END, Some(stop), "the server to start")?;
+        let pid = line.trim_end().strip_prefix("started ").and_then(|pid| pid.parse().ok());
+        Ok(pid.with_context(|| format!("the supervisor said {line:?}"))?)
     }
 
     /// Whether it has ended.

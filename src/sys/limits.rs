@@ -19,6 +19,27 @@ pub fn soft(resource: Resource) -> Option<u64> {
     cvt(Call::Prlimit64, getrlimit(resource)).map(|(soft, _)| soft).ok()
 }
 
+/// Set the soft limit on descriptors of another process: prlimit(2). Those that it has open stay open.
+///
+/// # Errors
+///
+/// `ESRCH`, `EPERM`.
+#[doc(hidden)]
+#[doc(alias = "prlimit")]
+pub fn set_soft_nofile_of(pid: super::fork::Pid, soft: u64) -> Result<()> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: with a null pointer for the new limit prlimit writes one `rlimit` to the old one, which is ours and lives until
+    // the call returns.
+    let read = unsafe { libc::prlimit(pid.as_raw(), libc::RLIMIT_NOFILE, std::ptr::null(), &raw mut limit) };
+    cvt(Call::Prlimit64, super::Errno::result(read))?;
+    limit.rlim_cur = soft.min(limit.rlim_max);
+    // SAFETY: with a null pointer for the old limit prlimit reads one `rlimit` from the new one, which is ours and lives until
+    // the call returns.
+    let set =
+        unsafe { libc::prlimit(pid.as_raw(), libc::RLIMIT_NOFILE, &raw const limit, std::ptr::null_mut()) };
+    cvt(Call::Prlimit64, super::Errno::result(set)).map(drop)
+}
+
 /// The limit on open descriptors of this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Nofile {

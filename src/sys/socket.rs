@@ -251,6 +251,35 @@ pub fn send(fd: impl AsFd, bytes: &[u8]) -> Result<Sent> {
     }
 }
 
+/// Give the last bytes to the kernel to send, and end this direction: send(2) with `MSG_MORE`, then shutdown(2). So few bytes go
+/// out in one segment with the FIN.
+///
+/// # Errors
+///
+/// `EPIPE` and `ECONNRESET` when the peer has gone; `EAGAIN` when the send buffer has no room for all of them.
+#[doc(hidden)]
+pub fn send_last(fd: impl AsFd, bytes: &[u8]) -> Result<()> {
+    let fd = fd.as_fd();
+    let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::from_bits_retain(libc::MSG_MORE);
+    let sent = cvt_on(Call::Sendto, fd, nix::sys::socket::send(fd.as_raw_fd(), bytes, flags))?;
+    if sent < bytes.len() {
+        return Err(Error::Call { call: Call::Sendto, fd: Some(fd.as_raw_fd()), source: Errno::EAGAIN });
+    }
+    shutdown(fd, Shutdown::Write)
+}
+
+/// Send a byte of urgent data: send(2) with `MSG_OOB`, tcp(7).
+///
+/// # Errors
+///
+/// `EPIPE` and `ECONNRESET` when the peer has gone.
+#[doc(hidden)]
+pub fn send_urgent(fd: impl AsFd, byte: u8) -> Result<()> {
+    let fd = fd.as_fd();
+    let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_OOB;
+    cvt_on(Call::Sendto, fd, nix::sys::socket::send(fd.as_raw_fd(), &[byte], flags)).map(drop)
+}
+
 /// End one direction of a connection, or both: shutdown(2). On a listener, `Shutdown::Read` wakes
 /// who waits in accept(2).
 ///

@@ -1,7 +1,7 @@
 //! A server and the generator that is connected to it, for one start.
 
 use super::entrant::{Entrant, Kind};
-use crate::lab::check::basic;
+use crate::lab::check;
 use crate::lab::child::{self, Failed, Follower, Process};
 use crate::lab::explain;
 use crate::lab::load::engine::LONGEST_DRAIN;
@@ -397,7 +397,7 @@ pub(super) fn clients_to_check(load: &Load) -> usize {
 /// Ask the server for the basics. That is done in a start of its own, because it leaves traces in memory.
 fn check(setup: &Setup<'_>, entrant: &Entrant, load: &Load) -> Result<(), Failed> {
     let Listening { mut server, addr, .. } = listening(setup, entrant, load, None)?;
-    match basic::ask(addr, clients_to_check(load), setup.stop) {
+    match check::basics(addr, clients_to_check(load), setup.stop) {
         Ok(()) => Ok(server.end().map(drop)?),
         Err(Failed::Interrupted) => Err(Failed::Interrupted),
         Err(Failed::Error(wrong)) => {

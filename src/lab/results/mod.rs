@@ -1,6 +1,7 @@
 //! Results as data: one structure for each schema, which is written and read, and from which everything else is drawn: text,
 //! Markdown, CSV and HTML. So a report can be drawn again from a file.
 
+pub mod check;
 pub mod compare;
 pub mod load;
 

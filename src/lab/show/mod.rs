@@ -9,6 +9,7 @@ pub mod junit;
 mod load;
 mod merged;
 pub mod svg;
+pub mod check;
 pub mod compare;
 mod table;
 

@@ -5,6 +5,7 @@
 //! page's own style, so that even a fault in the escaping could load and run nothing.
 
 mod charts;
+pub mod check;
 mod findings;
 mod gates;
 mod table;
@@ -43,6 +44,16 @@ pub fn page(result: &Comparison) -> String {
     ];
     let sections: Vec<Section> =
         [findings(result)].into_iter().chain(gates::sections(result)).chain(after).collect();
+    let warnings = warnings(result);
+    let intro = html! {
+        p.soft { (summary(result)) }
+        @if !warnings.is_empty() { ul.warning { @for warning in warnings { li { (warning) } } } }
+    };
+    document(&title, &intro, &sections)
+}
+
+/// A page of these sections, with an introduction before them.
+fn document(title: &str, intro: &Markup, sections: &[Section]) -> String {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -55,17 +66,12 @@ pub fn page(result: &Comparison) -> String {
                 style { (PreEscaped(svg::STYLE)) (PreEscaped(STYLE)) }
             }
             body {
-                header {
-                    h1 { (title) }
-                    p.soft { (summary(result)) }
-                    @let warnings = warnings(result);
-                    @if !warnings.is_empty() { ul.warning { @for warning in warnings { li { (warning) } } } }
-                }
+                header { h1 { (title) } (intro) }
                 nav aria-label="On this page" {
-                    ul { @for Section { id, heading, .. } in &sections { li { a href={ "#" (id) } { (heading) } } } }
+                    ul { @for Section { id, heading, .. } in sections { li { a href={ "#" (id) } { (heading) } } } }
                 }
                 main {
-                    @for Section { id, heading, content } in &sections {
+                    @for Section { id, heading, content } in sections {
                         section id=(id) { h2 { (heading) } (content) }
                     }
                 }

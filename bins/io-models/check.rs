@@ -1,0 +1,288 @@
+//! `io-models check`: judge any server.
+
+use crate::failure::{DIFFERS, Failure};
+use crate::output::{Outputs, conclude, ended};
+use crate::progress::Progress;
+use io_models::lab::check::{self, Check, Needs, Plan, Reach, Subject, Watch};
+use io_models::lab::env::Environment;
+use io_models::lab::explain::nearest;
+use io_models::lab::results::check::{Checked, Expect, SCHEMA, SCHEMA_VERSION, Verdict};
+use io_models::lab::show::check::{explain, list};
+use io_models::lab::show::html;
+use io_models::{lab, startup, stop};
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+/// Judge a server, in any language: does it do what a TCP server must?
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER)]
+pub(crate) struct Args {
+    /// A server that runs already
+    #[arg(value_name = "ADDR:PORT", conflicts_with = "command")]
+    address: Option<String>,
+
+    /// Start this server for each check; `{port}` is the port that it must listen on
+    #[arg(last = true, value_name = "COMMAND {port}")]
+    command: Vec<String>,
+
+    /// Another server: 'NAME=COMMAND {port}' or 'NAME=ADDR:PORT'; may be repeated
+    #[arg(long, value_name = "NAME=SERVER", value_parser = server)]
+    server: Vec<Subject>,
+
+    /// Make only these checks: ids or groups, separated by commas
+    #[arg(long, value_name = "ID|GROUP", value_delimiter = ',')]
+    only: Vec<String>,
+
+    /// Leave out these checks: ids or groups, separated by commas
+    #[arg(long, value_name = "ID|GROUP", value_delimiter = ',')]
+    skip: Vec<String>,
+
+    /// Make system calls of the server fail, as the kernel may
+    #[arg(long)]
+    faults: bool,
+
+    /// What the server answers
+    #[arg(long, value_enum, default_value_t = ExpectArg::Echo)]
+    expect: ExpectArg,
+
+    /// How many clients the server promises to serve at the same time; 1 for one that serves them in turn
+    #[arg(long, value_name = "COUNT", default_value = "1000", value_parser = crate::units::count)]
+    clients: usize,
+
+    /// Draw sizes, pauses and faults from this number, to repeat a run
+    #[arg(long, value_name = "NUMBER")]
+    seed: Option<u64>,
+
+    /// Print each check with its verdict, not only those that failed
+    #[arg(long)]
+    verbose: bool,
+
+    /// Print one JSON document
+    #[arg(long, group = "form", conflicts_with = "verbose")]
+    json: bool,
+
+    /// Print Markdown
+    #[arg(long, group = "form", conflicts_with = "verbose")]
+    markdown: bool,
+
+    /// Print the checks, and make none
+    #[arg(long, group = "form")]
+    list: bool,
+
+    /// Print everything about one check, and make none
+    #[arg(long, group = "form", value_name = "ID", value_parser = one)]
+    explain: Option<&'static Check>,
+
+    /// Also write JUnit XML to this file
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+
+    /// Also write a page to this file: a matrix of checks and servers, and each failure
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+
+    /// Write the report to this file
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum ExpectArg {
+    /// The bytes that came
+    Echo,
+    /// `ok` for each piece received
+    Ok,
+    /// The same frame: four bytes with the length of the body, the most significant first, and the body
+    Framed,
+}
+
+const AFTER: &str = "Examples:\n  io-models check -- ./my_server {port}\n  io-models check --server go='./go_echo {port}' --server py='python3 echo.py {port}' --html checks.html\n  \
+                     io-models check 127.0.0.1:5005 --clients 1\n\nThe exit code is 0 if every check that was made has passed, 3 if one failed, 1 if none could be made, and 2 if none was chosen.";
+
+/// What is called so when it has no other name.
+const UNNAMED: &str = "server";
+
+pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
+    let mut outputs = Outputs::default();
+    let output = outputs.report(args.output.clone())?;
+    if let Some(check) = args.explain {
+        let text = explain(check, output.columns());
+        output.report(&text)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let checks = chosen(&args)?;
+    if args.list {
+        let text = list(&checks, output.columns());
+        output.report(&text)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let subjects = subjects(&args)?;
+    let junit = outputs.optional("--junit", args.junit)?;
+    let page = outputs.optional("--html", args.html)?;
+    let plan = Plan {
+        program: startup::this_program(),
+        checks,
+        expect: match args.expect {
+            ExpectArg::Echo => Expect::Echo,
+            ExpectArg::Ok => Expect::Ok,
+            ExpectArg::Framed => Expect::Framed,
+        },
+        clients: args.clients,
+        seed: args.seed.unwrap_or_else(|| fastrand::u64(1..1_000_000)),
+        side_by_side: SIDE_BY_SIDE,
+    };
+    // Silent clients are many.
+    io_models::sys::limits::Nofile::raise().map_err(Failure::of)?;
+    let (stopper, stop) = stop::pair().map_err(Failure::of)?;
+    stopper.stop_on_signals().map_err(Failure::of)?;
+    let began = Instant::now();
+    let teller = Teller { line: Progress::new(quiet) };
+    let (mut servers, mut partial) = (Vec::new(), false);
+    for subject in &subjects {
+        let (judged, was_interrupted) = check::judge(&plan, subject, &stop, &teller)
+            .map_err(|why| Failure::run(format_args!("{}: {}", subject.name, lab::explain::explain(&why))))?;
+        servers.push(judged);
+        partial |= was_interrupted;
+        if partial {
+            break;
+        }
+    }
+    drop(teller);
+    let result = Checked {
+        schema: SCHEMA.to_owned(),
+        schema_version: SCHEMA_VERSION,
+        environment: Environment::here(),
+        plan: plan.described(args.faults),
+        seconds: began.elapsed().as_secs_f64(),
+        partial,
+        servers,
+    };
+    let text = match (args.json, args.markdown) {
+        (true, _) => format!("{}\n", lab::json(&result)),
+        (_, true) => result.markdown(),
+        _ => result.page(args.verbose, output.columns()),
+    };
+    // The report first: nothing that fails may take it away.
+    let mut written = vec![output.report(&text)];
+    written.extend(junit.map(|file| file.write_beside(&result.junit().map_err(Failure::of)?)));
+    written.extend(page.map(|file| file.write_beside(&html::check::page(&result))));
+    let trouble = result.trouble();
+    if trouble.is_none() && result.has_failures() && !partial {
+        return conclude(written, Ok(ExitCode::from(DIFFERS)));
+    }
+    conclude(written, ended(trouble, partial))
+}
+
+/// Checks of one server that are made at the same time. Most of them wait for most of their time.
+const SIDE_BY_SIDE: usize = 6;
+
+/// The checks that were asked for, in the order of the report.
+fn chosen(args: &Args) -> Result<Vec<&'static Check>, Failure> {
+    for name in args.only.iter().chain(&args.skip) {
+        if !check::all().any(|check| is_named(check, name)) {
+            let near = nearest(name, 3, check::all().map(|check| check.id));
+            return Err(Failure::usage(format_args!(
+                "there is no check or group {name:?}; the nearest: {near}; `io-models check --list` has them all"
+            )));
+        }
+    }
+    let is_asked = |check: &&Check| {
+        let only = args.only.is_empty() || args.only.iter().any(|name| is_named(check, name));
+        only && !args.skip.iter().any(|name| is_named(check, name))
+    };
+    let without_faults = |check: &&Check| args.faults || args.list || check.needs != Needs::Faults;
+    let asked: Vec<_> = check::all().filter(is_asked).collect();
+    let chosen: Vec<_> = asked.iter().copied().filter(without_faults).collect();
+    match chosen.is_empty() {
+        false => Ok(chosen),
+        true if !asked.is_empty() => Err(Failure::usage("the checks that --only names need --faults")),
+        true => Err(Failure::usage("--only and --skip leave no check: a run without checks says nothing")),
+    }
+}
+
+fn is_named(check: &Check, name: &str) -> bool {
+    check.id == name || check.group() == name
+}
+
+/// The servers to judge.
+fn subjects(args: &Args) -> Result<Vec<Subject>, Failure> {
+    let mut subjects = Vec::new();
+    if let Some(address) = &args.address {
+        let reach = Reach::Running(resolved(address).map_err(Failure::usage)?);
+        subjects.push(Subject { name: UNNAMED.to_owned(), reach });
+    }
+    if !args.command.is_empty() {
+        let command =
+            format!("exec {}", args.command.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "));
+        if !command.contains(PORT) {
+            return Err(Failure::usage(
+                "the command does not say {port}, for the port to listen on: io-models check -- ./my_server {port}; or start the \
+                 server yourself, and give its address",
+            ));
+        }
+        subjects.push(Subject { name: UNNAMED.to_owned(), reach: Reach::Command(command) });
+    }
+    for subject in &args.server {
+        if subjects.iter().any(|known| known.name == subject.name) {
+            return Err(Failure::usage(format_args!("two servers are called {:?}", subject.name)));
+        }
+        subjects.push(subject.clone());
+    }
+    if subjects.is_empty() {
+        return Err(Failure::usage(
+            "no server is named: io-models check -- ./my_server {port}, or io-models check ADDR:PORT",
+        ));
+    }
+    Ok(subjects)
+}
+
+const PORT: &str = "{port}";
+
+/// A word of a command as sh(1) reads it.
+fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+fn resolved(address: &str) -> Result<SocketAddr, String> {
+    let cannot = |why: &dyn std::fmt::Display| format!("{address:?} is no address ADDR:PORT: {why}");
+    let mut all = address.to_socket_addrs().map_err(|why| cannot(&why))?;
+    all.next().ok_or_else(|| cannot(&"the name has none"))
+}
+
+/// clap's parser for a named server.
+fn server(text: &str) -> Result<Subject, String> {
+    let forms = "give NAME='COMMAND {port}', or NAME=ADDR:PORT for a server that runs already";
+    let (name, how) = text.split_once('=').ok_or_else(|| format!("{text:?} has no name: {forms}"))?;
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || "-_.+".contains(c);
+    if name.is_empty() || !name.chars().all(is_allowed) {
+        return Err(format!("{name:?} is no name of letters, digits, `-`, `_`, `.` and `+`: {forms}"));
+    }
+    let reach = match how.contains(PORT) {
+        true => Reach::Command(how.to_owned()),
+        false => Reach::Running(resolved(how).map_err(|why| format!("{why}; {forms}"))?),
+    };
+    Ok(Subject { name: name.to_owned(), reach })
+}
+
+/// clap's parser for the id of a check.
+fn one(id: &str) -> Result<&'static Check, String> {
+    check::find(id).ok_or_else(|| {
+        format!(
+            "there is no check {id:?}; the nearest: {}",
+            nearest(id, 3, check::all().map(|check| check.id))
+        )
+    })
+}
+
+/// How far it is, on a terminal.
+struct Teller {
+    line: Progress,
+}
+
+impl Watch for Teller {
+    fn verdict(&self, server: &str, verdict: &Verdict, done: usize, all: usize) {
+        self.line.bar(server, done, all, &verdict.check);
+    }
+}

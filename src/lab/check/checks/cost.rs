@@ -1,0 +1,259 @@
+//! What a server costs while nothing is asked of it, for each event, and for each client that has left.
+
+use super::super::session::{Session, TO_ANSWER};
+use super::super::{Check, Ended, Needs, Step};
+use super::{ANSWERS, USUAL};
+use crate::lab::units;
+use std::time::Duration;
+
+/// Connections after which nothing may be left.
+const CONNECTIONS: usize = 10_000;
+
+pub(super) static CHECKS: [Check; 6] = [
+    Check {
+        id: "idle/cpu",
+        claim: "With 1000 silent clients the server sleeps.",
+        does: "1000 clients connect, get an answer each and are silent; the server must sleep for most of a second.",
+        matters: "A server that asks again and again keeps a processor from others, and heats the room.",
+        cause: "It asks for EPOLLOUT or POLLOUT although it has nothing to send, which is always true; or its wait has a timeout of 0; or it loops over non-blocking calls.",
+        reference: "man 2 epoll_ctl, EPOLLOUT; tcpepoll1 of the course asks accept again and again",
+        needs: Needs::Process,
+        clients: 1000,
+        run: |at| {
+            at.room_for(1000)?;
+            let clients = at.crowd(1000)?;
+            clients.iter().try_for_each(|client| client.ask(b"question"))?;
+            idles(at, "with 1000 silent clients")
+        },
+        ..USUAL
+    },
+    Check {
+        id: "wake/one-per-request",
+        claim: "A request wakes one thread, and not many.",
+        does: "A client asks 300 times in turn; the threads of the server may begin to wait less than 8 times for each request.",
+        matters: "Each wake-up that finds nothing to do costs some microseconds and a processor's cache.",
+        cause: "Several threads or processes wait for the same connection, and all of them wake up (thundering herd); EPOLLONESHOT or one epoll instance for each helps.",
+        reference: "man 2 epoll_ctl, EPOLLEXCLUSIVE; voluntary_ctxt_switches in man 5 proc_pid_status",
+        needs: Needs::Process,
+        after: &[ANSWERS],
+        run: |at| {
+            let client = at.connect()?;
+            client.ask(b"first")?;
+            wakes(at, "a request", 300, 8.0, |_| client.ask(b"question"))
+        },
+        ..USUAL
+    },
+    Check {
+        id: "wake/one-per-client",
+        claim: "A new client wakes few of the threads that wait for one.",
+        does: "100 clients come in turn, get an answer and leave; the threads of the server may begin to wait less than 12 times for each.",
+        matters: "With many workers on one listener a new client can wake all of them, and all but one find nothing.",
+        cause: "Several threads or processes wait for one listener with a plain level-triggered epoll, poll or select. Use EPOLLEXCLUSIVE, SO_REUSEPORT, a lock, or a blocking accept(2).",
+        reference: "man 2 epoll_ctl, EPOLLEXCLUSIVE; UNP 30.6 (thundering herd)",
+        needs: Needs::Process,
+        after: &[ANSWERS],
+        run: |at| {
+            at.connect()?.ask(b"first")?;
+            wakes(at, "a client", 100, 12.0, |_| {
+                let client = at.connect_unheard()?;
+                client.ask(b"question")?;
+                client.end()?;
+                client.expect_end()
+            })
+        },
+        ..USUAL
+    },
+    Check {
+        id: "leak/descriptors",
+        claim: "After 10 000 connections the server has as many descriptors as before.",
+        does: "10 000 clients connect, get an answer and leave; the open descriptors of the server are counted before and after, in /proc.",
+        matters: "A descriptor that is left open for each client ends the server when its limit is reached.",
+        cause: "A connection is not closed on every path, or a copy of its descriptor (dup, fork, a file object) is not.",
+        reference: "man 2 close; man 2 dup; CLOSE_WAIT in the course",
+        needs: Needs::Process,
+        after: &[ANSWERS, "end/closes"],
+        run: |at| {
+            let Churned { connections, descriptors: (before, after), .. } = churned(at)?;
+            nothing_left("open descriptors", connections, before, after, 16)
+        },
+        ..USUAL
+    },
+    Check {
+        id: "leak/processes",
+        claim: "After 10 000 connections no process of a client is left, and no zombie.",
+        does: "As leak/descriptors; the processes and threads of the server are counted.",
+        matters: "A zombie holds a process number and its parent's memory of it; when they run out, nothing can be started.",
+        cause: "The server does not wait for its children: handle SIGCHLD with waitpid(-1, …, WNOHANG) in a loop, or ignore it.",
+        reference: "man 2 wait, NOTES on zombies; man 7 signal, SIGCHLD; demo10 of the course",
+        needs: Needs::Process,
+        after: &[ANSWERS, "end/closes"],
+        run: |at| {
+            let Churned { connections, tasks: (before, after), .. } = churned(at)?;
+            nothing_left("processes and threads", connections, before, after, 64)
+        },
+        ..USUAL
+    },
+    Check {
+        id: "leak/memory",
+        claim: "10 000 connections leave less than 4 MiB of memory behind.",
+        does: "As leak/descriptors; the memory that the server has written is read from /proc (Pss_Anon) when 2000 clients have left, and at the end.",
+        matters: "A server runs for months.",
+        cause: "Something is allocated for each client and not freed, or kept in a table for ever.",
+        reference: "man 5 proc_pid_smaps",
+        needs: Needs::Process,
+        after: &[ANSWERS, "end/closes", "leak/descriptors", "leak/processes"],
+        run: |at| {
+            const MOST: u64 = 4 << 20;
+            let Churned { connections, memory, .. } = churned(at)?;
+            let (before, after) = memory?;
+            let grown = after.saturating_sub(before);
+            if grown < MOST {
+                return Ok(());
+            }
+            Err(Ended::failed(
+                format!("less than {} more", units::bytes(MOST)),
+                format!("{} more after {connections} connections", units::bytes(grown)),
+            ))
+        },
+        ..USUAL
+    },
+];
+
+/// The server sleeps for most of a second.
+fn idles(at: &Session<'_>, when: &str) -> Step {
+    let before = at.server().ran()?;
+    at.pause(Duration::from_secs(1))?;
+    match before.is_busy(at.server().ran()?) {
+        Some(busy) => Err(Ended::failed(format!("a server that sleeps {when}"), busy)),
+        None => {
+            at.say("the server sleeps");
+            Ok(())
+        }
+    }
+}
+
+/// Do something so often: for each time the threads of the server may have begun to wait less than `most` times.
+fn wakes(
+    at: &Session<'_>,
+    what: &str,
+    times: usize,
+    most: f64,
+    mut event: impl FnMut(usize) -> Step,
+) -> Step {
+    let waits = || -> Step<u64> {
+        let totals = at.server().tree().totals();
+        let known = totals
+            .ok_or_else(|| Ended::NotMade("/proc does not tell how often the server waited".to_owned()));
+        Ok(known?.voluntary)
+    };
+    let before = waits()?;
+    (0..times).try_for_each(&mut event)?;
+    let each = waits()?.saturating_sub(before) as f64 / times as f64;
+    at.say(format!("{times} times {what}: the threads of the server begin to wait {each:.1} times for each"));
+    if each < most {
+        return Ok(());
+    }
+    Err(Ended::failed(
+        format!("less than {most:.0} waits of all threads for {what}"),
+        format!("{each:.1} waits for {what}"),
+    ))
+}
+
+/// What 10 000 connections left behind: before and after.
+#[derive(Debug, Clone)]
+pub(in crate::lab::check) struct Churned {
+    connections: usize,
+    descriptors: (usize, usize),
+    tasks: (usize, usize),
+    memory: Step<(u64, u64)>,
+}
+
+/// What is open and runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Held {
+    descriptors: usize,
+    tasks: usize,
+}
+
+impl Held {
+    fn now(at: &Session<'_>) -> Step<Held> {
+        let tasks = |pid: &u32| std::fs::read_dir(format!("/proc/{pid}/task")).map_or(1, Iterator::count);
+        let tasks = at.server().pids().iter().map(tasks).sum();
+        Ok(Held { descriptors: at.server().descriptors()?, tasks })
+    }
+
+    /// When the server has cleaned up: what is held then. It has five seconds to hold as little as `before`.
+    fn settled(at: &Session<'_>, before: Option<Held>) -> Step<Held> {
+        let mut last = Held::now(at)?;
+        at.within(TO_ANSWER, || {
+            at.pause(Duration::from_millis(20))?;
+            let now = Held::now(at)?;
+            let is_as_before = before
+                .is_none_or(|before| now.descriptors <= before.descriptors && now.tasks <= before.tasks);
+            let is_settled = now == last && is_as_before;
+            last = now;
+            Ok(is_settled)
+        })?;
+        Ok(last)
+    }
+
+    /// A server that keeps something of each client would reach its limit.
+    fn is_much_more_than(self, before: Held) -> bool {
+        const TOO_MANY: usize = 200;
+        self.descriptors > before.descriptors + TOO_MANY || self.tasks > before.tasks + TOO_MANY
+    }
+}
+
+/// The first of the checks that want it has the connections made; the others get what it found.
+fn churned(at: &Session<'_>) -> Step<Churned> {
+    at.shared.churn.get_or_init(|| churn(at)).clone()
+}
+
+fn churn(at: &Session<'_>) -> Step<Churned> {
+    /// Until then pools and caches of the server may grow.
+    const WARM: usize = 2000;
+    let one = |i: usize| -> Step {
+        let served = at.connect_unheard().and_then(|client| {
+            client.ask(b"question")?;
+            client.end()?;
+            client.expect_end()
+        });
+        served.map_err(|ended| ended.at(&format!("client {i}")))
+    };
+    (0..10).try_for_each(one)?;
+    let before = Held::settled(at, None)?;
+    let mut memory = at.server().memory();
+    at.say(format!("{CONNECTIONS} clients connect, get an answer and leave, one after another"));
+    let mut connections = 0;
+    while connections < CONNECTIONS {
+        one(connections)?;
+        connections += 1;
+        if connections == WARM {
+            memory = at.server().memory();
+        }
+        let is_look = connections.is_multiple_of(500);
+        if is_look && Held::now(at)?.is_much_more_than(before) {
+            if Held::settled(at, Some(before))?.is_much_more_than(before) {
+                break;
+            }
+        }
+    }
+    let after = Held::settled(at, Some(before))?;
+    Ok(Churned {
+        connections,
+        descriptors: (before.descriptors, after.descriptors),
+        tasks: (before.tasks, after.tasks),
+        memory: memory.and_then(|before| Ok((before, at.server().memory()?))),
+    })
+}
+
+/// At the end there are as many as at the beginning, or a few more: of a pool, say.
+fn nothing_left(what: &str, connections: usize, before: usize, after: usize, few: usize) -> Step {
+    if after <= before + few {
+        return Ok(());
+    }
+    Err(Ended::failed(
+        format!("as many {what} as before: {before}, or up to {few} more"),
+        format!("{after} {what} after {connections} connections"),
+    ))
+}

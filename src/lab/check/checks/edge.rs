@@ -1,0 +1,95 @@
+//! What edge-triggered and signal-driven servers lose: bytes and clients that no further event tells of.
+
+use super::super::session::Session;
+use super::super::{Answers, Check, Needs, Step};
+use super::{ANSWERS, USUAL};
+use crate::sys::signal::Signal;
+use std::time::{Duration, Instant};
+
+pub(super) static CHECKS: [Check; 3] = [
+    Check {
+        id: "edge/listener",
+        claim: "Ten clients that wait together are all accepted.",
+        does: "While the server is stopped (SIGSTOP), ten clients connect and send a request each; after SIGCONT each must get its answer.",
+        matters: "An edge-triggered listener reports once that clients wait, not once for each.",
+        cause: "The server calls accept(2) once for each event of an edge-triggered listener. Call it until EAGAIN, on a non-blocking listener.",
+        reference: "man 7 epoll, 'Level-triggered and edge-triggered'; tcpepoll2 of the course",
+        needs: Needs::Process,
+        clients: 10,
+        after: &[ANSWERS, "clients/silent-beside", "signals/stop-continue"],
+        run: listener,
+        ..USUAL
+    },
+    Check {
+        id: "edge/partial-read",
+        claim: "A request that is there at once is answered wholly, although no more bytes come.",
+        does: "While the server is stopped (SIGSTOP), a client sends 32 KiB; after SIGCONT all of it must come back.",
+        matters: "An edge-triggered socket reports once that bytes arrived, however many a read leaves.",
+        cause: "The server calls recv(2) once for each event of an edge-triggered socket. Call it until EAGAIN.",
+        reference: "man 7 epoll, 'Level-triggered and edge-triggered'; tcpepoll2 of the course",
+        needs: Needs::Process,
+        answers: Answers::Bytes,
+        after: &[ANSWERS, "signals/stop-continue"],
+        run: |at| {
+            let client = at.connect()?;
+            client.ask(b"first")?;
+            let request = client.on_the_wire(&at.text(32 << 10));
+            at.while_stopped(Signal::SIGSTOP, || {
+                client.send(&request)?;
+                client.is_acknowledged()
+            })?;
+            client.expect(&request)
+        },
+        ..USUAL
+    },
+    Check {
+        id: "edge/during-the-turn",
+        claim: "Bytes that arrive while the server works on earlier ones are not lost.",
+        does: "2000 times a client sends a request in two pieces, with a pause of 0 to 50 µs between them, and reads both answers.",
+        matters: "Between the read and the next wait of the server there is a moment in which bytes can arrive.",
+        cause: "A flag, a signal or an edge that tells of bytes is cleared after the read, and not before it.",
+        reference: "man 7 epoll, Q9; man 7 signal, on signals that are pending once",
+        answers: Answers::Bytes,
+        run: during_the_turn,
+        ..USUAL
+    },
+];
+
+fn listener(at: &Session<'_>) -> Step {
+    const CLIENTS: usize = 10;
+    let mut clients = Vec::new();
+    at.while_stopped(Signal::SIGSTOP, || {
+        at.say(format!("{CLIENTS} clients connect, and send a request each"));
+        for _ in 0..CLIENTS {
+            let client = at.connect_unheard()?;
+            client.request(b"question")?;
+            clients.push(client);
+        }
+        Ok(())
+    })?;
+    for (i, client) in clients.iter().enumerate() {
+        client.answer(b"question").map_err(|ended| ended.at(&format!("client {} of {CLIENTS}", i + 1)))?;
+    }
+    at.say("each gets its answer");
+    Ok(())
+}
+
+fn during_the_turn(at: &Session<'_>) -> Step {
+    const ROUNDS: usize = 2000;
+    let client = at.connect_unheard()?;
+    at.say("client 1 connects");
+    at.say(
+        "client 1 sends two pieces with a short pause between them, and reads both answers, again and again",
+    );
+    for round in 1..=ROUNDS {
+        let (first, second) = (client.on_the_wire(b"first"), client.on_the_wire(b"second"));
+        client.send(&first)?;
+        let until = Instant::now() + Duration::from_micros(at.chance(0..50) as u64);
+        while Instant::now() < until {
+            std::hint::spin_loop();
+        }
+        client.send(&second)?;
+        client.expect(&[first, second].concat()).map_err(|ended| ended.at(&format!("round {round}")))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,80 @@
+//! The checks, in the order of the report.
+
+mod bytes;
+mod clients;
+mod cost;
+mod edge;
+mod end;
+mod frame;
+mod limits;
+mod reset;
+mod signals;
+mod stop;
+
+pub(in crate::lab::check) use cost::Churned;
+
+use super::{Answers, Check, Needs};
+
+/// All checks.
+pub fn all() -> impl Iterator<Item = &'static Check> {
+    let groups: [&[Check]; 10] = [
+        &bytes::CHECKS,
+        &end::CHECKS,
+        &clients::CHECKS,
+        &reset::CHECKS,
+        &edge::CHECKS,
+        &signals::CHECKS,
+        &limits::CHECKS,
+        &cost::CHECKS,
+        &stop::CHECKS,
+        &frame::CHECKS,
+    ];
+    groups.into_iter().flatten()
+}
+
+/// The check with this id.
+#[must_use]
+pub fn find(id: &str) -> Option<&'static Check> {
+    all().find(|check| check.id == id)
+}
+
+/// The first check: without it no other says anything.
+const ANSWERS: &str = "echo/one-byte";
+
+/// What most checks have in common.
+const USUAL: Check = Check {
+    id: "",
+    claim: "",
+    does: "",
+    matters: "",
+    cause: "",
+    reference: "",
+    needs: Needs::Address,
+    clients: 1,
+    answers: Answers::Any,
+    after: &[ANSWERS],
+    run: |_| Ok(()),
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn every_check_is_described_and_stands_on_earlier_ones() {
+        let mut earlier = HashSet::new();
+        for check in all() {
+            for text in [check.claim, check.does, check.matters, check.cause] {
+                assert!(text.ends_with('.'), "{}: {text:?} is no sentence", check.id);
+            }
+            assert!(!check.reference.is_empty(), "{} has no reference", check.id);
+            assert!(check.id.contains('/'), "{} has no group", check.id);
+            for after in check.after {
+                assert!(earlier.contains(after), "{} stands on {after}, which is no earlier check", check.id);
+            }
+            assert!(earlier.insert(check.id), "{} is there twice", check.id);
+        }
+        assert!(earlier.len() >= 40, "{} checks", earlier.len());
+    }
+}

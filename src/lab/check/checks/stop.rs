@@ -1,0 +1,131 @@
+//! The end of the server, and its next start.
+
+use super::super::client::{Client, Got, in_words};
+use super::super::server::Server;
+use super::super::session::{Session, TO_ANSWER};
+use super::super::{Answers, Check, Ended, Needs, Step};
+use super::{ANSWERS, USUAL};
+use crate::lab::child::Failed;
+use crate::lab::units;
+use crate::sys::signal::Signal;
+use crate::sys::sockopt;
+use std::time::Duration;
+
+/// How long a server may take to end.
+const TO_END: Duration = Duration::from_secs(1);
+
+pub(super) static CHECKS: [Check; 4] = [
+    Check {
+        id: "stop/in-time",
+        claim: "SIGTERM ends the server within a second, with ten clients connected.",
+        does: "Ten clients (fewer where the server serves fewer) get an answer each and stay; the server gets SIGTERM.",
+        matters: "systemd, Docker and Kubernetes send SIGTERM, and kill what does not end; what was under way is lost then.",
+        cause: "SIGTERM is ignored or blocked, its handler only sets a flag that the wait never sees, or the server waits until all clients have left.",
+        reference: "man 7 signal, SIGTERM; man 5 systemd.kill",
+        needs: Needs::Process,
+        run: |at| ends(at, Signal::SIGTERM),
+        ..USUAL
+    },
+    Check {
+        id: "stop/ctrl-c",
+        claim: "SIGINT, as from Ctrl-C, ends the server within a second.",
+        does: "As stop/in-time, with SIGINT.",
+        matters: "It is how everybody ends a program in a terminal.",
+        cause: "SIGINT is ignored or handled without an end.",
+        reference: "man 7 signal, SIGINT",
+        needs: Needs::Process,
+        run: |at| ends(at, Signal::SIGINT),
+        ..USUAL
+    },
+    Check {
+        id: "stop/answers-arrive",
+        claim: "Answers that the server has sent before SIGTERM arrive, and the connection ends in order.",
+        does: "A client that reads nothing yet gets 64 KiB of answers into the buffers of the kernel; the server gets SIGTERM; then the client reads: all of them, and the end (FIN).",
+        matters: "The server counts these answers as given. A reset (RST) destroys what is still under way.",
+        cause: "The server ends with SO_LINGER of 0 seconds, or closes while bytes wait that it has not read; both send RST.",
+        reference: "man 7 socket, SO_LINGER; RFC 1122, 4.2.2.13",
+        needs: Needs::Process,
+        answers: Answers::Bytes,
+        after: &[ANSWERS, "stop/in-time"],
+        run: answers_arrive,
+        ..USUAL
+    },
+    Check {
+        id: "restart/same-port",
+        claim: "The server can be started again on the same port at once.",
+        does: "A client is connected when the server gets SIGTERM, so that the server closes first and its end of the connection stays in TIME_WAIT; then the command is started again on the same port.",
+        matters: "Without SO_REUSEADDR a server cannot listen again for a minute after a restart: EADDRINUSE.",
+        cause: "SO_REUSEADDR is missing before bind(2).",
+        reference: "man 7 socket, SO_REUSEADDR; demo2 of the course and its notes on TIME_WAIT",
+        needs: Needs::Process,
+        after: &[ANSWERS, "stop/in-time"],
+        run: restart,
+        ..USUAL
+    },
+];
+
+fn ends(at: &Session<'_>, with: Signal) -> Step {
+    let clients = at.crowd(at.at_once.min(10))?;
+    for client in &clients {
+        client.ask(b"question")?;
+    }
+    at.signal(with)?;
+    let expected = || format!("the server ends within {} s of {with}", TO_END.as_secs());
+    match at.server().wait_for_end(TO_ANSWER, at.stop)? {
+        Some(took) if took <= TO_END => {
+            at.say("the server ends");
+            Ok(())
+        }
+        Some(took) => Err(Ended::late(expected(), format!("it took {}", units::seconds(took.as_secs_f64())))),
+        None => Err(Ended::late(expected(), format!("it still runs after {} s", TO_ANSWER.as_secs()))),
+    }
+}
+
+fn answers_arrive(at: &Session<'_>) -> Step {
+    const ANSWERS: usize = 64 << 10;
+    let client = Client::connect(at, |socket| sockopt::set_receive_buffer(socket, 16 << 10), true)?;
+    let request = client.on_the_wire(&at.text(ANSWERS));
+    client.send(&request)?;
+    // All is read and answered when the server sleeps and its kernel has taken everything from the client.
+    client.is_acknowledged()?;
+    let answered = || Ok(at.server().sleeps().unwrap_or(true));
+    at.within(TO_ANSWER, answered)?;
+    at.say("the server has answered all of it");
+    at.signal(Signal::SIGTERM)?;
+    let (got, how) = client.read_to_end()?;
+    let expected = format!("all {} bytes, then the end (FIN)", request.len());
+    match how {
+        Some(Got::End) if got == request => Ok(()),
+        Some(Got::Broken(why)) => {
+            Err(Ended::failed(expected, format!("{} bytes, then {}", got.len(), in_words(why))))
+        }
+        None => Err(Ended::late(expected, format!("{} bytes, then nothing", got.len()))),
+        _ => Err(Ended::failed(expected, format!("{} bytes, then the end", got.len()))),
+    }
+}
+
+fn restart(at: &Session<'_>) -> Step {
+    let started = at.started();
+    let client = at.connect()?;
+    client.ask(b"question")?;
+    at.signal(Signal::SIGTERM)?;
+    if at.server().wait_for_end(TO_ANSWER, at.stop)?.is_none() {
+        return Err(Ended::NotMade("the server does not end".to_owned()));
+    }
+    at.say("the server ends, and closes the connection first");
+    client.expect_end().ok();
+    client.close();
+    at.say("the command is started again on the same port");
+    match Server::start_on(started.program, started.command, at.addr.port(), at.stop) {
+        Ok(again) => {
+            at.say("it listens");
+            drop(again);
+            Ok(())
+        }
+        Err(Failed::Interrupted) => Err(Ended::Interrupted),
+        Err(Failed::Error(why)) => Err(Ended::failed(
+            format!("the server listens on port {} again", at.addr.port()),
+            crate::lab::explain::in_words(&why),
+        )),
+    }
+}

@@ -1,0 +1,353 @@
+//! Makes the checks, side by side where that is possible, and judges.
+
+use super::log::Log;
+use super::server::Server;
+use super::session::{ALL, Session, Shared, Started};
+use super::{Check, Ended, Fault, Needs, checks};
+use crate::lab::child::Failed;
+use crate::lab::results::check as results;
+use crate::lab::results::check::{Expect, Failure, Judged, Outcome, Verdict};
+use crate::stop::Stop;
+use anyhow::anyhow;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How often a check is made that failed because something did not come in time.
+const TRIES: usize = 3;
+
+/// What to check, and how.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// This program, which supervises a server that is started.
+    pub program: PathBuf,
+    /// The checks, in the order of the report.
+    pub checks: Vec<&'static Check>,
+    /// What the server answers.
+    pub expect: Expect,
+    /// How many clients it serves at the same time, at least.
+    pub clients: usize,
+    /// What is drawn by chance is drawn from this.
+    pub seed: u64,
+    /// How many checks of a server that is started for each of them are made at the same time.
+    pub side_by_side: usize,
+}
+
+impl Plan {
+    /// For the result.
+    #[must_use]
+    pub fn described(&self, faults: bool) -> results::Plan {
+        results::Plan {
+            expect: self.expect,
+            clients: self.clients,
+            faults,
+            seed: self.seed,
+            checks: self.checks.iter().map(|check| check.id.to_owned()).collect(),
+        }
+    }
+}
+
+/// A server to judge.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    /// Its name in the report.
+    pub name: String,
+    /// How it is reached.
+    pub reach: Reach,
+}
+
+/// How a server is reached.
+#[derive(Debug, Clone)]
+pub enum Reach {
+    /// It runs.
+    Running(SocketAddr),
+    /// This command of sh(1) starts it, on the port that `{port}` stands for.
+    Command(String),
+}
+
+/// Who is told how far it is.
+pub trait Watch: Sync {
+    /// A verdict was reached: `done` of `all`.
+    fn verdict(&self, server: &str, verdict: &Verdict, done: usize, all: usize);
+}
+
+/// Make the checks of a server. `None` for those that a stop came before: then the verdicts are those that there are.
+///
+/// # Errors
+///
+/// A server that does not start.
+pub fn judge(
+    plan: &Plan,
+    subject: &Subject,
+    stop: &Stop,
+    watch: &dyn Watch,
+) -> anyhow::Result<(Judged, bool)> {
+    if let Reach::Command(command) = &subject.reach {
+        // What is wrong with the command is said once.
+        if let Err(Failed::Error(why)) = Server::start(&plan.program, command, stop) {
+            return Err(why);
+        }
+    }
+    let at_once = match subject.reach {
+        // What one check does to a server that runs must not spoil another.
+        Reach::Running(_) => 1,
+        Reach::Command(_) => plan.side_by_side.max(1),
+    };
+    let work = Work {
+        plan,
+        subject,
+        stop,
+        watch,
+        state: Mutex::new(State { next: 0, verdicts: HashMap::new(), interrupted: false }),
+        changed: Condvar::new(),
+        crowded: Mutex::new(()),
+        shared: Shared::default(),
+    };
+    thread::scope(|scope| {
+        for _ in 0..at_once {
+            scope.spawn(|| work.go());
+        }
+    });
+    let state = work.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut verdicts = state.verdicts;
+    let in_order = plan.checks.iter().filter_map(|check| verdicts.remove(check.id)).collect();
+    let server = match &subject.reach {
+        Reach::Running(addr) => addr.to_string(),
+        Reach::Command(command) => command.clone(),
+    };
+    Ok((Judged { name: subject.name.clone(), server, verdicts: in_order }, state.interrupted))
+}
+
+/// The checks of one server.
+struct Work<'a> {
+    plan: &'a Plan,
+    subject: &'a Subject,
+    stop: &'a Stop,
+    watch: &'a dyn Watch,
+    state: Mutex<State>,
+    changed: Condvar,
+    /// Checks with many clients are made one after another: descriptors are few.
+    crowded: Mutex<()>,
+    shared: Shared,
+}
+
+struct State {
+    /// The first check that nobody has taken.
+    next: usize,
+    verdicts: HashMap<&'static str, Verdict>,
+    interrupted: bool,
+}
+
+/// So many clients are many.
+const CROWD: usize = 200;
+
+impl Work<'_> {
+    /// Take one check after another.
+    fn go(&self) {
+        loop {
+            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(&check) = self.plan.checks.get(state.next) else { return };
+            if state.interrupted {
+                return;
+            }
+            state.next += 1;
+            // What it stands on comes earlier in the list, so somebody makes it.
+            let missing = loop {
+                if state.interrupted {
+                    return;
+                }
+                let open =
+                    check.after.iter().any(|id| self.is_chosen(id) && !state.verdicts.contains_key(id));
+                if !open {
+                    break check.after.iter().find(|id| {
+                        state.verdicts.get(**id).is_some_and(|verdict| {
+                            matches!(verdict.outcome, Outcome::Failed | Outcome::NotMade)
+                        })
+                    });
+                }
+                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            };
+            drop(state);
+            let began = Instant::now();
+            let made = match missing {
+                Some(id) => Err((Ended::NotMade(format!("{id} failed, or was not made")), Vec::new())),
+                None => self.make(check),
+            };
+            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            match verdict(check, made, began) {
+                Some(verdict) => {
+                    let done = state.verdicts.len() + 1;
+                    self.watch.verdict(&self.subject.name, &verdict, done, self.plan.checks.len());
+                    state.verdicts.insert(check.id, verdict);
+                }
+                None => state.interrupted = true,
+            }
+            self.changed.notify_all();
+        }
+    }
+
+    fn is_chosen(&self, id: &str) -> bool {
+        self.plan.checks.iter().any(|check| check.id == id)
+    }
+
+    /// Make a check, again if something came too late.
+    fn make(&self, check: &Check) -> Result<(), (Ended, Vec<String>)> {
+        if let Some(why) = self.does_not_apply(check) {
+            return Err((Ended::NotApplicable(why), Vec::new()));
+        }
+        let _alone =
+            (check.clients >= CROWD).then(|| self.crowded.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut tries = 1;
+        loop {
+            match self.try_once(check, tries) {
+                Err((Ended::Failed(Fault { is_late: true, .. }), _)) if tries < TRIES => tries += 1,
+                Err((Ended::Failed(mut fault), log)) => {
+                    if tries > 1 {
+                        fault.observed += &format!(" ({tries} tries)");
+                    }
+                    return Err((Ended::Failed(fault), log));
+                }
+                made => return made,
+            }
+        }
+    }
+
+    fn does_not_apply(&self, check: &Check) -> Option<String> {
+        if check.needs != Needs::Address && matches!(self.subject.reach, Reach::Running(_)) {
+            return Some("it needs the process of the server: give a command, and not an address".to_owned());
+        }
+        if check.clients > self.plan.clients {
+            let (needed, promised) = (check.clients, self.plan.clients);
+            return Some(format!("it has {needed} clients at the same time, and --clients says {promised}"));
+        }
+        (!check.answers.include(self.plan.expect)).then(|| match self.plan.expect {
+            Expect::Ok => "the answer `ok` does not show which bytes arrived".to_owned(),
+            Expect::Echo | Expect::Framed => "it is for servers of frames: --expect framed".to_owned(),
+        })
+    }
+
+    fn try_once(&self, check: &Check, tries: usize) -> Result<(), (Ended, Vec<String>)> {
+        let nothing_said = |failed: Failed| (Ended::from(failed), Vec::new());
+        let (server, addr) = match &self.subject.reach {
+            Reach::Running(addr) => (None, *addr),
+            Reach::Command(command) => {
+                let server = Server::start(&self.plan.program, command, self.stop).map_err(nothing_said)?;
+                let addr = server.addr();
+                (Some((server, command)), addr)
+            }
+        };
+        // Each check draws its own, whichever others are chosen.
+        let own = check
+            .id
+            .bytes()
+            .fold(self.plan.seed, |seed, byte| (seed ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+        let session = Session {
+            addr,
+            started: server.as_ref().map(|(server, command)| Started {
+                server,
+                program: &self.plan.program,
+                command,
+            }),
+            expect: self.plan.expect,
+            at_once: self.plan.clients,
+            stop: self.stop,
+            shared: &self.shared,
+            until: Instant::now() + ALL,
+            rng: RefCell::new(fastrand::Rng::with_seed(own.wrapping_add(tries as u64))),
+            log: RefCell::new(Log::default()),
+            clients: Cell::new(0),
+        };
+        let mut made = (check.run)(&session);
+        let log = session.log.into_inner().into_lines();
+        let Some((server, _)) = server else { return made.map_err(|ended| (ended, log)) };
+        // A server that dies often says why.
+        let should_run = !check.id.starts_with("stop/") && !check.id.starts_with("restart/");
+        match &mut made {
+            Err(Ended::Failed(fault))
+                if should_run && server.wait_for_end(DIES, self.stop).is_ok_and(|end| end.is_some()) =>
+            {
+                fault.observed = format!("{}; {}", server.last_words(), fault.observed);
+                fault.is_late = false;
+            }
+            Ok(()) if should_run && server.has_ended() => {
+                made = Err(Ended::failed("a server that goes on", server.last_words()));
+            }
+            _ => {}
+        }
+        made.map_err(|ended| (ended, log))
+    }
+}
+
+/// How long to wait whether a server that did something wrong ends.
+const DIES: Duration = Duration::from_millis(100);
+
+/// The verdict on what came of a check; `None` when a stop came.
+fn verdict(check: &Check, made: Result<(), (Ended, Vec<String>)>, began: Instant) -> Option<Verdict> {
+    let (outcome, failure, why) = match made {
+        Ok(()) => (Outcome::Passed, None, None),
+        Err((Ended::Interrupted, _)) => return None,
+        Err((Ended::NotApplicable(why), _)) => (Outcome::NotApplicable, None, Some(why)),
+        Err((Ended::NotMade(why), _)) => (Outcome::NotMade, None, Some(why)),
+        Err((Ended::Failed(Fault { expected, observed, cause, .. }), conversation)) => {
+            let cause = cause.unwrap_or(check.cause).to_owned();
+            (Outcome::Failed, Some(Failure { expected, observed, cause, conversation }), None)
+        }
+    };
+    Some(Verdict {
+        check: check.id.to_owned(),
+        claim: check.claim.to_owned(),
+        outcome,
+        seconds: began.elapsed().as_secs_f64(),
+        failure,
+        why,
+    })
+}
+
+/// What every echo server does.
+const BASIC: [&str; 5] =
+    ["echo/nul", "echo/all-bytes", "clients/silent-beside", "clients/slow-reader", "end/closes"];
+
+/// How long the basics may take together.
+const BASICS: Duration = Duration::from_secs(30);
+
+/// Ask a server for the basics, before it is measured: what every echo server does, with so many clients at once. A server that
+/// fails them can be fast for no good reason, for example because it answers half of a request.
+///
+/// # Errors
+///
+/// What it does wrong, or [`Failed::Interrupted`] when `stop` comes first.
+pub(in crate::lab) fn basics(addr: SocketAddr, clients: usize, stop: &Stop) -> Result<(), Failed> {
+    basics_within(BASICS, addr, clients, stop)
+}
+
+fn basics_within(limit: Duration, addr: SocketAddr, clients: usize, stop: &Stop) -> Result<(), Failed> {
+    let (until, shared) = (Instant::now() + limit, Shared::default());
+    for check in BASIC.into_iter().filter_map(checks::find).filter(|check| check.clients <= clients) {
+        let session = Session {
+            addr,
+            started: None,
+            expect: Expect::Echo,
+            at_once: clients,
+            stop,
+            shared: &shared,
+            until,
+            rng: RefCell::new(fastrand::Rng::with_seed(0)),
+            log: RefCell::new(Log::default()),
+            clients: Cell::new(0),
+        };
+        (check.run)(&session).map_err(|ended| match ended {
+            Ended::Interrupted => Failed::Interrupted,
+            Ended::Failed(Fault { expected, observed, cause, .. }) => Failed::Error(anyhow!(
+                "{}: expected {expected}; observed {observed}; the usual cause: {}",
+                check.id,
+                cause.unwrap_or(check.cause).trim_end_matches('.')
+            )),
+            Ended::NotApplicable(why) | Ended::NotMade(why) => Failed::Error(anyhow!("{}: {why}", check.id)),
+        })?;
+    }
+    Ok(())
+}

@@ -1,0 +1,86 @@
+//! Which sockets listen, from /proc/net/tcp: without a connection, which would be a client of the server.
+
+use procfs::net::{TcpNetEntries, TcpState};
+use procfs::process::{FDTarget, Process};
+use procfs::{FromBufReadSI, current_system_info};
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// A socket that listens.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Listener {
+    /// Where a client on this machine reaches it.
+    pub(super) addr: SocketAddr,
+    pub(super) inode: u64,
+}
+
+/// The socket that listens on this port of TCP.
+///
+/// # Errors
+///
+/// Where /proc/net/tcp cannot be read.
+pub(super) fn on_port(port: u16) -> anyhow::Result<Option<Listener>> {
+    // Without IPv6 the second file is missing.
+    let all = listening("/proc/net/tcp")?.into_iter().chain(listening("/proc/net/tcp6").unwrap_or_default());
+    Ok(all.into_iter().find(|listener| listener.addr.port() == port))
+}
+
+/// The kernel shows sockets that listen before all others, of which there may be thousands.
+fn listening(file: &str) -> anyhow::Result<Vec<Listener>> {
+    // "sl local_address rem_address st …", where 0A is LISTEN.
+    const STATE: usize = 3;
+    let mut listening = String::new();
+    for (i, line) in BufReader::new(File::open(file)?).lines().enumerate() {
+        let line = line?;
+        if i > 0 && line.split_ascii_whitespace().nth(STATE) != Some("0A") {
+            break;
+        }
+        listening += &line;
+        listening.push('\n');
+    }
+    let entries = TcpNetEntries::from_buf_read(listening.as_bytes(), current_system_info())?;
+    let of = |entry: procfs::net::TcpNetEntry| {
+        let ip = match entry.local_address.ip() {
+            IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
+            ip => ip,
+        };
+        Listener { addr: SocketAddr::new(ip, entry.local_address.port()), inode: entry.inode }
+    };
+    Ok(entries.0.into_iter().filter(|entry| entry.state == TcpState::Listen).map(of).collect())
+}
+
+/// The first of these processes that has the socket open.
+pub(super) fn owner(inode: u64, pids: &[u32]) -> Option<u32> {
+    let has_it = |pid: &&u32| {
+        let fds = Process::new(pid.cast_signed()).and_then(|process| process.fd());
+        fds.is_ok_and(|fds| fds.flatten().any(|fd| fd.target == FDTarget::Socket(inode)))
+    };
+    pids.iter().find(has_it).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    #[test]
+    fn a_socket_that_listens_is_found_with_its_owner() {
+        let ours = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = ours.local_addr().unwrap();
+        let found = on_port(addr.port()).unwrap().expect("it listens");
+        assert_eq!(found.addr, addr);
+        assert_eq!(owner(found.inode, &[1, std::process::id()]), Some(std::process::id()));
+        drop(ours);
+        assert!(on_port(addr.port()).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_socket_on_all_addresses_is_reached_on_loopback() {
+        let ours = TcpListener::bind("0.0.0.0:0").unwrap();
+        let port = ours.local_addr().unwrap().port();
+        let found = on_port(port).unwrap().expect("it listens");
+        assert_eq!(found.addr, SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port));
+    }
+}

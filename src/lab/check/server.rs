@@ -1,0 +1,244 @@
+//! The server that is checked, as a process: started by its command, watched in /proc, ended.
+
+use super::listening::{self, Listener};
+use super::{Ended, Step};
+use crate::lab::child::{self, Failed, Process};
+use crate::lab::meter::Tree;
+use crate::lab::meter::memory::OfProcesses;
+use crate::stop::Stop;
+use crate::sys::fork::{Pid, kill};
+use crate::sys::signal::Signal;
+use anyhow::{Context, anyhow};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long a command may take until it listens. Some build their program first.
+const TO_LISTEN: Duration = Duration::from_secs(20);
+
+/// How often a command is started on another port, when somebody else has taken the port in the meantime.
+const TRIES: usize = 3;
+
+/// How often the state of processes is looked at.
+const LOOK: Duration = Duration::from_millis(1);
+
+/// A server that was started, with all that it has started. It ends when this is dropped.
+#[derive(Debug)]
+pub(super) struct Server {
+    supervisor: Process,
+    /// The process group of the command.
+    group: Pid,
+    /// The process that listens; of several, the one that started the others.
+    main: Pid,
+    addr: SocketAddr,
+}
+
+/// Since when a server's tasks have run or wanted to run.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ran {
+    at: Instant,
+    ran: Duration,
+    waited: Duration,
+}
+
+impl Server {
+    /// Start `command`, with `{port}` replaced, and wait until it listens.
+    pub(super) fn start(program: &Path, command: &str, stop: &Stop) -> Result<Server, Failed> {
+        for _ in 1..TRIES {
+            match Server::start_on(program, command, free_port()?, stop) {
+                // It may be that another program has taken the port.
+                Err(Failed::Error(why)) if why.to_string().contains("in use") => {}
+                started => return started,
+            }
+        }
+        Server::start_on(program, command, free_port()?, stop)
+    }
+
+    /// The same on this port.
+    pub(super) fn start_on(program: &Path, command: &str, port: u16, stop: &Stop) -> Result<Server, Failed> {
+        let command = command.replace("{port}", &port.to_string());
+        let mut supervisor = Process::start(child::supervise(program, &command))?.into_supervisor();
+        let group = Pid::from_raw(supervisor.supervised(stop)?);
+        let until = Instant::now() + TO_LISTEN;
+        loop {
+            if let Some(Listener { addr, inode }) = listening::on_port(port)? {
+                let tree = Tree::of(group.as_raw().cast_unsigned(), true);
+                let main = listening::owner(inode, tree.pids());
+                let main = main.map_or(group, |pid| Pid::from_raw(pid.cast_signed()));
+                return Ok(Server { supervisor, group, main, addr });
+            }
+            if supervisor.has_ended() {
+                let what = anyhow!("the command ended before it listened on port {port}");
+                return Err(supervisor.last_words(what).into());
+            }
+            if Instant::now() > until {
+                kill(Pid::from_raw(-group.as_raw()), Signal::SIGKILL).ok();
+                let seconds = TO_LISTEN.as_secs();
+                let what = anyhow!("the command did not listen on port {port} within {seconds} s");
+                return Err(supervisor.last_words(what).into());
+            }
+            if stop.wait(Some(LOOK))? {
+                return Err(Failed::Interrupted);
+            }
+        }
+    }
+
+    pub(super) fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// The process that listens.
+    pub(super) fn main(&self) -> Pid {
+        self.main
+    }
+
+    /// To the process that listens.
+    pub(super) fn signal(&self, signal: Signal) -> crate::Result<()> {
+        kill(self.main, signal)
+    }
+
+    /// To each process of the server, as a terminal does.
+    pub(super) fn signal_all(&self, signal: Signal) -> crate::Result<()> {
+        self.pids().into_iter().try_for_each(|pid| kill(Pid::from_raw(pid.cast_signed()), signal))
+    }
+
+    /// Its processes: the one that listens, and what that has started.
+    pub(super) fn pids(&self) -> Vec<u32> {
+        self.tree().pids().to_vec()
+    }
+
+    pub(super) fn tree(&self) -> Tree {
+        Tree::of(self.main.as_raw().cast_unsigned(), true)
+    }
+
+    /// Memory that its processes have written themselves.
+    pub(super) fn memory(&self) -> Step<u64> {
+        let now = || OfProcesses::now(&self.pids()).map(|memory| memory.own);
+        // A process may end while it is looked at.
+        let known = (0..10).find_map(|_| now());
+        known.ok_or_else(|| Ended::NotMade("/proc does not tell the memory of the server".to_owned()))
+    }
+
+    /// Its open descriptors, in all processes.
+    pub(super) fn descriptors(&self) -> Step<usize> {
+        let of = |pid: &u32| std::fs::read_dir(format!("/proc/{pid}/fd")).ok().map(Iterator::count);
+        let all: Option<usize> = self.pids().iter().map(of).sum();
+        all.ok_or_else(|| Ended::NotMade("/proc does not show the descriptors of the server".to_owned()))
+    }
+
+    /// How long its tasks have run, and how long they have waited for a processor, until now. On a busy machine, who spins waits.
+    pub(super) fn ran(&self) -> Step<Ran> {
+        let mut ran = Ran { at: Instant::now(), ran: Duration::ZERO, waited: Duration::ZERO };
+        for pid in self.pids() {
+            let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+            for task in tasks {
+                let Ok(line) = std::fs::read_to_string(task.path().join("schedstat")) else { continue };
+                let mut numbers = line.split_ascii_whitespace().map_while(|word| word.parse().ok());
+                let (Some(running), Some(waiting)) = (numbers.next(), numbers.next()) else {
+                    return Err(Ended::NotMade("/proc does not tell how long the server ran".to_owned()));
+                };
+                ran.ran += Duration::from_nanos(running);
+                ran.waited += Duration::from_nanos(waiting);
+            }
+        }
+        Ok(ran)
+    }
+
+    /// Whether none of its tasks runs or wants to. `None` where /proc does not tell.
+    pub(super) fn sleeps(&self) -> Option<bool> {
+        let mut some = false;
+        for pid in self.pids() {
+            let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+            for task in tasks {
+                let Ok(stat) = std::fs::read_to_string(task.path().join("stat")) else { continue };
+                // "tid (name) state …", and a name may hold anything.
+                let state = stat.rsplit(')').next().and_then(|rest| rest.trim_start().chars().next());
+                some = true;
+                if !matches!(state, Some('S' | 'T' | 't' | 'Z' | 'X')) {
+                    return Some(false);
+                }
+            }
+        }
+        some.then_some(true)
+    }
+
+    /// Whether all of its processes are stopped.
+    fn is_stopped(&self) -> bool {
+        self.pids().iter().all(|pid| {
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            let state = stat.rsplit(')').next().and_then(|rest| rest.trim_start().chars().next());
+            matches!(state, Some('T' | 't' | 'Z') | None)
+        })
+    }
+
+    /// Stop it with this signal, and wait until it is. `false` when it does not within two seconds: it handles the signal.
+    pub(super) fn stop_with(&self, signal: Signal) -> Step<bool> {
+        self.signal_all(signal)?;
+        let until = Instant::now() + Duration::from_secs(2);
+        while !self.is_stopped() {
+            if Instant::now() > until {
+                return Ok(false);
+            }
+            thread::sleep(LOOK);
+        }
+        Ok(true)
+    }
+
+    /// Whether the process that listens has ended.
+    pub(super) fn has_ended(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.main)).unwrap_or_default();
+        let state = stat.rsplit(')').next().and_then(|rest| rest.trim_start().chars().next());
+        matches!(state, Some('Z' | 'X') | None)
+    }
+
+    /// Wait until the process that listens has ended: how long it took, or `None` when it takes longer than that.
+    pub(super) fn wait_for_end(&self, limit: Duration, stop: &Stop) -> Step<Option<Duration>> {
+        let began = Instant::now();
+        loop {
+            if self.has_ended() {
+                return Ok(Some(began.elapsed()));
+            }
+            if began.elapsed() > limit {
+                return Ok(None);
+            }
+            if stop.wait(Some(LOOK))? {
+                return Err(Ended::Interrupted);
+            }
+        }
+    }
+
+    /// How it ended, and the last that it wrote.
+    pub(super) fn last_words(mut self) -> String {
+        kill(Pid::from_raw(-self.group.as_raw()), Signal::SIGKILL).ok();
+        let what = anyhow!("the server ended");
+        crate::lab::explain::in_words(&self.supervisor.last_words(what))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // One that does not end by itself would take seconds. The supervisor ends what has left the group.
+        kill(Pid::from_raw(-self.group.as_raw()), Signal::SIGKILL).ok();
+    }
+}
+
+impl Ran {
+    /// Whether the server kept a processor busy since then, or would have if it had one.
+    pub(super) fn is_busy(self, now: Ran) -> Option<String> {
+        let wall = now.at.duration_since(self.at).as_secs_f64();
+        let ran = now.ran.saturating_sub(self.ran).as_secs_f64();
+        let waited = now.waited.saturating_sub(self.waited).as_secs_f64();
+        // One that has a timer waits for a processor after each of its wake-ups, but runs little.
+        let is_busy = ran / wall > 0.05 && (ran + waited) / wall > 0.5;
+        is_busy.then(|| {
+            format!("in {wall:.1} s its threads ran for {ran:.2} s and wanted to for {:.2} s", ran + waited)
+        })
+    }
+}
+
+/// A free port. Another program may take it before the server does.
+fn free_port() -> anyhow::Result<u16> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no port for a server")?;
+    Ok(listener.local_addr()?.port())
+}

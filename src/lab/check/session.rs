@@ -1,0 +1,185 @@
+//! What a check works with: the server, clients, chance, and a log of what was said.
+
+use super::client::Client;
+use super::log::Log;
+use super::server::Server;
+use super::{Ended, Step};
+use crate::lab::child::Failed;
+use crate::lab::results::check::Expect;
+use crate::stop::Stop;
+use crate::sys::limits::Nofile;
+use crate::sys::poll::{PollFlags, PollSet};
+use crate::sys::signal::Signal;
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+/// How long an answer may take. On a busy machine a server may have no processor for a while.
+pub(super) const TO_ANSWER: Duration = Duration::from_secs(5);
+
+/// How long a check may take in all. A server that sends a byte every few seconds would hold it for hours.
+pub(super) const ALL: Duration = Duration::from_secs(90);
+
+/// One making of one check.
+pub(super) struct Session<'a> {
+    pub(super) addr: SocketAddr,
+    /// Of a program that was started for this check.
+    pub(super) started: Option<Started<'a>>,
+    pub(super) expect: Expect,
+    /// How many clients the server serves at the same time, at least.
+    pub(super) at_once: usize,
+    pub(super) stop: &'a Stop,
+    /// What several checks of one server find out together.
+    pub(super) shared: &'a Shared,
+    pub(super) until: Instant,
+    pub(super) rng: RefCell<fastrand::Rng>,
+    pub(super) log: RefCell<Log>,
+    pub(super) clients: Cell<usize>,
+}
+
+/// A server that was started, and how.
+#[derive(Clone, Copy)]
+pub(super) struct Started<'a> {
+    pub(super) server: &'a Server,
+    pub(super) program: &'a Path,
+    pub(super) command: &'a str,
+}
+
+/// What several checks of one server find out together.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    pub(super) churn: OnceLock<Step<super::checks::Churned>>,
+}
+
+impl<'a> Session<'a> {
+    /// The process of the server.
+    ///
+    /// # Panics
+    ///
+    /// In a check that does not say that it needs it.
+    pub(super) fn server(&self) -> &'a Server {
+        self.started().server
+    }
+
+    pub(super) fn started(&self) -> Started<'a> {
+        self.started.expect("a check that needs the process of the server says so")
+    }
+
+    /// A client that has connected, whose conversation is logged.
+    pub(super) fn connect(&self) -> Step<Client<'_>> {
+        Client::connect(self, |_| Ok(()), true)
+    }
+
+    /// One whose conversation is not.
+    pub(super) fn connect_unheard(&self) -> Step<Client<'_>> {
+        Client::connect(self, |_| Ok(()), false)
+    }
+
+    /// So many clients, not logged.
+    pub(super) fn crowd(&self, clients: usize) -> Step<Vec<Client<'_>>> {
+        self.say(format!("{clients} clients connect"));
+        (0..clients).map(|_| self.connect_unheard()).collect()
+    }
+
+    /// A new client gets its answer.
+    pub(super) fn serves_another(&self) -> Step {
+        let client = self.connect()?;
+        client.ask(b"another client").map_err(|ended| ended.at("another client afterwards"))
+    }
+
+    /// Descriptors for so many clients.
+    pub(super) fn room_for(&self, clients: usize) -> Step {
+        // Those of checks that run at the same time.
+        const OTHERS: u64 = 600;
+        let limit = Nofile::current()?;
+        if limit.soft < clients as u64 + OTHERS {
+            return Err(Ended::NotMade(format!("{clients} clients take as many descriptors: {limit}")));
+        }
+        Ok(())
+    }
+
+    /// A line of the conversation.
+    pub(super) fn say(&self, line: impl Into<String>) {
+        self.log.borrow_mut().push(line.into());
+    }
+
+    /// A signal to the process that listens.
+    pub(super) fn signal(&self, signal: Signal) -> Step {
+        self.say(format!("the server gets {signal}"));
+        Ok(self.server().signal(signal)?)
+    }
+
+    /// Stop the server, do something, and let it go on.
+    pub(super) fn while_stopped(&self, with: Signal, meanwhile: impl FnOnce() -> Step) -> Step {
+        self.say(format!("the server gets {with}"));
+        let is_stopped = self.server().stop_with(with)?;
+        if !is_stopped && !self.server().has_ended() {
+            self.say(format!("the server handles {with}, and is not stopped by it"));
+        }
+        let done = meanwhile();
+        self.say(format!("the server gets {}", Signal::SIGCONT));
+        self.server().signal_all(Signal::SIGCONT)?;
+        done
+    }
+
+    /// Printable text without spaces, other at each call.
+    pub(super) fn text(&self, bytes: usize) -> Vec<u8> {
+        let mut rng = self.rng.borrow_mut();
+        (0..bytes).map(|_| rng.alphanumeric() as u8).collect()
+    }
+
+    /// A number of that range by chance.
+    pub(super) fn chance(&self, range: std::ops::Range<usize>) -> usize {
+        self.rng.borrow_mut().usize(range)
+    }
+
+    /// Wait until the descriptor is ready; `false` when that takes longer than `limit`.
+    pub(super) fn ready(&self, fd: impl AsFd, events: PollFlags, limit: Duration) -> Step<bool> {
+        let left = self.until.saturating_duration_since(Instant::now());
+        let mut set = PollSet::new();
+        let slot = set.push(fd, events);
+        let stop = set.push(self.stop, PollFlags::POLLIN);
+        set.wait(Some(limit.min(left)))?;
+        if !set.revents(stop).is_empty() {
+            return Err(Ended::Interrupted);
+        }
+        if Instant::now() >= self.until {
+            return Err(Ended::late(
+                format!("the check is over within {} s", ALL.as_secs()),
+                "the server answers, but so slowly that it is not",
+            ));
+        }
+        Ok(!set.revents(slot).is_empty())
+    }
+
+    /// Wait that long, unless a stop comes.
+    pub(super) fn pause(&self, pause: Duration) -> Step {
+        if self.stop.wait(Some(pause))? { Err(Ended::Interrupted) } else { Ok(()) }
+    }
+
+    /// Wait until something is so; `false` when it is not within `limit`.
+    pub(super) fn within(&self, limit: Duration, mut is_so: impl FnMut() -> Step<bool>) -> Step<bool> {
+        let until = Instant::now() + limit;
+        loop {
+            if is_so()? {
+                return Ok(true);
+            }
+            if Instant::now() > until {
+                return Ok(false);
+            }
+            self.pause(Duration::from_millis(1))?;
+        }
+    }
+}
+
+impl From<Failed> for Ended {
+    fn from(failed: Failed) -> Ended {
+        match failed {
+            Failed::Interrupted => Ended::Interrupted,
+            Failed::Error(error) => error.into(),
+        }
+    }
+}
