@@ -3,7 +3,7 @@
 use super::log::Log;
 use super::server::Server;
 use super::session::{ALL, Session, Shared, Started};
-use super::{Check, Ended, Fault, Needs, checks};
+use super::{Check, EDGE, Ended, Fault, Needs, checks};
 use crate::lab::child::Failed;
 use crate::lab::results::check as results;
 use crate::lab::results::check::{Expect, Failure, Judged, Outcome, Verdict};
@@ -102,7 +102,7 @@ pub fn judge(
         subject,
         stop,
         watch,
-        state: Mutex::new(State { next: 0, verdicts: HashMap::new(), interrupted: false }),
+        state: Mutex::new(State { open: plan.checks.clone(), verdicts: HashMap::new(), interrupted: false }),
         changed: Condvar::new(),
         crowded: Mutex::new(()),
         shared: Shared::default(),
@@ -136,8 +136,8 @@ struct Work<'a> {
 }
 
 struct State {
-    /// The first check that nobody has taken.
-    next: usize,
+    /// The checks that nobody has taken.
+    open: Vec<&'static Check>,
     verdicts: HashMap<&'static str, Verdict>,
     interrupted: bool,
 }
@@ -150,32 +150,32 @@ impl Work<'_> {
     fn go(&self) {
         loop {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            let Some(&check) = self.plan.checks.get(state.next) else { return };
-            if state.interrupted {
-                return;
-            }
-            state.next += 1;
-            // What it stands on comes earlier in the list, so somebody makes it.
-            let missing = loop {
-                if state.interrupted {
+            let (check, missing) = loop {
+                if state.interrupted || state.open.is_empty() {
                     return;
                 }
-                let open =
-                    check.after.iter().any(|id| self.is_chosen(id) && !state.verdicts.contains_key(id));
-                if !open {
-                    break check.after.iter().find(|id| {
-                        state.verdicts.get(**id).is_some_and(|verdict| {
-                            matches!(verdict.outcome, Outcome::Failed | Outcome::NotMade)
-                        })
+                // The first of which everything that it stands on is decided.
+                let is_decided = |id: &&str| !self.is_chosen(id) || state.verdicts.contains_key(*id);
+                if let Some(next) =
+                    state.open.iter().position(|check| check.after.iter().all(|id| is_decided(&id)))
+                {
+                    let check = state.open.remove(next);
+                    let missing = check.after.iter().find(|id| {
+                        let made = state.verdicts.get(**id).map(|verdict| verdict.outcome);
+                        matches!(made, Some(Outcome::Failed | Outcome::NotMade))
                     });
+                    break (check, missing);
                 }
                 state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
             };
             drop(state);
             let began = Instant::now();
-            let made = match missing {
-                Some(id) => Err((Ended::NotMade(format!("{id} failed, or was not made")), Vec::new())),
-                None => self.make(check),
+            let made = match (self.does_not_apply(check), missing) {
+                (Some(why), _) => Err((Ended::NotApplicable(why), Vec::new())),
+                (None, Some(id)) => {
+                    Err((Ended::NotMade(format!("{id} failed, or was not made")), Vec::new()))
+                }
+                (None, None) => self.make(check),
             };
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
             match verdict(check, made, began) {
@@ -196,9 +196,6 @@ impl Work<'_> {
 
     /// Make a check, again if something came too late.
     fn make(&self, check: &Check) -> Result<(), (Ended, Vec<String>)> {
-        if let Some(why) = self.does_not_apply(check) {
-            return Err((Ended::NotApplicable(why), Vec::new()));
-        }
         let _alone =
             (check.clients >= CROWD).then(|| self.crowded.lock().unwrap_or_else(PoisonError::into_inner));
         let mut tries = 1;
@@ -273,7 +270,8 @@ impl Work<'_> {
                 fault.observed = format!("{}; {}", server.last_words(), fault.observed);
                 fault.is_late = false;
             }
-            Ok(()) if should_run && server.has_ended() => {
+            // One that serves a single client may end after it; there is a check for that.
+            Ok(()) if should_run && check.after.contains(&checks::IN_TURN) && server.has_ended() => {
                 made = Err(Ended::failed("a server that goes on", server.last_words()));
             }
             _ => {}
@@ -292,6 +290,11 @@ fn verdict(check: &Check, made: Result<(), (Ended, Vec<String>)>, began: Instant
         Err((Ended::Interrupted, _)) => return None,
         Err((Ended::NotApplicable(why), _)) => (Outcome::NotApplicable, None, Some(why)),
         Err((Ended::NotMade(why), _)) => (Outcome::NotMade, None, Some(why)),
+        Err((Ended::OneReadForEachEdge, _)) => (
+            Outcome::NotMade,
+            None,
+            Some(format!("the answer went on when one more byte was sent: see {EDGE}")),
+        ),
         Err((Ended::Failed(Fault { expected, observed, cause, .. }), conversation)) => {
             let cause = cause.unwrap_or(check.cause).to_owned();
             (Outcome::Failed, Some(Failure { expected, observed, cause, conversation }), None)
@@ -345,6 +348,10 @@ fn basics_within(limit: Duration, addr: SocketAddr, clients: usize, stop: &Stop)
                 "{}: expected {expected}; observed {observed}; the usual cause: {}",
                 check.id,
                 cause.unwrap_or(check.cause).trim_end_matches('.')
+            )),
+            Ended::OneReadForEachEdge => Failed::Error(anyhow!(
+                "{}: the answer goes on when one more byte is sent: it reads once for each event of an edge-triggered socket",
+                check.id
             )),
             Ended::NotApplicable(why) | Ended::NotMade(why) => Failed::Error(anyhow!("{}: {why}", check.id)),
         })?;

@@ -14,10 +14,10 @@
 mod checks;
 mod client;
 mod judge;
-mod listening;
 mod log;
 mod server;
 mod session;
+mod sockets;
 
 pub use checks::{all, find};
 pub(in crate::lab) use judge::basics;
@@ -104,6 +104,8 @@ enum Ended {
     NotApplicable(String),
     /// It could not be made here.
     NotMade(String),
+    /// Not all of an answer came, and another byte brought more of it: [`EDGE`] is the check for that.
+    OneReadForEachEdge,
     /// A signal told us to stop.
     Interrupted,
 }
@@ -118,6 +120,9 @@ struct Fault {
     /// Something did not come in time, which may be the machine's doing.
     is_late: bool,
 }
+
+/// The check that tells of [`Ended::OneReadForEachEdge`].
+const EDGE: &str = "edge/partial-read";
 
 impl Ended {
     /// The server did something wrong.

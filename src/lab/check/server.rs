@@ -1,6 +1,6 @@
 //! The server that is checked, as a process: started by its command, watched in /proc, ended.
 
-use super::listening::{self, Listener};
+use super::sockets::{self, Listener};
 use super::{Ended, Step};
 use crate::lab::child::{self, Failed, Process};
 use crate::lab::meter::Tree;
@@ -9,8 +9,11 @@ use crate::stop::Stop;
 use crate::sys::fork::{Pid, kill};
 use crate::sys::signal::Signal;
 use anyhow::{Context, anyhow};
+use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -48,7 +51,7 @@ impl Server {
         for _ in 1..TRIES {
             match Server::start_on(program, command, free_port()?, stop) {
                 // It may be that another program has taken the port.
-                Err(Failed::Error(why)) if why.to_string().contains("in use") => {}
+                Err(Failed::Error(_)) => {}
                 started => return started,
             }
         }
@@ -62,11 +65,13 @@ impl Server {
         let group = Pid::from_raw(supervisor.supervised(stop)?);
         let until = Instant::now() + TO_LISTEN;
         loop {
-            if let Some(Listener { addr, inode }) = listening::on_port(port)? {
+            if let Some(Listener { addr, inode }) = sockets::listener_on(port)? {
                 let tree = Tree::of(group.as_raw().cast_unsigned(), true);
-                let main = listening::owner(inode, tree.pids());
-                let main = main.map_or(group, |pid| Pid::from_raw(pid.cast_signed()));
-                return Ok(Server { supervisor, group, main, addr });
+                // A socket of somebody else may have this port.
+                if let Some(main) = sockets::owner(inode, tree.pids()) {
+                    let main = Pid::from_raw(main.cast_signed());
+                    return Ok(Server { supervisor, group, main, addr });
+                }
             }
             if supervisor.has_ended() {
                 let what = anyhow!("the command ended before it listened on port {port}");
@@ -122,54 +127,64 @@ impl Server {
 
     /// Its open descriptors, in all processes.
     pub(super) fn descriptors(&self) -> Step<usize> {
-        let of = |pid: &u32| std::fs::read_dir(format!("/proc/{pid}/fd")).ok().map(Iterator::count);
-        let all: Option<usize> = self.pids().iter().map(of).sum();
-        all.ok_or_else(|| Ended::NotMade("/proc does not show the descriptors of the server".to_owned()))
+        let of = |pid: &u32| match std::fs::read_dir(format!("/proc/{pid}/fd")) {
+            Ok(fds) => Ok(fds.count()),
+            // It has ended meanwhile.
+            Err(why) if why.kind() == ErrorKind::NotFound => Ok(0),
+            Err(why) => {
+                Err(Ended::NotMade(format!("/proc does not show the descriptors of the server: {why}")))
+            }
+        };
+        self.pids().iter().map(of).sum()
+    }
+
+    /// How often its threads have begun to wait, those that have ended not counted.
+    pub(super) fn waits(&self) -> Step<u64> {
+        let mut waits = None;
+        for task in self.tasks() {
+            let status = std::fs::read_to_string(task.join("status")).unwrap_or_default();
+            let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+            let some: Option<u64> = line.and_then(|line| line.trim().parse().ok());
+            waits = some.map(|some| waits.unwrap_or(0) + some).or(waits);
+        }
+        waits.ok_or_else(|| Ended::NotMade("/proc does not tell how often the server waited".to_owned()))
+    }
+
+    /// The folders of its threads in /proc.
+    fn tasks(&self) -> Vec<PathBuf> {
+        let of = |pid: u32| std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+        self.pids().into_iter().flat_map(of).map(|task| task.path()).collect()
     }
 
     /// How long its tasks have run, and how long they have waited for a processor, until now. On a busy machine, who spins waits.
     pub(super) fn ran(&self) -> Step<Ran> {
         let mut ran = Ran { at: Instant::now(), ran: Duration::ZERO, waited: Duration::ZERO };
-        for pid in self.pids() {
-            let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-            for task in tasks {
-                let Ok(line) = std::fs::read_to_string(task.path().join("schedstat")) else { continue };
-                let mut numbers = line.split_ascii_whitespace().map_while(|word| word.parse().ok());
-                let (Some(running), Some(waiting)) = (numbers.next(), numbers.next()) else {
-                    return Err(Ended::NotMade("/proc does not tell how long the server ran".to_owned()));
-                };
-                ran.ran += Duration::from_nanos(running);
-                ran.waited += Duration::from_nanos(waiting);
-            }
+        for task in self.tasks() {
+            let Ok(line) = std::fs::read_to_string(task.join("schedstat")) else { continue };
+            let mut numbers = line.split_ascii_whitespace().map_while(|word| word.parse().ok());
+            let (Some(running), Some(waiting)) = (numbers.next(), numbers.next()) else {
+                return Err(Ended::NotMade("/proc does not tell how long the server ran".to_owned()));
+            };
+            ran.ran += Duration::from_nanos(running);
+            ran.waited += Duration::from_nanos(waiting);
+        }
+        if ran.ran.is_zero() {
+            // Where the kernel keeps no such statistics the file is missing, or has zeros.
+            return Err(Ended::NotMade("/proc does not tell how long the server ran".to_owned()));
         }
         Ok(ran)
     }
 
     /// Whether none of its tasks runs or wants to. `None` where /proc does not tell.
     pub(super) fn sleeps(&self) -> Option<bool> {
-        let mut some = false;
-        for pid in self.pids() {
-            let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-            for task in tasks {
-                let Ok(stat) = std::fs::read_to_string(task.path().join("stat")) else { continue };
-                // "tid (name) state …", and a name may hold anything.
-                let state = stat.rsplit(')').next().and_then(|rest| rest.trim_start().chars().next());
-                some = true;
-                if !matches!(state, Some('S' | 'T' | 't' | 'Z' | 'X')) {
-                    return Some(false);
-                }
-            }
-        }
-        some.then_some(true)
+        let states: Vec<_> = self.tasks().iter().filter_map(|task| state(&task.join("stat"))).collect();
+        (!states.is_empty()).then(|| states.iter().all(|state| matches!(state, 'S' | 'T' | 't' | 'Z' | 'X')))
     }
 
     /// Whether all of its processes are stopped.
     fn is_stopped(&self) -> bool {
-        self.pids().iter().all(|pid| {
-            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-            let state = stat.rsplit(')').next().and_then(|rest| rest.trim_start().chars().next());
-            matches!(state, Some('T' | 't' | 'Z') | None)
-        })
+        let of = |pid: &u32| state(Path::new(&format!("/proc/{pid}/stat")));
+        self.pids().iter().all(|pid| matches!(of(pid), Some('T' | 't' | 'Z') | None))
     }
 
     /// Stop it with this signal, and wait until it is. `false` when it does not within two seconds: it handles the signal.
@@ -187,9 +202,7 @@ impl Server {
 
     /// Whether the process that listens has ended.
     pub(super) fn has_ended(&self) -> bool {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.main)).unwrap_or_default();
-        let state = stat.rsplit(')').next().and_then(|rest| rest.trim_start().chars().next());
-        matches!(state, Some('Z' | 'X') | None)
+        matches!(state(Path::new(&format!("/proc/{}/stat", self.main))), Some('Z' | 'X') | None)
     }
 
     /// Wait until the process that listens has ended: how long it took, or `None` when it takes longer than that.
@@ -237,8 +250,28 @@ impl Ran {
     }
 }
 
-/// A free port. Another program may take it before the server does.
-fn free_port() -> anyhow::Result<u16> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no port for a server")?;
-    Ok(listener.local_addr()?.port())
+/// The state of a task: `S` for one that sleeps. `None` when it has ended.
+fn state(stat: &Path) -> Option<char> {
+    // "tid (name) state …", and a name may hold anything.
+    std::fs::read_to_string(stat).ok()?.rsplit(')').next()?.trim_start().chars().next()
 }
+
+/// A free port, which no other server of this run gets. Another program may take it before the server does.
+fn free_port() -> anyhow::Result<u16> {
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    loop {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no port for a server")?;
+        let port = listener.local_addr()?.port();
+        let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
+        // When the kernel has no others, they begin again.
+        if given.len() > MANY {
+            given.clear();
+        }
+        if given.insert(port) {
+            return Ok(port);
+        }
+    }
+}
+
+/// So many ports are given before they begin again. The kernel has 28 232 for this purpose, unless it was told otherwise.
+const MANY: usize = 4000;

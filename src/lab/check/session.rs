@@ -78,10 +78,16 @@ impl<'a> Session<'a> {
         Client::connect(self, |_| Ok(()), false)
     }
 
-    /// So many clients, not logged.
+    /// So many clients, not logged, each of which has got an answer before the next one connects. A queue of listen(2) that is too
+    /// short for them is the matter of a check of its own.
     pub(super) fn crowd(&self, clients: usize) -> Step<Vec<Client<'_>>> {
-        self.say(format!("{clients} clients connect"));
-        (0..clients).map(|_| self.connect_unheard()).collect()
+        self.say(format!("{clients} clients connect; each gets an answer before the next one connects"));
+        let one = |i: usize| {
+            let client = self.connect_unheard()?;
+            client.ask(b"first").map_err(|ended| ended.at(&format!("client {} of {clients}", i + 1)))?;
+            Ok(client)
+        };
+        (0..clients).map(one).collect()
     }
 
     /// A new client gets its answer.

@@ -1,9 +1,8 @@
 //! Every byte comes back, whatever it is and however it was cut.
 
-use super::super::client::OK;
 use super::super::session::Session;
 use super::super::{Answers, Check, Ended, Step};
-use super::USUAL;
+use super::{ANSWERS, LARGE, USUAL};
 use crate::lab::results::check::Expect;
 use std::time::Duration;
 
@@ -26,6 +25,7 @@ pub(super) static CHECKS: [Check; 12] = [
         matters: "A TCP stream carries bytes, not strings. Pictures, numbers and most protocols have NULs.",
         cause: "The server treats what it received as a C string: strlen, printf with %s, strcpy.",
         reference: "man 3 strlen; the server of demo1 in the course answers strlen(buffer) bytes",
+        after: &[ANSWERS],
         run: |at| {
             let client = at.connect()?;
             client.ask(b"ab\0cd")?;
@@ -43,6 +43,7 @@ pub(super) static CHECKS: [Check; 12] = [
         cause: "The server reads or writes through a library for text: lines, a character set, a terminal.",
         reference: "man 7 tcp: the stream has no structure",
         answers: Answers::Bytes,
+        after: &[ANSWERS],
         run: all_values,
         ..USUAL
     },
@@ -54,7 +55,7 @@ pub(super) static CHECKS: [Check; 12] = [
         cause: "The server decodes each piece as UTF-8 by itself, and drops or replaces what is no whole character.",
         reference: "man 7 utf-8",
         answers: Answers::Bytes,
-        after: &[super::ANSWERS, "echo/all-bytes"],
+        after: &[ANSWERS, "echo/all-bytes"],
         run: split_characters,
         ..USUAL
     },
@@ -66,6 +67,7 @@ pub(super) static CHECKS: [Check; 12] = [
         cause: "The server handles one recv for each message, or ignores how many bytes send(2) says it took.",
         reference: "man 2 send, RETURN VALUE; 'short or failed send' in the course's epoll servers",
         answers: Answers::Bytes,
+        after: &[ANSWERS, LARGE],
         run: large,
         ..USUAL
     },
@@ -76,6 +78,7 @@ pub(super) static CHECKS: [Check; 12] = [
         matters: "Most servers read into a buffer of 1024 bytes. At its edge there is no room for a NUL that a string needs.",
         cause: "The server writes a NUL behind the last byte of a full buffer, or forgets what did not fit.",
         reference: "man 2 recv; the buffers of the course have 1024 bytes",
+        after: &[ANSWERS],
         run: |at| around(at, 1024),
         ..USUAL
     },
@@ -86,6 +89,7 @@ pub(super) static CHECKS: [Check; 12] = [
         matters: "4096 bytes are a page, and the second usual size of a buffer.",
         cause: "The server writes a NUL behind the last byte of a full buffer, or forgets what did not fit.",
         reference: "man 2 recv",
+        after: &[ANSWERS, "echo/buffer-1024"],
         run: |at| around(at, 4096),
         ..USUAL
     },
@@ -96,6 +100,7 @@ pub(super) static CHECKS: [Check; 12] = [
         matters: "16384 bytes are the buffer of many libraries, and the largest record of TLS.",
         cause: "The server writes a NUL behind the last byte of a full buffer, or forgets what did not fit.",
         reference: "man 2 recv",
+        after: &[ANSWERS, "echo/buffer-4096"],
         run: |at| around(at, 16384),
         ..USUAL
     },
@@ -106,6 +111,7 @@ pub(super) static CHECKS: [Check; 12] = [
         matters: "Nagle's algorithm, buffers of stdio and servers that wait for a full buffer show here.",
         cause: "The server waits for more bytes, or its answer stays in a buffer that is not flushed.",
         reference: "man 7 tcp, TCP_NODELAY; man 3 setvbuf",
+        after: &[ANSWERS],
         run: |at| {
             let client = at.connect()?;
             at.text(300).iter().try_for_each(|byte| client.ask(&[*byte]))
@@ -119,6 +125,7 @@ pub(super) static CHECKS: [Check; 12] = [
         matters: "A stream has no messages: one recv(2) may find many requests.",
         cause: "The server takes what one recv finds for one request.",
         reference: "man 2 recv; the course on packets that stick together",
+        after: &[ANSWERS, "echo/buffer-4096"],
         run: pipelined,
         ..USUAL
     },
@@ -130,6 +137,7 @@ pub(super) static CHECKS: [Check; 12] = [
         cause: "Two threads serve one connection at the same time: EPOLLONESHOT is missing, or a pool takes pieces of one client side by side.",
         reference: "man 2 epoll_ctl, EPOLLONESHOT",
         answers: Answers::Bytes,
+        after: &[ANSWERS, LARGE],
         run: in_order,
         ..USUAL
     },
@@ -153,21 +161,17 @@ pub(super) static CHECKS: [Check; 12] = [
 ];
 
 fn all_values(at: &Session<'_>) -> Step {
-    let client = at.connect_unheard()?;
+    let client = at.connect()?;
     for value in 1..=255 {
-        let alone = client.ask(&[value]);
-        if alone.is_err() {
-            // The smallest conversation that shows it.
-            return at.connect()?.ask(&[value]).and(alone);
-        }
+        client.ask(&[value])?;
     }
     let all: Vec<u8> = (1..=255).collect();
-    at.connect()?.ask(&all)
+    client.ask(&all)
 }
 
 fn split_characters(at: &Session<'_>) -> Step {
+    let client = at.connect()?;
     for character in ["é", "€", "😀"] {
-        let client = at.connect()?;
         let request = client.on_the_wire(character.as_bytes());
         let (first, rest) = request.split_at(request.len() - character.len() + 1);
         client.send(first)?;
@@ -187,8 +191,8 @@ fn split_characters(at: &Session<'_>) -> Step {
 
 fn large(at: &Session<'_>) -> Step {
     // From small to large: the first that fails is the smallest that shows it.
+    let client = at.connect()?;
     for size in [64 << 10, 1 << 20, 8 << 20] {
-        let client = at.connect()?;
         let bytes = client.on_the_wire(&at.text(size));
         client
             .exchange(&bytes, || at.chance(1..65_537))
@@ -198,14 +202,14 @@ fn large(at: &Session<'_>) -> Step {
 }
 
 fn around(at: &Session<'_>, size: usize) -> Step {
+    let client = at.connect()?;
     for size in [size - 1, size, size + 1] {
-        let client = at.connect()?;
         let message = at.text(size);
         match at.expect {
-            // A large message may come in several pieces, each of which is answered.
+            // A message may come in several pieces, each of which is answered.
             Expect::Ok => {
                 client.request(&message)?;
-                client.expect(OK)?;
+                client.expect_some_ok()?;
             }
             _ => client.ask(&message).map_err(|ended| ended.at(&format!("a message of {size} bytes")))?,
         }
@@ -221,7 +225,7 @@ fn pipelined(at: &Session<'_>) -> Step {
     client.send(&all)?;
     match at.expect {
         // How many pieces it found is not known.
-        Expect::Ok => client.expect(OK),
+        Expect::Ok => client.expect_some_ok(),
         _ => client.expect(&all),
     }
 }

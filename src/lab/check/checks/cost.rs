@@ -2,7 +2,7 @@
 
 use super::super::session::{Session, TO_ANSWER};
 use super::super::{Check, Ended, Needs, Step};
-use super::{ANSWERS, USUAL};
+use super::{ANSWERS, IN_TURN, USUAL};
 use crate::lab::units;
 use std::time::Duration;
 
@@ -19,10 +19,10 @@ pub(super) static CHECKS: [Check; 6] = [
         reference: "man 2 epoll_ctl, EPOLLOUT; tcpepoll1 of the course asks accept again and again",
         needs: Needs::Process,
         clients: 1000,
+        after: &[ANSWERS, IN_TURN, "clients/silent-beside", "clients/64"],
         run: |at| {
             at.room_for(1000)?;
-            let clients = at.crowd(1000)?;
-            clients.iter().try_for_each(|client| client.ask(b"question"))?;
+            let _silent = at.crowd(1000)?;
             idles(at, "with 1000 silent clients")
         },
         ..USUAL
@@ -51,7 +51,7 @@ pub(super) static CHECKS: [Check; 6] = [
         cause: "Several threads or processes wait for one listener with a plain level-triggered epoll, poll or select. Use EPOLLEXCLUSIVE, SO_REUSEPORT, a lock, or a blocking accept(2).",
         reference: "man 2 epoll_ctl, EPOLLEXCLUSIVE; UNP 30.6 (thundering herd)",
         needs: Needs::Process,
-        after: &[ANSWERS],
+        after: &[ANSWERS, IN_TURN, "end/closes"],
         run: |at| {
             at.connect()?.ask(b"first")?;
             wakes(at, "a client", 100, 12.0, |_| {
@@ -71,7 +71,7 @@ pub(super) static CHECKS: [Check; 6] = [
         cause: "A connection is not closed on every path, or a copy of its descriptor (dup, fork, a file object) is not.",
         reference: "man 2 close; man 2 dup; CLOSE_WAIT in the course",
         needs: Needs::Process,
-        after: &[ANSWERS, "end/closes"],
+        after: &[ANSWERS, IN_TURN, "end/closes"],
         run: |at| {
             let Churned { connections, descriptors: (before, after), .. } = churned(at)?;
             nothing_left("open descriptors", connections, before, after, 16)
@@ -86,7 +86,7 @@ pub(super) static CHECKS: [Check; 6] = [
         cause: "The server does not wait for its children: handle SIGCHLD with waitpid(-1, …, WNOHANG) in a loop, or ignore it.",
         reference: "man 2 wait, NOTES on zombies; man 7 signal, SIGCHLD; demo10 of the course",
         needs: Needs::Process,
-        after: &[ANSWERS, "end/closes"],
+        after: &[ANSWERS, IN_TURN, "end/closes"],
         run: |at| {
             let Churned { connections, tasks: (before, after), .. } = churned(at)?;
             nothing_left("processes and threads", connections, before, after, 64)
@@ -101,7 +101,7 @@ pub(super) static CHECKS: [Check; 6] = [
         cause: "Something is allocated for each client and not freed, or kept in a table for ever.",
         reference: "man 5 proc_pid_smaps",
         needs: Needs::Process,
-        after: &[ANSWERS, "end/closes", "leak/descriptors", "leak/processes"],
+        after: &[ANSWERS, IN_TURN, "end/closes", "leak/descriptors", "leak/processes"],
         run: |at| {
             const MOST: u64 = 4 << 20;
             let Churned { connections, memory, .. } = churned(at)?;
@@ -140,15 +140,9 @@ fn wakes(
     most: f64,
     mut event: impl FnMut(usize) -> Step,
 ) -> Step {
-    let waits = || -> Step<u64> {
-        let totals = at.server().tree().totals();
-        let known = totals
-            .ok_or_else(|| Ended::NotMade("/proc does not tell how often the server waited".to_owned()));
-        Ok(known?.voluntary)
-    };
-    let before = waits()?;
+    let before = at.server().waits()?;
     (0..times).try_for_each(&mut event)?;
-    let each = waits()?.saturating_sub(before) as f64 / times as f64;
+    let each = at.server().waits()?.saturating_sub(before) as f64 / times as f64;
     at.say(format!("{times} times {what}: the threads of the server begin to wait {each:.1} times for each"));
     if each < most {
         return Ok(());
@@ -232,10 +226,11 @@ fn churn(at: &Session<'_>) -> Step<Churned> {
             memory = at.server().memory();
         }
         let is_look = connections.is_multiple_of(500);
-        if is_look && Held::now(at)?.is_much_more_than(before) {
-            if Held::settled(at, Some(before))?.is_much_more_than(before) {
-                break;
-            }
+        if is_look
+            && Held::now(at)?.is_much_more_than(before)
+            && Held::settled(at, Some(before))?.is_much_more_than(before)
+        {
+            break;
         }
     }
     let after = Held::settled(at, Some(before))?;

@@ -1,45 +1,35 @@
 //! What edge-triggered and signal-driven servers lose: bytes and clients that no further event tells of.
 
 use super::super::session::Session;
-use super::super::{Answers, Check, Needs, Step};
-use super::{ANSWERS, USUAL};
+use super::super::{Answers, Check, Ended, Needs, Step};
+use super::{ANSWERS, IN_TURN, USUAL};
 use crate::sys::signal::Signal;
 use std::time::{Duration, Instant};
 
 pub(super) static CHECKS: [Check; 3] = [
     Check {
         id: "edge/listener",
-        claim: "Ten clients that wait together are all accepted.",
-        does: "While the server is stopped (SIGSTOP), ten clients connect and send a request each; after SIGCONT each must get its answer.",
+        claim: "Four clients that wait together are all accepted.",
+        does: "While the server is stopped (SIGSTOP), four clients connect and send a request each; after SIGCONT each must get its answer.",
         matters: "An edge-triggered listener reports once that clients wait, not once for each.",
         cause: "The server calls accept(2) once for each event of an edge-triggered listener. Call it until EAGAIN, on a non-blocking listener.",
         reference: "man 7 epoll, 'Level-triggered and edge-triggered'; tcpepoll2 of the course",
         needs: Needs::Process,
-        clients: 10,
-        after: &[ANSWERS, "clients/silent-beside", "signals/stop-continue"],
+        clients: 4,
+        after: &[ANSWERS, IN_TURN, "clients/silent-beside", "signals/stop-continue"],
         run: listener,
         ..USUAL
     },
     Check {
         id: "edge/partial-read",
         claim: "A request that is there at once is answered wholly, although no more bytes come.",
-        does: "While the server is stopped (SIGSTOP), a client sends 32 KiB; after SIGCONT all of it must come back.",
+        does: "A client sends 32 KiB; a server that was started for this is stopped (SIGSTOP) meanwhile. When not all of it comes back, the client sends one byte more: the check fails if the rest comes then. Otherwise the bytes are lost, for which there are other checks.",
         matters: "An edge-triggered socket reports once that bytes arrived, however many a read leaves.",
         cause: "The server calls recv(2) once for each event of an edge-triggered socket. Call it until EAGAIN.",
         reference: "man 7 epoll, 'Level-triggered and edge-triggered'; tcpepoll2 of the course",
-        needs: Needs::Process,
         answers: Answers::Bytes,
-        after: &[ANSWERS, "signals/stop-continue"],
-        run: |at| {
-            let client = at.connect()?;
-            client.ask(b"first")?;
-            let request = client.on_the_wire(&at.text(32 << 10));
-            at.while_stopped(Signal::SIGSTOP, || {
-                client.send(&request)?;
-                client.is_acknowledged()
-            })?;
-            client.expect(&request)
-        },
+        after: &[ANSWERS],
+        run: partial_read,
         ..USUAL
     },
     Check {
@@ -50,13 +40,15 @@ pub(super) static CHECKS: [Check; 3] = [
         cause: "A flag, a signal or an edge that tells of bytes is cleared after the read, and not before it.",
         reference: "man 7 epoll, Q9; man 7 signal, on signals that are pending once",
         answers: Answers::Bytes,
+        after: &[ANSWERS],
         run: during_the_turn,
         ..USUAL
     },
 ];
 
 fn listener(at: &Session<'_>) -> Step {
-    const CLIENTS: usize = 10;
+    /// The queue of some servers has room for five only.
+    const CLIENTS: usize = 4;
     let mut clients = Vec::new();
     at.while_stopped(Signal::SIGSTOP, || {
         at.say(format!("{CLIENTS} clients connect, and send a request each"));
@@ -72,6 +64,33 @@ fn listener(at: &Session<'_>) -> Step {
     }
     at.say("each gets its answer");
     Ok(())
+}
+
+fn partial_read(at: &Session<'_>) -> Step {
+    let client = at.connect()?;
+    let first = client.on_the_wire(b"first");
+    client.send(&first)?;
+    client.expect(&first)?;
+    let request = client.on_the_wire(&at.text(32 << 10));
+    let sends = || {
+        client.send(&request)?;
+        client.is_acknowledged()
+    };
+    match at.started {
+        Some(_) => at.while_stopped(Signal::SIGSTOP, sends)?,
+        None => sends()?,
+    }
+    client.expect(&request).map_err(|ended| match ended {
+        Ended::OneReadForEachEdge => Ended::failed(
+            "all of the answer without another byte",
+            "the answer stopped before its end, and went on when one more byte was sent",
+        ),
+        Ended::Failed(_) => Ended::NotMade(
+            "the answer is wrong, but not for want of an event: see echo/large and the checks echo/buffer"
+                .to_owned(),
+        ),
+        ended => ended,
+    })
 }
 
 fn during_the_turn(at: &Session<'_>) -> Step {

@@ -1,11 +1,15 @@
 //! Clients that break off, and crowds of them.
 
-use super::super::session::Session;
+use super::super::client::{Client, in_words};
+use super::super::session::{Session, TO_ANSWER};
 use super::super::{Answers, Check, Ended, Needs, Step};
-use super::{ANSWERS, USUAL};
+use super::{ANSWERS, IN_TURN, USUAL};
+use crate::sys::poll::PollFlags;
 use crate::sys::signal::Signal;
 use crate::sys::socket::{self, Connected, Mode};
 use crate::sys::sockopt;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 pub(super) static CHECKS: [Check; 7] = [
     Check {
@@ -15,11 +19,13 @@ pub(super) static CHECKS: [Check; 7] = [
         matters: "A client whose process dies, or whose network does, ends like this.",
         cause: "The server ends when recv(2) fails with ECONNRESET, or does not close that connection and spins.",
         reference: "man 2 recv, ECONNRESET; man 7 socket, SO_LINGER",
+        after: &[ANSWERS, IN_TURN],
         run: |at| {
             for _ in 0..5 {
                 let client = at.connect()?;
                 client.ask(b"first")?;
-                client.request(&at.text(5000))?;
+                // So short that it is answered with one send: the next one would raise SIGPIPE, which is another check.
+                client.request(b"question")?;
                 client.reset()?;
                 at.serves_another()?;
             }
@@ -35,7 +41,7 @@ pub(super) static CHECKS: [Check; 7] = [
         cause: "The server ends when accept(2), getpeername(2) or the first recv(2) of a client fails.",
         reference: "man 2 accept, ECONNABORTED; UNP 5.11",
         needs: Needs::Process,
-        after: &[ANSWERS, "reset/in-the-middle", "signals/stop-continue"],
+        after: &[ANSWERS, IN_TURN, "reset/in-the-middle", "edge/listener", "signals/stop-continue"],
         run: |at| {
             at.while_stopped(Signal::SIGSTOP, || (0..3).try_for_each(|_| at.connect()?.reset()))?;
             at.serves_another()
@@ -45,11 +51,11 @@ pub(super) static CHECKS: [Check; 7] = [
     Check {
         id: "reset/while-answering",
         claim: "A client that leaves while it is answered does not end the server.",
-        does: "Five times a client sends 64 KiB and closes without reading, so that the server sends to a connection that is gone; another is then served.",
+        does: "Ten times a client sends up to 60 KiB and closes before it is answered, so that the server sends, gets RST, and sends again; another is then served. A server that was started for this is stopped (SIGSTOP) meanwhile.",
         matters: "The second send(2) on such a connection raises SIGPIPE, which ends a process that does not ignore it.",
         cause: "SIGPIPE is neither ignored (signal(SIGPIPE, SIG_IGN)) nor avoided (MSG_NOSIGNAL), or EPIPE ends the loop.",
         reference: "man 7 signal, SIGPIPE; man 2 send, MSG_NOSIGNAL and EPIPE; UNP 5.13",
-        after: &[ANSWERS, "reset/in-the-middle"],
+        after: &[ANSWERS, IN_TURN, "reset/in-the-middle"],
         run: while_answering,
         ..USUAL
     },
@@ -60,10 +66,10 @@ pub(super) static CHECKS: [Check; 7] = [
         matters: "A restart of the clients, or a port scanner, looks like this.",
         cause: "A table grows with each client and is never cleaned, or the loop ends at an error of accept(2).",
         reference: "man 2 accept",
-        after: &[ANSWERS, "end/without-a-word"],
+        after: &[ANSWERS, IN_TURN, "end/without-a-word", "edge/listener"],
         run: |at| {
-            at.say("500 clients connect and close");
-            (0..500).try_for_each(|_| at.connect_unheard().map(drop))?;
+            drop(connecting(at, 500)?);
+            at.say("and close at once");
             at.serves_another()
         },
         ..USUAL
@@ -75,28 +81,27 @@ pub(super) static CHECKS: [Check; 7] = [
         matters: "Load balancers end their health checks with a reset.",
         cause: "As reset/in-the-middle and reset/before-accept.",
         reference: "man 2 accept, ECONNABORTED",
-        after: &[ANSWERS, "reset/in-the-middle"],
+        after: &[ANSWERS, IN_TURN, "reset/in-the-middle", "edge/listener"],
         run: |at| {
-            at.say("500 clients connect, send a byte and reset");
-            (0..500).try_for_each(|_| {
-                let client = at.connect_unheard()?;
-                // The server may have closed it.
-                client.send(b"x").ok();
-                client.reset()
-            })?;
+            for (socket, _) in connecting(at, 500)? {
+                // Those that are not connected yet cannot send.
+                socket::send(&socket, b"x").ok();
+                sockopt::set_reset_on_close(&socket)?;
+            }
+            at.say("send a byte, and reset");
             at.serves_another()
         },
         ..USUAL
     },
     Check {
         id: "backlog/200",
-        claim: "200 clients that connect at the same moment are all accepted and served.",
-        does: "200 sockets begin to connect without waiting; then each sends a request and must get its answer.",
-        matters: "After a restart all clients come back at once.",
-        cause: "The server closes its listener while it is busy, refuses what is too much for it, or loses clients that wait in the queue.",
+        claim: "200 clients that connect at the same moment find room in the queue, and all are served.",
+        does: "While the server is stopped (SIGSTOP), 200 sockets connect: none may be refused or have to try again. After SIGCONT each sends a request and must get its answer. A server that runs already is not stopped.",
+        matters: "After a restart all clients come back at once. Who finds no room tries again a second later.",
+        cause: "The second argument of listen(2) is small: 5, 10, 128. Use SOMAXCONN or 4096; the kernel cuts it to net.core.somaxconn.",
         reference: "man 2 listen, NOTES on the backlog; /proc/sys/net/core/somaxconn",
         clients: 200,
-        after: &[ANSWERS, "clients/64"],
+        after: &[ANSWERS, IN_TURN, "clients/64", "edge/listener"],
         run: backlog,
         ..USUAL
     },
@@ -114,51 +119,96 @@ pub(super) static CHECKS: [Check; 7] = [
 ];
 
 fn while_answering(at: &Session<'_>) -> Step {
-    for _ in 0..5 {
+    let leaves = || {
         let client = at.connect()?;
-        // So small that most of the answer waits in the server when the client closes.
-        client.request(&at.text(64 << 10))?;
+        // What the server's kernel takes while the server does not read. More than most servers read at once, so that it sends
+        // more than once.
+        let sent = client.send_some(&client.on_the_wire(&at.text(60_000)))?;
+        at.say(format!("it sends {sent} bytes"));
+        client.is_acknowledged()?;
         client.close();
-        // A second send is needed: the first one is answered with RST.
+        Ok(())
+    };
+    for _ in 0..10 {
+        match at.started {
+            Some(_) => at.while_stopped(Signal::SIGSTOP, leaves)?,
+            None => leaves()?,
+        }
         at.serves_another()?;
     }
     Ok(())
 }
 
+/// Many clients begin to connect, without waiting.
+fn connecting(at: &Session<'_>, clients: usize) -> Step<Vec<(OwnedFd, crate::Result<Connected>)>> {
+    let one = || {
+        let socket = socket::tcp(&at.addr, Mode::Nonblocking)?;
+        let connected = socket::connect(&socket, &at.addr);
+        Ok((socket, connected))
+    };
+    at.say(format!("{clients} clients connect at once"));
+    (0..clients).map(|_| one()).collect()
+}
+
 fn backlog(at: &Session<'_>) -> Step {
-    use crate::sys::poll::PollFlags;
     const CLIENTS: usize = 200;
-    at.say(format!("{CLIENTS} clients connect at once"));
-    let expected = format!("{CLIENTS} connections to {}", at.addr);
-    let sockets: Result<Vec<_>, crate::Error> = (0..CLIENTS)
-        .map(|_| {
-            let socket = socket::tcp(&at.addr, Mode::Nonblocking)?;
-            let connected = socket::connect(&socket, &at.addr);
-            Ok((socket, connected))
-        })
-        .collect();
+    let most: usize = std::fs::read_to_string("/proc/sys/net/core/somaxconn")
+        .ok()
+        .and_then(|text| text.trim().parse().ok())
+        .unwrap_or(CLIENTS);
+    if most < CLIENTS {
+        return Err(Ended::NotMade(format!(
+            "this system has queues for {most} clients at most: raise net.core.somaxconn"
+        )));
+    }
+    let mut sockets = Vec::new();
+    if at.started.is_some() {
+        at.while_stopped(Signal::SIGSTOP, || {
+            sockets = connecting(at, CLIENTS)?;
+            // Over loopback a connection is there at once, if the queue has room for it.
+            let mut waiting = 0;
+            for (socket, connected) in &sockets {
+                let is_there = matches!(connected, Ok(Connected::Yes))
+                    || at.ready(
+                        socket,
+                        PollFlags::POLLOUT,
+                        Duration::from_millis(if waiting == 0 { 200 } else { 0 }),
+                    )?;
+                waiting += usize::from(!is_there);
+            }
+            if waiting == 0 {
+                return Ok(());
+            }
+            Err(Ended::failed(
+                format!(
+                    "{CLIENTS} clients that connect at the same moment find room in the queue of listen(2)"
+                ),
+                format!("{} did; the others try again after a second, and after two more", CLIENTS - waiting),
+            ))
+        })?;
+    } else {
+        sockets = connecting(at, CLIENTS)?;
+    }
+    let number = |i: usize| format!("client {} of {CLIENTS}", i + 1);
     let mut clients = Vec::new();
-    for (i, (socket, connected)) in sockets?.into_iter().enumerate() {
+    for (i, (socket, connected)) in sockets.into_iter().enumerate() {
+        let expected = || format!("{CLIENTS} connections to {}", at.addr);
         let refused = match connected {
             Ok(Connected::Yes) => None,
             // A SYN that found no room in the queue is sent again after a second, then after two more.
-            Ok(Connected::Pending)
-                if at.ready(&socket, PollFlags::POLLOUT, super::super::session::TO_ANSWER * 2)? =>
-            {
+            Ok(Connected::Pending) if at.ready(&socket, PollFlags::POLLOUT, TO_ANSWER * 2)? => {
                 sockopt::take_error(&socket)?
             }
             Ok(Connected::Pending) => {
-                return Err(Ended::late(expected, format!("client {} is not connected within 10 s", i + 1)));
+                return Err(Ended::late(expected(), format!("{} is not connected within 10 s", number(i))));
             }
             Err(why) => Some(why.errno().ok_or(why)?),
         };
         if let Some(why) = refused {
-            let why = super::super::client::in_words(why);
-            return Err(Ended::failed(expected, format!("client {} of {CLIENTS}: {why}", i + 1)));
+            return Err(Ended::failed(expected(), format!("{}: {}", number(i), in_words(why))));
         }
-        clients.push(super::super::client::Client::of(at, socket));
+        clients.push(Client::of(at, socket));
     }
-    let number = |i: usize| format!("client {} of {CLIENTS}", i + 1);
     for (i, client) in clients.iter().enumerate() {
         client.request(b"question").map_err(|ended| ended.at(&number(i)))?;
     }
@@ -178,5 +228,6 @@ fn urgent(at: &Session<'_>) -> Step {
     client.send(&after)?;
     // With SO_OOBINLINE the urgent byte is part of the stream; it may come back then.
     client.expect_with_or_without(b'!', &after)?;
+    client.close();
     at.serves_another()
 }

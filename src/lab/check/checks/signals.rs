@@ -2,25 +2,26 @@
 
 use super::super::session::Session;
 use super::super::{Answers, Check, Needs, Step};
-use super::{ANSWERS, USUAL};
+use super::{ANSWERS, LARGE, USUAL};
 use crate::sys::signal::Signal;
 
 pub(super) static CHECKS: [Check; 4] = [
     Check {
         id: "signals/stop-continue",
         claim: "A server that was stopped and continued goes on.",
-        does: "The server gets SIGSTOP and SIGCONT, while it waits with a client connected; the client and another one are then served.",
+        does: "The server gets SIGSTOP and SIGCONT, while it waits with a client connected; the client is then served.",
         matters: "epoll_wait and some other calls fail with EINTR then, although no handler ran. Debuggers, `kill -STOP` and batch systems do this.",
         cause: "EINTR of epoll_wait, poll, select, accept or recv ends the loop. Call it again.",
         reference: "man 7 signal, 'Interruption of system calls and library functions by stop signals'",
         needs: Needs::Process,
+        after: &[ANSWERS],
         run: |at| stopped_and_continued(at, Signal::SIGSTOP),
         ..USUAL
     },
     Check {
         id: "signals/terminal-stop",
         claim: "Ctrl-Z and `fg` do not end the server.",
-        does: "The server gets SIGTSTP and SIGCONT, as from a terminal; the client that it had and another one are then served.",
+        does: "The server gets SIGTSTP and SIGCONT, as from a terminal; the client that it had is then served.",
         matters: "It is what a learner does first, with a server in a terminal.",
         cause: "EINTR ends the loop, or a handler of SIGTSTP does not stop the process.",
         reference: "man 7 signal, SIGTSTP; docs/differences.md",
@@ -32,7 +33,7 @@ pub(super) static CHECKS: [Check; 4] = [
     Check {
         id: "signals/window-size",
         claim: "A terminal whose window changes its size does not disturb the server.",
-        does: "The server gets SIGWINCH three times while it waits; clients are then served.",
+        does: "The server gets SIGWINCH three times while it waits; its client is then served.",
         matters: "Every process of a terminal gets this signal when somebody resizes the window.",
         cause: "A handler of SIGWINCH, from a library for terminals or of the server's own, lets the wait fail with EINTR, and the loop ends.",
         reference: "man 7 signal, SIGWINCH",
@@ -44,8 +45,7 @@ pub(super) static CHECKS: [Check; 4] = [
             for _ in 0..3 {
                 at.signal(Signal::SIGWINCH)?;
             }
-            client.ask(b"after")?;
-            at.serves_another()
+            client.ask(b"after")
         },
         ..USUAL
     },
@@ -58,7 +58,7 @@ pub(super) static CHECKS: [Check; 4] = [
         reference: "man 7 signal; man 2 send, EINTR",
         needs: Needs::Process,
         answers: Answers::Bytes,
-        after: &[ANSWERS, "signals/stop-continue"],
+        after: &[ANSWERS, LARGE, "signals/stop-continue"],
         run: interrupted_often,
         ..USUAL
     },
@@ -68,8 +68,7 @@ fn stopped_and_continued(at: &Session<'_>, with: Signal) -> Step {
     let client = at.connect()?;
     client.ask(b"before")?;
     at.while_stopped(with, || Ok(()))?;
-    client.ask(b"after")?;
-    at.serves_another()
+    client.ask(b"after")
 }
 
 fn interrupted_often(at: &Session<'_>) -> Step {

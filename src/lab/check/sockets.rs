@@ -1,4 +1,5 @@
-//! Which sockets listen, from /proc/net/tcp: without a connection, which would be a client of the server.
+//! Sockets of others, from /proc/net/tcp: who listens, without a connection, which would be a client of the server; and what waits in
+//! the queues of a connection.
 
 use procfs::net::{TcpNetEntries, TcpState};
 use procfs::process::{FDTarget, Process};
@@ -20,7 +21,7 @@ pub(super) struct Listener {
 /// # Errors
 ///
 /// Where /proc/net/tcp cannot be read.
-pub(super) fn on_port(port: u16) -> anyhow::Result<Option<Listener>> {
+pub(super) fn listener_on(port: u16) -> anyhow::Result<Option<Listener>> {
     // Without IPv6 the second file is missing.
     let all = listening("/proc/net/tcp")?.into_iter().chain(listening("/proc/net/tcp6").unwrap_or_default());
     Ok(all.into_iter().find(|listener| listener.addr.port() == port))
@@ -60,6 +61,29 @@ pub(super) fn owner(inode: u64, pids: &[u32]) -> Option<u32> {
     pids.iter().find(has_it).copied()
 }
 
+/// What waits at the server's end of a connection, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Queues {
+    /// Sent by the server, and not acknowledged by the client.
+    pub(super) to_send: u32,
+    /// Received, and not read by the server.
+    pub(super) unread: u32,
+}
+
+/// The queues at `server`'s end of its connection with `client`. `None` when there is no such connection.
+///
+/// # Errors
+///
+/// Where /proc/net/tcp cannot be read.
+pub(super) fn queues(server: SocketAddr, client: SocketAddr) -> anyhow::Result<Option<Queues>> {
+    let all = procfs::net::tcp()?.into_iter().chain(procfs::net::tcp6().unwrap_or_default());
+    let canonical = |addr: SocketAddr| SocketAddr::new(addr.ip().to_canonical(), addr.port());
+    let is_it = |entry: &procfs::net::TcpNetEntry| {
+        canonical(entry.local_address) == server && canonical(entry.remote_address) == client
+    };
+    Ok(all.into_iter().find(is_it).map(|entry| Queues { to_send: entry.tx_queue, unread: entry.rx_queue }))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -69,18 +93,18 @@ mod tests {
     fn a_socket_that_listens_is_found_with_its_owner() {
         let ours = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = ours.local_addr().unwrap();
-        let found = on_port(addr.port()).unwrap().expect("it listens");
+        let found = listener_on(addr.port()).unwrap().expect("it listens");
         assert_eq!(found.addr, addr);
         assert_eq!(owner(found.inode, &[1, std::process::id()]), Some(std::process::id()));
         drop(ours);
-        assert!(on_port(addr.port()).unwrap().is_none());
+        assert!(listener_on(addr.port()).unwrap().is_none());
     }
 
     #[test]
     fn a_socket_on_all_addresses_is_reached_on_loopback() {
         let ours = TcpListener::bind("0.0.0.0:0").unwrap();
         let port = ours.local_addr().unwrap().port();
-        let found = on_port(port).unwrap().expect("it listens");
+        let found = listener_on(port).unwrap().expect("it listens");
         assert_eq!(found.addr, SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port));
     }
 }
