@@ -20,6 +20,18 @@ pub fn set_nonblocking(fd: impl AsFd) -> Result<()> {
     Ok(())
 }
 
+/// Whether calls on `fd` answer `EAGAIN` instead of waiting.
+///
+/// # Errors
+///
+/// `EBADF`.
+#[doc(hidden)]
+pub fn is_nonblocking(fd: impl AsFd) -> Result<bool> {
+    let fd = fd.as_fd();
+    let flags = OFlag::from_bits_retain(cvt_on(Call::Fcntl, fd, fcntl(fd, FcntlArg::F_GETFL))?);
+    Ok(flags.contains(OFlag::O_NONBLOCK))
+}
+
 /// Copy `fd` to the lowest free number, closed on exec: `F_DUPFD_CLOEXEC`.
 ///
 /// # Errors

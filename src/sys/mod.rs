@@ -24,6 +24,7 @@
 //! | socketpair; sendmsg, recvmsg with SCM_RIGHTS | [`passing`] |
 //! | sendfile, splice | [`sendfile`](mod@sendfile) |
 //! | getrlimit, setrlimit (prlimit64) | [`limits`] |
+//! | ptrace, waitpid, process_vm_readv, pidfd_open, pidfd_getfd | `ptrace` |
 //! | read, write of the standard streams | [`stdio`] |
 //! | close | [`close`] |
 //!
@@ -47,6 +48,9 @@ pub mod limits;
 pub mod lock;
 pub mod passing;
 pub mod poll;
+#[cfg(all(feature = "lab", any(target_arch = "x86_64", target_arch = "aarch64")))]
+#[doc(hidden)]
+pub mod ptrace;
 #[cfg(feature = "facts")]
 pub(crate) mod raw;
 pub mod select;

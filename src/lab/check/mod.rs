@@ -13,6 +13,7 @@
 
 mod checks;
 mod client;
+mod faults;
 mod judge;
 mod log;
 mod server;

@@ -5,6 +5,7 @@ mod clients;
 mod cost;
 mod edge;
 mod end;
+mod faults;
 mod frame;
 mod limits;
 mod reset;
@@ -17,7 +18,7 @@ use super::{Answers, Check, Needs};
 
 /// All checks.
 pub fn all() -> impl Iterator<Item = &'static Check> {
-    let groups: [&[Check]; 10] = [
+    let groups: [&[Check]; 11] = [
         &bytes::CHECKS,
         &end::CHECKS,
         &clients::CHECKS,
@@ -28,6 +29,7 @@ pub fn all() -> impl Iterator<Item = &'static Check> {
         &cost::CHECKS,
         &stop::CHECKS,
         &frame::CHECKS,
+        &faults::CHECKS,
     ];
     groups.into_iter().flatten()
 }

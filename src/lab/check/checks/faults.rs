@@ -1,0 +1,331 @@
+//! System calls of the server fail as the kernel may let them fail.
+//!
+//! Each check has two rounds: in the first, each call of the kind fails once before it is made; in the second, one in ten
+//! does, by chance.
+
+use super::super::client::{Client, Got};
+use super::super::faults::{Fault, Often, Target, Tracer, Wanted};
+use super::super::session::{Session, TO_ANSWER};
+use super::super::{Answers, Check, Ended, Needs, Step};
+use super::{ANSWERS, IN_TURN, LARGE, USUAL};
+use crate::sys::Errno;
+use std::time::Duration;
+
+/// What all of these have in common.
+const FAULT: Check = Check {
+    needs: Needs::Faults,
+    after: &[ANSWERS, IN_TURN, "signals/stop-continue", "end/closes"],
+    ..USUAL
+};
+
+const ACCEPT_DOES: &str = "Clients come in turn, each while the one before is connected; accept(2) fails before it is made; the client before leaves; each must get its answer.";
+const NO_ROOM: &str =
+    "The system as a whole, or its memory for sockets, runs out now and then. It is over a moment later.";
+const ACCEPT_ENDS: &str = "An error of accept(2) ends the server or the thread that accepts, or the number -1 is used as a descriptor. Errors that pass are asked again, at the latest when a client has left.";
+
+pub(super) static CHECKS: [Check; 17] = [
+    Check {
+        id: "fault/accept-eintr",
+        claim: "accept(2) that a signal interrupted (EINTR) is called again.",
+        does: ACCEPT_DOES,
+        matters: "A handler that was installed without SA_RESTART interrupts a blocking accept: SIGCHLD in each server that forks.",
+        cause: "EINTR of accept(2) ends the server.",
+        reference: "man 2 accept, EINTR; UNP 5.9",
+        run: |at| accepts(at, Errno::EINTR),
+        ..FAULT
+    },
+    Check {
+        id: "fault/accept-econnaborted",
+        claim: "A client that was gone before it was accepted (ECONNABORTED) ends nothing.",
+        does: ACCEPT_DOES,
+        matters: "Some kernels, and some filters of Linux, report a client that has gone so.",
+        cause: ACCEPT_ENDS,
+        reference: "man 2 accept, ECONNABORTED; UNP 5.11",
+        run: |at| accepts(at, Errno::ECONNABORTED),
+        ..FAULT
+    },
+    Check {
+        id: "fault/accept-emfile",
+        claim: "A process without descriptors (EMFILE) accepts again later.",
+        does: ACCEPT_DOES,
+        matters: "The limit on descriptors of a process is reached now and then.",
+        cause: ACCEPT_ENDS,
+        reference: "man 2 accept, EMFILE",
+        run: |at| accepts(at, Errno::EMFILE),
+        ..FAULT
+    },
+    Check {
+        id: "fault/accept-enfile",
+        claim: "A system without files (ENFILE) is waited for.",
+        does: ACCEPT_DOES,
+        matters: NO_ROOM,
+        cause: ACCEPT_ENDS,
+        reference: "man 2 accept, ENFILE; /proc/sys/fs/file-max",
+        run: |at| accepts(at, Errno::ENFILE),
+        ..FAULT
+    },
+    Check {
+        id: "fault/accept-enobufs",
+        claim: "A kernel without buffers (ENOBUFS) is waited for.",
+        does: ACCEPT_DOES,
+        matters: NO_ROOM,
+        cause: ACCEPT_ENDS,
+        reference: "man 2 accept, ENOBUFS",
+        run: |at| accepts(at, Errno::ENOBUFS),
+        ..FAULT
+    },
+    Check {
+        id: "fault/accept-enomem",
+        claim: "A kernel without memory (ENOMEM) is waited for.",
+        does: ACCEPT_DOES,
+        matters: NO_ROOM,
+        cause: ACCEPT_ENDS,
+        reference: "man 2 accept, ENOMEM",
+        run: |at| accepts(at, Errno::ENOMEM),
+        ..FAULT
+    },
+    Check {
+        id: "fault/recv-eintr",
+        claim: "recv(2) that a signal interrupted (EINTR) is called again.",
+        does: "A client asks 100 times while recv or read of its blocking connection fails so.",
+        matters: "A handler without SA_RESTART interrupts a recv that waits.",
+        cause: "Each -1 of recv(2) is taken for the end of the connection.",
+        reference: "man 2 recv, EINTR; man 7 signal",
+        run: |at| transfers(at, Target::Receive, Fault::Fails(Errno::EINTR)),
+        ..FAULT
+    },
+    Check {
+        id: "fault/recv-eagain",
+        claim: "A recv(2) with nothing to read (EAGAIN) after its socket was reported readable is no error.",
+        does: "A client asks 100 times while recv or read of its non-blocking, level-triggered connection fails so.",
+        matters: "A report of readiness is a hint: another thread may have read, or the kernel may have dropped a segment with a bad sum.",
+        cause: "EAGAIN closes the connection, or ends the server.",
+        reference: "man 2 select, BUGS; man 2 recv, EAGAIN",
+        run: |at| transfers(at, Target::Receive, Fault::Fails(Errno::EAGAIN)),
+        ..FAULT
+    },
+    Check {
+        id: "fault/recv-short",
+        claim: "A recv(2) that has one byte is as good as any.",
+        does: "A client asks 100 times, and sends 20 KiB once, while recv and read give one byte at most.",
+        matters: "A stream has no messages.",
+        cause: "The server takes what one recv finds for one request.",
+        reference: "man 2 recv, RETURN VALUE; man 7 epoll, Q9",
+        answers: Answers::Bytes,
+        after: &[ANSWERS, IN_TURN, "signals/stop-continue", "end/closes", LARGE],
+        run: |at| transfers(at, Target::Receive, Fault::OneByte),
+        ..FAULT
+    },
+    Check {
+        id: "fault/recv-econnreset",
+        claim: "A connection that fails (ECONNRESET of recv) ends alone.",
+        does: "Two clients are connected; recv of the first one fails; the second and a third one must be served.",
+        matters: "The error belongs to one connection.",
+        cause: "The server ends at an error of recv(2) that it did not expect.",
+        reference: "man 2 recv; man 7 tcp",
+        clients: 2,
+        after: &[ANSWERS, IN_TURN, "signals/stop-continue", "end/closes", "clients/silent-beside"],
+        run: |at| breaks_alone(at, Target::Receive, Errno::ECONNRESET),
+        ..FAULT
+    },
+    Check {
+        id: "fault/send-eintr",
+        claim: "send(2) that a signal interrupted (EINTR) is called again.",
+        does: "A client asks 100 times while send or write of its blocking connection fails so.",
+        matters: "A handler without SA_RESTART interrupts a send that waits.",
+        cause: "Each -1 of send(2) is taken for the end of the connection, or is ignored, and the answer is lost.",
+        reference: "man 2 send, EINTR",
+        run: |at| transfers(at, Target::Send, Fault::Fails(Errno::EINTR)),
+        ..FAULT
+    },
+    Check {
+        id: "fault/send-short",
+        claim: "A send(2) that takes one byte is followed by another.",
+        does: "A client asks 100 times, and sends 20 KiB once, while send and write take one byte at most.",
+        matters: "A signal can end a blocking send(2) after a part, and a non-blocking one takes what has room.",
+        cause: "The result of send(2) is not looked at.",
+        reference: "man 2 send, RETURN VALUE; UNP 3.9, writen",
+        answers: Answers::Bytes,
+        after: &[ANSWERS, IN_TURN, "signals/stop-continue", "end/closes", LARGE, "clients/slow-reader"],
+        run: |at| transfers(at, Target::Send, Fault::OneByte),
+        ..FAULT
+    },
+    Check {
+        id: "fault/send-epipe",
+        claim: "A connection that fails (EPIPE of send) ends alone.",
+        does: "Two clients are connected; send to the first one fails; the second and a third one must be served.",
+        matters: "The error belongs to one connection.",
+        cause: "The server ends at an error of send(2) that it did not expect.",
+        reference: "man 2 send, EPIPE",
+        clients: 2,
+        after: &[ANSWERS, IN_TURN, "signals/stop-continue", "end/closes", "clients/silent-beside"],
+        run: |at| breaks_alone(at, Target::Send, Errno::EPIPE),
+        ..FAULT
+    },
+    Check {
+        id: "fault/send-econnreset",
+        claim: "A connection that fails (ECONNRESET of send) ends alone.",
+        does: "As fault/send-epipe.",
+        matters: "The error belongs to one connection.",
+        cause: "The server ends at an error of send(2) that it did not expect.",
+        reference: "man 2 send, ECONNRESET",
+        clients: 2,
+        after: &[ANSWERS, IN_TURN, "signals/stop-continue", "end/closes", "clients/silent-beside"],
+        run: |at| breaks_alone(at, Target::Send, Errno::ECONNRESET),
+        ..FAULT
+    },
+    Check {
+        id: "fault/wait-eintr",
+        claim: "A wait that a signal interrupted (EINTR) is called again.",
+        does: "A client asks 100 times while select, poll or epoll_wait fails so.",
+        matters: "These calls are never restarted, whatever SA_RESTART says.",
+        cause: "EINTR of the wait ends the loop, or the sets of select are read although it failed.",
+        reference: "man 7 signal, the list of calls that are never restarted",
+        run: |at| transfers(at, Target::Wait, Fault::Fails(Errno::EINTR)),
+        ..FAULT
+    },
+    Check {
+        id: "fault/epoll-ctl-enospc",
+        claim: "A client that cannot be registered (ENOSPC of epoll_ctl) ends alone.",
+        does: "A client is connected; a second one comes while epoll_ctl fails; the first and a third one must be served. The second one may be closed.",
+        matters: "The number of registrations of a user is limited.",
+        cause: "The result of epoll_ctl(2) is not looked at, and the client waits for ever, or the server ends.",
+        reference: "man 2 epoll_ctl, ENOSPC; /proc/sys/fs/epoll/max_user_watches",
+        clients: 3,
+        after: &[ANSWERS, IN_TURN, "signals/stop-continue", "end/closes", "clients/silent-beside"],
+        run: |at| comes_in_vain(at, Target::Register, Errno::ENOSPC),
+        ..FAULT
+    },
+    Check {
+        id: "fault/fork-eagain",
+        claim: "A client for which no process or thread can be started (EAGAIN) ends alone, or waits.",
+        does: "A client is connected; a second one comes while fork, clone and clone3 fail; the first and a third one must be served. The second one may be closed.",
+        matters: "The number of processes and threads of a user is limited.",
+        cause: "The server ends when fork(2) or pthread_create(3) fails, or forgets to close the client.",
+        reference: "man 2 fork, EAGAIN; man 3 pthread_create",
+        clients: 3,
+        after: &[ANSWERS, IN_TURN, "signals/stop-continue", "end/closes", "clients/silent-beside"],
+        run: |at| comes_in_vain(at, Target::Start, Errno::EAGAIN),
+        ..FAULT
+    },
+];
+
+/// Each check in two rounds: the calls that fail in each.
+const ROUNDS: [(Often, &str); 2] =
+    [(Often::Each, "each such call fails first"), (Often::OneInTen, "one in ten such calls fails")];
+
+fn tracer(at: &Session<'_>) -> Step<Tracer> {
+    Tracer::start(at.server(), at.chance(0..usize::MAX) as u64)
+}
+
+fn never_called() -> Ended {
+    Ended::NotApplicable("the server makes no such call that the kernel may let fail so".to_owned())
+}
+
+/// Clients come in turn while accept fails.
+fn accepts(at: &Session<'_>, errno: Errno) -> Step {
+    let tracer = tracer(at)?;
+    let mut all = 0;
+    for (often, what) in ROUNDS {
+        at.say(format!("from now on accept: {what} with {errno:?}"));
+        // Beside each other only where the server has more than one client at a time.
+        let is_one = at.at_once < 2;
+        let mut before: Option<Client<'_>> = if is_one { None } else { Some(at.connect()?) };
+        tracer.want(Wanted { target: Target::Accept, fault: Fault::Fails(errno), often, client: None });
+        let mut fails = often == Often::Each;
+        for i in 0..20 {
+            let client = if i < 5 { at.connect()? } else { at.connect_unheard()? };
+            client.request(b"question")?;
+            // Who pauses without descriptors goes on when a client has left.
+            fails = fails && tracer.wait_for(i + 1, Duration::from_millis(500));
+            if let Some(before) = before.take() {
+                before.end()?;
+            }
+            client.answer(b"question").map_err(|ended| ended.at(&format!("{what}: client {}", i + 1)))?;
+            before = (!is_one).then_some(client);
+        }
+        let hits = tracer.want_nothing();
+        at.say(format!("accept failed {hits} times"));
+        all += hits;
+        drop(before);
+        at.serves_another()?;
+    }
+    if all == 0 { Err(never_called()) } else { Ok(()) }
+}
+
+/// A client asks while its transfers, or the waits of the server, fail or are short.
+fn transfers(at: &Session<'_>, target: Target, fault: Fault) -> Step {
+    let tracer = tracer(at)?;
+    let mut all = 0;
+    for (often, what) in ROUNDS {
+        let client = at.connect()?;
+        client.ask(b"before")?;
+        at.say(format!("from now on: {what}"));
+        tracer.want(Wanted { target, fault, often, client: None });
+        let failed = |ended: Ended| ended.at(what);
+        for _ in 0..100 {
+            client.ask(b"question").map_err(failed)?;
+        }
+        if fault == Fault::OneByte {
+            let large = client.on_the_wire(&at.text(20 << 10));
+            client.exchange(&large, || large.len()).map_err(failed)?;
+        }
+        let hits = tracer.want_nothing();
+        at.say(format!("it happened {hits} times"));
+        all += hits;
+        client.ask(b"after").map_err(failed)?;
+    }
+    if all == 0 { Err(never_called()) } else { Ok(()) }
+}
+
+/// A call for one connection fails: the others go on.
+fn breaks_alone(at: &Session<'_>, target: Target, errno: Errno) -> Step {
+    let tracer = tracer(at)?;
+    for _ in 0..3 {
+        let [first, second] = [at.connect()?, at.connect()?];
+        first.ask(b"before")?;
+        second.ask(b"before")?;
+        at.say(format!("the next such call fails with {errno:?}"));
+        let only = Some(first.addr()?);
+        tracer.want(Wanted { target, fault: Fault::Fails(errno), often: Often::Once, client: only });
+        first.request(b"question")?;
+        if !tracer.wait_for(1, Duration::from_secs(1)) {
+            return Err(never_called());
+        }
+        second.ask(b"after").map_err(|ended| ended.at("the other client"))?;
+        drop((first, second));
+        at.serves_another()?;
+    }
+    Ok(())
+}
+
+/// A client comes while it can not be taken: the others go on.
+fn comes_in_vain(at: &Session<'_>, target: Target, errno: Errno) -> Step {
+    let tracer = tracer(at)?;
+    for _ in 0..3 {
+        let first = at.connect()?;
+        first.ask(b"before")?;
+        at.say(format!("the next such call fails with {errno:?}"));
+        tracer.want(Wanted { target, fault: Fault::Fails(errno), often: Often::Once, client: None });
+        let second = at.connect()?;
+        second.request(b"question")?;
+        if !tracer.wait_for(1, Duration::from_secs(1)) {
+            return Err(never_called());
+        }
+        first.ask(b"after").map_err(|ended| ended.at("the client that was there before"))?;
+        first.close();
+        let mut answer = [0; 64];
+        match second.read_within(&mut answer, TO_ANSWER)? {
+            Some(Got::Bytes(_) | Got::End | Got::Broken(_)) => {}
+            None => {
+                return Err(Ended::late(
+                    "the client for which the call failed is served later, or closed",
+                    format!("nothing within {} s", TO_ANSWER.as_secs()),
+                ));
+            }
+        }
+        drop(second);
+        at.serves_another()?;
+    }
+    Ok(())
+}

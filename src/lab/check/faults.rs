@@ -1,0 +1,365 @@
+//! Faults from below: system calls of the server fail as the kernel may let them fail. By ptrace(2), so that any program will do.
+//!
+//! A fault is told truly: it comes only where the kernel could have said the same.
+//!
+//! - `EINTR` comes to calls that wait: those on blocking descriptors, and waits for events.
+//! - `EAGAIN` comes to non-blocking sockets, and a short count not to edge-triggered ones: for those a short count means that nothing
+//!   is left (man 7 epoll, Q9), and no further event would tell of the rest.
+//! - A call on a descriptor that is not the listener or a client of the server is left alone.
+
+use super::server::Server;
+use super::{Ended, Step};
+use crate::sys::Errno;
+use crate::sys::fork::Pid;
+use crate::sys::ptrace::{self, Stop};
+use crate::sys::{fcntl, socket};
+use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
+use std::os::fd::RawFd;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Calls that can fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Target {
+    Accept,
+    Receive,
+    Send,
+    Wait,
+    /// `EPOLL_CTL_ADD` of a client.
+    Register,
+    /// The start of a process or a thread.
+    Start,
+}
+
+/// What happens to a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    Fails(Errno),
+    /// At most one byte is received or sent.
+    OneByte,
+}
+
+/// Which of the calls it happens to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Often {
+    /// Each, but when a call was made to fail, the thread's next one of the kind goes through: otherwise nothing would ever go on.
+    Each,
+    /// One in ten, by chance.
+    OneInTen,
+    /// The next one, and no further.
+    Once,
+}
+
+/// A fault that is wanted.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted {
+    pub(super) target: Target,
+    pub(super) fault: Fault,
+    pub(super) often: Often,
+    /// Only for the connection with the client at this address.
+    pub(super) client: Option<SocketAddr>,
+}
+
+/// A server whose calls are stopped at. Its thread ends when the server has.
+pub(super) struct Tracer {
+    state: Arc<State>,
+}
+
+#[derive(Default)]
+struct State {
+    now: Mutex<Now>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Now {
+    wanted: Option<Wanted>,
+    /// How often it has happened.
+    hits: usize,
+    /// Whether the tracer is at work, or why it cannot be.
+    started: Option<Result<(), String>>,
+}
+
+impl State {
+    fn lock(&self) -> MutexGuard<'_, Now> {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Tracer {
+    /// Stop at the calls of this server from now on.
+    pub(super) fn start(server: &Server, seed: u64) -> Step<Tracer> {
+        let state = Arc::new(State::default());
+        let (pids, addr) = (server.pids(), server.addr());
+        let theirs = state.clone();
+        thread::spawn(move || {
+            let mut trace = Trace::new(&theirs, addr, seed);
+            let started = trace.seize(&pids);
+            theirs.lock().started = Some(started.clone());
+            theirs.changed.notify_all();
+            if started.is_ok() {
+                trace.follow();
+            }
+        });
+        let tracer = Tracer { state };
+        let mut now = tracer.state.lock();
+        while now.started.is_none() {
+            now = tracer.state.changed.wait(now).unwrap_or_else(PoisonError::into_inner);
+        }
+        let started = now.started.clone();
+        drop(now);
+        match started {
+            Some(Err(why)) => Err(Ended::NotMade(why)),
+            _ => Ok(tracer),
+        }
+    }
+
+    /// Let this happen from now on.
+    pub(super) fn want(&self, wanted: Wanted) {
+        let mut now = self.state.lock();
+        (now.wanted, now.hits) = (Some(wanted), 0);
+    }
+
+    /// Let nothing happen any more: how often it has.
+    pub(super) fn want_nothing(&self) -> usize {
+        let mut now = self.state.lock();
+        now.wanted = None;
+        now.hits
+    }
+
+    /// Wait until it has happened so often: `false` when it has not within the time.
+    pub(super) fn wait_for(&self, hits: usize, limit: Duration) -> bool {
+        let until = Instant::now() + limit;
+        let mut now = self.state.lock();
+        while now.hits < hits {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            let waited = self.state.changed.wait_timeout(now, left);
+            now = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
+    }
+}
+
+/// What the tracing thread knows.
+struct Trace<'a> {
+    state: &'a State,
+    addr: SocketAddr,
+    rng: fastrand::Rng,
+    /// The process of each thread.
+    process_of: HashMap<Pid, Pid>,
+    /// Descriptors that are registered edge-triggered, by process.
+    edge_triggered: HashSet<(Pid, RawFd)>,
+    /// Threads whose call was skipped, and how it is to fail.
+    failing: HashMap<Pid, Errno>,
+    /// Threads whose next call of the kind goes through.
+    spared: HashSet<Pid>,
+}
+
+impl<'a> Trace<'a> {
+    fn new(state: &'a State, addr: SocketAddr, seed: u64) -> Trace<'a> {
+        Trace {
+            state,
+            addr,
+            rng: fastrand::Rng::with_seed(seed),
+            process_of: HashMap::new(),
+            edge_triggered: HashSet::new(),
+            failing: HashMap::new(),
+            spared: HashSet::new(),
+        }
+    }
+
+    /// Trace all threads of these processes.
+    fn seize(&mut self, pids: &[u32]) -> Result<(), String> {
+        for &pid in pids {
+            let process = Pid::from_raw(pid.cast_signed());
+            self.look_for_edges(process);
+            for thread in threads_of(pid) {
+                ptrace::seize(thread).and_then(|()| ptrace::interrupt(thread)).map_err(|why| {
+                    format!(
+                        "{why}: the system calls of the server cannot be stopped at; look at kernel.yama.ptrace_scope, and for a \
+                         container at CAP_SYS_PTRACE and its seccomp profile"
+                    )
+                })?;
+                self.process_of.insert(thread, process);
+            }
+        }
+        Ok(())
+    }
+
+    /// What was registered before: `/proc/PID/fdinfo/FD` of an epoll instance has a line for each descriptor.
+    fn look_for_edges(&mut self, process: Pid) {
+        let infos = std::fs::read_dir(format!("/proc/{process}/fdinfo")).into_iter().flatten().flatten();
+        for info in infos {
+            let text = std::fs::read_to_string(info.path()).unwrap_or_default();
+            for line in text.lines().filter(|line| line.starts_with("tfd:")) {
+                // "tfd:        5 events: 8000201f data: …"
+                let mut words = line.split_ascii_whitespace();
+                let fd = words.nth(1).and_then(|word| word.parse().ok());
+                let events = words.nth(1).and_then(|word| u32::from_str_radix(word, 16).ok());
+                if let (Some(fd), Some(events)) = (fd, events) {
+                    self.register(process, fd, events);
+                }
+            }
+        }
+    }
+
+    fn register(&mut self, process: Pid, fd: RawFd, events: u32) {
+        match events & libc::EPOLLET.cast_unsigned() {
+            0 => drop(self.edge_triggered.remove(&(process, fd))),
+            _ => drop(self.edge_triggered.insert((process, fd))),
+        }
+    }
+
+    /// Until no thread is left.
+    fn follow(&mut self) {
+        while let Ok(Some((thread, stop))) = ptrace::wait() {
+            // A thread that was killed in the meantime cannot be told anything; its end comes next.
+            let _gone = match stop {
+                Stop::Entry { number, arguments } => {
+                    self.entry(thread, number, &arguments);
+                    ptrace::go_on(thread, 0)
+                }
+                Stop::Exit => {
+                    if let Some(errno) = self.failing.remove(&thread) {
+                        ptrace::set_failure(thread, errno).ok();
+                    }
+                    ptrace::go_on(thread, 0)
+                }
+                Stop::Signal(signal) => ptrace::go_on(thread, signal),
+                Stop::Group => ptrace::listen(thread),
+                Stop::Event => ptrace::go_on(thread, 0),
+                Stop::Ended => {
+                    self.process_of.remove(&thread);
+                    Ok(())
+                }
+            };
+        }
+    }
+
+    /// A thread is about to make a call.
+    fn entry(&mut self, thread: Pid, number: i64, arguments: &[u64; 6]) {
+        if number == libc::SYS_epoll_ctl {
+            self.note_registration(thread, arguments);
+        }
+        let Some(wanted) = self.state.lock().wanted else { return };
+        let has_length = ONE_BUFFER.contains(&number) || wanted.fault != Fault::OneByte;
+        if target_of(number) != Some(wanted.target)
+            || !has_length
+            || !self.may_happen(thread, wanted, arguments)
+        {
+            return;
+        }
+        let happens = match wanted.often {
+            // A short transfer goes on by itself.
+            Often::Each if wanted.fault == Fault::OneByte => true,
+            Often::Each => !self.spared.remove(&thread),
+            Often::OneInTen => self.rng.u8(0..10) == 0,
+            Often::Once => true,
+        };
+        if !happens {
+            return;
+        }
+        let done = match wanted.fault {
+            Fault::OneByte => ptrace::set_third_argument(thread, 1),
+            Fault::Fails(errno) => {
+                self.failing.insert(thread, errno);
+                self.spared.insert(thread);
+                ptrace::skip_call(thread)
+            }
+        };
+        if done.is_ok() {
+            let mut now = self.state.lock();
+            now.hits += 1;
+            if wanted.often == Often::Once {
+                now.wanted = None;
+            }
+            drop(now);
+            self.state.changed.notify_all();
+        }
+    }
+
+    fn note_registration(&mut self, thread: Pid, arguments: &[u64; 6]) {
+        let [_, operation, fd, event, ..] = *arguments;
+        let process = self.process(thread);
+        if operation != libc::EPOLL_CTL_DEL as u64
+            && let Ok(events) = ptrace::read_u32(thread, event)
+        {
+            self.register(process, fd as RawFd, events);
+        }
+    }
+
+    /// Whether the kernel could do this to the call.
+    fn may_happen(&mut self, thread: Pid, wanted: Wanted, arguments: &[u64; 6]) -> bool {
+        let process = self.process(thread);
+        let number = match wanted.target {
+            Target::Wait | Target::Start => return true,
+            Target::Register if arguments[1] != libc::EPOLL_CTL_ADD as u64 => return false,
+            Target::Register => arguments[2] as RawFd,
+            Target::Accept | Target::Receive | Target::Send => arguments[0] as RawFd,
+        };
+        let Ok(copy) = ptrace::copy_of(process, number) else { return false };
+        let Ok(local) = socket::local_addr(&copy) else { return false };
+        let client = socket::peer_addr(&copy).ok();
+        if local.port() != self.addr.port() || client.is_some() == (wanted.target == Target::Accept) {
+            return false;
+        }
+        // A server on an IPv6 socket has its clients at mapped addresses; the port tells them apart.
+        if wanted.client.is_some_and(|only| client.is_none_or(|client| client.port() != only.port())) {
+            return false;
+        }
+        let waits = !fcntl::is_nonblocking(&copy).unwrap_or(true);
+        let has_edges = self.edge_triggered.contains(&(process, number));
+        match wanted.fault {
+            Fault::Fails(Errno::EINTR) => waits && wanted.target != Target::Register,
+            Fault::Fails(Errno::EAGAIN) => !waits && !has_edges,
+            Fault::OneByte => !has_edges && arguments[2] > 1,
+            Fault::Fails(_) => true,
+        }
+    }
+
+    /// The process of a thread.
+    fn process(&mut self, thread: Pid) -> Pid {
+        *self.process_of.entry(thread).or_insert_with(|| {
+            let status = std::fs::read_to_string(format!("/proc/{thread}/status")).unwrap_or_default();
+            let group = status.lines().find_map(|line| line.strip_prefix("Tgid:"));
+            group.and_then(|group| group.trim().parse().ok()).map_or(thread, Pid::from_raw)
+        })
+    }
+}
+
+fn threads_of(pid: u32) -> Vec<Pid> {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    tasks.filter_map(|task| task.file_name().to_str()?.parse().ok()).map(Pid::from_raw).collect()
+}
+
+/// Calls whose third argument is the length of their only buffer.
+const ONE_BUFFER: [i64; 4] = [libc::SYS_read, libc::SYS_recvfrom, libc::SYS_write, libc::SYS_sendto];
+
+/// What a system call is for. sendfile, splice and io_uring are not among them.
+fn target_of(number: i64) -> Option<Target> {
+    #[cfg(target_arch = "x86_64")]
+    match number {
+        libc::SYS_accept => return Some(Target::Accept),
+        libc::SYS_epoll_wait | libc::SYS_poll | libc::SYS_select => return Some(Target::Wait),
+        libc::SYS_fork | libc::SYS_vfork => return Some(Target::Start),
+        _ => {}
+    }
+    #[cfg(target_arch = "aarch64")]
+    if number == libc::SYS_accept {
+        return Some(Target::Accept);
+    }
+    Some(match number {
+        libc::SYS_accept4 => Target::Accept,
+        libc::SYS_read | libc::SYS_recvfrom | libc::SYS_readv | libc::SYS_recvmsg => Target::Receive,
+        libc::SYS_write | libc::SYS_sendto | libc::SYS_writev | libc::SYS_sendmsg => Target::Send,
+        libc::SYS_epoll_pwait | libc::SYS_epoll_pwait2 | libc::SYS_ppoll | libc::SYS_pselect6 => Target::Wait,
+        libc::SYS_epoll_ctl => Target::Register,
+        libc::SYS_clone | libc::SYS_clone3 => Target::Start,
+        _ => return None,
+    })
+}

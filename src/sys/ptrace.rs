@@ -1,0 +1,357 @@
+//! System calls of another process, stopped at and changed: ptrace(2), waitpid(2), pidfd_getfd(2). Over `libc`.
+//!
+//! A tracer is a *thread*: only the one that has seized a thread may wait for it and change it.
+//!
+//! With `PTRACE_SYSCALL` a traced thread stops twice for each call, before and after it. Before it, the number of the call
+//! can be replaced by one that does not exist, and the call is not made; after it, the result can be replaced. Registers are those of
+//! x86-64 and aarch64.
+
+use super::fork::Pid;
+use super::{Call, Errno, cvt, retry};
+use crate::error::Result;
+use std::mem::MaybeUninit;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+
+/// What a traced thread stopped for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// Before a system call: its number and arguments.
+    Entry {
+        /// The number, as `SYS_…`.
+        number: i64,
+        /// The arguments.
+        arguments: [u64; 6],
+    },
+    /// After a system call.
+    Exit,
+    /// A signal is about to be delivered.
+    Signal(i32),
+    /// A signal has stopped its process, such as SIGSTOP.
+    Group,
+    /// It has begun, or was interrupted, or has started another thread or process.
+    Event,
+    /// It has ended.
+    Ended,
+}
+
+/// Begin to trace a thread, which goes on: `PTRACE_SEIZE`. Threads and processes that it starts are traced as well. When the tracer ends
+/// without more ado, all of them are killed.
+///
+/// # Errors
+///
+/// `EPERM` when tracing is not permitted: kernel.yama.ptrace_scope, a seccomp filter, another tracer; `ESRCH`.
+#[doc(alias = "PTRACE_SEIZE")]
+pub fn seize(thread: Pid) -> Result<()> {
+    let options = libc::PTRACE_O_TRACESYSGOOD
+        | libc::PTRACE_O_TRACECLONE
+        | libc::PTRACE_O_TRACEFORK
+        | libc::PTRACE_O_TRACEVFORK
+        | libc::PTRACE_O_EXITKILL;
+    // SAFETY: PTRACE_SEIZE takes a number and flags, and touches no memory of ours.
+    let seized = unsafe { libc::ptrace(libc::PTRACE_SEIZE, thread.as_raw(), 0_usize, options as usize) };
+    cvt(Call::Ptrace, Errno::result(seized)).map(drop)
+}
+
+/// Stop a traced thread: `PTRACE_INTERRUPT`.
+///
+/// # Errors
+///
+/// `ESRCH` when it has ended.
+#[doc(alias = "PTRACE_INTERRUPT")]
+pub fn interrupt(thread: Pid) -> Result<()> {
+    // SAFETY: PTRACE_INTERRUPT takes a number, and touches no memory of ours.
+    let done = unsafe { libc::ptrace(libc::PTRACE_INTERRUPT, thread.as_raw(), 0_usize, 0_usize) };
+    cvt(Call::Ptrace, Errno::result(done)).map(drop)
+}
+
+/// Let a stopped thread go on until its next call, with this signal delivered, or 0 for none: `PTRACE_SYSCALL`.
+///
+/// # Errors
+///
+/// `ESRCH` when it has ended.
+#[doc(alias = "PTRACE_SYSCALL")]
+pub fn go_on(thread: Pid, signal: i32) -> Result<()> {
+    // SAFETY: PTRACE_SYSCALL takes a number and a signal, and touches no memory of ours.
+    let done = unsafe {
+        libc::ptrace(libc::PTRACE_SYSCALL, thread.as_raw(), 0_usize, signal.cast_unsigned() as usize)
+    };
+    cvt(Call::Ptrace, Errno::result(done)).map(drop)
+}
+
+/// Leave a thread in its group stop until SIGCONT: `PTRACE_LISTEN`.
+///
+/// # Errors
+///
+/// `ESRCH` when it has ended.
+#[doc(alias = "PTRACE_LISTEN")]
+pub fn listen(thread: Pid) -> Result<()> {
+    // SAFETY: PTRACE_LISTEN takes a number, and touches no memory of ours.
+    let done = unsafe { libc::ptrace(libc::PTRACE_LISTEN, thread.as_raw(), 0_usize, 0_usize) };
+    cvt(Call::Ptrace, Errno::result(done)).map(drop)
+}
+
+/// Wait until any thread that this thread traces stops or ends. `None` when it traces none any more.
+///
+/// # Errors
+///
+/// None in practice.
+#[doc(alias = "waitpid")]
+pub fn wait() -> Result<Option<(Pid, Stop)>> {
+    let mut status = 0;
+    let waited = retry(|| {
+        // SAFETY: waitpid writes one `int` to `status`, which is ours and lives until the call returns.
+        let waited = unsafe { libc::waitpid(-1, &raw mut status, libc::__WALL | libc::__WNOTHREAD) };
+        cvt(Call::Wait4, Errno::result(waited))
+    });
+    let thread = match waited {
+        Ok(thread) => Pid::from_raw(thread),
+        Err(error) if error.errno() == Some(Errno::ECHILD) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    if !libc::WIFSTOPPED(status) {
+        return Ok(Some((thread, Stop::Ended)));
+    }
+    let signal = libc::WSTOPSIG(status);
+    let stop = match status >> 16 {
+        0 if signal == libc::SIGTRAP | 0x80 => call_of(thread)?,
+        0 => Stop::Signal(signal),
+        libc::PTRACE_EVENT_STOP if is_stopping(signal) => Stop::Group,
+        _ => Stop::Event,
+    };
+    Ok(Some((thread, stop)))
+}
+
+fn is_stopping(signal: i32) -> bool {
+    matches!(signal, libc::SIGSTOP | libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU)
+}
+
+/// `struct ptrace_syscall_info` at the entry of a call, man 2 ptrace.
+#[repr(C)]
+struct Info {
+    op: u8,
+    pad: [u8; 3],
+    arch: u32,
+    instruction: u64,
+    stack: u64,
+    number: u64,
+    arguments: [u64; 6],
+}
+
+/// The call at which a thread has stopped: `PTRACE_GET_SYSCALL_INFO`, since Linux 5.3.
+fn call_of(thread: Pid) -> Result<Stop> {
+    const ENTRY: u8 = 1;
+    let mut info = MaybeUninit::<Info>::zeroed();
+    // SAFETY: PTRACE_GET_SYSCALL_INFO writes at most as many bytes as the third argument says to the fourth, which is ours, is that
+    // large and lives until the call returns.
+    let written = unsafe { libc::ptrace(0x420e, thread.as_raw(), size_of::<Info>(), info.as_mut_ptr()) };
+    cvt(Call::Ptrace, Errno::result(written))?;
+    // SAFETY: it is zeroed or written by the kernel, and each of its fields is a number, for which all bits are valid.
+    let info = unsafe { info.assume_init() };
+    Ok(match info.op {
+        ENTRY => Stop::Entry { number: info.number.cast_signed(), arguments: info.arguments },
+        _ => Stop::Exit,
+    })
+}
+
+/// Registers of a stopped thread.
+type Registers = libc::user_regs_struct;
+
+/// The set of general registers, for `PTRACE_GETREGSET`.
+const NT_PRSTATUS: usize = 1;
+
+fn registers(thread: Pid) -> Result<Registers> {
+    let mut registers = MaybeUninit::<Registers>::zeroed();
+    let mut all = libc::iovec { iov_base: registers.as_mut_ptr().cast(), iov_len: size_of::<Registers>() };
+    // SAFETY: PTRACE_GETREGSET writes at most `iov_len` bytes to `iov_base`, which is `registers`, ours and as large as that; both
+    // live until the call returns.
+    let read = unsafe { libc::ptrace(libc::PTRACE_GETREGSET, thread.as_raw(), NT_PRSTATUS, &raw mut all) };
+    cvt(Call::Ptrace, Errno::result(read))?;
+    // SAFETY: it is zeroed or written by the kernel, and each of its fields is a number, for which all bits are valid.
+    Ok(unsafe { registers.assume_init() })
+}
+
+fn set_registers(thread: Pid, mut registers: Registers) -> Result<()> {
+    let mut all = libc::iovec { iov_base: (&raw mut registers).cast(), iov_len: size_of::<Registers>() };
+    // SAFETY: PTRACE_SETREGSET reads at most `iov_len` bytes from `iov_base`, which is `registers`, ours and as large as that; both
+    // live until the call returns.
+    let set = unsafe { libc::ptrace(libc::PTRACE_SETREGSET, thread.as_raw(), NT_PRSTATUS, &raw mut all) };
+    cvt(Call::Ptrace, Errno::result(set)).map(drop)
+}
+
+/// Before a call: do not make it.
+///
+/// # Errors
+///
+/// `ESRCH` when the thread has ended.
+pub fn skip_call(thread: Pid) -> Result<()> {
+    #[cfg(target_arch = "x86_64")]
+    {
+        let mut registers = registers(thread)?;
+        registers.orig_rax = u64::MAX;
+        set_registers(thread, registers)
+    }
+    #[cfg(target_arch = "aarch64")]
+    {
+        /// The set with the number of the call.
+        const NT_ARM_SYSTEM_CALL: usize = 0x404;
+        let mut none: libc::c_int = -1;
+        let mut all = libc::iovec { iov_base: (&raw mut none).cast(), iov_len: size_of::<libc::c_int>() };
+        // SAFETY: PTRACE_SETREGSET reads at most `iov_len` bytes from `iov_base`, which is one `int` of ours; both live until the
+        // call returns.
+        let set = unsafe {
+            libc::ptrace(libc::PTRACE_SETREGSET, thread.as_raw(), NT_ARM_SYSTEM_CALL, &raw mut all)
+        };
+        cvt(Call::Ptrace, Errno::result(set)).map(drop)
+    }
+}
+
+/// After a call: let it have failed so.
+///
+/// # Errors
+///
+/// `ESRCH` when the thread has ended.
+pub fn set_failure(thread: Pid, errno: Errno) -> Result<()> {
+    let mut registers = registers(thread)?;
+    let result = i64::from(-(errno as i32)).cast_unsigned();
+    #[cfg(target_arch = "x86_64")]
+    {
+        registers.rax = result;
+    }
+    #[cfg(target_arch = "aarch64")]
+    {
+        registers.regs[0] = result;
+    }
+    set_registers(thread, registers)
+}
+
+/// Before a call: replace its third argument, which is the length for read, write, recv and send.
+///
+/// # Errors
+///
+/// `ESRCH` when the thread has ended.
+pub fn set_third_argument(thread: Pid, value: u64) -> Result<()> {
+    let mut registers = registers(thread)?;
+    #[cfg(target_arch = "x86_64")]
+    {
+        registers.rdx = value;
+    }
+    #[cfg(target_arch = "aarch64")]
+    {
+        registers.regs[2] = value;
+    }
+    set_registers(thread, registers)
+}
+
+/// Four bytes at this address of a stopped thread.
+///
+/// # Errors
+///
+/// `EFAULT`, `ESRCH`.
+pub fn read_u32(thread: Pid, address: u64) -> Result<u32> {
+    let mut value = [0_u8; 4];
+    let ours = libc::iovec { iov_base: value.as_mut_ptr().cast(), iov_len: value.len() };
+    let theirs =
+        libc::iovec { iov_base: std::ptr::without_provenance_mut(address as usize), iov_len: value.len() };
+    // SAFETY: process_vm_readv writes at most four bytes to `value`, which is ours and that large; the other address is one of the other
+    // process, and is not followed here.
+    let read =
+        unsafe { libc::process_vm_readv(thread.as_raw(), &raw const ours, 1, &raw const theirs, 1, 0) };
+    cvt(Call::ProcessVmReadv, Errno::result(read))?;
+    Ok(u32::from_ne_bytes(value))
+}
+
+/// A copy of a descriptor of another process, which shares its open file description: pidfd_open(2), pidfd_getfd(2), since Linux 5.6.
+///
+/// # Errors
+///
+/// `EBADF` when the process has no such descriptor; `EPERM`; `ESRCH`.
+#[doc(alias = "pidfd_getfd")]
+pub fn copy_of(process: Pid, fd: RawFd) -> Result<OwnedFd> {
+    // SAFETY: pidfd_open takes two numbers.
+    let pidfd = unsafe { libc::syscall(libc::SYS_pidfd_open, process.as_raw(), 0) };
+    let pidfd = owned(cvt(Call::PidfdOpen, Errno::result(pidfd))?);
+    // SAFETY: pidfd_getfd takes three numbers; the first is a descriptor that lives until the call returns.
+    let copy =
+        unsafe { libc::syscall(libc::SYS_pidfd_getfd, std::os::fd::AsRawFd::as_raw_fd(&pidfd), fd, 0) };
+    Ok(owned(cvt(Call::PidfdGetfd, Errno::result(copy))?))
+}
+
+fn owned(fd: libc::c_long) -> OwnedFd {
+    let fd = RawFd::try_from(fd).expect("a descriptor is an int");
+    // SAFETY: the kernel has just returned this descriptor to us, and nobody else has it.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::{Command, Stdio};
+
+    /// Trace `cat` from the start of its first read, and change what `change` says.
+    fn cat(input: &str, mut change: impl FnMut(Pid, i64, bool) -> bool) -> String {
+        let mut child =
+            Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("cat starts");
+        let pid = Pid::from_raw(child.id().cast_signed());
+        seize(pid).expect("a child of ours may be traced");
+        interrupt(pid).expect("it has not ended");
+        let mut stdin = child.stdin.take();
+        let mut failing = false;
+        while let Some((thread, stop)) = wait().expect("there is something to wait for") {
+            match stop {
+                Stop::Ended => break,
+                Stop::Entry { number, .. } => {
+                    failing = change(thread, number, true);
+                    go_on(thread, 0).expect("it is stopped");
+                }
+                Stop::Exit => {
+                    if failing {
+                        set_failure(thread, Errno::EIO).expect("it is stopped");
+                    }
+                    go_on(thread, 0).expect("it is stopped");
+                }
+                Stop::Signal(signal) => go_on(thread, signal).expect("it is stopped"),
+                Stop::Group => listen(thread).expect("it is stopped"),
+                Stop::Event => {
+                    if let Some(mut stdin) = stdin.take() {
+                        std::io::Write::write_all(&mut stdin, input.as_bytes()).expect("a pipe has room");
+                    }
+                    go_on(thread, 0).expect("it is stopped");
+                }
+            }
+        }
+        let mut said = String::new();
+        let mut stdout = child.stdout.take().expect("its output is a pipe");
+        std::io::Read::read_to_string(&mut stdout, &mut said).expect("it is text");
+        said
+    }
+
+    #[test]
+    fn a_call_that_is_not_changed_does_what_it_does() {
+        assert_eq!(cat("hello", |_, _, _| false), "hello");
+    }
+
+    #[test]
+    fn a_call_is_skipped_and_fails_as_we_say() {
+        let said = cat("hello", |thread, number, _| {
+            let is_write = number == libc::SYS_write;
+            if is_write {
+                skip_call(thread).expect("it is stopped");
+            }
+            is_write
+        });
+        assert_eq!(said, "", "no write was made");
+    }
+
+    #[test]
+    fn a_length_is_cut_and_the_program_goes_on_with_the_rest() {
+        let mut writes = 0;
+        let said = cat("hello", |thread, number, _| {
+            if number == libc::SYS_write {
+                writes += 1;
+                set_third_argument(thread, 1).expect("it is stopped");
+            }
+            false
+        });
+        assert_eq!((said.as_str(), writes), ("hello", 5), "cat writes the rest of a short write");
+    }
+}
