@@ -2,8 +2,10 @@
 
 use super::{Call, cvt_on};
 use crate::Result;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::fcntl::{FcntlArg, fcntl};
 use std::os::fd::{AsFd, FromRawFd, OwnedFd, RawFd};
+
+pub use nix::fcntl::OFlag;
 
 /// Make calls on `fd` answer `EAGAIN` instead of waiting. The course's `setnonblocking`.
 ///
@@ -15,21 +17,21 @@ use std::os::fd::{AsFd, FromRawFd, OwnedFd, RawFd};
 /// `EBADF`. (The original turned a failed `F_GETFL` into "no flags" and cleared them all.)
 pub fn set_nonblocking(fd: impl AsFd) -> Result<()> {
     let fd = fd.as_fd();
-    let flags = OFlag::from_bits_retain(cvt_on(Call::Fcntl, fd, fcntl(fd, FcntlArg::F_GETFL))?);
+    let flags = status_flags(fd)?;
     cvt_on(Call::Fcntl, fd, fcntl(fd, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK)))?;
     Ok(())
 }
 
-/// Whether calls on `fd` answer `EAGAIN` instead of waiting.
+/// The status flags of the open file description: `F_GETFL`. `O_NONBLOCK` and `O_ASYNC` are among them.
 ///
 /// # Errors
 ///
 /// `EBADF`.
 #[doc(hidden)]
-pub fn is_nonblocking(fd: impl AsFd) -> Result<bool> {
+#[doc(alias = "F_GETFL")]
+pub fn status_flags(fd: impl AsFd) -> Result<OFlag> {
     let fd = fd.as_fd();
-    let flags = OFlag::from_bits_retain(cvt_on(Call::Fcntl, fd, fcntl(fd, FcntlArg::F_GETFL))?);
-    Ok(flags.contains(OFlag::O_NONBLOCK))
+    Ok(OFlag::from_bits_retain(cvt_on(Call::Fcntl, fd, fcntl(fd, FcntlArg::F_GETFL))?))
 }
 
 /// Copy `fd` to the lowest free number, closed on exec: `F_DUPFD_CLOEXEC`.

@@ -20,6 +20,7 @@ mod herd;
 mod oneshot;
 mod cli;
 mod load;
+mod check;
 mod compare;
 mod report;
 mod unp30;

@@ -3,16 +3,17 @@
 //! A fault is told truly: it comes only where the kernel could have said the same.
 //!
 //! - `EINTR` comes to calls that wait: those on blocking descriptors, and waits for events.
-//! - `EAGAIN` comes to non-blocking sockets, and a short count not to edge-triggered ones: for those a short count means that nothing
-//!   is left (man 7 epoll, Q9), and no further event would tell of the rest.
+//! - `EAGAIN` comes to non-blocking sockets. Neither it nor a short count comes to sockets that are edge-triggered or signal-driven:
+//!   for those it means that nothing is left (man 7 epoll, Q9), and no further event would tell of the rest.
 //! - A call on a descriptor that is not the listener or a client of the server is left alone.
 
 use super::server::Server;
 use super::{Ended, Step};
 use crate::sys::Errno;
+use crate::sys::fcntl::{self, OFlag};
 use crate::sys::fork::Pid;
 use crate::sys::ptrace::{self, Stop};
-use crate::sys::{fcntl, socket};
+use crate::sys::socket;
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
@@ -312,8 +313,10 @@ impl<'a> Trace<'a> {
         if wanted.client.is_some_and(|only| client.is_none_or(|client| client.port() != only.port())) {
             return false;
         }
-        let waits = !fcntl::is_nonblocking(&copy).unwrap_or(true);
-        let has_edges = self.edge_triggered.contains(&(process, number));
+        let Ok(flags) = fcntl::status_flags(&copy) else { return false };
+        let waits = !flags.contains(OFlag::O_NONBLOCK);
+        // Signals tell of what is new as well (O_ASYNC).
+        let has_edges = self.edge_triggered.contains(&(process, number)) || flags.contains(OFlag::O_ASYNC);
         match wanted.fault {
             Fault::Fails(Errno::EINTR) => waits && wanted.target != Target::Register,
             Fault::Fails(Errno::EAGAIN) => !waits && !has_edges,

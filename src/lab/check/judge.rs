@@ -344,10 +344,11 @@ fn basics_within(limit: Duration, addr: SocketAddr, clients: usize, stop: &Stop)
         };
         (check.run)(&session).map_err(|ended| match ended {
             Ended::Interrupted => Failed::Interrupted,
-            Ended::Failed(Fault { expected, observed, cause, .. }) => Failed::Error(anyhow!(
-                "{}: expected {expected}; observed {observed}; the usual cause: {}",
-                check.id,
-                cause.unwrap_or(check.cause).trim_end_matches('.')
+            Ended::Failed(Fault { expected, observed, .. }) => Failed::Error(anyhow!(
+                "{}: expected {expected}; observed {observed}; is it an echo server? `io-models check` tells more of it, \
+                 `io-models check --explain {}` of this",
+                check.claim.trim_end_matches('.'),
+                check.id
             )),
             Ended::OneReadForEachEdge => Failed::Error(anyhow!(
                 "{}: the answer goes on when one more byte is sent: it reads once for each event of an edge-triggered socket",

@@ -292,5 +292,8 @@ impl OfOne<'_> {
             page.line(if i == 0 { "diagnosis" } else { "" }, paint(WRONG, seen));
             hint.iter().for_each(|hint| page.more(hint));
         }
+        if let (false, Some(target)) = (diagnosis.is_empty(), self.report.target) {
+            page.more(format!("what else it does wrong: io-models check {target}"));
+        }
     }
 }

@@ -162,14 +162,14 @@ fn a_server_that_is_no_echo_server_is_not_measured() {
     let ok = format!("{} --reply ok", as_foreign("epoll-level"));
     fails_alone(
         &format!("ok={ok}"),
-        &["the server is not right, and is not measured", "it is no echo server"],
+        &["the server is not right, and is not measured", "is it an echo server?"],
     );
 }
 
 #[test]
 fn a_server_that_serves_one_client_at_a_time_is_not_measured_where_more_are_needed() {
     let one = as_foreign("blocking");
-    fails_alone(&format!("one={one}"), &["a second client, while the first one is silent"]);
+    fails_alone(&format!("one={one}"), &["A silent client keeps no other waiting", "the second client"]);
 }
 
 /// Start a comparison with a foreign server, which gets this signal when all have had turns, and then end it. The row of the

@@ -1,6 +1,7 @@
 //! What every model owes its clients, whatever it is made of.
 
 mod bytes;
+mod checked;
 mod clients;
 mod end;
 mod limit;

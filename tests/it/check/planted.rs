@@ -1,0 +1,143 @@
+//! Servers of tests/servers: each with one planted fault, of which exactly that check convicts it, and right ones.
+
+use crate::support::{judged, seed};
+use io_models::lab::results::check::{Expect, Judged, Outcome};
+use serde::Deserialize;
+use std::collections::HashMap;
+use std::path::Path;
+use std::process::Command;
+use std::sync::LazyLock;
+
+/// tests/servers/faults.toml.
+#[derive(Debug, Deserialize)]
+struct Faults {
+    server: Vec<Planted>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Planted {
+    file: String,
+    convicted_by: String,
+    #[serde(default)]
+    options: Vec<String>,
+}
+
+impl Planted {
+    fn expect(&self) -> Expect {
+        let named = |name: &str| self.options.iter().any(|option| option == name);
+        match (named("ok"), named("framed")) {
+            (true, _) => Expect::Ok,
+            (_, true) => Expect::Framed,
+            _ => Expect::Echo,
+        }
+    }
+
+    fn judged(&self, command: &str, seed: u64) -> Judged {
+        judged(&self.file, command, self.expect(), 1000, true, seed)
+    }
+}
+
+/// The servers that can be built or run here, with their commands. What is missing is said on standard error.
+pub(super) static COMMANDS: LazyLock<HashMap<String, String>> = LazyLock::new(|| {
+    let servers = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/servers");
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("servers");
+    let built = Command::new(servers.join("build.sh")).arg(&folder).output().expect("bash is there");
+    eprint!("{}", String::from_utf8_lossy(&built.stderr));
+    assert!(built.status.success(), "tests/servers/build.sh: {}", String::from_utf8_lossy(&built.stderr));
+    let commands = String::from_utf8(built.stdout).expect("the commands are text");
+    let split =
+        |line: &str| line.split_once(' ').map(|(name, command)| (name.to_owned(), command.to_owned()));
+    commands.lines().filter_map(split).collect()
+});
+
+fn planted() -> Vec<Planted> {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/servers/faults.toml");
+    let text = std::fs::read_to_string(file).expect("the list of servers");
+    toml::from_str::<Faults>(&text).expect("it is a list of servers").server
+}
+
+/// Judge the servers of which this is so: what went wrong.
+fn wrong(is_chosen: impl Fn(&Planted) -> bool) -> Vec<String> {
+    let (mut wrong, mut made, seed) = (Vec::new(), 0, seed());
+    for server in planted().iter().filter(|server| is_chosen(server)) {
+        let Some(command) = COMMANDS.get(&server.file) else { continue };
+        made += 1;
+        let judged = server.judged(command, seed);
+        let failed: Vec<_> = judged.failed().map(|verdict| verdict.check.as_str()).collect();
+        let expected: Vec<_> =
+            Some(server.convicted_by.as_str()).filter(|id| !id.is_empty()).into_iter().collect();
+        if failed != expected {
+            let why: Vec<_> = judged.failed().map(|verdict| format!("{:#?}", verdict.failure)).collect();
+            wrong.push(format!(
+                "{}: convicted of {failed:?}, not of {expected:?} (IO_MODELS_SEED={seed}): {}",
+                server.file,
+                why.join("\n")
+            ));
+        }
+    }
+    assert!(made > 0, "no compiler and no interpreter is here: no server was judged");
+    wrong
+}
+
+#[test]
+fn each_server_with_a_planted_fault_is_convicted_of_exactly_that() {
+    let wrong = wrong(|server| !server.convicted_by.is_empty());
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn right_servers_in_five_languages_are_convicted_of_nothing() {
+    let wrong = wrong(|server| server.convicted_by.is_empty());
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn there_are_thirty_planted_faults_in_five_languages() {
+    let planted = planted();
+    let faulty: Vec<_> = planted.iter().filter(|server| !server.convicted_by.is_empty()).collect();
+    assert!(faulty.len() >= 30, "{} servers have a planted fault", faulty.len());
+    for folder in ["c/", "cpp/", "python/", "go/", "node/"] {
+        assert!(faulty.iter().any(|server| server.file.starts_with(folder)), "none in {folder}");
+    }
+}
+
+/// Six servers of learners, each said to have one fault. Beside it they have those that all six share, and what follows from them.
+#[test]
+fn servers_of_learners_are_convicted_of_their_faults() {
+    /// They ignore what send says it took, do not ignore SIGPIPE, listen with 128, and ask accept again and again.
+    const SHARED: [&str; 4] =
+        ["clients/slow-reader", "reset/while-answering", "backlog/200", "limits/descriptors-idle"];
+    let of: [(&str, &[&str]); 5] = [
+        ("accept", &["edge/listener"]),
+        ("et", &["edge/partial-read"]),
+        ("out", &["idle/cpu"]),
+        ("short", &["clients/slow-reader"]),
+        ("strlen", &["echo/nul", "echo/buffer-1024"]),
+    ];
+    for (name, own) in of {
+        let Some(command) = COMMANDS.get(&format!("found/buggy_{name}.cpp")) else { continue };
+        let judged = judged(name, command, Expect::Echo, 1000, false, seed());
+        let failed: Vec<_> = judged.failed().map(|verdict| verdict.check.as_str()).collect();
+        for id in own {
+            assert!(failed.contains(id), "{name} passes {id}: {failed:?}");
+        }
+        let others: Vec<_> = failed.iter().filter(|id| !own.contains(id) && !SHARED.contains(id)).collect();
+        assert!(
+            others.is_empty(),
+            "{name} is also convicted of {others:?}: {:#?}",
+            judged.failed().collect::<Vec<_>>()
+        );
+    }
+}
+
+/// It changes a byte in one of a thousand receives: several checks see one.
+#[test]
+fn a_server_that_changes_a_byte_now_and_then_is_caught_with_the_byte() {
+    let Some(command) = COMMANDS.get("found/buggy_corrupt.cpp") else { return };
+    let judged = judged("corrupt", command, Expect::Echo, 1000, false, seed());
+    let seen = |verdict: &&io_models::lab::results::check::Verdict| {
+        verdict.failure.as_ref().is_some_and(|failure| failure.observed.contains("it is 0x"))
+    };
+    assert!(judged.failed().filter(seen).count() >= 1, "{:#?}", judged.failed().collect::<Vec<_>>());
+    assert!(judged.count(Outcome::Passed) > 0);
+}

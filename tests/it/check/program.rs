@@ -1,0 +1,226 @@
+//! The command line, the documents, the exit codes.
+
+use crate::cli::fails;
+use crate::load::program::{Ended, Program, io_models};
+use crate::support::{Server, wait_until};
+use io_models::lab::check;
+use io_models::model;
+use io_models::sys::signal::Signal;
+use quick_junit::Report;
+use serde_json::Value;
+use std::fs;
+
+/// A model as a foreign server.
+fn ours(model: &str) -> String {
+    format!("'{}' serve {model} --listen 127.0.0.1:{{port}}", env!("CARGO_BIN_EXE_io-models"))
+}
+
+/// Check a server that is started, with these options.
+fn checked(options: &str, server: &str) -> Ended {
+    let mut command = io_models(&format!("check {options}"));
+    command.args(["--server", &format!("mine={server}")]);
+    Program::spawn(command).end_within(3)
+}
+
+const QUICK: &str = "--only echo/one-byte,echo/nul,clients/one-after-another,clients/silent-beside";
+
+/// Serves one client, and answers up to the first NUL.
+const FAULTY: &str = "exec python3 -c 'import socket, sys\n\
+    s = socket.create_server((\"127.0.0.1\", {port}), backlog=200)\n\
+    while True:\n  c, _ = s.accept()\n  while True:\n    b = c.recv(1000)\n    if not b: break\n    c.sendall(b.split(b\"\\0\")[0])\n  c.close()'";
+
+#[test]
+fn a_right_server_passes_and_the_exit_code_is_0() {
+    let mut command = io_models("check --verbose --only echo,clients/silent-beside --");
+    command.args([env!("CARGO_BIN_EXE_io-models"), "serve", "poll", "--listen", "127.0.0.1:{port}"]);
+    let ended = Program::spawn(command).end_within(3);
+    ended.exits(0);
+    assert!(ended.stdout.contains("0 failed, 0 not made, 0 not applicable"), "{ended}");
+    assert!(
+        ended.stdout.lines().any(|line| line.starts_with("echo/nul ") && line.contains(" passed ")),
+        "{ended}"
+    );
+}
+
+#[test]
+fn a_failure_is_told_in_full_and_the_exit_code_is_3() {
+    let ended = checked(QUICK, FAULTY);
+    ended.exits(3);
+    for part in [
+        "FAILED: echo/nul",
+        "expected       \"ab\\x00cd\"",
+        "FAILED: clients/silent-beside",
+        "likely cause   The server treats what it received as a C string",
+        "client 1 sends \"ab\\x00cd\"",
+        "io-models check --explain echo/nul",
+        "4 checks in ",
+        "2 passed, 2 failed, 0 not made, 0 not applicable (seed ",
+    ] {
+        assert!(ended.stdout.contains(part), "{part:?} is missing: {ended}");
+    }
+}
+
+#[test]
+fn documents_say_the_same() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (junit, html) = (path("junit.xml"), path("checks.html"));
+    let ended = checked(&format!("{QUICK} --json --seed 7 --junit {junit} --html {html}"), FAULTY);
+    ended.exits(3);
+    let result = ended.json();
+    assert_eq!((&result["schema"], &result["plan"]["seed"]), (&"io-models/check".into(), &7.into()));
+    let verdicts = result["servers"][0]["verdicts"].as_array().expect("a list");
+    let outcome = |id: &str| &verdicts.iter().find(|one| one["check"] == id).expect(id)["outcome"];
+    assert_eq!((outcome("echo/nul"), outcome("echo/one-byte")), (&"failed".into(), &"passed".into()));
+    valid(&result);
+    let xml = fs::read_to_string(&junit).expect("the file that was asked for");
+    let report = Report::deserialize_from_str(&xml).expect("JUnit XML");
+    assert_eq!((report.tests, report.failures, report.errors), (4, 2, 0));
+    let page = fs::read_to_string(&html).expect("the file that was asked for");
+    assert!(page.contains("echo/nul") && page.contains("FAILED"), "{page}");
+    assert!(!page.contains("<script"), "{page}");
+}
+
+/// It is what the published schema says, and nothing else.
+#[track_caller]
+fn valid(result: &Value) {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/schema/check.json");
+    let schema: Value =
+        serde_json::from_str(&fs::read_to_string(file).expect("the schema that is published")).expect("JSON");
+    jsonschema::draft202012::meta::validate(&schema).expect("a JSON Schema");
+    let validator = jsonschema::draft202012::new(&schema).expect("a schema");
+    let wrong: Vec<_> =
+        validator.iter_errors(result).map(|why| format!("{}: {why}", why.instance_path())).collect();
+    assert!(wrong.is_empty(), "{wrong:#?}\n{result:#}");
+}
+
+#[test]
+fn several_servers_are_a_matrix() {
+    let mut command = io_models("check --markdown");
+    command.args(["--only", "echo/one-byte,echo/nul"]);
+    command.args(["--server", &format!("right={}", ours("thread")), "--server", &format!("faulty={FAULTY}")]);
+    let ended = Program::spawn(command).end_within(3);
+    ended.exits(3);
+    let row = |name: &str| {
+        let line = ended.stdout.lines().find(|line| line.starts_with(&format!("| {name} "))).expect(name);
+        line.split('|').map(str::trim).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(row("right")[1..6], ["right", "2", "0", "0", "0"]);
+    assert_eq!(row("faulty")[1..7], ["faulty", "1", "1", "0", "0", "echo/nul"]);
+    assert_eq!(row("`echo/nul`")[1..4], ["`echo/nul`", "passed", "**FAILED**"]);
+}
+
+#[test]
+fn of_a_server_that_runs_what_needs_its_process_is_not_applicable() {
+    let server = Server::start(model::find("epoll-level").expect("a model"));
+    let ended = Program::start(&format!("check {} --skip leak,clients/1000", server.addr())).end_within(3);
+    ended.exits(0);
+    assert!(ended.stdout.contains("stop/in-time"), "{ended}");
+    assert!(ended.stdout.contains("it needs the process of the server: give a command"), "{ended}");
+    server.stop();
+}
+
+#[test]
+fn a_server_that_serves_one_client_at_a_time_is_judged_by_that() {
+    let ended = checked("--clients 1 --skip leak", &format!("exec {}", ours("blocking")));
+    ended.exits(0);
+    assert!(
+        ended.stdout.contains("clients/64: it has 64 clients at the same time, and --clients says 1"),
+        "{ended}"
+    );
+}
+
+#[test]
+fn a_frame_is_waited_for() {
+    let server = "exec python3 -c 'import socket, threading\n\
+        def all(c, n):\n  b = b\"\"\n  while len(b) < n:\n    p = c.recv(n - len(b))\n    if not p: raise SystemExit\n    b += p\n  return b\n\
+        def serve(c):\n  while True:\n    h = all(c, 4)\n    c.sendall(h + all(c, int.from_bytes(h, \"big\")))\n\
+        s = socket.create_server((\"127.0.0.1\", {port}), backlog=200)\n\
+        while True: threading.Thread(target=serve, args=(s.accept()[0],), daemon=True).start()'";
+    let ended = checked("--expect framed --only frame,echo/one-byte,echo/large,echo/pipelined", server);
+    ended.exits(0);
+    assert!(ended.stdout.contains("5 passed"), "{ended}");
+    let echo = checked("--expect framed --only frame/split", &ours("poll"));
+    echo.exits(3);
+    assert!(echo.stdout.contains("expected       nothing"), "{echo}");
+}
+
+#[test]
+fn no_check_is_an_error_and_so_is_an_unknown_one() {
+    let none = fails(&["check", "127.0.0.1:1", "--only", "echo", "--skip", "echo"], 2);
+    assert!(none.contains("leave no check"), "{none}");
+    let unknown = fails(&["check", "127.0.0.1:1", "--only", "echo/nil"], 2);
+    assert!(unknown.contains("echo/nul"), "{unknown}");
+    let faults = fails(&["check", "127.0.0.1:1", "--only", "fault"], 2);
+    assert!(faults.contains("--faults"), "{faults}");
+}
+
+#[test]
+fn checks_that_cannot_be_made_are_no_success() {
+    let server = Server::start(model::find("poll").expect("a model"));
+    let ended = Program::start(&format!("check {} --only stop", server.addr())).end();
+    ended.exits(1).says_one_line(&["no check of server was made"]);
+    server.stop();
+}
+
+#[test]
+fn a_command_without_a_port_and_one_that_does_not_listen_are_named() {
+    let line = fails(&["check", "--", "true"], 2);
+    assert!(line.contains("{port}"), "{line}");
+    let line = fails(&["check"], 2);
+    assert!(line.contains("no server is named"), "{line}");
+    let mut command = io_models("check --");
+    command.args(["sh", "-c", "exit 3", "{port}"]);
+    let ended = Program::spawn(command).end();
+    ended.exits(1);
+    assert!(ended.stderr.contains("ended before it listened"), "{ended}");
+}
+
+#[test]
+fn nobody_listens_at_an_address() {
+    let free =
+        std::net::TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("its address");
+    let ended = Program::start(&format!("check {free} --only echo")).end();
+    ended.exits(3);
+    assert!(ended.stdout.contains("nobody listens (ECONNREFUSED)"), "{ended}");
+}
+
+#[test]
+fn every_check_is_listed_and_explained() {
+    let list = Program::start("check --list").end();
+    list.exits(0);
+    for check in check::all() {
+        assert!(list.stdout.contains(check.id), "{} is not in {list}", check.id);
+    }
+    let explained = Program::start("check --explain echo/nul").end();
+    explained.exits(0);
+    for part in ["What is done", "Why it matters", "The usual cause", "strlen"] {
+        assert!(explained.stdout.contains(part), "{part:?} is missing: {explained}");
+    }
+    let unknown = fails(&["check", "--explain", "echo/nil"], 2);
+    assert!(unknown.contains("echo/nul"), "{unknown}");
+}
+
+#[test]
+fn ctrl_c_ends_it_with_what_is_known_and_leaves_no_server() {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let name = file.path().display();
+    // It tells who it is, and answers nothing.
+    let server = format!(
+        "echo $$ >>{name}; exec python3 -c 'import socket, time\n\
+        s = socket.create_server((\"127.0.0.1\", {{port}}))\nwhile True: time.sleep(1)'"
+    );
+    let mut command = io_models("check --json");
+    command.args(["--server", &format!("mute={server}")]);
+    let program = Program::spawn(command);
+    wait_until("the server of a check runs", || {
+        fs::read_to_string(file.path()).is_ok_and(|pids| pids.lines().count() >= 2)
+    });
+    program.signal(Signal::SIGINT);
+    let ended = program.end();
+    ended.exits(130);
+    assert_eq!(ended.json()["partial"], true, "{ended}");
+    for pid in fs::read_to_string(file.path()).expect("the file is ours").lines() {
+        wait_until("no server is left", || !fs::exists(format!("/proc/{pid}")).unwrap_or(true));
+    }
+}
