@@ -1,17 +1,19 @@
-//! `io-models report RESULT`: a saved comparison, drawn again.
+//! `io-models report RESULT`: a saved comparison, or saved verdicts, drawn again.
 
 use crate::compare::read_result;
 use crate::failure::Failure;
 use crate::output::{Output, Outputs, conclude};
+use io_models::lab::results::Head;
+use io_models::lab::results::check::{self, Checked};
 use io_models::lab::results::compare::Comparison;
 use io_models::lab::show::{csv, html};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Draw a saved comparison again: tables on standard output, or files
+/// Draw a saved comparison, or saved verdicts, again: tables on standard output, or files
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// What `compare --json -o FILE` wrote
+    /// What `compare --json -o FILE` or `check --json -o FILE` wrote
     #[arg(value_name = "RESULT")]
     result: PathBuf,
 
@@ -83,7 +85,10 @@ impl Drawings {
 
 pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     // Read before anything is opened for writing: one of the files may be the result itself.
-    let result = read_result(&args.result)?;
+    let result = match read(&args.result)? {
+        Kind::Comparison(result) => result,
+        Kind::Checked(checked) => return draw_verdicts(&checked, args.files),
+    };
     let drawings = args.files.open(&mut Outputs::default())?;
     let written = if drawings.is_empty() {
         let output = Output::stdout();
@@ -92,5 +97,41 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
     } else {
         drawings.write(&result)
     };
+    conclude(written, Ok(ExitCode::SUCCESS))
+}
+
+/// What a file holds.
+enum Kind {
+    Comparison(Box<Comparison>),
+    Checked(Box<Checked>),
+}
+
+fn read(file: &Path) -> Result<Kind, Failure> {
+    let is_checked =
+        |text: &String| serde_json::from_str::<Head>(text).is_ok_and(|head| head.schema == check::SCHEMA);
+    let name = file.display();
+    let Some(text) = std::fs::read_to_string(file).ok().filter(is_checked) else {
+        return Ok(Kind::Comparison(Box::new(read_result(file)?)));
+    };
+    let result = Checked::read(&text).map_err(|why| Failure::usage(format_args!("{name}: {why}")))?;
+    Ok(Kind::Checked(Box::new(result)))
+}
+
+/// The verdicts of `check --json` again.
+fn draw_verdicts(result: &Checked, files: Files) -> Result<ExitCode, Failure> {
+    if files.csv.is_some() || files.svg.is_some() {
+        return Err(Failure::usage("verdicts have no figures: --html and --markdown draw them"));
+    }
+    let mut outputs = Outputs::default();
+    let page = outputs.optional("--html", files.html)?;
+    let markdown = outputs.optional("--markdown", files.markdown)?;
+    let mut written = Vec::new();
+    if page.is_none() && markdown.is_none() {
+        let output = Output::stdout();
+        let text = result.page(true, output.columns());
+        written.push(output.report(&text));
+    }
+    written.extend(page.map(|file| file.write_beside(&html::check::page(result))));
+    written.extend(markdown.map(|file| file.write_beside(&result.markdown())));
     conclude(written, Ok(ExitCode::SUCCESS))
 }

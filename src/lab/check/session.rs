@@ -96,6 +96,21 @@ impl<'a> Session<'a> {
         client.ask(b"another client").map_err(|ended| ended.at("another client afterwards"))
     }
 
+    /// A new client gets its answer, if not the first then one that comes soon: a server that had no descriptor closes a client or two
+    /// before it notices that it has some again.
+    pub(super) fn serves_another_soon(&self) -> Step {
+        let mut last = Ok(());
+        self.within(TO_ANSWER, || {
+            last = self.connect().and_then(|client| client.ask(b"another client"));
+            let is_over = match &last {
+                Err(Ended::Failed(fault)) => fault.is_late || self.server().has_ended(),
+                _ => true,
+            };
+            Ok(is_over)
+        })?;
+        last.map_err(|ended| ended.at("another client afterwards"))
+    }
+
     /// Descriptors for so many clients.
     pub(super) fn room_for(&self, clients: usize) -> Step {
         // Those of checks that run at the same time.

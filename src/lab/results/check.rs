@@ -1,6 +1,8 @@
 //! The verdicts of `check`, as data.
 
+use super::Head;
 use crate::lab::env::Environment;
+use crate::lab::visible::visible_json;
 use serde::{Deserialize, Serialize};
 
 /// What kind of document it is.
@@ -167,6 +169,29 @@ impl Judged {
 }
 
 impl Checked {
+    /// What `check --json` wrote.
+    ///
+    /// # Errors
+    ///
+    /// Why it is something else, in words.
+    pub fn read(text: &str) -> Result<Checked, String> {
+        let value: serde_json::Value =
+            serde_json::from_str(text).map_err(|why| format!("it is no JSON document: {why}"))?;
+        let value = visible_json(value);
+        let Ok(Head { schema, schema_version }) = Head::deserialize(&value) else {
+            return Err(format!("it is no result: it has no schema and version, which should be {SCHEMA}"));
+        };
+        if schema != SCHEMA {
+            return Err(format!("it is a result of {schema}, not of {SCHEMA}"));
+        }
+        if schema_version != SCHEMA_VERSION {
+            return Err(format!(
+                "it is version {schema_version} of {SCHEMA}, and this program reads version {SCHEMA_VERSION}: check again"
+            ));
+        }
+        Checked::deserialize(value).map_err(|why| format!("it is damaged, or was edited: {why}"))
+    }
+
     /// Why the run is no success at all: a server that was asked nothing is not right.
     #[must_use]
     pub fn trouble(&self) -> Option<String> {

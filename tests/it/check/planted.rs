@@ -20,6 +20,9 @@ struct Planted {
     convicted_by: String,
     #[serde(default)]
     options: Vec<String>,
+    /// What its runtime is convicted of, whatever the server does.
+    #[serde(default)]
+    runtime: Vec<String>,
 }
 
 impl Planted {

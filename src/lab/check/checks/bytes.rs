@@ -2,7 +2,7 @@
 
 use super::super::session::Session;
 use super::super::{Answers, Check, Ended, Step};
-use super::{ANSWERS, LARGE, USUAL};
+use super::{ANSWERS, LARGE, NOTHING_MORE, USUAL};
 use crate::lab::results::check::Expect;
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ pub(super) static CHECKS: [Check; 12] = [
         matters: "A TCP stream carries bytes, not strings. Pictures, numbers and most protocols have NULs.",
         cause: "The server treats what it received as a C string: strlen, printf with %s, strcpy.",
         reference: "man 3 strlen; the server of demo1 in the course answers strlen(buffer) bytes",
-        after: &[ANSWERS],
+        after: &[ANSWERS, NOTHING_MORE],
         run: |at| {
             let client = at.connect()?;
             client.ask(b"ab\0cd")?;
@@ -43,7 +43,7 @@ pub(super) static CHECKS: [Check; 12] = [
         cause: "The server reads or writes through a library for text: lines, a character set, a terminal.",
         reference: "man 7 tcp: the stream has no structure",
         answers: Answers::Bytes,
-        after: &[ANSWERS],
+        after: &[ANSWERS, NOTHING_MORE],
         run: all_values,
         ..USUAL
     },
@@ -55,7 +55,7 @@ pub(super) static CHECKS: [Check; 12] = [
         cause: "The server decodes each piece as UTF-8 by itself, and drops or replaces what is no whole character.",
         reference: "man 7 utf-8",
         answers: Answers::Bytes,
-        after: &[ANSWERS, "echo/all-bytes"],
+        after: &[ANSWERS, NOTHING_MORE, "echo/all-bytes"],
         run: split_characters,
         ..USUAL
     },
@@ -67,7 +67,7 @@ pub(super) static CHECKS: [Check; 12] = [
         cause: "The server handles one recv for each message, or ignores how many bytes send(2) says it took.",
         reference: "man 2 send, RETURN VALUE; 'short or failed send' in the course's epoll servers",
         answers: Answers::Bytes,
-        after: &[ANSWERS, LARGE],
+        after: &[ANSWERS, NOTHING_MORE, LARGE],
         run: large,
         ..USUAL
     },
@@ -78,7 +78,7 @@ pub(super) static CHECKS: [Check; 12] = [
         matters: "Most servers read into a buffer of 1024 bytes. At its edge there is no room for a NUL that a string needs.",
         cause: "The server writes a NUL behind the last byte of a full buffer, or forgets what did not fit.",
         reference: "man 2 recv; the buffers of the course have 1024 bytes",
-        after: &[ANSWERS],
+        after: &[ANSWERS, NOTHING_MORE],
         run: |at| around(at, 1024),
         ..USUAL
     },
@@ -89,7 +89,7 @@ pub(super) static CHECKS: [Check; 12] = [
         matters: "4096 bytes are a page, and the second usual size of a buffer.",
         cause: "The server writes a NUL behind the last byte of a full buffer, or forgets what did not fit.",
         reference: "man 2 recv",
-        after: &[ANSWERS, "echo/buffer-1024"],
+        after: &[ANSWERS, NOTHING_MORE, "echo/buffer-1024"],
         run: |at| around(at, 4096),
         ..USUAL
     },
@@ -100,7 +100,7 @@ pub(super) static CHECKS: [Check; 12] = [
         matters: "16384 bytes are the buffer of many libraries, and the largest record of TLS.",
         cause: "The server writes a NUL behind the last byte of a full buffer, or forgets what did not fit.",
         reference: "man 2 recv",
-        after: &[ANSWERS, "echo/buffer-4096"],
+        after: &[ANSWERS, NOTHING_MORE, "echo/buffer-4096"],
         run: |at| around(at, 16384),
         ..USUAL
     },
@@ -111,7 +111,7 @@ pub(super) static CHECKS: [Check; 12] = [
         matters: "Nagle's algorithm, buffers of stdio and servers that wait for a full buffer show here.",
         cause: "The server waits for more bytes, or its answer stays in a buffer that is not flushed.",
         reference: "man 7 tcp, TCP_NODELAY; man 3 setvbuf",
-        after: &[ANSWERS],
+        after: &[ANSWERS, NOTHING_MORE],
         run: |at| {
             let client = at.connect()?;
             at.text(300).iter().try_for_each(|byte| client.ask(&[*byte]))
@@ -125,7 +125,7 @@ pub(super) static CHECKS: [Check; 12] = [
         matters: "A stream has no messages: one recv(2) may find many requests.",
         cause: "The server takes what one recv finds for one request.",
         reference: "man 2 recv; the course on packets that stick together",
-        after: &[ANSWERS, "echo/buffer-4096"],
+        after: &[ANSWERS, NOTHING_MORE, "echo/buffer-4096"],
         run: pipelined,
         ..USUAL
     },
@@ -137,7 +137,7 @@ pub(super) static CHECKS: [Check; 12] = [
         cause: "Two threads serve one connection at the same time: EPOLLONESHOT is missing, or a pool takes pieces of one client side by side.",
         reference: "man 2 epoll_ctl, EPOLLONESHOT",
         answers: Answers::Bytes,
-        after: &[ANSWERS, LARGE],
+        after: &[ANSWERS, NOTHING_MORE, LARGE],
         run: in_order,
         ..USUAL
     },
@@ -148,7 +148,7 @@ pub(super) static CHECKS: [Check; 12] = [
         matters: "A greeting, a prompt or a line end that was added is a fault in every protocol that does not know it.",
         cause: "The server greets its clients, or adds a line end or a NUL to each answer.",
         reference: "man 3 puts",
-        after: &[],
+        after: &[ANSWERS],
         run: |at| {
             let long = Duration::from_millis(100);
             let client = at.connect()?;
@@ -203,7 +203,8 @@ fn large(at: &Session<'_>) -> Step {
 
 fn around(at: &Session<'_>, size: usize) -> Step {
     let client = at.connect()?;
-    for size in [size - 1, size, size + 1] {
+    // The size itself first: it is the one that matters.
+    for size in [size, size - 1, size + 1] {
         let message = at.text(size);
         match at.expect {
             // A message may come in several pieces, each of which is answered.

@@ -3,7 +3,7 @@
 use super::super::client::{Client, OK};
 use super::super::session::Session;
 use super::super::{Answers, Check, Ended, Needs, Step};
-use super::{ANSWERS, IN_TURN, LARGE, USUAL};
+use super::{ANSWERS, IN_TURN, LARGE, NOTHING_MORE, USUAL};
 use crate::lab::results::check::Expect;
 use crate::lab::units;
 use crate::sys::sockopt;
@@ -22,7 +22,7 @@ pub(super) static CHECKS: [Check; 9] = [
         matters: "A server is there for more than one client. Every check with a second client stands on this one.",
         cause: "The loop around accept(2) is missing, or a slot of a table is not given back.",
         reference: "man 2 accept; demo2 of the course serves one client and ends",
-        after: &[ANSWERS],
+        after: &[ANSWERS, NOTHING_MORE],
         run: |at| {
             for i in 1..=100 {
                 let served = at.connect_unheard().and_then(|client| client.ask(b"question"));
@@ -55,7 +55,7 @@ pub(super) static CHECKS: [Check; 9] = [
         cause: "A table or a pool of the server is smaller.",
         reference: "man 2 select; the course's table of client sockets",
         clients: 64,
-        after: &[ANSWERS, IN_TURN, BESIDE],
+        after: &[ANSWERS, NOTHING_MORE, IN_TURN, BESIDE],
         run: |at| at_once(at, 64),
         ..USUAL
     },
@@ -67,7 +67,7 @@ pub(super) static CHECKS: [Check; 9] = [
         cause: "A table is smaller, select(2) ends at descriptor 1023, or the limit on descriptors (`ulimit -n`) is lower.",
         reference: "man 2 select, BUGS; man 2 getrlimit, RLIMIT_NOFILE",
         clients: 1000,
-        after: &[ANSWERS, IN_TURN, BESIDE, "clients/64"],
+        after: &[ANSWERS, NOTHING_MORE, IN_TURN, BESIDE, "clients/64"],
         run: |at| {
             at.room_for(1000)?;
             at_once(at, 1000)
@@ -83,7 +83,7 @@ pub(super) static CHECKS: [Check; 9] = [
         reference: "man 2 close, NOTES on reuse of descriptors; man 7 epoll, Q6",
         clients: 50,
         answers: Answers::Bytes,
-        after: &[ANSWERS, IN_TURN, BESIDE, LARGE],
+        after: &[ANSWERS, NOTHING_MORE, IN_TURN, BESIDE, LARGE],
         run: never_mixed,
         ..USUAL
     },
@@ -95,7 +95,7 @@ pub(super) static CHECKS: [Check; 9] = [
         cause: "The server ignores what send(2) returns: bytes that it did not take are lost. Keep them, wait until the client is writable (POLLOUT, EPOLLOUT), and go on.",
         reference: "man 2 send, RETURN VALUE and EAGAIN; the course's epoll servers ignore it",
         answers: Answers::Bytes,
-        after: &[ANSWERS, LARGE],
+        after: &[ANSWERS, NOTHING_MORE, LARGE],
         run: slow_reader,
         ..USUAL
     },
@@ -108,7 +108,7 @@ pub(super) static CHECKS: [Check; 9] = [
         reference: "man 2 send, EAGAIN; man 2 fcntl, O_NONBLOCK",
         clients: 2,
         answers: Answers::Bytes,
-        after: &[ANSWERS, IN_TURN, BESIDE, LARGE],
+        after: &[ANSWERS, NOTHING_MORE, IN_TURN, BESIDE, LARGE],
         run: |at| {
             let greedy = slow(at)?;
             greedy.send_until_it_stalls(&greedy.on_the_wire(&at.text(64 << 10)), 16 << 20)?;
@@ -125,7 +125,7 @@ pub(super) static CHECKS: [Check; 9] = [
         reference: "man 7 tcp (flow control); the water marks of libuv, Netty, Node's `pause()` and `drain`",
         needs: Needs::Process,
         answers: Answers::Bytes,
-        after: &[ANSWERS, LARGE],
+        after: &[ANSWERS, NOTHING_MORE, LARGE],
         run: never_reads_memory,
         ..USUAL
     },
@@ -137,7 +137,7 @@ pub(super) static CHECKS: [Check; 9] = [
         cause: "The server waits in recv(2) for the rest of a request (MSG_WAITALL, a loop around recv) inside its event loop.",
         reference: "man 2 recv, MSG_WAITALL",
         clients: 2,
-        after: &[ANSWERS, IN_TURN, BESIDE],
+        after: &[ANSWERS, NOTHING_MORE, IN_TURN, BESIDE],
         run: slow_sender,
         ..USUAL
     },

@@ -2,7 +2,7 @@
 
 use super::super::session::Session;
 use super::super::{Answers, Check, Ended, Needs, Step};
-use super::{ANSWERS, IN_TURN, USUAL};
+use super::{ANSWERS, IN_TURN, NOTHING_MORE, USUAL};
 use crate::sys::signal::Signal;
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ pub(super) static CHECKS: [Check; 3] = [
         reference: "man 7 epoll, 'Level-triggered and edge-triggered'; tcpepoll2 of the course",
         needs: Needs::Process,
         clients: 4,
-        after: &[ANSWERS, IN_TURN, "clients/silent-beside", "signals/stop-continue"],
+        after: &[ANSWERS, NOTHING_MORE, IN_TURN, "clients/silent-beside", "signals/stop-continue"],
         run: listener,
         ..USUAL
     },
@@ -28,7 +28,7 @@ pub(super) static CHECKS: [Check; 3] = [
         cause: "The server calls recv(2) once for each event of an edge-triggered socket. Call it until EAGAIN.",
         reference: "man 7 epoll, 'Level-triggered and edge-triggered'; tcpepoll2 of the course",
         answers: Answers::Bytes,
-        after: &[ANSWERS],
+        after: &[ANSWERS, NOTHING_MORE],
         run: partial_read,
         ..USUAL
     },
@@ -40,7 +40,7 @@ pub(super) static CHECKS: [Check; 3] = [
         cause: "A flag, a signal or an edge that tells of bytes is cleared after the read, and not before it.",
         reference: "man 7 epoll, Q9; man 7 signal, on signals that are pending once",
         answers: Answers::Bytes,
-        after: &[ANSWERS],
+        after: &[ANSWERS, NOTHING_MORE],
         run: during_the_turn,
         ..USUAL
     },

@@ -3,7 +3,7 @@
 use super::super::client::Got;
 use super::super::session::Session;
 use super::super::{Check, Ended, Step};
-use super::{ANSWERS, IN_TURN, LARGE, USUAL};
+use super::{ANSWERS, IN_TURN, LARGE, NOTHING_MORE, USUAL};
 
 pub(super) static CHECKS: [Check; 4] = [
     Check {
@@ -13,7 +13,7 @@ pub(super) static CHECKS: [Check; 4] = [
         matters: "A connection that the server never closes stays in CLOSE_WAIT, with its descriptor, until the server ends.",
         cause: "The server does not treat 0 from recv(2) as the end, or closes only one of two copies of the descriptor.",
         reference: "man 2 recv, RETURN VALUE; the course on CLOSE_WAIT",
-        after: &[ANSWERS],
+        after: &[ANSWERS, NOTHING_MORE],
         run: |at| {
             let client = at.connect()?;
             client.ask(b"last words")?;
@@ -29,7 +29,7 @@ pub(super) static CHECKS: [Check; 4] = [
         matters: "shutdown(SHUT_WR) says that no more will come, not that nobody listens: `nc -N`, `ssh` and HTTP/1.0 clients use it so.",
         cause: "At the end of the stream the server closes at once, and drops the answers that it could not send yet.",
         reference: "man 2 shutdown; UNP 6.5 to 6.7",
-        after: &[ANSWERS, IN_TURN, LARGE, "end/closes"],
+        after: &[ANSWERS, NOTHING_MORE, IN_TURN, LARGE, "end/closes", "end/fin-with-data"],
         run: half_close,
         ..USUAL
     },
@@ -40,7 +40,7 @@ pub(super) static CHECKS: [Check; 4] = [
         matters: "One event then says two things, readable and ended (EPOLLIN and EPOLLRDHUP together).",
         cause: "The server looks for the end (EPOLLRDHUP, EPOLLHUP) before it reads what came with it.",
         reference: "man 2 epoll_ctl, EPOLLRDHUP; tcpepoll2 of the course",
-        after: &[ANSWERS, IN_TURN, "end/closes", "edge/partial-read"],
+        after: &[ANSWERS, NOTHING_MORE, IN_TURN, "end/closes", "edge/partial-read"],
         run: |at| {
             // Several times: whether the server sees both at once depends on when it looks.
             (0..20).try_for_each(|_| {
@@ -59,7 +59,7 @@ pub(super) static CHECKS: [Check; 4] = [
         matters: "Port scanners, health checks and load balancers do this all day.",
         cause: "The server ends, or stops to accept, when the first recv(2) of a client says 0 or ECONNRESET.",
         reference: "man 2 recv",
-        after: &[ANSWERS, IN_TURN, "edge/listener"],
+        after: &[ANSWERS, NOTHING_MORE, IN_TURN, "edge/listener"],
         run: |at| {
             for _ in 0..3 {
                 at.connect()?.close();

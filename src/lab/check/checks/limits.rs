@@ -3,7 +3,7 @@
 use super::super::client::{Client, Got};
 use super::super::session::{Session, TO_ANSWER};
 use super::super::{Check, Ended, Needs, Step};
-use super::{ANSWERS, IN_TURN, USUAL};
+use super::{ANSWERS, IN_TURN, NOTHING_MORE, USUAL};
 use crate::sys::limits;
 use std::time::Duration;
 
@@ -23,15 +23,18 @@ pub(super) static CHECKS: [Check; 2] = [
         reference: "man 2 accept, EMFILE; man 2 getrlimit, RLIMIT_NOFILE",
         needs: Needs::Process,
         clients: CLIENTS,
-        after: &[ANSWERS, IN_TURN, "clients/64", "end/closes", "edge/listener"],
+        after: &[ANSWERS, NOTHING_MORE, IN_TURN, "clients/64", "end/closes", "edge/listener"],
         run: |at| {
             let (served, others) = at_the_limit(at)?;
             at.say(format!("the {} clients that were served leave", served.len()));
             for client in &served {
                 client.end()?;
             }
+            for client in &served {
+                client.read_to_end()?;
+            }
             drop((served, others));
-            at.serves_another()
+            at.serves_another_soon()
         },
         ..USUAL
     },
@@ -44,7 +47,7 @@ pub(super) static CHECKS: [Check; 2] = [
         reference: "man 2 accept, EMFILE; the section on EMFILE in libev's manual",
         needs: Needs::Process,
         clients: CLIENTS,
-        after: &[ANSWERS, IN_TURN, "limits/descriptors", "idle/cpu"],
+        after: &[ANSWERS, NOTHING_MORE, IN_TURN, "limits/descriptors", "idle/cpu"],
         run: |at| {
             let clients = at_the_limit(at)?;
             let before = at.server().ran()?;

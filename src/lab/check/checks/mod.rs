@@ -43,6 +43,9 @@ pub fn find(id: &str) -> Option<&'static Check> {
 /// The first check: without it no other says anything.
 const ANSWERS: &str = "echo/one-byte";
 
+/// And without this one no other can tell whose bytes it sees.
+const NOTHING_MORE: &str = "echo/nothing-more";
+
 /// What a check takes that has more than one client.
 pub(in crate::lab::check) const IN_TURN: &str = "clients/one-after-another";
 
@@ -60,7 +63,7 @@ const USUAL: Check = Check {
     needs: Needs::Address,
     clients: 1,
     answers: Answers::Any,
-    after: &[ANSWERS, IN_TURN],
+    after: &[ANSWERS, NOTHING_MORE, IN_TURN],
     run: |_| Ok(()),
 };
 

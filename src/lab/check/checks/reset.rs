@@ -3,7 +3,7 @@
 use super::super::client::{Client, in_words};
 use super::super::session::{Session, TO_ANSWER};
 use super::super::{Answers, Check, Ended, Needs, Step};
-use super::{ANSWERS, IN_TURN, USUAL};
+use super::{ANSWERS, IN_TURN, NOTHING_MORE, USUAL};
 use crate::sys::poll::PollFlags;
 use crate::sys::signal::Signal;
 use crate::sys::socket::{self, Connected, Mode};
@@ -19,7 +19,7 @@ pub(super) static CHECKS: [Check; 7] = [
         matters: "A client whose process dies, or whose network does, ends like this.",
         cause: "The server ends when recv(2) fails with ECONNRESET, or does not close that connection and spins.",
         reference: "man 2 recv, ECONNRESET; man 7 socket, SO_LINGER",
-        after: &[ANSWERS, IN_TURN],
+        after: &[ANSWERS, NOTHING_MORE, IN_TURN],
         run: |at| {
             for _ in 0..5 {
                 let client = at.connect()?;
@@ -41,7 +41,14 @@ pub(super) static CHECKS: [Check; 7] = [
         cause: "The server ends when accept(2), getpeername(2) or the first recv(2) of a client fails.",
         reference: "man 2 accept, ECONNABORTED; UNP 5.11",
         needs: Needs::Process,
-        after: &[ANSWERS, IN_TURN, "reset/in-the-middle", "edge/listener", "signals/stop-continue"],
+        after: &[
+            ANSWERS,
+            NOTHING_MORE,
+            IN_TURN,
+            "reset/in-the-middle",
+            "edge/listener",
+            "signals/stop-continue",
+        ],
         run: |at| {
             at.while_stopped(Signal::SIGSTOP, || (0..3).try_for_each(|_| at.connect()?.reset()))?;
             at.serves_another()
@@ -55,20 +62,20 @@ pub(super) static CHECKS: [Check; 7] = [
         matters: "The second send(2) on such a connection raises SIGPIPE, which ends a process that does not ignore it.",
         cause: "SIGPIPE is neither ignored (signal(SIGPIPE, SIG_IGN)) nor avoided (MSG_NOSIGNAL), or EPIPE ends the loop.",
         reference: "man 7 signal, SIGPIPE; man 2 send, MSG_NOSIGNAL and EPIPE; UNP 5.13",
-        after: &[ANSWERS, IN_TURN, "reset/in-the-middle"],
+        after: &[ANSWERS, NOTHING_MORE, IN_TURN, "reset/in-the-middle"],
         run: while_answering,
         ..USUAL
     },
     Check {
         id: "storm/connect-close",
-        claim: "A server goes on after 500 clients that connect and close at once.",
-        does: "500 clients connect and close; another is then served.",
+        claim: "A server goes on after 400 clients that connect and close at once.",
+        does: "400 clients connect and close; another is then served.",
         matters: "A restart of the clients, or a port scanner, looks like this.",
         cause: "A table grows with each client and is never cleaned, or the loop ends at an error of accept(2).",
         reference: "man 2 accept",
-        after: &[ANSWERS, IN_TURN, "end/without-a-word", "edge/listener"],
+        after: &[ANSWERS, NOTHING_MORE, IN_TURN, "end/without-a-word", "edge/listener"],
         run: |at| {
-            drop(connecting(at, 500)?);
+            drop(connecting(at, 400)?);
             at.say("and close at once");
             at.serves_another()
         },
@@ -76,14 +83,21 @@ pub(super) static CHECKS: [Check; 7] = [
     },
     Check {
         id: "storm/reset",
-        claim: "A server goes on after 500 clients that connect and reset at once.",
-        does: "500 clients connect, send a byte and reset; another is then served.",
+        claim: "A server goes on after 400 clients that connect and reset at once.",
+        does: "400 clients connect, send a byte and reset; another is then served.",
         matters: "Load balancers end their health checks with a reset.",
         cause: "As reset/in-the-middle and reset/before-accept.",
         reference: "man 2 accept, ECONNABORTED",
-        after: &[ANSWERS, IN_TURN, "reset/in-the-middle", "edge/listener"],
+        after: &[
+            ANSWERS,
+            NOTHING_MORE,
+            IN_TURN,
+            "reset/in-the-middle",
+            "reset/before-accept",
+            "edge/listener",
+        ],
         run: |at| {
-            for (socket, _) in connecting(at, 500)? {
+            for (socket, _) in connecting(at, 400)? {
                 // Those that are not connected yet cannot send.
                 socket::send(&socket, b"x").ok();
                 sockopt::set_reset_on_close(&socket)?;
@@ -101,7 +115,7 @@ pub(super) static CHECKS: [Check; 7] = [
         cause: "The second argument of listen(2) is small: 5, 10, 128. Use SOMAXCONN or 4096; the kernel cuts it to net.core.somaxconn.",
         reference: "man 2 listen, NOTES on the backlog; /proc/sys/net/core/somaxconn",
         clients: 200,
-        after: &[ANSWERS, IN_TURN, "clients/64", "edge/listener"],
+        after: &[ANSWERS, NOTHING_MORE, IN_TURN, "clients/64", "edge/listener"],
         run: backlog,
         ..USUAL
     },

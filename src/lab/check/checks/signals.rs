@@ -2,7 +2,7 @@
 
 use super::super::session::Session;
 use super::super::{Answers, Check, Needs, Step};
-use super::{ANSWERS, LARGE, USUAL};
+use super::{ANSWERS, LARGE, NOTHING_MORE, USUAL};
 use crate::sys::signal::Signal;
 
 pub(super) static CHECKS: [Check; 4] = [
@@ -14,7 +14,7 @@ pub(super) static CHECKS: [Check; 4] = [
         cause: "EINTR of epoll_wait, poll, select, accept or recv ends the loop. Call it again.",
         reference: "man 7 signal, 'Interruption of system calls and library functions by stop signals'",
         needs: Needs::Process,
-        after: &[ANSWERS],
+        after: &[ANSWERS, NOTHING_MORE],
         run: |at| stopped_and_continued(at, Signal::SIGSTOP),
         ..USUAL
     },
@@ -26,7 +26,7 @@ pub(super) static CHECKS: [Check; 4] = [
         cause: "EINTR ends the loop, or a handler of SIGTSTP does not stop the process.",
         reference: "man 7 signal, SIGTSTP; docs/differences.md",
         needs: Needs::Process,
-        after: &[ANSWERS, "signals/stop-continue"],
+        after: &[ANSWERS, NOTHING_MORE, "signals/stop-continue"],
         run: |at| stopped_and_continued(at, Signal::SIGTSTP),
         ..USUAL
     },
@@ -38,7 +38,7 @@ pub(super) static CHECKS: [Check; 4] = [
         cause: "A handler of SIGWINCH, from a library for terminals or of the server's own, lets the wait fail with EINTR, and the loop ends.",
         reference: "man 7 signal, SIGWINCH",
         needs: Needs::Process,
-        after: &[ANSWERS, "signals/stop-continue"],
+        after: &[ANSWERS, NOTHING_MORE, "signals/stop-continue"],
         run: |at| {
             let client = at.connect()?;
             client.ask(b"before")?;
@@ -58,7 +58,7 @@ pub(super) static CHECKS: [Check; 4] = [
         reference: "man 7 signal; man 2 send, EINTR",
         needs: Needs::Process,
         answers: Answers::Bytes,
-        after: &[ANSWERS, LARGE, "signals/stop-continue"],
+        after: &[ANSWERS, NOTHING_MORE, LARGE, "signals/stop-continue"],
         run: interrupted_often,
         ..USUAL
     },
