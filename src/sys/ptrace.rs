@@ -319,6 +319,8 @@ mod tests {
                 }
             }
         }
+        // It was waited for above, so there is nothing left of it.
+        child.wait().ok();
         let mut said = String::new();
         let mut stdout = child.stdout.take().expect("its output is a pipe");
         std::io::Read::read_to_string(&mut stdout, &mut said).expect("it is text");

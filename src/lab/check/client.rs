@@ -218,7 +218,7 @@ impl<'a> Client<'a> {
                     };
                     self.say(format!("gets {}, then {what}", shown(&got)));
                     let ended = Ended::failed(shown(bytes), format!("{}, then {what}", shown(&got)));
-                    return Err(if end.is_none() { ended.is_late() } else { ended });
+                    return Err(if end.is_none() { ended.that_is_late() } else { ended });
                 }
             }
         }

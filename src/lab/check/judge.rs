@@ -155,9 +155,9 @@ impl Work<'_> {
                     return;
                 }
                 // The first of which everything that it stands on is decided.
-                let is_decided = |id: &&str| !self.is_chosen(id) || state.verdicts.contains_key(*id);
+                let is_decided = |id: &str| !self.is_chosen(id) || state.verdicts.contains_key(id);
                 if let Some(next) =
-                    state.open.iter().position(|check| check.after.iter().all(|id| is_decided(&id)))
+                    state.open.iter().position(|check| check.after.iter().all(|id| is_decided(id)))
                 {
                     let check = state.open.remove(next);
                     let missing = check.after.iter().find(|id| {

@@ -147,7 +147,7 @@ impl Ended {
     }
 
     /// The same, because something did not come in time.
-    fn is_late(mut self) -> Ended {
+    fn that_is_late(mut self) -> Ended {
         if let Ended::Failed(fault) = &mut self {
             fault.is_late = true;
         }

@@ -133,6 +133,11 @@ impl<'a> Session<'a> {
         Ok(self.server().signal(signal)?)
     }
 
+    /// Wait until the server waits. One that never does is not waited for long.
+    pub(super) fn until_it_waits(&self) -> Step {
+        self.within(Duration::from_secs(1), || Ok(self.server().sleeps().unwrap_or(true))).map(drop)
+    }
+
     /// Stop the server, do something, and let it go on.
     pub(super) fn while_stopped(&self, with: Signal, meanwhile: impl FnOnce() -> Step) -> Step {
         self.say(format!("the server gets {with}"));

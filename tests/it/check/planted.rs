@@ -36,7 +36,8 @@ impl Planted {
     }
 
     fn judged(&self, command: &str, seed: u64) -> Judged {
-        judged(&self.file, command, self.expect(), 1000, true, seed)
+        let faults = self.convicted_by.is_empty() || self.options.iter().any(|option| option == "--faults");
+        judged(&self.file, command, self.expect(), 1000, faults, seed)
     }
 }
 
@@ -66,7 +67,9 @@ fn wrong(is_chosen: impl Fn(&Planted) -> bool) -> Vec<String> {
         let Some(command) = COMMANDS.get(&server.file) else { continue };
         made += 1;
         let judged = server.judged(command, seed);
-        let failed: Vec<_> = judged.failed().map(|verdict| verdict.check.as_str()).collect();
+        let is_its_own = |id: &&str| !server.runtime.iter().any(|known| known == id);
+        let failed: Vec<_> =
+            judged.failed().map(|verdict| verdict.check.as_str()).filter(is_its_own).collect();
         let expected: Vec<_> =
             Some(server.convicted_by.as_str()).filter(|id| !id.is_empty()).into_iter().collect();
         if failed != expected {
@@ -82,13 +85,31 @@ fn wrong(is_chosen: impl Fn(&Planted) -> bool) -> Vec<String> {
     wrong
 }
 
+/// A few of those below.
 #[test]
+fn faults_in_five_languages_are_found_and_right_servers_pass() {
+    const FEW: [&str; 7] = [
+        "c/nul_strlen.c",
+        "cpp/utf_8_split.cpp",
+        "python/right_selectors.py",
+        "go/in_order.go",
+        "go/right.go",
+        "node/new_line.js",
+        "c/right_epoll_edge.c",
+    ];
+    let wrong = wrong(|server| FEW.contains(&server.file.as_str()));
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+#[ignore = "takes minutes: `cargo test --test it planted -- --ignored`"]
 fn each_server_with_a_planted_fault_is_convicted_of_exactly_that() {
     let wrong = wrong(|server| !server.convicted_by.is_empty());
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]
+#[ignore = "takes minutes: `cargo test --test it planted -- --ignored`"]
 fn right_servers_in_five_languages_are_convicted_of_nothing() {
     let wrong = wrong(|server| server.convicted_by.is_empty());
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

@@ -1,8 +1,8 @@
-// An edge-triggered listener with a slow start: it accepts at most 8 clients at the first event, 16 at the next, and so on.
+// An edge-triggered listener with a slow start: it accepts at most 2 clients at the first event, 4 at the next, and so on.
 #include "epoll_loop.h"
 
 static void accept_some(struct loop *loop) {
-  static int most = 8;
+  static int most = 2;
   for (int i = 0; i < most; i++) {  // FAULT: for those that are left there is no further event. Call accept until EAGAIN.
     int fd = accept4(loop->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0 && is_shortage(errno)) loop->is_paused = 1;

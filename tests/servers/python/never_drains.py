@@ -17,7 +17,7 @@ class Echo(asyncio.Protocol):
 async def main(port):
     # For each event asyncio calls accept up to `backlog` times, also after EMFILE, and logs each failure. With 4096 that takes
     # seconds.
-    server = await asyncio.get_running_loop().create_server(Echo, "127.0.0.1", port, backlog=128)
+    server = await asyncio.get_running_loop().create_server(Echo, "127.0.0.1", port, backlog=200)
     await server.serve_forever()
 
 

@@ -28,7 +28,7 @@ pub(super) static CHECKS: [Check; 3] = [
         cause: "The server calls recv(2) once for each event of an edge-triggered socket. Call it until EAGAIN.",
         reference: "man 7 epoll, 'Level-triggered and edge-triggered'; tcpepoll2 of the course",
         answers: Answers::Bytes,
-        after: &[ANSWERS, NOTHING_MORE],
+        after: &[ANSWERS, NOTHING_MORE, "signals/stop-continue"],
         run: partial_read,
         ..USUAL
     },
@@ -40,7 +40,7 @@ pub(super) static CHECKS: [Check; 3] = [
         cause: "A flag, a signal or an edge that tells of bytes is cleared after the read, and not before it.",
         reference: "man 7 epoll, Q9; man 7 signal, on signals that are pending once",
         answers: Answers::Bytes,
-        after: &[ANSWERS, NOTHING_MORE],
+        after: &[ANSWERS, NOTHING_MORE, "edge/partial-read"],
         run: during_the_turn,
         ..USUAL
     },
@@ -108,7 +108,16 @@ fn during_the_turn(at: &Session<'_>) -> Step {
             std::hint::spin_loop();
         }
         client.send(&second)?;
-        client.expect(&[first, second].concat()).map_err(|ended| ended.at(&format!("round {round}")))?;
+        client.expect(&[first, second].concat()).map_err(|ended| {
+            match ended {
+                Ended::OneReadForEachEdge => Ended::failed(
+                    "both answers",
+                    "not all of the second one came before another byte was sent: its event was lost",
+                ),
+                ended => ended,
+            }
+            .at(&format!("round {round}"))
+        })?;
     }
     Ok(())
 }

@@ -87,7 +87,7 @@ fn half_close(at: &Session<'_>) -> Step {
         match how {
             _ if !is_answered => {
                 let ended = Ended::failed(expected(), format!("{} bytes", got.len()));
-                return Err(if how.is_none() { ended.is_late() } else { ended });
+                return Err(if how.is_none() { ended.that_is_late() } else { ended });
             }
             Some(Got::End) => {}
             Some(Got::Broken(why)) => {

@@ -23,7 +23,16 @@ pub(super) static CHECKS: [Check; 2] = [
         reference: "man 2 accept, EMFILE; man 2 getrlimit, RLIMIT_NOFILE",
         needs: Needs::Process,
         clients: CLIENTS,
-        after: &[ANSWERS, NOTHING_MORE, IN_TURN, "clients/64", "end/closes", "edge/listener"],
+        after: &[
+            ANSWERS,
+            NOTHING_MORE,
+            IN_TURN,
+            "clients/64",
+            "end/closes",
+            "edge/listener",
+            "reset/in-the-middle",
+            "reset/before-accept",
+        ],
         run: |at| {
             let (served, others) = at_the_limit(at)?;
             at.say(format!("the {} clients that were served leave", served.len()));

@@ -43,6 +43,7 @@ pub(super) static CHECKS: [Check; 4] = [
             let client = at.connect()?;
             client.ask(b"before")?;
             for _ in 0..3 {
+                at.until_it_waits()?;
                 at.signal(Signal::SIGWINCH)?;
             }
             client.ask(b"after")
@@ -66,9 +67,14 @@ pub(super) static CHECKS: [Check; 4] = [
 
 fn stopped_and_continued(at: &Session<'_>, with: Signal) -> Step {
     let client = at.connect()?;
-    client.ask(b"before")?;
-    at.while_stopped(with, || Ok(()))?;
-    client.ask(b"after")
+    // More than once: the signal has to come while the server waits.
+    for _ in 0..3 {
+        client.ask(b"before")?;
+        at.until_it_waits()?;
+        at.while_stopped(with, || Ok(()))?;
+        client.ask(b"after")?;
+    }
+    Ok(())
 }
 
 fn interrupted_often(at: &Session<'_>) -> Step {
