@@ -1,6 +1,6 @@
 //! Servers of tests/servers: each with one planted fault, of which exactly that check convicts it, and right ones.
 
-use crate::support::{judged, seed};
+use crate::support::{Which, judged, seed};
 use io_models::lab::results::check::{Expect, Judged, Outcome};
 use serde::Deserialize;
 use std::collections::HashMap;
@@ -37,7 +37,8 @@ impl Planted {
 
     fn judged(&self, command: &str, seed: u64) -> Judged {
         let faults = self.convicted_by.is_empty() || self.options.iter().any(|option| option == "--faults");
-        judged(&self.file, command, self.expect(), 1000, faults, seed)
+        let which = if faults { Which::All } else { Which::WithoutFaults };
+        judged((&self.file, command), self.expect(), 1000, which, seed)
     }
 }
 
@@ -140,7 +141,7 @@ fn servers_of_learners_are_convicted_of_their_faults() {
     ];
     for (name, own) in of {
         let Some(command) = COMMANDS.get(&format!("found/buggy_{name}.cpp")) else { continue };
-        let judged = judged(name, command, Expect::Echo, 1000, false, seed());
+        let judged = judged((name, command), Expect::Echo, 1000, Which::Quick, seed());
         let failed: Vec<_> = judged.failed().map(|verdict| verdict.check.as_str()).collect();
         for id in own {
             assert!(failed.contains(id), "{name} passes {id}: {failed:?}");
@@ -158,7 +159,7 @@ fn servers_of_learners_are_convicted_of_their_faults() {
 #[test]
 fn a_server_that_changes_a_byte_now_and_then_is_caught_with_the_byte() {
     let Some(command) = COMMANDS.get("found/buggy_corrupt.cpp") else { return };
-    let judged = judged("corrupt", command, Expect::Echo, 1000, false, seed());
+    let judged = judged(("corrupt", command), Expect::Echo, 1000, Which::Quick, seed());
     let seen = |verdict: &&io_models::lab::results::check::Verdict| {
         verdict.failure.as_ref().is_some_and(|failure| failure.observed.contains("it is 0x"))
     };

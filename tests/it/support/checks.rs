@@ -1,7 +1,7 @@
 //! Verdicts on a server, by the library that `io-models check` is made of.
 
 use super::number;
-use io_models::lab::check::{self, Needs, Plan, Reach, Subject, Watch};
+use io_models::lab::check::{self, Check, Needs, Plan, Reach, Subject, Watch};
 use io_models::lab::results::check::{Expect, Judged, Verdict};
 use io_models::stop;
 use io_models::sys::limits::Nofile;
@@ -17,20 +17,38 @@ impl Watch for Nobody {
     fn verdict(&self, _server: &str, _verdict: &Verdict, _done: usize, _all: usize) {}
 }
 
-/// All checks of the server that `command` starts, with faults or without, where it serves so many clients at the same time.
+/// Which checks are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Which {
+    /// Those that take no longer than a second or two: neither ten thousand connections nor faults.
+    Quick,
+    WithoutFaults,
+    All,
+}
+
+impl Which {
+    fn includes(self, check: &Check) -> bool {
+        match self {
+            Which::Quick => check.needs != Needs::Faults && check.group() != "leak",
+            Which::WithoutFaults => check.needs != Needs::Faults,
+            Which::All => true,
+        }
+    }
+}
+
+/// The verdicts on the server that `command` starts, which serves so many clients at the same time.
 #[track_caller]
 pub(crate) fn judged(
-    name: &str,
-    command: &str,
+    (name, command): (&str, &str),
     expect: Expect,
     clients: usize,
-    faults: bool,
+    which: Which,
     seed: u64,
 ) -> Judged {
     Nofile::raise().expect("a limit can be raised up to the hard one");
     let plan = Plan {
         program: env!("CARGO_BIN_EXE_io-models").into(),
-        checks: check::all().filter(|check| faults || check.needs != Needs::Faults).collect(),
+        checks: check::all().filter(|check| which.includes(check)).collect(),
         expect,
         clients,
         seed,

@@ -13,7 +13,7 @@ mod terminal;
 mod user;
 mod wait;
 
-pub(crate) use checks::{judged, seed};
+pub(crate) use checks::{Which, judged, seed};
 pub(crate) use client::{ask, connect, end_writing, pattern, read_to_end, reset, stuff, wait_for_end};
 pub(crate) use held::{Held, own_memory};
 pub(crate) use inherited::{blocked, in_the_foreground, is_full, nonblocking_pipe};
