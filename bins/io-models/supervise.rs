@@ -75,12 +75,19 @@ fn children_of(parent: Pid) -> Vec<Pid> {
 }
 
 fn ending(status: ExitStatus) -> String {
+    // A shell between us and the server tells of a signal so.
+    const BY_SIGNAL: i32 = 128;
+    let named = |signal: i32| match Signal::try_from(signal) {
+        Ok(name) => format!("{signal} ({name})"),
+        Err(_) => signal.to_string(),
+    };
     match (status.code(), status.signal()) {
+        (Some(code), _) if code > BY_SIGNAL => {
+            let signal = named(code - BY_SIGNAL);
+            format!("the server ended with exit code {code}, which is how a shell tells of signal {signal}")
+        }
         (Some(code), _) => format!("the server ended with exit code {code}"),
-        (None, Some(signal)) => match Signal::try_from(signal) {
-            Ok(name) => format!("the server was killed by signal {signal} ({name})"),
-            Err(_) => format!("the server was killed by signal {signal}"),
-        },
+        (None, Some(signal)) => format!("the server was killed by signal {}", named(signal)),
         _ => format!("the server ended with {status}"),
     }
 }
