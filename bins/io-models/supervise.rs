@@ -75,19 +75,20 @@ fn children_of(parent: Pid) -> Vec<Pid> {
 }
 
 fn ending(status: ExitStatus) -> String {
-    // A shell between us and the server tells of a signal so.
+    // A shell between us and the server tells of a signal by adding this number.
     const BY_SIGNAL: i32 = 128;
-    let named = |signal: i32| match Signal::try_from(signal) {
-        Ok(name) => format!("{signal} ({name})"),
-        Err(_) => signal.to_string(),
-    };
+    let name = |signal: i32| Signal::try_from(signal).ok();
     match (status.code(), status.signal()) {
-        (Some(code), _) if code > BY_SIGNAL => {
-            let signal = named(code - BY_SIGNAL);
-            format!("the server ended with exit code {code}, which is how a shell tells of signal {signal}")
-        }
-        (Some(code), _) => format!("the server ended with exit code {code}"),
-        (None, Some(signal)) => format!("the server was killed by signal {}", named(signal)),
+        (Some(code), _) => match name(code - BY_SIGNAL) {
+            Some(name) => {
+                format!("the server ended with exit code {code}, which is how a shell tells of {name}")
+            }
+            None => format!("the server ended with exit code {code}"),
+        },
+        (None, Some(signal)) => match name(signal) {
+            Some(name) => format!("the server was killed by signal {signal} ({name})"),
+            None => format!("the server was killed by signal {signal}"),
+        },
         _ => format!("the server ended with {status}"),
     }
 }
