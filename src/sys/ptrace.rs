@@ -30,12 +30,14 @@ pub enum Stop {
     Group,
     /// It has begun, or was interrupted, or has started another thread or process.
     Event,
+    /// At a system call, of which the kernel does not tell more.
+    Unknown(Errno),
     /// It has ended.
     Ended,
 }
 
 /// Begin to trace a thread, which goes on: `PTRACE_SEIZE`. Threads and processes that it starts are traced as well. When the tracer ends
-/// without more ado, all of them are killed.
+/// before them, the kernel kills all of them.
 ///
 /// # Errors
 ///
@@ -113,7 +115,12 @@ pub fn wait() -> Result<Option<(Pid, Stop)>> {
     }
     let signal = libc::WSTOPSIG(status);
     let stop = match status >> 16 {
-        0 if signal == libc::SIGTRAP | 0x80 => call_of(thread)?,
+        0 if signal == libc::SIGTRAP | 0x80 => match call_of(thread) {
+            Ok(stop) => stop,
+            // It was killed in the meantime; its end comes next.
+            Err(error) if error.errno() == Some(Errno::ESRCH) => Stop::Event,
+            Err(error) => Stop::Unknown(error.errno().unwrap_or(Errno::EIO)),
+        },
         0 => Stop::Signal(signal),
         libc::PTRACE_EVENT_STOP if is_stopping(signal) => Stop::Group,
         _ => Stop::Event,
@@ -137,6 +144,15 @@ struct Info {
     arguments: [u64; 6],
 }
 
+/// `AUDIT_ARCH_…` of the programs that we know, linux/audit.h.
+#[cfg(target_arch = "x86_64")]
+const NATIVE: u32 = 0xc000_003e;
+#[cfg(target_arch = "aarch64")]
+const NATIVE: u32 = 0xc000_00b7;
+
+/// In the number of a call: a program of x86-64 with pointers of 32 bits.
+const X32: u64 = 0x4000_0000;
+
 /// The call at which a thread has stopped: `PTRACE_GET_SYSCALL_INFO`, since Linux 5.3.
 fn call_of(thread: Pid) -> Result<Stop> {
     const ENTRY: u8 = 1;
@@ -148,6 +164,9 @@ fn call_of(thread: Pid) -> Result<Stop> {
     // SAFETY: it is zeroed or written by the kernel, and each of its fields is a number, for which all bits are valid.
     let info = unsafe { info.assume_init() };
     Ok(match info.op {
+        // A program of 32 bits has other numbers, and registers that we do not know.
+        _ if info.arch != NATIVE => Stop::Event,
+        ENTRY if info.number & X32 != 0 => Stop::Event,
         ENTRY => Stop::Entry { number: info.number.cast_signed(), arguments: info.arguments },
         _ => Stop::Exit,
     })

@@ -79,6 +79,8 @@ struct Now {
     wanted: Option<Wanted>,
     /// How often it has happened.
     hits: usize,
+    /// Why nothing is known of the calls any more.
+    broken: Option<String>,
     /// Whether the tracer is at work, or why it cannot be.
     started: Option<Result<(), String>>,
 }
@@ -95,7 +97,7 @@ impl Tracer {
         let state = Arc::new(State::default());
         let (pids, addr) = (server.pids(), server.addr());
         let theirs = state.clone();
-        thread::spawn(move || {
+        let traces = move || {
             let mut trace = Trace::new(&theirs, addr, seed);
             let started = trace.seize(&pids);
             theirs.lock().started = Some(started.clone());
@@ -103,7 +105,9 @@ impl Tracer {
             if started.is_ok() {
                 trace.follow();
             }
-        });
+        };
+        let spawned = thread::Builder::new().spawn(traces);
+        spawned.map_err(|why| Ended::NotMade(format!("no thread to trace the server: {why}")))?;
         let tracer = Tracer { state };
         let mut now = tracer.state.lock();
         while now.started.is_none() {
@@ -124,10 +128,18 @@ impl Tracer {
     }
 
     /// Let nothing happen any more: how often it has.
-    pub(super) fn want_nothing(&self) -> usize {
-        let mut now = self.state.lock();
-        now.wanted = None;
-        now.hits
+    pub(super) fn want_nothing(&self) -> Step<usize> {
+        self.state.lock().wanted = None;
+        self.hits()
+    }
+
+    /// How often it has happened.
+    pub(super) fn hits(&self) -> Step<usize> {
+        let now = self.state.lock();
+        match &now.broken {
+            Some(why) => Err(Ended::NotMade(why.clone())),
+            None => Ok(now.hits),
+        }
     }
 
     /// Wait until it has happened so often: `false` when it has not within the time.
@@ -178,6 +190,17 @@ impl<'a> Trace<'a> {
     fn seize(&mut self, pids: &[u32]) -> Result<(), String> {
         for &pid in pids {
             let process = Pid::from_raw(pid.cast_signed());
+            let fds = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+            let fd = fds.filter_map(|fd| fd.file_name().to_str()?.parse().ok()).next();
+            // Without it no call can be told from another.
+            if let Some(why) = fd.and_then(|fd| ptrace::copy_of(process, fd).err())
+                && matches!(why.errno(), Some(Errno::EPERM | Errno::ENOSYS))
+            {
+                return Err(format!(
+                    "{why}: the descriptors of the server cannot be looked at; it takes Linux 5.6, and in a container \
+                     CAP_SYS_PTRACE"
+                ));
+            }
             self.look_for_edges(process);
             for thread in threads_of(pid) {
                 ptrace::seize(thread).and_then(|()| ptrace::interrupt(thread)).map_err(|why| {
@@ -232,10 +255,19 @@ impl<'a> Trace<'a> {
                     ptrace::go_on(thread, 0)
                 }
                 Stop::Signal(signal) => ptrace::go_on(thread, signal),
+                Stop::Unknown(why) => {
+                    let words = format!(
+                        "the kernel does not tell at which call the server stopped (Linux 5.3): {why}"
+                    );
+                    self.state.lock().broken.get_or_insert(words);
+                    ptrace::go_on(thread, 0)
+                }
                 Stop::Group => ptrace::listen(thread),
                 Stop::Event => ptrace::go_on(thread, 0),
                 Stop::Ended => {
                     self.process_of.remove(&thread);
+                    self.failing.remove(&thread);
+                    self.spared.remove(&thread);
                     Ok(())
                 }
             };

@@ -119,10 +119,17 @@ impl Server {
 
     /// Memory that its processes have written themselves.
     pub(super) fn memory(&self) -> Step<u64> {
-        let now = || OfProcesses::now(&self.pids()).map(|memory| memory.own);
         // A process may end while it is looked at.
-        let known = (0..10).find_map(|_| now());
-        known.ok_or_else(|| Ended::NotMade("/proc does not tell the memory of the server".to_owned()))
+        let until = Instant::now() + Duration::from_secs(2);
+        loop {
+            if let Some(memory) = OfProcesses::now(&self.pids()) {
+                return Ok(memory.own);
+            }
+            if Instant::now() > until {
+                return Err(Ended::NotMade("/proc does not tell the memory of the server".to_owned()));
+            }
+            thread::sleep(LOOK);
+        }
     }
 
     /// Its open descriptors, in all processes.

@@ -14,7 +14,7 @@ use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// How long an answer may take. On a busy machine a server may have no processor for a while.
@@ -35,6 +35,10 @@ pub(super) struct Session<'a> {
     /// What several checks of one server find out together.
     pub(super) shared: &'a Shared,
     pub(super) until: Instant,
+    /// How long the check may take in all.
+    pub(super) limit: Duration,
+    /// Whether an answer that stops may be put down to [`EDGE`](super::EDGE).
+    pub(super) tries_another_byte: bool,
     pub(super) rng: RefCell<fastrand::Rng>,
     pub(super) log: RefCell<Log>,
     pub(super) clients: Cell<usize>,
@@ -51,7 +55,7 @@ pub(super) struct Started<'a> {
 /// What several checks of one server find out together.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
-    pub(super) churn: OnceLock<Step<super::checks::Churned>>,
+    pub(super) churn: Mutex<Option<super::checks::Churned>>,
 }
 
 impl<'a> Session<'a> {
@@ -145,7 +149,13 @@ impl<'a> Session<'a> {
         if !is_stopped && !self.server().has_ended() {
             self.say(format!("the server handles {with}, and is not stopped by it"));
         }
-        let done = meanwhile();
+        let done = meanwhile().map_err(|ended| match ended {
+            Ended::Failed(fault) if fault.is_late => Ended::NotMade(format!(
+                "while the server was stopped, its kernel did not take enough for it ({}); see backlog/200",
+                fault.observed
+            )),
+            ended => ended,
+        });
         self.say(format!("the server gets {}", Signal::SIGCONT));
         self.server().signal_all(Signal::SIGCONT)?;
         done
@@ -173,10 +183,10 @@ impl<'a> Session<'a> {
             return Err(Ended::Interrupted);
         }
         if Instant::now() >= self.until {
-            return Err(Ended::late(
-                format!("the check is over within {} s", ALL.as_secs()),
-                "the server answers, but so slowly that it is not",
-            ));
+            let seconds = self.limit.as_secs();
+            return Err(Ended::NotMade(format!(
+                "it was not done after {seconds} s, though the server still answered"
+            )));
         }
         Ok(!set.revents(slot).is_empty())
     }

@@ -44,12 +44,19 @@ fn listening(file: &str) -> anyhow::Result<Vec<Listener>> {
     let of = |entry: procfs::net::TcpNetEntry| {
         let ip = match entry.local_address.ip() {
             IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
+            IpAddr::V6(Ipv6Addr::UNSPECIFIED) if has_ipv6() => Ipv6Addr::LOCALHOST.into(),
+            // Such a socket takes clients of IPv4 as well.
+            IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
             ip => ip,
         };
         Listener { addr: SocketAddr::new(ip, entry.local_address.port()), inode: entry.inode }
     };
     Ok(entries.0.into_iter().filter(|entry| entry.state == TcpState::Listen).map(of).collect())
+}
+
+/// Whether ::1 can be reached: containers often are without it.
+fn has_ipv6() -> bool {
+    std::net::UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).is_ok()
 }
 
 /// The first of these processes that has the socket open.

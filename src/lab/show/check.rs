@@ -159,7 +159,8 @@ impl Judged {
             page.paragraph(&paint(DOUBTFUL, "Not checked:"));
             reasons.iter().for_each(|(why, ids)| page.indented(2, 4, &format!("{}: {why}", ids.join(", "))));
         }
-        if self.failed().next().is_none() && reasons.is_empty() {
+        let all_passed = !self.verdicts.is_empty() && self.count(Outcome::Passed) == self.verdicts.len();
+        if all_passed {
             page.paragraph("Everything is as it should be.");
         }
     }

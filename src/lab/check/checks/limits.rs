@@ -3,6 +3,7 @@
 use super::super::client::{Client, Got};
 use super::super::session::{Session, TO_ANSWER};
 use super::super::{Check, Ended, Needs, Step};
+use super::cost::idles;
 use super::{ANSWERS, IN_TURN, NOTHING_MORE, USUAL};
 use crate::sys::limits;
 use std::time::Duration;
@@ -59,11 +60,7 @@ pub(super) static CHECKS: [Check; 2] = [
         after: &[ANSWERS, NOTHING_MORE, IN_TURN, "limits/descriptors", "idle/cpu"],
         run: |at| {
             let clients = at_the_limit(at)?;
-            let before = at.server().ran()?;
-            at.pause(Duration::from_secs(1))?;
-            if let Some(busy) = before.is_busy(at.server().ran()?) {
-                return Err(Ended::failed("a server that sleeps while it can accept nobody", busy));
-            }
+            idles(at, "while it can accept nobody")?;
             drop(clients);
             Ok(())
         },
@@ -104,6 +101,7 @@ fn at_the_limit<'a>(at: &'a Session<'a>) -> Step<(Vec<Client<'a>>, Vec<Client<'a
     while more {
         more = false;
         at.pause(Duration::from_millis(100))?;
+        at.until_it_waits()?;
         if server.has_ended() {
             return Err(Ended::failed(
                 "a server that goes on",
@@ -118,6 +116,9 @@ fn at_the_limit<'a>(at: &'a Session<'a>) -> Step<(Vec<Client<'a>>, Vec<Client<'a
     }
     let served = answered.iter().filter(|&&answered| answered).count();
     at.say(format!("{served} of them get an answer"));
+    if served == 0 {
+        return Err(Ended::NotMade("with its limit lowered, the server served nobody".to_owned()));
+    }
     if served == CLIENTS {
         return Err(Ended::NotApplicable(format!(
             "the process that listens needs no descriptor for each client: it served {CLIENTS} with {ROOM} free"

@@ -9,7 +9,7 @@ use crate::sys::signal::Signal;
 use crate::sys::socket::{self, Connected, Mode};
 use crate::sys::sockopt;
 use std::os::fd::OwnedFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub(super) static CHECKS: [Check; 7] = [
     Check {
@@ -141,7 +141,7 @@ fn while_answering(at: &Session<'_>) -> Step {
         // more than once.
         let sent = client.send_some(&client.on_the_wire(&at.text(60_000)))?;
         at.say(format!("it sends {sent} bytes"));
-        client.is_acknowledged()?;
+        at.pause(Duration::from_millis(20))?;
         client.close();
         Ok(())
     };
@@ -182,13 +182,13 @@ fn backlog(at: &Session<'_>) -> Step {
         at.while_stopped(Signal::SIGSTOP, || {
             sockets = connecting(at, CLIENTS)?;
             // Over loopback a connection is there at once, if the queue has room for it.
-            let mut waiting = 0;
+            let (mut waiting, until) = (0, Instant::now() + Duration::from_millis(500));
             for (socket, connected) in &sockets {
                 let is_there = matches!(connected, Ok(Connected::Yes))
                     || at.ready(
                         socket,
                         PollFlags::POLLOUT,
-                        Duration::from_millis(if waiting == 0 { 200 } else { 0 }),
+                        until.saturating_duration_since(Instant::now()),
                     )?;
                 waiting += usize::from(!is_there);
             }
