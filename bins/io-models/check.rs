@@ -3,13 +3,14 @@
 use crate::failure::{DIFFERS, Failure};
 use crate::output::{Outputs, conclude, ended};
 use crate::progress::Progress;
-use io_models::lab::check::{self, Check, Needs, Plan, Reach, Subject, Watch};
+use io_models::lab::check::{self, Answers, Check, Needs, Plan, Reach, Subject, Watch};
 use io_models::lab::env::Environment;
 use io_models::lab::explain::nearest;
 use io_models::lab::results::check::{Checked, Expect, SCHEMA, SCHEMA_VERSION, Verdict};
 use io_models::lab::show::check::{explain, list};
 use io_models::lab::show::html;
 use io_models::{lab, startup, stop};
+use std::collections::{BTreeSet, HashSet};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -31,7 +32,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME=SERVER", value_parser = server)]
     server: Vec<Subject>,
 
-    /// Make only these checks: ids or groups, separated by commas
+    /// Make only these checks, and those that they stand on: ids or groups, separated by commas
     #[arg(long, value_name = "ID|GROUP", value_delimiter = ',')]
     only: Vec<String>,
 
@@ -112,7 +113,7 @@ pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
         output.report(&text)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let checks = chosen(&args)?;
+    let (checks, asked) = chosen(&args)?;
     if args.list {
         let text = list(&checks, output.columns());
         output.report(&text)?;
@@ -142,7 +143,7 @@ pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
     let (mut servers, mut partial) = (Vec::new(), false);
     for subject in &subjects {
         let (judged, was_interrupted) = check::judge(&plan, subject, &stop, &teller)
-            .map_err(|why| Failure::run(format_args!("{}: {}", subject.name, lab::explain::explain(&why))))?;
+            .unwrap_or_else(|why| (check::not_started(&plan, subject, &lab::explain::explain(&why)), false));
         servers.push(judged);
         partial |= was_interrupted;
         if partial {
@@ -168,7 +169,7 @@ pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
     let mut written = vec![output.report(&text)];
     written.extend(junit.map(|file| file.write_beside(&result.junit().map_err(Failure::of)?)));
     written.extend(page.map(|file| file.write_beside(&html::check::page(&result))));
-    let trouble = result.trouble();
+    let trouble = result.trouble(&asked);
     if trouble.is_none() && result.has_failures() && !partial {
         return conclude(written, Ok(ExitCode::from(DIFFERS)));
     }
@@ -178,28 +179,47 @@ pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
 /// Checks of one server that are made at the same time. Most of them wait for most of their time.
 const SIDE_BY_SIDE: usize = 6;
 
-/// The checks that were asked for, in the order of the report.
-fn chosen(args: &Args) -> Result<Vec<&'static Check>, Failure> {
+/// The checks that were asked for with those that they stand on, in the order of the report; and which were asked for.
+fn chosen(args: &Args) -> Result<(Vec<&'static Check>, HashSet<&'static str>), Failure> {
     for name in args.only.iter().chain(&args.skip) {
         if !check::all().any(|check| is_named(check, name)) {
-            let near = nearest(name, 3, check::all().map(|check| check.id));
+            let known = check::all().flat_map(|check| [check.group(), check.id]);
+            let known: BTreeSet<_> = known.collect();
+            let near = nearest(name, 3, known.into_iter());
             return Err(Failure::usage(format_args!(
                 "there is no check or group {name:?}; the nearest: {near}; `io-models check --list` has them all"
             )));
         }
     }
-    let is_asked = |check: &&Check| {
-        let only = args.only.is_empty() || args.only.iter().any(|name| is_named(check, name));
-        only && !args.skip.iter().any(|name| is_named(check, name))
+    let is_skipped = |check: &Check| args.skip.iter().any(|name| is_named(check, name));
+    let is_asked = |check: &Check| args.only.iter().any(|name| is_named(check, name));
+    // Frames are for servers of frames, faults for whoever asks for them.
+    let is_usual = |check: &Check| {
+        let is_possible =
+            check.answers != Answers::Frames || matches!(args.expect, ExpectArg::Framed) || args.list;
+        is_possible && (check.needs != Needs::Faults || args.faults || args.list)
     };
-    let without_faults = |check: &&Check| args.faults || args.list || check.needs != Needs::Faults;
-    let asked: Vec<_> = check::all().filter(is_asked).collect();
-    let chosen: Vec<_> = asked.iter().copied().filter(without_faults).collect();
-    match chosen.is_empty() {
-        false => Ok(chosen),
-        true if !asked.is_empty() => Err(Failure::usage("the checks that --only names need --faults")),
-        true => Err(Failure::usage("--only and --skip leave no check: a run without checks says nothing")),
+    let mut chosen: Vec<&Check> = check::all()
+        .filter(|check| if args.only.is_empty() { is_usual(check) } else { is_asked(check) })
+        .filter(|check| !is_skipped(check))
+        .collect();
+    if chosen.is_empty() {
+        return Err(Failure::usage("--only and --skip leave no check: a run without checks says nothing"));
     }
+    if !args.faults && !args.list && chosen.iter().any(|check| check.needs == Needs::Faults) {
+        return Err(Failure::usage("checks of the group `fault` need --faults"));
+    }
+    let asked = chosen.iter().map(|check| check.id).collect();
+    // A check says nothing without those that it stands on.
+    let mut next = 0;
+    while let Some(check) = chosen.get(next).filter(|_| !args.list) {
+        let missing = check.after.iter().filter_map(|id| check::find(id));
+        let missing: Vec<_> =
+            missing.filter(|one| !is_skipped(one) && chosen.iter().all(|known| known.id != one.id)).collect();
+        chosen.extend(missing);
+        next += 1;
+    }
+    Ok((check::all().filter(|check| chosen.iter().any(|one| one.id == check.id)).collect(), asked))
 }
 
 fn is_named(check: &Check, name: &str) -> bool {

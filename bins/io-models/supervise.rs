@@ -3,7 +3,7 @@
 
 use crate::failure::Failure;
 use io_models::sys::fork::{Pid, kill, reap, this_process};
-use io_models::sys::signal::Signal;
+use io_models::sys::signal::{self, Signal};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -26,6 +26,10 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     // Whoever leaves the server becomes a child of this process, and is ended with it.
     nix::sys::prctl::set_child_subreaper(true).map_err(Failure::of)?;
+    // A script starts its background jobs with SIGINT ignored, which the server would inherit.
+    for ignored in [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGHUP] {
+        signal::default(ignored).map_err(Failure::of)?;
+    }
     let said = io::stderr().as_fd().try_clone_to_owned().map_err(Failure::of)?;
     let mut command = Command::new("/bin/sh");
     command.arg("-c").arg(&args.command).stdin(Stdio::null()).stdout(said).process_group(0);

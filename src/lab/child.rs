@@ -193,8 +193,12 @@ impl Process {
         let mut last: Vec<_> =
             said.lines().filter(|line| !line.trim().is_empty()).rev().take(lines).collect();
         last.reverse();
+        // The end of a line says more than its beginning.
+        const SHOWN: usize = 300;
+        let cut =
+            |line: &str| line.chars().skip(line.chars().count().saturating_sub(SHOWN)).collect::<String>();
         let last: Vec<_> =
-            last.into_iter().map(|line| visible(line.trim_start_matches("io-models: "))).collect();
+            last.into_iter().map(|line| cut(&visible(line.trim_start_matches("io-models: ")))).collect();
         if last.is_empty() { error } else { anyhow!("{}: {}", explain::in_words(&error), last.join("; ")) }
     }
 

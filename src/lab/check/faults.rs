@@ -204,6 +204,9 @@ impl<'a> Trace<'a> {
             self.look_for_edges(process);
             for thread in threads_of(pid) {
                 ptrace::seize(thread).and_then(|()| ptrace::interrupt(thread)).map_err(|why| {
+                    if let Some(tracer) = tracer_of(thread) {
+                        return format!("{why}: process {tracer} traces the server already, as strace and debuggers do");
+                    }
                     format!(
                         "{why}: the system calls of the server cannot be stopped at; look at kernel.yama.ptrace_scope, and for a \
                          container at CAP_SYS_PTRACE and its seccomp profile"
@@ -365,6 +368,13 @@ impl<'a> Trace<'a> {
             group.and_then(|group| group.trim().parse().ok()).map_or(thread, Pid::from_raw)
         })
     }
+}
+
+/// Who traces this thread.
+fn tracer_of(thread: Pid) -> Option<u32> {
+    let status = std::fs::read_to_string(format!("/proc/{thread}/status")).ok()?;
+    let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:"))?;
+    tracer.trim().parse().ok().filter(|pid| *pid != 0)
 }
 
 fn threads_of(pid: u32) -> Vec<Pid> {

@@ -8,15 +8,18 @@ use crate::lab::child::Failed;
 use crate::lab::results::check as results;
 use crate::lab::results::check::{Expect, Failure, Judged, Outcome, Verdict};
 use crate::stop::Stop;
-use anyhow::anyhow;
+use anyhow::{Context, anyhow};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
+
+/// How long a server that runs may take to accept a first connection.
+const TO_CONNECT: Duration = Duration::from_secs(10);
 
 /// How often a check is made that failed because something did not come in time.
 const TRIES: usize = 3;
@@ -70,6 +73,15 @@ pub enum Reach {
     Command(String),
 }
 
+impl Reach {
+    fn in_words(&self) -> String {
+        match self {
+            Reach::Running(addr) => addr.to_string(),
+            Reach::Command(command) => command.clone(),
+        }
+    }
+}
+
 /// Who is told how far it is.
 pub trait Watch: Sync {
     /// A verdict was reached: `done` of `all`.
@@ -87,11 +99,16 @@ pub fn judge(
     stop: &Stop,
     watch: &dyn Watch,
 ) -> anyhow::Result<(Judged, bool)> {
-    if let Reach::Command(command) = &subject.reach {
-        // What is wrong with the command is said once.
-        if let Err(Failed::Error(why)) = Server::start(&plan.program, command, stop) {
-            return Err(why);
+    // What is wrong with the command or the address is said once.
+    match &subject.reach {
+        Reach::Command(command) => {
+            if let Err(Failed::Error(why)) = Server::start(&plan.program, command, stop) {
+                return Err(why);
+            }
         }
+        Reach::Running(addr) => drop(
+            TcpStream::connect_timeout(addr, TO_CONNECT).with_context(|| format!("no server at {addr}"))?,
+        ),
     }
     let at_once = match subject.reach {
         // What one check does to a server that runs must not spoil another.
@@ -116,11 +133,23 @@ pub fn judge(
     let state = work.state.into_inner().unwrap_or_else(PoisonError::into_inner);
     let mut verdicts = state.verdicts;
     let in_order = plan.checks.iter().filter_map(|check| verdicts.remove(check.id)).collect();
-    let server = match &subject.reach {
-        Reach::Running(addr) => addr.to_string(),
-        Reach::Command(command) => command.clone(),
-    };
+    let server = subject.reach.in_words();
     Ok((Judged { name: subject.name.clone(), server, verdicts: in_order }, state.interrupted))
+}
+
+/// The verdicts on a server that did not start, or could not be reached: no check was made.
+#[must_use]
+pub fn not_started(plan: &Plan, subject: &Subject, why: &str) -> Judged {
+    let of = |check: &&'static Check| Verdict {
+        check: check.id.to_owned(),
+        claim: check.claim.to_owned(),
+        outcome: Outcome::NotMade,
+        seconds: 0.0,
+        failure: None,
+        why: Some(why.to_owned()),
+    };
+    let verdicts = plan.checks.iter().map(of).collect();
+    Judged { name: subject.name.clone(), server: subject.reach.in_words(), verdicts }
 }
 
 /// The checks of one server.
@@ -161,10 +190,7 @@ impl Work<'_> {
                     state.open.iter().position(|check| check.after.iter().all(|id| is_decided(id)))
                 {
                     let check = state.open.remove(next);
-                    let missing = check.after.iter().find(|id| {
-                        let made = state.verdicts.get(**id).map(|verdict| verdict.outcome);
-                        matches!(made, Some(Outcome::Failed | Outcome::NotMade))
-                    });
+                    let missing = check.after.iter().find_map(|id| why_missing(state.verdicts.get(*id)?));
                     break (check, missing);
                 }
                 state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -173,9 +199,7 @@ impl Work<'_> {
             let began = Instant::now();
             let made = match (self.does_not_apply(check), missing) {
                 (Some(why), _) => Err((Ended::NotApplicable(why), Vec::new())),
-                (None, Some(id)) => {
-                    Err((Ended::NotMade(format!("{id} failed, or was not made")), Vec::new()))
-                }
+                (None, Some(why)) => Err((Ended::NotMade(why), Vec::new())),
                 // A check that panics must not keep the others waiting for its verdict.
                 (None, None) => catch_unwind(AssertUnwindSafe(|| self.make(check))).unwrap_or_else(|_| {
                     Err((Ended::NotMade("the check itself failed: a bug".to_owned()), Vec::new()))
@@ -279,7 +303,7 @@ impl Work<'_> {
             Err(Ended::Failed(fault))
                 if should_run && server.wait_for_end(DIES, self.stop).is_ok_and(|end| end.is_some()) =>
             {
-                fault.observed = format!("{}; {}", server.last_words(), fault.observed);
+                fault.observed = format!("{}; {}", fault.observed, server.last_words());
                 fault.is_late = false;
             }
             Ok(()) if should_run && server.wait_for_end(ENDS, self.stop).is_ok_and(|end| end.is_some()) => {
@@ -292,6 +316,15 @@ impl Work<'_> {
             _ => {}
         }
         made.map_err(|ended| (ended, log))
+    }
+}
+
+/// Why a check that stands on this verdict is not made: the first that failed, whatever stands between them.
+fn why_missing(verdict: &Verdict) -> Option<String> {
+    match verdict.outcome {
+        Outcome::Failed => Some(format!("{} failed", verdict.check)),
+        Outcome::NotMade => Some(verdict.why.clone().unwrap_or_default()),
+        Outcome::Passed | Outcome::NotApplicable => None,
     }
 }
 

@@ -22,7 +22,7 @@ mod sockets;
 
 pub use checks::{all, find};
 pub(in crate::lab) use judge::basics;
-pub use judge::{Plan, Reach, Subject, Watch, judge};
+pub use judge::{Plan, Reach, Subject, Watch, judge, not_started};
 
 use crate::lab::results::check::Expect;
 use session::Session;

@@ -23,6 +23,9 @@ const TO_LISTEN: Duration = Duration::from_secs(20);
 /// How often a command is started on another port, when somebody else has taken the port in the meantime.
 const TRIES: usize = 3;
 
+/// What is said of a command that does not listen in time: another try would take as long.
+const NOT_WITHIN: &str = "within";
+
 /// How often the state of processes is looked at.
 const LOOK: Duration = Duration::from_millis(1);
 
@@ -51,7 +54,7 @@ impl Server {
         for _ in 1..TRIES {
             match Server::start_on(program, command, free_port()?, stop) {
                 // It may be that another program has taken the port.
-                Err(Failed::Error(_)) => {}
+                Err(Failed::Error(why)) if !why.to_string().contains(NOT_WITHIN) => {}
                 started => return started,
             }
         }
@@ -80,7 +83,7 @@ impl Server {
             if Instant::now() > until {
                 kill(Pid::from_raw(-group.as_raw()), Signal::SIGKILL).ok();
                 let seconds = TO_LISTEN.as_secs();
-                let what = anyhow!("the command did not listen on port {port} within {seconds} s");
+                let what = anyhow!("the command did not listen on port {port} {NOT_WITHIN} {seconds} s");
                 return Err(supervisor.last_words(what).into());
             }
             if stop.wait(Some(LOOK))? {
@@ -231,7 +234,7 @@ impl Server {
     /// How it ended, and the last that it wrote.
     pub(super) fn last_words(mut self) -> String {
         kill(Pid::from_raw(-self.group.as_raw()), Signal::SIGKILL).ok();
-        let what = anyhow!("the server ended");
+        let what = anyhow!("its last words");
         crate::lab::explain::in_words(&self.supervisor.last_words(what))
     }
 }

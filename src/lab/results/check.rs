@@ -4,6 +4,7 @@ use super::Head;
 use crate::lab::env::Environment;
 use crate::lab::visible::visible_json;
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 
 /// What kind of document it is.
 pub const SCHEMA: &str = "io-models/check";
@@ -192,12 +193,31 @@ impl Checked {
         Checked::deserialize(value).map_err(|why| format!("it is damaged, or was edited: {why}"))
     }
 
-    /// Why the run is no success at all: a server that was asked nothing is not right.
+    /// Why the run is no success, whatever failed or not: a server of which none of the checks was made that were `asked` for is not right, and neither is one whose
+    /// system calls could not be made to fail although that was asked for.
     #[must_use]
-    pub fn trouble(&self) -> Option<String> {
-        let none = |server: &&Judged| server.count(Outcome::Passed) + server.count(Outcome::Failed) == 0;
-        let server = self.servers.iter().find(none).filter(|_| !self.partial)?;
-        Some(format!("no check of {} was made: nothing is known of it", server.name))
+    pub fn trouble(&self, asked: &HashSet<&str>) -> Option<String> {
+        if self.partial {
+            return None;
+        }
+        self.servers.iter().find_map(|server| {
+            let made = |verdict: &&Verdict| verdict.outcome != Outcome::NotMade;
+            let is_fault = |verdict: &&Verdict| verdict.check.starts_with("fault/");
+            let why = |verdict: Option<&Verdict>| {
+                verdict.and_then(|verdict| verdict.why.clone()).unwrap_or_else(|| "none applies".to_owned())
+            };
+            let is_made = |verdict: &Verdict| matches!(verdict.outcome, Outcome::Passed | Outcome::Failed);
+            let is_asked = |verdict: &&Verdict| asked.contains(verdict.check.as_str());
+            let has_failed = server.failed().next().is_some();
+            if !has_failed && !server.verdicts.iter().filter(is_asked).any(is_made) {
+                let first = server.verdicts.iter().find(is_asked);
+                return Some(format!("no check of {} was made: {}", server.name, why(first)));
+            }
+            let mut faults = server.verdicts.iter().filter(is_fault).peekable();
+            let first = faults.peek().copied();
+            let is_silent = first.is_some() && !faults.any(|verdict| made(&verdict)) && !has_failed;
+            is_silent.then(|| format!("no fault of {} was made: {}", server.name, why(first)))
+        })
     }
 
     /// Whether a server failed a check.

@@ -17,7 +17,11 @@ impl Checked {
     pub fn page(&self, verbose: bool, width: Option<usize>) -> String {
         let mut page = Page::new(width);
         if self.partial {
-            page.paragraph("PARTIAL: interrupted before all checks were made");
+            let reached: usize = self.servers.iter().map(|server| server.verdicts.len()).sum();
+            let asked = self.plan.checks.len();
+            page.paragraph(&format!(
+                "PARTIAL: interrupted after {reached} verdicts; {asked} checks were chosen for each server"
+            ));
             page.blank();
         }
         for server in &self.servers {
@@ -114,8 +118,16 @@ impl Checked {
         let all = |outcome| self.servers.iter().map(|server| server.count(outcome)).sum::<usize>();
         let [passed, failed, not_applicable, not_made] =
             [Outcome::Passed, Outcome::Failed, Outcome::NotApplicable, Outcome::NotMade].map(all);
+        // Who chose some knows that there are others.
+        let faults = check::all().filter(|check| check.needs == Needs::Faults).count();
+        let is_all = self.plan.checks.len() + faults + 2 >= check::all().count();
+        let more = if is_all && !self.plan.faults {
+            format!("; --faults makes {faults} more")
+        } else {
+            String::new()
+        };
         format!(
-            "{} in {}: {passed} passed, {}, {}, {not_applicable} not applicable (seed {})",
+            "{} in {}: {passed} passed, {}, {}, {not_applicable} not applicable (seed {}){more}",
             of((passed + failed + not_applicable + not_made) as u64, "check"),
             seconds(self.seconds),
             paint_if(failed > 0, WRONG, format!("{failed} failed")),

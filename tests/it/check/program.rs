@@ -53,8 +53,8 @@ fn a_failure_is_told_in_full_and_the_exit_code_is_3() {
         "likely cause   The server treats what it received as a C string",
         "client 1 sends \"ab\\x00cd\"",
         "io-models check --explain echo/nul",
-        "4 checks in ",
-        "2 passed, 2 failed, 0 not made, 0 not applicable (seed ",
+        "5 checks in ",
+        "3 passed, 2 failed, 0 not made, 0 not applicable (seed ",
     ] {
         assert!(ended.stdout.contains(part), "{part:?} is missing: {ended}");
     }
@@ -75,7 +75,7 @@ fn documents_say_the_same() {
     valid(&result);
     let xml = fs::read_to_string(&junit).expect("the file that was asked for");
     let report = Report::deserialize_from_str(&xml).expect("JUnit XML");
-    assert_eq!((report.tests, report.failures, report.errors), (4, 2, 0));
+    assert_eq!((report.tests, report.failures, report.errors), (5, 2, 0));
     let page = fs::read_to_string(&html).expect("the file that was asked for");
     assert!(page.contains("echo/nul") && page.contains("FAILED"), "{page}");
     assert!(!page.contains("<script"), "{page}");
@@ -105,8 +105,8 @@ fn several_servers_are_a_matrix() {
         let line = ended.stdout.lines().find(|line| line.starts_with(&format!("| {name} "))).expect(name);
         line.split('|').map(str::trim).map(str::to_owned).collect::<Vec<_>>()
     };
-    assert_eq!(row("right")[1..6], ["right", "2", "0", "0", "0"]);
-    assert_eq!(row("faulty")[1..7], ["faulty", "1", "1", "0", "0", "echo/nul"]);
+    assert_eq!(row("right")[1..6], ["right", "3", "0", "0", "0"]);
+    assert_eq!(row("faulty")[1..7], ["faulty", "2", "1", "0", "0", "echo/nul"]);
     assert_eq!(row("`echo/nul`")[1..4], ["`echo/nul`", "passed", "**FAILED**"]);
 }
 
@@ -139,7 +139,7 @@ fn a_frame_is_waited_for() {
         while True: threading.Thread(target=serve, args=(s.accept()[0],), daemon=True).start()'";
     let ended = checked("--expect framed --only frame,echo/one-byte,echo/large,echo/pipelined", server);
     ended.exits(0);
-    assert!(ended.stdout.contains("5 passed"), "{ended}");
+    assert!(ended.stdout.contains("0 failed, 0 not made, 0 not applicable"), "{ended}");
     let echo = checked("--expect framed --only frame/split", &ours("poll"));
     echo.exits(3);
     assert!(echo.stdout.contains("expected       nothing"), "{echo}");
@@ -181,8 +181,40 @@ fn nobody_listens_at_an_address() {
     let free =
         std::net::TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("its address");
     let ended = Program::start(&format!("check {free} --only echo")).end();
-    ended.exits(3);
-    assert!(ended.stdout.contains("nobody listens (ECONNREFUSED)"), "{ended}");
+    ended.exits(1);
+    assert!(ended.stderr.contains("Connection refused"), "{ended}");
+}
+
+#[test]
+fn a_server_that_does_not_start_takes_no_verdicts_from_others() {
+    let mut command = io_models("check --json --only echo/one-byte");
+    command.args([
+        "--server",
+        &format!("right={}", ours("poll")),
+        "--server",
+        "broken=no-such-program {port}",
+    ]);
+    let ended = Program::spawn(command).end_within(3);
+    ended.exits(1);
+    assert!(ended.stderr.contains("no check of broken was made"), "{ended}");
+    let result = ended.json();
+    let outcome = |server: usize| &result["servers"][server]["verdicts"][0]["outcome"];
+    assert_eq!((outcome(0), outcome(1)), (&"passed".into(), &"not_made".into()));
+}
+
+/// As a shell starts its background jobs.
+#[test]
+fn a_server_gets_no_ignored_sigint_from_us() {
+    let program = env!("CARGO_BIN_EXE_io-models");
+    let mut command = std::process::Command::new("sh");
+    let server = "exec python3 -c 'import socket, time\ns = socket.create_server((\"127.0.0.1\", {port}))\nwhile True:\n  c, _ = s.accept()\n  b = c.recv(99)\n  while b:\n    c.sendall(b)\n    b = c.recv(99)'";
+    command.args([
+        "-c",
+        "trap '' INT; exec \"$0\" check --only stop/ctrl-c --server \"mine=$1\"",
+        program,
+        server,
+    ]);
+    Program::spawn(command).end_within(3).exits(0);
 }
 
 #[test]

@@ -76,7 +76,7 @@ pub(super) static CHECKS: [Check; 12] = [
         claim: "Messages of 1023, 1024 and 1025 bytes come back.",
         does: "A client sends a message one byte smaller than a usual buffer, one as large, and one larger.",
         matters: "Most servers read into a buffer of 1024 bytes. At its edge there is no room for a NUL that a string needs.",
-        cause: "The server writes a NUL behind the last byte of a full buffer, or forgets what did not fit.",
+        cause: "The server writes a NUL behind the last byte of a full buffer, forgets what did not fit, or answers strlen of a buffer in which no NUL is left.",
         reference: "man 2 recv; the buffers of the course have 1024 bytes",
         after: &[ANSWERS, NOTHING_MORE],
         run: |at| around(at, 1024),
@@ -87,7 +87,7 @@ pub(super) static CHECKS: [Check; 12] = [
         claim: "Messages of 4095, 4096 and 4097 bytes come back.",
         does: "As echo/buffer-1024, with 4096 bytes.",
         matters: "4096 bytes are a page, and the second usual size of a buffer.",
-        cause: "The server writes a NUL behind the last byte of a full buffer, or forgets what did not fit.",
+        cause: "The server writes a NUL behind the last byte of a full buffer, forgets what did not fit, or answers strlen of a buffer in which no NUL is left.",
         reference: "man 2 recv",
         after: &[ANSWERS, NOTHING_MORE, "echo/buffer-1024"],
         run: |at| around(at, 4096),
@@ -98,7 +98,7 @@ pub(super) static CHECKS: [Check; 12] = [
         claim: "Messages of 16383, 16384 and 16385 bytes come back.",
         does: "As echo/buffer-1024, with 16384 bytes.",
         matters: "16384 bytes are the buffer of many libraries, and the largest record of TLS.",
-        cause: "The server writes a NUL behind the last byte of a full buffer, or forgets what did not fit.",
+        cause: "The server writes a NUL behind the last byte of a full buffer, forgets what did not fit, or answers strlen of a buffer in which no NUL is left.",
         reference: "man 2 recv",
         after: &[ANSWERS, NOTHING_MORE, "echo/buffer-4096"],
         run: |at| around(at, 16384),
@@ -212,7 +212,12 @@ fn around(at: &Session<'_>, size: usize) -> Step {
                 client.request(&message)?;
                 client.expect_some_ok()?;
             }
-            _ => client.ask(&message).map_err(|ended| ended.at(&format!("a message of {size} bytes")))?,
+            _ => {
+                let failed = |ended: Ended| ended.at(&format!("a message of {size} bytes"));
+                client.ask(&message).map_err(failed)?;
+                let nothing = client.expect_nothing(Duration::from_millis(20));
+                nothing.map_err(|ended| ended.at(&format!("after the answer to {size} bytes")))?;
+            }
         }
     }
     Ok(())

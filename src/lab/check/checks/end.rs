@@ -11,7 +11,7 @@ pub(super) static CHECKS: [Check; 4] = [
         claim: "The server closes a connection whose client has ended its half.",
         does: "A client gets an answer, sends FIN, and waits for the FIN of the server.",
         matters: "A connection that the server never closes stays in CLOSE_WAIT, with its descriptor, until the server ends.",
-        cause: "The server does not treat 0 from recv(2) as the end, or closes only one of two copies of the descriptor.",
+        cause: "The server does not treat 0 from recv(2) as the end, leaves its loop and never calls close, or closes only one of two copies of the descriptor.",
         reference: "man 2 recv, RETURN VALUE; the course on CLOSE_WAIT",
         after: &[ANSWERS, NOTHING_MORE],
         run: |at| {

@@ -255,8 +255,23 @@ pub(super) static CHECKS: [Check; 17] = [
 ];
 
 /// Each check in two rounds: the calls that fail in each.
-const ROUNDS: [(Often, &str); 2] =
-    [(Often::Each, "each such call fails first"), (Often::OneInTen, "one in ten such calls fails")];
+const ROUNDS: [(Often, &str); 2] = [(Often::Each, "each first time"), (Often::OneInTen, "one in ten")];
+
+/// What happens to which call, for the log.
+fn named(target: Target, fault: Fault) -> String {
+    let call = match target {
+        Target::Accept => "accept(2)",
+        Target::Receive => "recv(2) or read(2)",
+        Target::Send => "send(2) or write(2)",
+        Target::Wait => "epoll_wait(2), poll(2) or select(2)",
+        Target::Register => "epoll_ctl(2)",
+        Target::Start => "fork(2) or clone(2)",
+    };
+    match fault {
+        Fault::Fails(errno) => format!("{call} fails with {errno:?}"),
+        Fault::OneByte => format!("{call} takes one byte at most"),
+    }
+}
 
 fn tracer(at: &Session<'_>) -> Step<Tracer> {
     Tracer::start(at.server(), at.chance(0..usize::MAX) as u64)
@@ -291,7 +306,7 @@ fn accepts(at: &Session<'_>, errno: Errno) -> Step {
     let tracer = tracer(at)?;
     let mut all = 0;
     for (often, what) in ROUNDS {
-        at.say(format!("from now on accept: {what} with {errno:?}"));
+        at.say(format!("from now on {}: {what}", named(Target::Accept, Fault::Fails(errno))));
         // Beside each other only where the server has more than one client at a time.
         let is_one = at.at_once < 2;
         let mut before: Option<Client<'_>> = if is_one { None } else { Some(at.connect()?) };
@@ -336,7 +351,7 @@ fn transfers(at: &Session<'_>, target: Target, fault: Fault) -> Step {
     for (often, what) in ROUNDS {
         let client = at.connect()?;
         client.ask(b"before")?;
-        at.say(format!("from now on: {what}"));
+        at.say(format!("from now on {}: {what}", named(target, fault)));
         tracer.want(Wanted { target, fault, often, client: None });
         let failed = |ended: Ended| ended.at(what);
         for _ in 0..100 {
@@ -361,7 +376,7 @@ fn breaks_alone(at: &Session<'_>, target: Target, errno: Errno) -> Step {
         let [first, second] = [at.connect()?, at.connect()?];
         first.ask(b"before")?;
         second.ask(b"before")?;
-        at.say(format!("the next such call fails with {errno:?}"));
+        at.say(format!("the next {}", named(target, Fault::Fails(errno))));
         let only = Some(first.addr()?);
         tracer.want(Wanted { target, fault: Fault::Fails(errno), often: Often::Once, client: only });
         first.request(b"question")?;
@@ -379,7 +394,7 @@ fn comes_in_vain(at: &Session<'_>, target: Target, errno: Errno) -> Step {
     for _ in 0..3 {
         let first = at.connect()?;
         first.ask(b"before")?;
-        at.say(format!("the next such call fails with {errno:?}"));
+        at.say(format!("the next {}", named(target, Fault::Fails(errno))));
         tracer.want(Wanted { target, fault: Fault::Fails(errno), often: Often::Once, client: None });
         let second = at.connect()?;
         second.request(b"question")?;

@@ -34,9 +34,9 @@ pub(super) static CHECKS: [Check; 4] = [
     Check {
         id: "stop/ctrl-c",
         claim: "SIGINT, as from Ctrl-C, ends the server within a second.",
-        does: "As stop/in-time, with SIGINT.",
+        does: "As stop/in-time, with SIGINT, which is not ignored when the server starts.",
         matters: "It is how everybody ends a program in a terminal.",
-        cause: "SIGINT is ignored or handled without an end.",
+        cause: "SIGINT is ignored or handled without an end, or threads that still serve clients keep the process alive (Python: use daemon=True).",
         reference: "man 7 signal, SIGINT",
         needs: Needs::Process,
         after: &[ANSWERS, NOTHING_MORE],
