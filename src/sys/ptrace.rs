@@ -318,6 +318,7 @@ mod tests {
         while let Some((thread, stop)) = wait().expect("there is something to wait for") {
             match stop {
                 Stop::Ended => break,
+                Stop::Unknown(why) => panic!("the kernel does not tell of a system call: {why}"),
                 Stop::Entry { number, .. } => {
                     failing = change(thread, number, true);
                     go_on(thread, 0).expect("it is stopped");

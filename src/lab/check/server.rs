@@ -233,7 +233,10 @@ impl Server {
 
     /// How it ended, and the last that it wrote.
     pub(super) fn last_words(mut self) -> String {
-        kill(Pid::from_raw(-self.group.as_raw()), Signal::SIGKILL).ok();
+        // A shell that waits for the server tells how that ended, and ends a moment later.
+        if !self.has_ended() {
+            kill(Pid::from_raw(-self.group.as_raw()), Signal::SIGKILL).ok();
+        }
         let what = anyhow!("its last words");
         crate::lab::explain::in_words(&self.supervisor.last_words(what))
     }

@@ -139,6 +139,9 @@ impl<'a> Session<'a> {
 
     /// Wait until the server waits. One that never does is not waited for long.
     pub(super) fn until_it_waits(&self) -> Step {
+        if self.started.is_none() {
+            return self.pause(Duration::from_millis(100));
+        }
         self.within(Duration::from_secs(1), || Ok(self.server().sleeps().unwrap_or(true))).map(drop)
     }
 

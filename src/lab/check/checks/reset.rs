@@ -79,6 +79,7 @@ pub(super) static CHECKS: [Check; 7] = [
         run: |at| {
             drop(connecting(at, 400)?);
             at.say("and close at once");
+            at.until_it_waits()?;
             at.serves_another()
         },
         ..USUAL
@@ -105,6 +106,7 @@ pub(super) static CHECKS: [Check; 7] = [
                 sockopt::set_reset_on_close(&socket)?;
             }
             at.say("send a byte, and reset");
+            at.until_it_waits()?;
             at.serves_another()
         },
         ..USUAL
