@@ -336,7 +336,23 @@ fn accepts(at: &Session<'_>, errno: Errno) -> Step {
         drop(before);
         at.serves_another_soon()?;
     }
-    if all == 0 { Err(never_called()) } else { Ok(()) }
+    if all == 0 {
+        return Err(never_called());
+    }
+    if errno == Errno::EMFILE {
+        return Ok(());
+    }
+    // What is not the lack of this process is over although none of its clients leaves.
+    at.say("the next accept(2) fails so, with no other client");
+    let once =
+        Wanted { target: Target::Accept, fault: Fault::Fails(errno), often: Often::Once, client: None };
+    tracer.want(once);
+    let client = at.connect()?;
+    client.request(b"question")?;
+    match client.answer(b"question") {
+        Err(Ended::Failed(fault)) if may_close(errno) && !fault.is_late => Ok(()),
+        answered => answered.map_err(|ended| ended.at("a client that comes alone")),
+    }
 }
 
 /// Whether a server may close a client whose accept failed so, instead of letting it wait.
