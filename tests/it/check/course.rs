@@ -1,4 +1,4 @@
-//! The course's C++ originals are found guilty of exactly the faults of docs/differences.md.
+//! The course's C++ originals fail exactly the checks of the faults in docs/differences.md.
 
 use super::planted::COMMANDS;
 use crate::support::{Which, judged, seed};
@@ -35,7 +35,7 @@ const ORIGINALS: [Original; 6] = [
 ];
 
 #[test]
-fn the_originals_are_guilty_of_what_differences_md_says_and_of_nothing_else() {
+fn the_originals_fail_what_differences_md_says_and_nothing_else() {
     let mut wrong = Vec::new();
     for (name, expect, clients, expected) in ORIGINALS {
         let Some(command) = COMMANDS.get(&format!("course/{name}.cpp")) else { continue };
@@ -46,7 +46,7 @@ fn the_originals_are_guilty_of_what_differences_md_says_and_of_nothing_else() {
         expected.sort_unstable();
         if failed != expected {
             let why: Vec<_> = judged.failed().collect();
-            wrong.push(format!("{name}: convicted of {failed:?}, not of {expected:?}: {why:#?}"));
+            wrong.push(format!("{name}: fails {failed:?}, not {expected:?}: {why:#?}"));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

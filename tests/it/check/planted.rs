@@ -1,4 +1,4 @@
-//! Servers of tests/servers: each with one planted fault, of which exactly that check convicts it, and right ones.
+//! Servers of tests/servers: those with one planted fault fail exactly that check, and right ones pass all.
 
 use crate::support::{Which, judged, seed};
 use io_models::lab::results::check::{Expect, Judged, Outcome};
@@ -17,10 +17,11 @@ struct Faults {
 #[derive(Debug, Deserialize)]
 struct Planted {
     file: String,
-    convicted_by: String,
+    /// The check that its fault fails, or "" for a right server.
+    fails: String,
     #[serde(default)]
     options: Vec<String>,
-    /// What its runtime is convicted of, whatever the server does.
+    /// The checks that its runtime fails, whatever the server does.
     #[serde(default)]
     runtime: Vec<String>,
 }
@@ -36,7 +37,7 @@ impl Planted {
     }
 
     fn judged(&self, command: &str, seed: u64) -> Judged {
-        let faults = self.convicted_by.is_empty() || self.options.iter().any(|option| option == "--faults");
+        let faults = self.fails.is_empty() || self.options.iter().any(|option| option == "--faults");
         let which = if faults { Which::All } else { Which::WithoutFaults };
         judged((&self.file, command), self.expect(), 1000, which, seed)
     }
@@ -71,12 +72,11 @@ fn wrong(is_chosen: impl Fn(&Planted) -> bool) -> Vec<String> {
         let is_its_own = |id: &&str| !server.runtime.iter().any(|known| known == id);
         let failed: Vec<_> =
             judged.failed().map(|verdict| verdict.check.as_str()).filter(is_its_own).collect();
-        let expected: Vec<_> =
-            Some(server.convicted_by.as_str()).filter(|id| !id.is_empty()).into_iter().collect();
+        let expected: Vec<_> = Some(server.fails.as_str()).filter(|id| !id.is_empty()).into_iter().collect();
         if failed != expected {
             let why: Vec<_> = judged.failed().map(|verdict| format!("{:#?}", verdict.failure)).collect();
             wrong.push(format!(
-                "{}: convicted of {failed:?}, not of {expected:?} (IO_MODELS_SEED={seed}): {}",
+                "{}: fails {failed:?}, not {expected:?} (IO_MODELS_SEED={seed}): {}",
                 server.file,
                 why.join("\n")
             ));
@@ -104,22 +104,22 @@ fn faults_in_five_languages_are_found_and_right_servers_pass() {
 
 #[test]
 #[ignore = "takes minutes: `cargo test --test it planted -- --ignored`"]
-fn each_server_with_a_planted_fault_is_convicted_of_exactly_that() {
-    let wrong = wrong(|server| !server.convicted_by.is_empty());
+fn each_server_with_a_planted_fault_fails_exactly_that_check() {
+    let wrong = wrong(|server| !server.fails.is_empty());
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]
 #[ignore = "takes minutes: `cargo test --test it planted -- --ignored`"]
-fn right_servers_in_five_languages_are_convicted_of_nothing() {
-    let wrong = wrong(|server| server.convicted_by.is_empty());
+fn right_servers_in_five_languages_fail_nothing() {
+    let wrong = wrong(|server| server.fails.is_empty());
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]
 fn there_are_thirty_planted_faults_in_five_languages() {
     let planted = planted();
-    let faulty: Vec<_> = planted.iter().filter(|server| !server.convicted_by.is_empty()).collect();
+    let faulty: Vec<_> = planted.iter().filter(|server| !server.fails.is_empty()).collect();
     assert!(faulty.len() >= 30, "{} servers have a planted fault", faulty.len());
     for folder in ["c/", "cpp/", "python/", "go/", "node/"] {
         assert!(faulty.iter().any(|server| server.file.starts_with(folder)), "none in {folder}");
@@ -129,7 +129,7 @@ fn there_are_thirty_planted_faults_in_five_languages() {
 /// Servers of learners, each said to have one fault. They have others, which they share: they ignore what send says it took, do not
 /// ignore SIGPIPE, listen with 128, and ask accept again and again.
 #[test]
-fn servers_of_learners_are_convicted_of_their_faults() {
+fn servers_of_learners_fail_the_checks_of_their_faults() {
     let of: [(&str, &[&str]); 5] = [
         ("accept", &["edge/listener"]),
         ("et", &["edge/partial-read"]),
