@@ -151,9 +151,13 @@ impl Judged {
     pub fn failed(&self) -> impl Iterator<Item = &Verdict> {
         self.verdicts.iter().filter(|verdict| verdict.outcome == Outcome::Failed)
     }
-}
 
-impl Judged {
+    /// What came of a check; `None` when the run was interrupted before it.
+    #[must_use]
+    pub fn outcome_of(&self, id: &str) -> Option<Outcome> {
+        self.verdicts.iter().find(|verdict| verdict.check == id).map(|verdict| verdict.outcome)
+    }
+
     /// Why checks do not apply or were not made, in order, with their ids.
     #[must_use]
     pub fn reasons(&self) -> Vec<(&str, Vec<&str>)> {

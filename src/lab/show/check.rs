@@ -1,7 +1,7 @@
 //! Verdicts for people, as Markdown and as JUnit XML; and what there is to read about a check.
 
 use super::junit::{not_ok, skipped};
-use super::{DOUBTFUL, Page, Table, WRONG, paint, paint_if};
+use super::{DOUBTFUL, Page, Table, WRONG, code, name, paint, paint_if};
 use crate::lab::check::{self, Check, Needs};
 use crate::lab::results::check::{Checked, Failure, Judged, Outcome, Verdict};
 use crate::lab::units::{of, seconds};
@@ -16,12 +16,8 @@ impl Checked {
     #[must_use]
     pub fn page(&self, verbose: bool, width: Option<usize>) -> String {
         let mut page = Page::new(width);
-        if self.partial {
-            let reached: usize = self.servers.iter().map(|server| server.verdicts.len()).sum();
-            let asked = self.plan.checks.len();
-            page.paragraph(&format!(
-                "PARTIAL: interrupted after {reached} verdicts; {asked} checks were chosen for each server"
-            ));
+        if let Some(interrupted) = self.interrupted() {
+            page.paragraph(&format!("PARTIAL: {interrupted}"));
             page.blank();
         }
         for server in &self.servers {
@@ -33,7 +29,7 @@ impl Checked {
             page.blank();
         }
         if self.servers.len() > 1 {
-            page.table(&self.summary());
+            page.table(&self.summary(str::to_owned));
             page.blank();
         }
         page.paragraph(&self.sum());
@@ -43,14 +39,18 @@ impl Checked {
     /// As Markdown: a row for each server, then each check that not every server passed.
     #[must_use]
     pub fn markdown(&self) -> String {
-        let mut text = self.summary().markdown();
+        let mut text = String::new();
+        if let Some(interrupted) = self.interrupted() {
+            write!(text, "**PARTIAL**: {interrupted}.\n\n").ok();
+        }
+        text += &self.summary(name).markdown();
         let is_remarkable = |id: &&String| {
             let outcome = |server: &Judged| server.outcome_of(id).unwrap_or(Outcome::NotMade);
             self.servers.iter().any(|server| outcome(server) != Outcome::Passed)
         };
-        let names: Vec<_> =
-            ["check"].into_iter().chain(self.servers.iter().map(|server| server.name.as_str())).collect();
-        let mut table = Table::new(&names, "what must be so");
+        let names: Vec<_> = self.servers.iter().map(|server| name(&server.name)).collect();
+        let head: Vec<_> = ["check"].into_iter().chain(names.iter().map(String::as_str)).collect();
+        let mut table = Table::new(&head, "what must be so");
         for id in self.plan.checks.iter().filter(is_remarkable) {
             let cells = self.servers.iter().map(|server| match server.outcome_of(id) {
                 Some(Outcome::Passed) => "passed".to_owned(),
@@ -59,15 +59,16 @@ impl Checked {
                 Some(Outcome::NotMade) | None => "not made".to_owned(),
             });
             let claim = check::find(id).map_or("", |check| check.claim);
-            table.row([format!("`{id}`")].into_iter().chain(cells), claim, Style::new());
+            table.row([code(id)].into_iter().chain(cells), claim, Style::new());
         }
         if !table.is_empty() {
             write!(text, "\n{}", table.markdown()).ok();
         }
-        for server in &self.servers {
+        for (server, name) in self.servers.iter().zip(&names) {
             for Verdict { check, failure, .. } in server.failed() {
                 let Some(Failure { expected, observed, .. }) = failure else { continue };
-                write!(text, "\n- {}, `{check}`: expected {expected}; observed {observed}", server.name).ok();
+                let [check, expected, observed] = [check, expected, observed].map(|text| code(text));
+                write!(text, "\n- {name}, {check}: expected {expected}; observed {observed}").ok();
             }
         }
         if self.has_failures() {
@@ -101,14 +102,28 @@ impl Checked {
         report.to_string()
     }
 
-    fn summary(&self) -> Table {
+    /// How far a run came that a signal ended.
+    fn interrupted(&self) -> Option<String> {
+        let reached: usize = self.servers.iter().map(|server| server.verdicts.len()).sum();
+        let asked = self.plan.checks.len() as u64;
+        self.partial.then(|| {
+            format!(
+                "interrupted after {}; {} chosen for each server",
+                of(reached as u64, "verdict"),
+                if asked == 1 { "1 check was".to_owned() } else { format!("{asked} checks were") }
+            )
+        })
+    }
+
+    /// A row for each server, with names as `shown` writes them.
+    fn summary(&self, shown: fn(&str) -> String) -> Table {
         let mut table = Table::new(&["server", "passed", "failed", "n/a", "not made"], "what it failed");
         for server in &self.servers {
             let outcomes = [Outcome::Passed, Outcome::Failed, Outcome::NotApplicable, Outcome::NotMade];
             let numbers = outcomes.map(|outcome| server.count(outcome).to_string());
-            let failed: Vec<_> = server.failed().map(|verdict| verdict.check.as_str()).collect();
+            let failed: Vec<_> = server.failed().map(|verdict| shown(&verdict.check)).collect();
             let style = if failed.is_empty() { Style::new() } else { WRONG };
-            table.row([server.name.clone()].into_iter().chain(numbers), failed.join(", "), style);
+            table.row([shown(&server.name)].into_iter().chain(numbers), failed.join(", "), style);
         }
         table
     }
@@ -138,10 +153,6 @@ impl Checked {
 }
 
 impl Judged {
-    fn outcome_of(&self, id: &str) -> Option<Outcome> {
-        self.verdicts.iter().find(|verdict| verdict.check == id).map(|verdict| verdict.outcome)
-    }
-
     fn show(&self, page: &mut Page, verbose: bool) {
         if verbose {
             let mut table = Table::new(&["", "", ""], "");
@@ -246,4 +257,84 @@ pub fn explain(check: &Check, width: Option<usize>) -> String {
         }
     }
     page.into_text()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::html;
+    use super::*;
+    use crate::lab::env::Environment;
+    use crate::lab::results::check::{Expect, Plan, SCHEMA, SCHEMA_VERSION};
+
+    fn verdict(check: &str, failure: Option<Failure>) -> Verdict {
+        Verdict {
+            check: check.to_owned(),
+            claim: "It answers.".to_owned(),
+            outcome: if failure.is_some() { Outcome::Failed } else { Outcome::Passed },
+            seconds: 0.1,
+            failure,
+            why: None,
+        }
+    }
+
+    fn failure(observed: &str) -> Failure {
+        let text = str::to_owned;
+        Failure {
+            expected: text("\"a\""),
+            observed: text(observed),
+            cause: text("A cause."),
+            conversation: vec![text("client 1 connects")],
+        }
+    }
+
+    /// Three checks were chosen.
+    fn checked(partial: bool, verdicts: Vec<Verdict>) -> Checked {
+        let checks = ["echo/one-byte", "echo/nul", "end/closes"].map(str::to_owned).to_vec();
+        let server = Judged { name: "mine".to_owned(), server: "./mine {port}".to_owned(), verdicts };
+        Checked {
+            schema: SCHEMA.to_owned(),
+            schema_version: SCHEMA_VERSION,
+            environment: Environment::here(),
+            plan: Plan { expect: Expect::Echo, clients: 1000, faults: false, seed: 1, checks },
+            seconds: 1.0,
+            partial,
+            servers: vec![server],
+        }
+    }
+
+    #[test]
+    fn no_form_shows_an_interrupted_run_as_a_success() {
+        let result = checked(true, vec![verdict("echo/one-byte", None)]);
+        let said = "PARTIAL: interrupted after 1 verdict; 3 checks were chosen for each server";
+        let text = result.page(false, None);
+        assert!(text.starts_with(said), "{text}");
+        let markdown = result.markdown();
+        assert!(markdown.starts_with(&said.replace("PARTIAL", "**PARTIAL**")), "{markdown}");
+        let row = markdown.lines().find(|line| line.starts_with("| `end/closes` ")).expect("each check");
+        assert!(row.contains("not made"), "{row}");
+        let page = html::check::page(&result);
+        assert!(page.contains("It was interrupted before all checks were made."), "{page}");
+        assert!(page.contains("end/closes"), "{page}");
+        let junit = result.junit().expect("it is written into memory");
+        let report = Report::deserialize_from_str(&junit).expect("what was written can be read");
+        assert_eq!((report.tests, report.failures, report.errors), (3, 0, 2));
+    }
+
+    #[test]
+    fn a_partial_run_without_any_verdict_is_told_from_one_that_is_right() {
+        let text = checked(true, Vec::new()).page(true, None);
+        assert!(!text.contains("Everything"), "{text}");
+        assert!(!checked(false, vec![verdict("echo/nul", None)]).markdown().contains("PARTIAL"));
+    }
+
+    #[test]
+    fn what_a_server_wrote_means_nothing_in_markdown() {
+        let wrote = "the server wrote: \"| **a** <b> `c\n\n# d\"";
+        let mut result = checked(false, vec![verdict("echo/nul", Some(failure(wrote)))]);
+        result.servers[0].name = "_a_|b\nc".to_owned();
+        let markdown = result.markdown();
+        assert!(markdown.contains(r#"observed ``the server wrote: "| **a** <b> `c\n\n# d"``"#), "{markdown}");
+        assert!(markdown.contains(r"| `_a_\|b\nc` |"), "{markdown}");
+        assert!(markdown.contains(r"- `_a_|b\nc`, `echo/nul`: "), "{markdown}");
+    }
 }

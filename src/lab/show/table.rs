@@ -2,6 +2,7 @@
 
 use super::{HARD_SPACE, columns, paint, wrap};
 use crate::lab::units::UNKNOWN;
+use crate::lab::visible::visible;
 use anstyle::Style;
 
 /// Between two columns.
@@ -169,7 +170,27 @@ fn together(text: &str) -> String {
 }
 
 fn escaped(cell: &str) -> String {
-    cell.replace('|', "\\|")
+    cell.replace('|', "\\|").replace('\n', " ")
+}
+
+/// Text that others have written as a code span of Markdown, in which no character means anything: it is shown as it is.
+#[must_use]
+pub fn code(text: &str) -> String {
+    let text = visible(text);
+    // The span ends at as many backticks as it began with, and not at fewer or more.
+    let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or_default();
+    let ticks = "`".repeat(longest + 1);
+    // One space at each end belongs to the marks.
+    let gap = if text.starts_with(['`', ' ']) || text.ends_with(['`', ' ']) { " " } else { "" };
+    format!("{ticks}{gap}{text}{gap}{ticks}")
+}
+
+/// A name in Markdown: as it is, unless it has characters that may mean something.
+#[must_use]
+pub fn name(text: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '+' | '/');
+    let ends = text.starts_with(char::is_alphanumeric) && text.ends_with(char::is_alphanumeric);
+    if ends && text.chars().all(is_plain) { text.to_owned() } else { code(text) }
 }
 
 #[cfg(test)]
@@ -231,14 +252,24 @@ blocking  skipped: one client
     #[test]
     fn markdown_has_all_columns_and_escapes_bars() {
         let mut table = table();
-        table.row(["a|b".to_owned()], "", Style::new());
+        table.row(["a|b".to_owned()], "two\nlines", Style::new());
         let expected = "\
 | model    | requests/s |    p99 |  memory | note                                             |
 |----------|-----------:|-------:|--------:|--------------------------------------------------|
 | epoll    |    152,056 | 939 µs | 3.0 MiB | the baseline                                     |
 | blocking |          – |      – |       – | skipped: one client at a time, and 64 are needed |
-| a\\|b     |          – |      – |       – |                                                  |
+| a\\|b     |          – |      – |       – | two lines                                        |
 ";
         assert_eq!(table.markdown(), expected);
+    }
+
+    #[test]
+    fn text_of_others_is_code_that_does_not_end_early() {
+        assert_eq!(code("a *b* <i> \\ |"), r"`a *b* <i> \ |`");
+        assert_eq!(code("`a` and ``"), "``` `a` and `` ```");
+        assert_eq!(code("two\n\nlines\x1b"), r"`two\n\nlines\u{1b}`");
+        assert_eq!(name("go-1.22_x"), "go-1.22_x");
+        assert_eq!(name("_mine_"), "`_mine_`");
+        assert_eq!(name("<b>"), "`<b>`");
     }
 }

@@ -85,9 +85,6 @@ fn failures(server: &Judged) -> Markup {
 }
 
 fn matrix(result: &Checked) -> Markup {
-    let of = |server: &Judged, id: &str| {
-        server.verdicts.iter().find(|verdict| verdict.check == id).map(|verdict| verdict.outcome)
-    };
     html! {
         div.scroll tabindex="0" {
             table {
@@ -96,7 +93,7 @@ fn matrix(result: &Checked) -> Markup {
                     @for id in &result.plan.checks {
                         tr {
                             th scope="row" { (id) }
-                            @for server in &result.servers { td { (cell(of(server, id))) } }
+                            @for server in &result.servers { td { (cell(server.outcome_of(id))) } }
                         }
                     }
                 }
