@@ -38,6 +38,9 @@ pub fn of(call: Option<Call>, errno: Errno) -> Option<String> {
         (Some(Bind), Errno::EADDRNOTAVAIL) => {
             "it is not an address of this machine: `ip address` lists those".to_owned()
         }
+        (Some(Connect) | None, Errno::ENETUNREACH) => {
+            "no route leads there; in a new network namespace, 127.0.0.1 needs `ip link set lo up`".to_owned()
+        }
         (_, Errno::EAFNOSUPPORT) => "IPv6 is off on this machine: use an IPv4 address".to_owned(),
         (Some(Clone | Clone3) | None, Errno::EAGAIN) => {
             "no more threads or processes are allowed: raise `ulimit -u` or pids.max of \

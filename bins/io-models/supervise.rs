@@ -1,11 +1,10 @@
 //! `io-models supervise -- COMMAND`: run a foreign server, and end it with everything that it has started, when our own
-//! parent ends. For `compare`, which may be killed and then could not do it itself.
+//! parent ends. For `compare` and `check`, which may be killed and then could not do it themselves.
 
 use crate::failure::Failure;
 use io_models::sys::fork::{Pid, kill, reap, this_process};
 use io_models::sys::signal::{self, Signal};
 use std::io::{self, Write};
-use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
 use std::sync::Arc;
@@ -30,9 +29,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     for ignored in [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGHUP] {
         signal::default(ignored).map_err(Failure::of)?;
     }
-    let said = io::stderr().as_fd().try_clone_to_owned().map_err(Failure::of)?;
+    // The command waits for the end of its input, so that our first line comes before all that it prints.
+    const WAITS: &str = r#"read -r nothing; exec /bin/sh -c "$0" </dev/null"#;
     let mut command = Command::new("/bin/sh");
-    command.arg("-c").arg(&args.command).stdin(Stdio::null()).stdout(said).process_group(0);
+    command.args(["-c", WAITS, &args.command]).stdin(Stdio::piped()).process_group(0);
     let mut server =
         command.spawn().map_err(|why| Failure::run(format_args!("cannot run /bin/sh: {why}")))?;
     let group = Pid::from_raw(-server.id().cast_signed());
@@ -41,12 +41,21 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     thread::spawn(move || end_when_told(group, &told));
     // If nobody reads it, standard input has ended as well.
     writeln!(io::stdout(), "started {}", server.id()).ok();
+    // Which ends its input.
     let status = server.wait().map_err(Failure::of)?;
+    let is_daemon = status.success() && !children_of(this_process()).is_empty();
     end_descendants();
-    match is_told.load(Ordering::SeqCst) {
-        true => Ok(ExitCode::SUCCESS),
-        false => Err(Failure::run(ending(status))),
+    if is_told.load(Ordering::SeqCst) {
+        return Ok(ExitCode::SUCCESS);
     }
+    // The last line of the server may have no end.
+    writeln!(io::stderr()).ok();
+    let hint = if is_daemon {
+        ", but a process that it started still ran: it must stay in the foreground, and not become a daemon"
+    } else {
+        ""
+    };
+    Err(Failure::run(ending(status) + hint))
 }
 
 /// Wait until standard input ends, and then end the server.

@@ -15,7 +15,7 @@ use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::{Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long a server may take to listen, or a process to end.
@@ -79,10 +79,24 @@ pub(in crate::lab) fn follower(program: &Path, command: &str) -> Command {
 #[derive(Debug)]
 pub(in crate::lab) struct Process {
     child: Child,
-    /// What it writes to standard error, if somebody reads that all the time.
-    said: Option<Mutex<mpsc::Receiver<Vec<u8>>>>,
-    /// It has a server that would live on if it were killed.
-    supervises: bool,
+    /// Of a supervisor, which has a server that would live on if it were killed: what the server writes.
+    server: Option<Heard>,
+}
+
+/// What a server writes, which is read all the time: one that writes a lot would wait when the pipe is full.
+#[derive(Debug, Default)]
+struct Heard {
+    errors: Arc<Stream>,
+    output: Arc<Stream>,
+}
+
+/// How a server ended, and the last lines that it wrote.
+#[derive(Debug)]
+pub(in crate::lab) struct Ending {
+    /// `None` for one that was told to end.
+    pub(in crate::lab) how: Option<String>,
+    /// Of standard error; if there are none, of standard output.
+    pub(in crate::lab) words: Vec<String>,
 }
 
 impl Process {
@@ -94,28 +108,23 @@ impl Process {
         // In a process group of its own, or Ctrl-C would reach it as well. With its own name, because it is started
         // through a link in /proc.
         let child = command.process_group(0).arg0("io-models").spawn();
-        Ok(Process {
-            child: child.context("cannot start this program again")?,
-            said: None,
-            supervises: false,
-        })
+        Ok(Process { child: child.context("cannot start this program again")?, server: None })
     }
 
-    /// Of a [`supervise`]: what the server writes is read all the time from now on, because one that writes a lot would wait
-    /// when the pipe is full. The last of it is kept for [`last_words`](Process::last_words).
+    /// Of a [`supervise`]: what the server writes is read from now on.
     pub(in crate::lab) fn into_supervisor(mut self) -> Process {
-        self.supervises = true;
-        self.said = self.child.stderr.take().map(|stderr| {
-            let (sender, said) = mpsc::channel();
-            std::thread::spawn(move || sender.send(last_of(stderr)));
-            Mutex::new(said)
-        });
+        let heard = Heard::default();
+        if let Some(stderr) = self.child.stderr.take() {
+            let errors = heard.errors.clone();
+            std::thread::spawn(move || errors.read(stderr));
+        }
+        self.server = Some(heard);
         self
     }
 
     /// Put an end to it, and wait for that.
     fn end_now(&mut self) {
-        if self.supervises {
+        if self.server.is_some() {
             // A server that has just died is told apart from one that is ended.
             let until = Instant::now() + TO_SAY;
             while !self.has_ended() && Instant::now() < until {
@@ -157,6 +166,11 @@ impl Process {
         let mut said = BufReader::new(self.stdout().context("the supervisor has no output")?);
         let line = read_line(&mut said, START_OR_END, Some(stop), "the server to start")?;
         let pid = line.trim_end().strip_prefix("started ").and_then(|pid| pid.parse().ok());
+        // The rest is what the server prints.
+        if let Some(heard) = &self.server {
+            let output = heard.output.clone();
+            std::thread::spawn(move || output.read(said));
+        }
         Ok(pid.with_context(|| format!("the supervisor said {line:?}"))?)
     }
 
@@ -174,32 +188,55 @@ impl Process {
         self.child.id()
     }
 
-    /// `error` and the last line that the process wrote to standard error. Kills the process first.
+    /// `error` and the last line that the process wrote to standard error; of a supervisor how the server ended, and its last lines. Kills
+    /// the process first.
     pub(in crate::lab) fn last_words(&mut self, error: anyhow::Error) -> anyhow::Error {
-        self.end_now();
-        let mut said = Vec::new();
-        if let Some(mut stderr) = self.child.stderr.take() {
-            stderr.read_to_end(&mut said).ok();
-        }
-        // Of a foreign server also the line before the one that says how it ended.
-        let mut lines = 1;
-        if let Some(reader) = self.said.take() {
-            // A process that left the server may keep the pipe open.
-            let reader = reader.into_inner().unwrap_or_else(PoisonError::into_inner);
-            said = reader.recv_timeout(TO_SAY).unwrap_or_default();
-            lines = 2;
-        }
-        let said = String::from_utf8_lossy(&said);
-        let mut last: Vec<_> =
-            said.lines().filter(|line| !line.trim().is_empty()).rev().take(lines).collect();
-        last.reverse();
-        // The end of a line says more than its beginning.
-        const SHOWN: usize = 300;
-        let cut =
-            |line: &str| line.chars().skip(line.chars().count().saturating_sub(SHOWN)).collect::<String>();
-        let last: Vec<_> =
-            last.into_iter().map(|line| cut(&visible(line.trim_start_matches("io-models: ")))).collect();
+        let last = if self.server.is_some() {
+            let Ending { how, mut words } = self.ending();
+            words.extend(how);
+            words
+        } else {
+            self.end_now();
+            let mut said = Vec::new();
+            if let Some(mut stderr) = self.child.stderr.take() {
+                stderr.read_to_end(&mut said).ok();
+            }
+            last_lines(&said, 1)
+        };
         if last.is_empty() { error } else { anyhow!("{}: {}", explain::in_words(&error), last.join("; ")) }
+    }
+
+    /// Of a supervisor: how the server ended, and what it wrote last. Kills both first.
+    pub(in crate::lab) fn ending(&mut self) -> Ending {
+        self.end_now();
+        let Some(Heard { errors, output }) = &self.server else {
+            return Ending { how: None, words: Vec::new() };
+        };
+        // A process that left the server may keep the pipes open.
+        let until = Instant::now() + TO_SAY;
+        [errors, output].iter().for_each(|stream| stream.wait_for_end(until));
+        let errors = errors.so_far().last.clone();
+        // The supervisor speaks last, in a line of its own.
+        let mut words = last_lines(&errors, SHOWN + 1);
+        let how = words.pop_if(|line| line.starts_with("the server "));
+        if words.is_empty() {
+            words = last_lines(&output.so_far().last, SHOWN);
+        }
+        words.drain(..words.len().saturating_sub(SHOWN));
+        Ending { how, words }
+    }
+
+    /// Of a supervisor: how many bytes its server has written to standard error.
+    pub(in crate::lab) fn heard(&self) -> u64 {
+        self.server.as_ref().map_or(0, |server| server.errors.so_far().bytes)
+    }
+
+    /// Of a supervisor: the last lines of what its server wrote to standard error after so many bytes.
+    pub(in crate::lab) fn heard_since(&self, bytes: u64) -> Vec<String> {
+        let Some(server) = &self.server else { return Vec::new() };
+        let so_far = server.errors.so_far();
+        let new = usize::try_from(so_far.bytes.saturating_sub(bytes)).unwrap_or(usize::MAX);
+        last_lines(&so_far.last[so_far.last.len().saturating_sub(new)..], SHOWN)
     }
 
     /// Its standard output, once.
@@ -236,14 +273,65 @@ impl Drop for Process {
     }
 }
 
-/// Read to the end, and keep the last of it.
-fn last_of(mut from: impl Read) -> Vec<u8> {
-    const KEPT: usize = 4096;
-    let (mut last, mut piece) = (Vec::new(), [0; KEPT]);
-    while let Ok(n @ 1..) = from.read(&mut piece) {
-        last.extend_from_slice(&piece[..n]);
-        last.drain(..last.len().saturating_sub(KEPT));
+/// A stream that somebody reads to its end, and the last of it.
+#[derive(Debug, Default)]
+struct Stream {
+    so_far: Mutex<SoFar>,
+    ended: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct SoFar {
+    last: Vec<u8>,
+    /// In all.
+    bytes: u64,
+    has_ended: bool,
+}
+
+impl Stream {
+    /// Read to the end, and keep the last of it.
+    fn read(&self, mut from: impl Read) {
+        const KEPT: usize = 4096;
+        let mut piece = [0; KEPT];
+        while let Ok(n @ 1..) = from.read(&mut piece) {
+            let mut so_far = self.so_far();
+            so_far.last.extend_from_slice(&piece[..n]);
+            let old = so_far.last.len().saturating_sub(KEPT);
+            so_far.last.drain(..old);
+            so_far.bytes += n as u64;
+        }
+        self.so_far().has_ended = true;
+        self.ended.notify_all();
     }
+
+    fn so_far(&self) -> MutexGuard<'_, SoFar> {
+        self.so_far.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait_for_end(&self, until: Instant) {
+        let limit = until.saturating_duration_since(Instant::now());
+        drop(self.ended.wait_timeout_while(self.so_far(), limit, |so_far| !so_far.has_ended));
+    }
+}
+
+/// Lines of a server that are shown. The last one alone may be a remark of its runtime on how to see more.
+const SHOWN: usize = 2;
+
+/// The last lines that say something, made visible.
+fn last_lines(said: &[u8], most: usize) -> Vec<String> {
+    // The end of a line says more than its beginning.
+    const COLUMNS: usize = 300;
+    let cut =
+        |line: &str| line.chars().skip(line.chars().count().saturating_sub(COLUMNS)).collect::<String>();
+    let said = String::from_utf8_lossy(said);
+    // A rule of dashes says nothing, nor does a bracket.
+    let telling = said.lines().filter(|line| line.contains(char::is_alphanumeric));
+    let mut last: Vec<_> = telling
+        .rev()
+        .take(most)
+        .map(|line| cut(&visible(line.trim().trim_start_matches("io-models: "))))
+        .collect();
+    last.reverse();
     last
 }
 
@@ -358,10 +446,20 @@ mod tests {
 
     #[test]
     fn of_a_process_that_never_stops_talking_only_the_end_is_kept() {
-        let words = repeat(b'x').take(10 << 20).chain(&b"the end"[..]);
-        let last = last_of(words);
-        assert!(last.ends_with(b"xthe end"));
-        assert_eq!(last.len(), 4096);
+        const MUCH: u64 = 10 << 20;
+        let stream = Stream::default();
+        stream.read(repeat(b'x').take(MUCH).chain(&b"the end"[..]));
+        let SoFar { last, bytes, has_ended } = &*stream.so_far();
+        assert!(last.ends_with(b"xthe end") && *has_ended);
+        assert_eq!((last.len(), *bytes), (4096, MUCH + 7));
         assert!(last.capacity() <= 4 * 4096, "{} bytes are held", last.capacity());
+    }
+
+    #[test]
+    fn the_last_lines_are_those_that_say_something() {
+        let said = b"a\n  KeyError: 'b'\n\n--------\n}\n\x1b[31mred";
+        assert_eq!(last_lines(said, 2), ["KeyError: 'b'", r"\u{1b}[31mred"]);
+        assert_eq!(last_lines(b"io-models: no port\n", 2), ["no port"]);
+        assert!(last_lines(b"", 2).is_empty());
     }
 }

@@ -306,6 +306,8 @@ impl Work<'_> {
                 fault.observed = format!("{}; {}", fault.observed, server.last_words());
                 fault.is_late = false;
             }
+            // One that lives may say it as well.
+            Err(Ended::Failed(fault)) => fault.observed += &server.words(),
             Ok(()) if should_run && server.wait_for_end(ENDS, self.stop).is_ok_and(|end| end.is_some()) => {
                 let words = server.last_words();
                 // One that serves a single client may end after it; there is a check for that.

@@ -2,7 +2,7 @@
 
 use super::sockets::{self, Listener};
 use super::{Ended, Step};
-use crate::lab::child::{self, Failed, Process};
+use crate::lab::child::{self, Ending, Failed, Process};
 use crate::lab::meter::Tree;
 use crate::lab::meter::memory::OfProcesses;
 use crate::stop::Stop;
@@ -38,6 +38,8 @@ pub(super) struct Server {
     /// The process that listens; of several, the one that started the others.
     main: Pid,
     addr: SocketAddr,
+    /// How much it had written to standard error when it listened.
+    heard: u64,
 }
 
 /// Since when a server's tasks have run or wanted to run.
@@ -73,7 +75,8 @@ impl Server {
                 // A socket of somebody else may have this port.
                 if let Some(main) = sockets::owner(inode, tree.pids()) {
                     let main = Pid::from_raw(main.cast_signed());
-                    return Ok(Server { supervisor, group, main, addr });
+                    let heard = supervisor.heard();
+                    return Ok(Server { supervisor, group, main, addr, heard });
                 }
             }
             if supervisor.has_ended() {
@@ -81,10 +84,14 @@ impl Server {
                 return Err(supervisor.last_words(what).into());
             }
             if Instant::now() > until {
+                let instead = instead_of(port, Tree::of(group.as_raw().cast_unsigned(), true).pids());
                 kill(Pid::from_raw(-group.as_raw()), Signal::SIGKILL).ok();
+                let words = said(": ", &supervisor.ending().words);
                 let seconds = TO_LISTEN.as_secs();
-                let what = anyhow!("the command did not listen on port {port} {NOT_WITHIN} {seconds} s");
-                return Err(supervisor.last_words(what).into());
+                return Err(anyhow!(
+                    "the command did not listen on port {port} {NOT_WITHIN} {seconds} s{instead}{words}"
+                )
+                .into());
             }
             if stop.wait(Some(LOOK))? {
                 return Err(Failed::Interrupted);
@@ -237,9 +244,44 @@ impl Server {
         if !self.has_ended() {
             kill(Pid::from_raw(-self.group.as_raw()), Signal::SIGKILL).ok();
         }
-        let what = anyhow!("its last words");
-        crate::lab::explain::in_words(&self.supervisor.last_words(what))
+        let Ending { how, words } = self.supervisor.ending();
+        how.unwrap_or_else(|| "the server ended".to_owned()) + &said("; its last words: ", &words)
     }
+
+    /// What it has written to standard error since it listened: "; the server wrote: …", or nothing.
+    pub(super) fn words(&self) -> String {
+        said("; the server wrote: ", &self.supervisor.heard_since(self.heard))
+    }
+}
+
+/// Lines that a server wrote, quoted, behind `before`; nothing if there are none.
+fn said(before: &str, lines: &[String]) -> String {
+    if lines.is_empty() { String::new() } else { format!("{before}\"{}\"", lines.join("; ")) }
+}
+
+/// What may be seen of a command whose processes do not listen on `port`, for a message.
+fn instead_of(port: u16, pids: &[u32]) -> String {
+    let is_hidden = |pid: &&u32| {
+        std::fs::read_dir(format!("/proc/{pid}/fd"))
+            .is_err_and(|why| why.kind() == ErrorKind::PermissionDenied)
+    };
+    let Ok(listeners) = sockets::listeners() else { return String::new() };
+    let listeners: Vec<_> = listeners.collect();
+    let ours = listeners.iter().filter(|listener| sockets::owner(listener.inode, pids).is_some());
+    let ports: BTreeSet<_> = ours.map(|listener| listener.addr.port()).collect();
+    if !ports.is_empty() {
+        let ports = ports.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
+        return format!(", but on port {ports} (does it use {{port}}?)");
+    }
+    if let Some(pid) = pids.iter().find(is_hidden) {
+        return format!(
+            ", as far as can be seen (/proc does not show us the descriptors of its process {pid}: does it run as another user?)"
+        );
+    }
+    if listeners.iter().any(|listener| listener.addr.port() == port) {
+        return " (the port is that of a process that the command did not start, or not as its child: a container?)".to_owned();
+    }
+    String::new()
 }
 
 impl Drop for Server {

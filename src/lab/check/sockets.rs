@@ -22,9 +22,17 @@ pub(super) struct Listener {
 ///
 /// Where /proc/net/tcp cannot be read.
 pub(super) fn listener_on(port: u16) -> anyhow::Result<Option<Listener>> {
+    Ok(listeners()?.find(|listener| listener.addr.port() == port))
+}
+
+/// All sockets of TCP that listen.
+///
+/// # Errors
+///
+/// Where /proc/net/tcp cannot be read.
+pub(super) fn listeners() -> anyhow::Result<impl Iterator<Item = Listener>> {
     // Without IPv6 the second file is missing.
-    let all = listening("/proc/net/tcp")?.into_iter().chain(listening("/proc/net/tcp6").unwrap_or_default());
-    Ok(all.into_iter().find(|listener| listener.addr.port() == port))
+    Ok(listening("/proc/net/tcp")?.into_iter().chain(listening("/proc/net/tcp6").unwrap_or_default()))
 }
 
 /// The kernel shows sockets that listen before all others, of which there may be thousands.

@@ -176,6 +176,90 @@ fn a_command_without_a_port_and_one_that_does_not_listen_are_named() {
     assert!(ended.stderr.contains("ended before it listened"), "{ended}");
 }
 
+/// A server of Python: it has a socket `s` that listens on `port`, and a client `c` after the other.
+fn python(port: &str, for_each_client: &str) -> String {
+    let script = format!(
+        "import os, socket, sys\ns = socket.create_server((\"127.0.0.1\", {port}), backlog=200)\n{for_each_client}"
+    );
+    format!("exec python3 -c '{script}'")
+}
+
+#[test]
+fn a_server_that_listens_on_another_port_hears_which() {
+    // It takes any, and waits for its end.
+    let ended = checked("--only echo", &python("0", "s.accept()  # {port}"));
+    ended.exits(1);
+    assert!(ended.stderr.contains(" within 20 s, but on port "), "{ended}");
+    assert!(ended.stderr.contains("(does it use {port}?)"), "{ended}");
+}
+
+#[test]
+fn a_server_that_goes_into_the_background_hears_that_it_must_not() {
+    // Before it listens, or it would be known for a moment.
+    let daemon = python("{port}", "s.accept()").replace("s = ", "os.fork() and os._exit(0)\ns = ");
+    let ended = checked("--only echo", &daemon);
+    ended.exits(1);
+    assert!(ended.stderr.contains("it must stay in the foreground"), "{ended}");
+}
+
+#[test]
+fn where_loopback_is_down_the_remedy_is_named() {
+    let alone = |program: &str| {
+        let mut command = std::process::Command::new("unshare");
+        command.args(["--user", "--map-root-user", "--net", program]);
+        command
+    };
+    if !alone("true").output().is_ok_and(|output| output.status.success()) {
+        println!("skipped: a network namespace is not permitted here, or there is no unshare(1)");
+        return;
+    }
+    let mut command = alone(env!("CARGO_BIN_EXE_io-models"));
+    command.args(["check", "127.0.0.1:1", "--only", "echo/one-byte"]);
+    let ended = Program::spawn(command).end();
+    ended.exits(1).says_one_line(&["Network is unreachable", "ip link set lo up"]);
+}
+
+/// Echoes, and does `at_a_nul` when a NUL comes.
+fn python_echo(at_a_nul: &str) -> String {
+    let script = format!(
+        "def echo(c):\n  b = c.recv(1000)\n  while b:\n    if b\"\\0\" in b: {at_a_nul}\n    c.sendall(b)\n    b = c.recv(1000)\n\
+         import threading\nwhile True: threading.Thread(target=echo, args=(s.accept()[0],), daemon=True).start()"
+    );
+    python("{port}", &script)
+}
+
+#[test]
+fn the_last_words_of_a_server_stay_apart_and_command_no_terminal() {
+    let dies = "print(end=\"ready\", flush=True); os.write(2, b\"\\33[2Jno \\342\\200\\256end\"); os.abort()";
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let options = format!("--only echo/nul --color always --html {}", file.path().display());
+    let ended = checked(&options, &python_echo(dies));
+    ended.exits(3);
+    let words = r#"the server was killed by signal 6 (SIGABRT); its last words: "\u{1b}[2Jno \u{202e}end""#;
+    assert!(ended.stdout.contains(words), "{ended}");
+    let page = fs::read_to_string(file.path()).expect("the file that was asked for");
+    for text in [&ended.stdout, &ended.stderr, &page] {
+        assert!(!text.contains("\x1b[2J") && !text.contains('\u{202e}'), "{ended}");
+    }
+}
+
+#[test]
+fn what_a_server_says_that_lives_on_is_shown() {
+    let ended = checked("--only echo/nul", &python_echo("raise KeyError(\"no NUL\")"));
+    ended.exits(3);
+    let observed = ended.stdout.lines().find(|line| line.starts_with("  observed")).expect("a failure");
+    assert!(observed.contains("; the server wrote: ") && observed.contains("KeyError: "), "{observed}");
+}
+
+#[test]
+fn of_a_server_that_says_nothing_wrong_only_its_output_is_left() {
+    let ended =
+        checked("--only echo/nul", &python_echo("print(\"out of luck\"); sys.stdout.flush(); os._exit(7)"));
+    ended.exits(3);
+    let words = r#"the server ended with exit code 7; its last words: "out of luck""#;
+    assert!(ended.stdout.contains(words), "{ended}");
+}
+
 #[test]
 fn nobody_listens_at_an_address() {
     let free =
