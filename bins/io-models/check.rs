@@ -265,10 +265,11 @@ fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
-fn resolved(address: &str) -> Result<SocketAddr, String> {
+/// All addresses of `localhost:5005` and the like: often ::1 and 127.0.0.1, and a server may have one of them only.
+fn resolved(address: &str) -> Result<Vec<SocketAddr>, String> {
     let cannot = |why: &dyn std::fmt::Display| format!("{address:?} is no address ADDR:PORT: {why}");
-    let mut all = address.to_socket_addrs().map_err(|why| cannot(&why))?;
-    all.next().ok_or_else(|| cannot(&"the name has none"))
+    let all: Vec<_> = address.to_socket_addrs().map_err(|why| cannot(&why))?.collect();
+    if all.is_empty() { Err(cannot(&"the name has none")) } else { Ok(all) }
 }
 
 /// clap's parser for a named server.

@@ -8,7 +8,7 @@ use crate::lab::child::Failed;
 use crate::lab::results::check as results;
 use crate::lab::results::check::{Expect, Failure, Judged, Outcome, Verdict};
 use crate::stop::Stop;
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::net::{SocketAddr, TcpStream};
@@ -67,8 +67,8 @@ pub struct Subject {
 /// How a server is reached.
 #[derive(Debug, Clone)]
 pub enum Reach {
-    /// It runs.
-    Running(SocketAddr),
+    /// It runs, at one of these addresses: the first that accepts a connection is taken.
+    Running(Vec<SocketAddr>),
     /// This command of sh(1) starts it, on the port that `{port}` stands for.
     Command(String),
 }
@@ -76,10 +76,17 @@ pub enum Reach {
 impl Reach {
     fn in_words(&self) -> String {
         match self {
-            Reach::Running(addr) => addr.to_string(),
+            Reach::Running(addrs) => addrs.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
             Reach::Command(command) => command.clone(),
         }
     }
+}
+
+/// A server that can be reached.
+#[derive(Debug, Clone, Copy)]
+enum Reached<'a> {
+    At(SocketAddr),
+    By(&'a str),
 }
 
 /// Who is told how far it is.
@@ -100,24 +107,24 @@ pub fn judge(
     watch: &dyn Watch,
 ) -> anyhow::Result<(Judged, bool)> {
     // What is wrong with the command or the address is said once.
-    match &subject.reach {
+    let reached = match &subject.reach {
         Reach::Command(command) => {
             if let Err(Failed::Error(why)) = Server::start(&plan.program, command, stop) {
                 return Err(why);
             }
+            Reached::By(command)
         }
-        Reach::Running(addr) => drop(
-            TcpStream::connect_timeout(addr, TO_CONNECT).with_context(|| format!("no server at {addr}"))?,
-        ),
-    }
-    let at_once = match subject.reach {
+        Reach::Running(addrs) => Reached::At(accepting(addrs)?),
+    };
+    let (at_once, server) = match reached {
         // What one check does to a server that runs must not spoil another.
-        Reach::Running(_) => 1,
-        Reach::Command(_) => plan.side_by_side.max(1),
+        Reached::At(addr) => (1, addr.to_string()),
+        Reached::By(command) => (plan.side_by_side.max(1), command.to_owned()),
     };
     let work = Work {
         plan,
-        subject,
+        name: &subject.name,
+        reached,
         stop,
         watch,
         state: Mutex::new(State { open: plan.checks.clone(), verdicts: HashMap::new(), interrupted: false }),
@@ -133,8 +140,25 @@ pub fn judge(
     let state = work.state.into_inner().unwrap_or_else(PoisonError::into_inner);
     let mut verdicts = state.verdicts;
     let in_order = plan.checks.iter().filter_map(|check| verdicts.remove(check.id)).collect();
-    let server = subject.reach.in_words();
     Ok((Judged { name: subject.name.clone(), server, verdicts: in_order }, state.interrupted))
+}
+
+/// The first of these addresses that accepts a connection.
+fn accepting(addrs: &[SocketAddr]) -> anyhow::Result<SocketAddr> {
+    let mut refused = Vec::new();
+    for addr in addrs {
+        match TcpStream::connect_timeout(addr, TO_CONNECT) {
+            Ok(_) => return Ok(*addr),
+            Err(why) => refused.push(anyhow::Error::new(why).context(format!("no server at {addr}"))),
+        }
+    }
+    match refused.len() {
+        0 | 1 => Err(refused.pop().unwrap_or_else(|| anyhow!("no address of the server is known"))),
+        _ => {
+            let all: Vec<_> = refused.iter().map(crate::lab::explain::explain).collect();
+            Err(anyhow!("{}", all.join("; ")))
+        }
+    }
 }
 
 /// The verdicts on a server that did not start, or could not be reached: no check was made.
@@ -155,7 +179,8 @@ pub fn not_started(plan: &Plan, subject: &Subject, why: &str) -> Judged {
 /// The checks of one server.
 struct Work<'a> {
     plan: &'a Plan,
-    subject: &'a Subject,
+    name: &'a str,
+    reached: Reached<'a>,
     stop: &'a Stop,
     watch: &'a dyn Watch,
     state: Mutex<State>,
@@ -209,7 +234,7 @@ impl Work<'_> {
             match verdict(check, made, began) {
                 Some(verdict) => {
                     let done = state.verdicts.len() + 1;
-                    self.watch.verdict(&self.subject.name, &verdict, done, self.plan.checks.len());
+                    self.watch.verdict(self.name, &verdict, done, self.plan.checks.len());
                     state.verdicts.insert(check.id, verdict);
                 }
                 None => state.interrupted = true,
@@ -248,7 +273,7 @@ impl Work<'_> {
     }
 
     fn does_not_apply(&self, check: &Check) -> Option<String> {
-        if check.needs != Needs::Address && matches!(self.subject.reach, Reach::Running(_)) {
+        if check.needs != Needs::Address && matches!(self.reached, Reached::At(_)) {
             return Some("it needs the process of the server: give a command, and not an address".to_owned());
         }
         if check.clients > self.plan.clients {
@@ -263,9 +288,9 @@ impl Work<'_> {
 
     fn try_once(&self, check: &Check, tries: usize) -> Result<(), (Ended, Vec<String>)> {
         let nothing_said = |failed: Failed| (Ended::from(failed), Vec::new());
-        let (server, addr) = match &self.subject.reach {
-            Reach::Running(addr) => (None, *addr),
-            Reach::Command(command) => {
+        let (server, addr) = match self.reached {
+            Reached::At(addr) => (None, addr),
+            Reached::By(command) => {
                 let server = Server::start(&self.plan.program, command, self.stop).map_err(nothing_said)?;
                 let addr = server.addr();
                 (Some((server, command)), addr)
@@ -413,4 +438,36 @@ fn basics_within(limit: Duration, addr: SocketAddr, clients: usize, stop: &Stop)
         })?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    #[test]
+    fn the_first_address_that_accepts_is_taken_and_each_that_refuses_is_named() {
+        let listener = || TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let addr = |listener: &TcpListener| listener.local_addr().expect("its address");
+        // A socket that is bound and does not listen keeps its port from others, and refuses.
+        let refuses = || {
+            let socket = nix::sys::socket::socket(
+                nix::sys::socket::AddressFamily::Inet,
+                nix::sys::socket::SockType::Stream,
+                nix::sys::socket::SockFlag::SOCK_CLOEXEC,
+                None,
+            )
+            .expect("a socket");
+            let any = nix::sys::socket::SockaddrIn::new(127, 0, 0, 1, 0);
+            nix::sys::socket::bind(std::os::fd::AsRawFd::as_raw_fd(&socket), &any).expect("a free port");
+            TcpListener::from(socket)
+        };
+        let (closed, open, other) = (refuses(), listener(), refuses());
+        assert_eq!(accepting(&[addr(&closed), addr(&open)]).expect("one accepts"), addr(&open));
+        let why = accepting(&[addr(&closed), addr(&other)]).expect_err("none accepts").to_string();
+        for refused in [&closed, &other] {
+            let part = format!("no server at {}: Connection refused", addr(refused));
+            assert!(why.contains(&part), "{why}");
+        }
+    }
 }
