@@ -20,11 +20,15 @@ use std::time::Instant;
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER)]
 pub(crate) struct Args {
-    /// A server that runs already
+    /// A server that runs already; `:PORT` is one on this machine
     #[arg(value_name = "ADDR:PORT", conflicts_with = "command")]
     address: Option<String>,
 
-    /// Start this server for each check; `{port}` is the port that it must listen on
+    /// More words are a command without `--` before it, and get a hint.
+    #[arg(hide = true, conflicts_with = "command")]
+    more: Vec<String>,
+
+    /// Start this server for each check; `{port}` is the port that it must listen on. One word with spaces is a command of sh(1)
     #[arg(last = true, value_name = "COMMAND {port}")]
     command: Vec<String>,
 
@@ -60,7 +64,7 @@ pub(crate) struct Args {
     #[arg(long)]
     verbose: bool,
 
-    /// Print one JSON document
+    /// Print one JSON document; with --list the checks
     #[arg(long, group = "form", conflicts_with = "verbose")]
     json: bool,
 
@@ -69,7 +73,7 @@ pub(crate) struct Args {
     markdown: bool,
 
     /// Print the checks, and make none
-    #[arg(long, group = "form")]
+    #[arg(long, conflicts_with_all = ["markdown", "explain"])]
     list: bool,
 
     /// Print everything about one check, and make none
@@ -99,7 +103,7 @@ enum ExpectArg {
     Framed,
 }
 
-const AFTER: &str = "Examples:\n  io-models check -- ./my_server {port}\n  io-models check --server go='./go_echo {port}' --server py='python3 echo.py {port}' --html checks.html\n  \
+const AFTER: &str = "Examples:\n  io-models check -- ./my_server {port}\n  io-models check --server c='./echo_c {port}' --server go='./echo_go {port}'\n  \
                      io-models check 127.0.0.1:5005 --clients 1\n\nThe exit code is 0 if every check that was made has passed, 3 if one failed, 1 if none could be made, and 2 if none was chosen.";
 
 /// What is called so when it has no other name.
@@ -115,7 +119,7 @@ pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
     }
     let (checks, asked) = chosen(&args)?;
     if args.list {
-        let text = list(&checks, output.columns());
+        let text = if args.json { lab::json(&checks) + "\n" } else { list(&checks, output.columns()) };
         output.report(&text)?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -230,17 +234,27 @@ fn is_named(check: &Check, name: &str) -> bool {
 fn subjects(args: &Args) -> Result<Vec<Subject>, Failure> {
     let mut subjects = Vec::new();
     if let Some(address) = &args.address {
-        let reach = Reach::Running(resolved(address).map_err(Failure::usage)?);
-        subjects.push(Subject { name: UNNAMED.to_owned(), reach });
+        if !args.more.is_empty() && is_like_address(address) {
+            return Err(Failure::usage(
+                "one address at a time; for several servers: --server NAME=ADDR:PORT",
+            ));
+        }
+        let words: Vec<_> = [address].into_iter().chain(&args.more).map(String::as_str).collect();
+        let reach = resolved(address).map_err(|why| Failure::usage(why + &meant(&words)))?;
+        subjects.push(Subject { name: UNNAMED.to_owned(), reach: Reach::Running(reach) });
     }
     if !args.command.is_empty() {
-        let command =
-            format!("exec {}", args.command.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "));
+        let command = match args.command.as_slice() {
+            [one] if one.contains(' ') => one.clone(),
+            words => format!("exec {}", words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")),
+        };
         if !command.contains(PORT) {
-            return Err(Failure::usage(
-                "the command does not say {port}, for the port to listen on: io-models check -- ./my_server {port}; or start the \
-                 server yourself, and give its address",
-            ));
+            let words: Vec<_> = args.command.iter().map(String::as_str).collect();
+            return Err(Failure::usage(format_args!(
+                "the command does not say {{port}}, for the port to listen on: io-models check -- {}; or start the server yourself, \
+                 and give its address",
+                with_port(&words)
+            )));
         }
         subjects.push(Subject { name: UNNAMED.to_owned(), reach: Reach::Command(command) });
     }
@@ -268,8 +282,35 @@ fn quoted(word: &str) -> String {
 /// All addresses of `localhost:5005` and the like: often ::1 and 127.0.0.1, and a server may have one of them only.
 fn resolved(address: &str) -> Result<Vec<SocketAddr>, String> {
     let cannot = |why: &dyn std::fmt::Display| format!("{address:?} is no address ADDR:PORT: {why}");
-    let all: Vec<_> = address.to_socket_addrs().map_err(|why| cannot(&why))?.collect();
+    let host = if address.starts_with(':') { "localhost" } else { "" };
+    let all: Vec<_> = format!("{host}{address}").to_socket_addrs().map_err(|why| cannot(&why))?.collect();
     if all.is_empty() { Err(cannot(&"the name has none")) } else { Ok(all) }
+}
+
+fn is_port(word: &str) -> bool {
+    word.parse::<u16>().is_ok()
+}
+
+fn is_like_address(word: &str) -> bool {
+    word.rsplit_once(':').is_some_and(|(_, port)| is_port(port))
+}
+
+/// What somebody may have meant by words that are no address: a hint.
+fn meant(words: &[&str]) -> String {
+    match words {
+        [port] if is_port(port) => format!("; a server on this machine: io-models check :{port}"),
+        [one] if is_like_address(one) => String::new(),
+        words => format!("; to start a program: io-models check -- {}", with_port(words)),
+    }
+}
+
+/// These words of a command with `{port}`: in the place of a number, or else behind them.
+fn with_port(words: &[&str]) -> String {
+    let mut words: Vec<_> = words.iter().map(|word| if is_port(word) { PORT } else { word }).collect();
+    if !words.iter().any(|word| word.contains(PORT)) {
+        words.push(PORT);
+    }
+    words.join(" ")
 }
 
 /// clap's parser for a named server.
@@ -282,7 +323,14 @@ fn server(text: &str) -> Result<Subject, String> {
     }
     let reach = match how.contains(PORT) {
         true => Reach::Command(how.to_owned()),
-        false => Reach::Running(resolved(how).map_err(|why| format!("{why}; {forms}"))?),
+        false if is_like_address(how) => Reach::Running(resolved(how)?),
+        false => {
+            let words: Vec<_> = how.split_whitespace().collect();
+            let command = with_port(&words);
+            return Err(format!(
+                "{how:?} is no address ADDR:PORT, and as a command it lacks {{port}}: {name}='{command}'"
+            ));
+        }
     };
     Ok(Subject { name: name.to_owned(), reach })
 }
@@ -290,10 +338,13 @@ fn server(text: &str) -> Result<Subject, String> {
 /// clap's parser for the id of a check.
 fn one(id: &str) -> Result<&'static Check, String> {
     check::find(id).ok_or_else(|| {
-        format!(
-            "there is no check {id:?}; the nearest: {}",
-            nearest(id, 3, check::all().map(|check| check.id))
-        )
+        let of_group: Vec<_> =
+            check::all().filter(|check| check.group() == id).map(|check| check.id).collect();
+        if of_group.is_empty() {
+            let near = nearest(id, 3, check::all().map(|check| check.id));
+            return format!("there is no check {id:?}; the nearest: {near}");
+        }
+        format!("{id} is a group: name one of its checks, {}", of_group.join(", "))
     })
 }
 

@@ -25,10 +25,11 @@ pub(in crate::lab) use judge::basics;
 pub use judge::{Plan, Reach, Subject, Watch, judge, not_started};
 
 use crate::lab::results::check::Expect;
+use serde::Serialize;
 use session::Session;
 
 /// A check.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize)]
 pub struct Check {
     /// Group and name: `echo/one-byte`.
     pub id: &'static str,
@@ -50,11 +51,13 @@ pub struct Check {
     pub answers: Answers,
     /// Checks without which it would say nothing.
     pub after: &'static [&'static str],
+    #[serde(skip)]
     run: fn(&Session<'_>) -> Step,
 }
 
 /// What a check takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Needs {
     /// An address to connect to.
     Address,
@@ -65,7 +68,8 @@ pub enum Needs {
 }
 
 /// Which answers of a server tell enough for a check.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Answers {
     /// All.
     Any,

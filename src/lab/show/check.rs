@@ -26,7 +26,6 @@ impl Checked {
                 page.blank();
             }
             server.show(&mut page, verbose);
-            page.blank();
         }
         if self.servers.len() > 1 {
             page.table(&self.summary(str::to_owned));
@@ -180,11 +179,17 @@ impl Judged {
         let reasons = self.reasons();
         if !reasons.is_empty() {
             page.paragraph(&paint(DOUBTFUL, "Not checked:"));
-            reasons.iter().for_each(|(why, ids)| page.indented(2, 4, &format!("{}: {why}", ids.join(", "))));
+            for (why, ids) in reasons {
+                let is_all = ids.len() > 1 && ids.len() == self.verdicts.len();
+                let ids = if is_all { format!("all {} checks", ids.len()) } else { ids.join(", ") };
+                page.indented(2, 4, &format!("{ids}: {why}"));
+            }
+            page.blank();
         }
         let all_passed = !self.verdicts.is_empty() && self.count(Outcome::Passed) == self.verdicts.len();
         if all_passed {
             page.paragraph("Everything is as it should be.");
+            page.blank();
         }
     }
 }
@@ -211,22 +216,26 @@ fn case(server: &str, Verdict { check, claim, outcome, seconds, failure, why }: 
     case
 }
 
-/// Checks with what must be so, group by group, in lines of at most `width` columns.
+/// Checks with what they need and what must be so, group by group, in lines of at most `width` columns.
 #[must_use]
 pub fn list(checks: &[&Check], width: Option<usize>) -> String {
     let mut page = Page::new(width);
-    let mut table = Table::new(&[""], "");
-    let mut group = "";
-    for check in checks {
-        if check.group() != group && !table.is_empty() {
-            page.table(&table);
-            page.blank();
-            table = Table::new(&[""], "");
+    for group in checks.chunk_by(|one, next| one.group() == next.group()) {
+        let mut table = Table::new(&["", ""], "");
+        for check in group {
+            let needs = match check.needs {
+                Needs::Address => "",
+                Needs::Process => "c",
+                Needs::Faults => "f",
+            };
+            table.row([check.id.to_owned(), needs.to_owned()], check.claim, Style::new());
         }
-        group = check.group();
-        table.row([check.id.to_owned()], check.claim, Style::new());
+        page.table(&table);
+        page.blank();
     }
-    page.table(&table);
+    page.paragraph(
+        "c: needs the command of the server, not its address. f: needs the command, and --faults.",
+    );
     page.into_text()
 }
 

@@ -169,6 +169,17 @@ fn a_command_without_a_port_and_one_that_does_not_listen_are_named() {
     assert!(line.contains("{port}"), "{line}");
     let line = fails(&["check"], 2);
     assert!(line.contains("no server is named"), "{line}");
+    for (words, hint) in [
+        (&["--", "./x", "-p", "5000"][..], "io-models check -- ./x -p {port};"),
+        (&["./x", "5000"], "io-models check -- ./x {port}"),
+        (&["./x"], "io-models check -- ./x {port}"),
+        (&["5000"], "io-models check :5000"),
+        (&["127.0.0.1:5000", "127.0.0.1:5001"], "--server NAME=ADDR:PORT"),
+        (&["--server", "a=./x 5000"], "lacks {port}: a='./x {port}'"),
+    ] {
+        let line = fails(&[&["check"], words].concat(), 2);
+        assert!(line.contains(hint), "{words:?}: {line}");
+    }
     let mut command = io_models("check --");
     command.args(["sh", "-c", "exit 3", "{port}"]);
     let ended = Program::spawn(command).end();
@@ -286,6 +297,21 @@ fn a_server_that_does_not_start_takes_no_verdicts_from_others() {
     assert_eq!((outcome(0), outcome(1)), (&"passed".into(), &"not_made".into()));
 }
 
+#[test]
+fn a_command_in_one_word_is_one_of_the_shell() {
+    let mut command = io_models("check --only echo/one-byte --");
+    command.arg(format!("MODEL=poll; {}", ours("\"$MODEL\"")));
+    Program::spawn(command).end_within(3).exits(0);
+}
+
+#[test]
+fn a_port_alone_is_one_of_this_machine() {
+    let server = Server::start(model::find("poll").expect("a model"));
+    let port = server.addr().port();
+    Program::start(&format!("check :{port} --only echo/one-byte")).end().exits(0);
+    server.stop();
+}
+
 /// As a shell starts its background jobs.
 #[test]
 fn a_server_gets_no_ignored_sigint_from_us() {
@@ -308,11 +334,34 @@ fn every_check_is_listed_and_explained() {
     for check in check::all() {
         assert!(list.stdout.contains(check.id), "{} is not in {list}", check.id);
     }
+    for (id, mark) in [("echo/nul", None), ("leak/memory", Some("c")), ("fault/recv-eintr", Some("f"))] {
+        let line = list.stdout.lines().find(|line| line.starts_with(&format!("{id} "))).expect(id);
+        let second = line.split_whitespace().nth(1).filter(|word| word.len() == 1);
+        assert_eq!(second, mark, "{line}");
+    }
+    assert!(list.stdout.contains("f: needs the command, and --faults."), "{list}");
+    let mut only = Program::start("check --list --json --only stop").end().exits(0).json();
+    let json = only.as_array_mut().expect("a list").remove(0);
+    let stop = check::find("stop/in-time").expect("it is listed");
+    assert_eq!((&json["id"], &json["claim"]), (&stop.id.into(), &stop.claim.into()));
+    assert_eq!(
+        (&json["needs"], &json["clients"], &json["answers"]),
+        (&"process".into(), &stop.clients.into(), &"any".into())
+    );
+    assert_eq!(json["after"].as_array().map(Vec::len), Some(stop.after.len()));
+    for text in ["does", "matters", "cause", "reference"] {
+        assert!(json[text].is_string(), "{json:#}");
+    }
     let explained = Program::start("check --explain echo/nul").end();
     explained.exits(0);
     for part in ["What is done", "Why it matters", "The usual cause", "strlen"] {
         assert!(explained.stdout.contains(part), "{part:?} is missing: {explained}");
     }
+    let group = fails(&["check", "--explain", "storm"], 2);
+    assert!(
+        group.contains("storm is a group") && group.contains("storm/connect-close, storm/reset"),
+        "{group}"
+    );
     let unknown = fails(&["check", "--explain", "echo/nil"], 2);
     assert!(unknown.contains("echo/nul"), "{unknown}");
 }
