@@ -106,6 +106,10 @@ pub fn judge(
     stop: &Stop,
     watch: &dyn Watch,
 ) -> anyhow::Result<(Judged, bool)> {
+    if stop.is_set()? {
+        let server = subject.reach.in_words();
+        return Ok((Judged { name: subject.name.clone(), server, verdicts: Vec::new() }, true));
+    }
     // What is wrong with the command or the address is said once.
     let reached = match &subject.reach {
         Reach::Command(command) => {

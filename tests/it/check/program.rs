@@ -376,7 +376,7 @@ fn ctrl_c_ends_it_with_what_is_known_and_leaves_no_server() {
         s = socket.create_server((\"127.0.0.1\", {{port}}))\nwhile True: time.sleep(1)'"
     );
     let mut command = io_models("check --json");
-    command.args(["--server", &format!("mute={server}")]);
+    command.args(["--server", &format!("mute={server}"), "--server", "later=false {port}"]);
     let program = Program::spawn(command);
     wait_until("the server of a check runs", || {
         fs::read_to_string(file.path()).is_ok_and(|pids| pids.lines().count() >= 2)
@@ -384,7 +384,12 @@ fn ctrl_c_ends_it_with_what_is_known_and_leaves_no_server() {
     program.signal(Signal::SIGINT);
     let ended = program.end();
     ended.exits(130);
-    assert_eq!(ended.json()["partial"], true, "{ended}");
+    let result = ended.json();
+    assert_eq!(
+        (&result["partial"], &result["servers"][1]["verdicts"]),
+        (&true.into(), &Value::Array(Vec::new()))
+    );
+    valid(&result);
     for pid in fs::read_to_string(file.path()).expect("the file is ours").lines() {
         wait_until("no server is left", || !fs::exists(format!("/proc/{pid}")).unwrap_or(true));
     }
