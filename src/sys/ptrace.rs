@@ -261,22 +261,23 @@ pub fn set_third_argument(thread: Pid, value: u64) -> Result<()> {
     set_registers(thread, registers)
 }
 
-/// Four bytes at this address of a stopped thread.
+/// The bytes at this address of a stopped thread: process_vm_readv(2).
 ///
 /// # Errors
 ///
 /// `EFAULT`, `ESRCH`.
-pub fn read_u32(thread: Pid, address: u64) -> Result<u32> {
-    let mut value = [0_u8; 4];
+#[doc(alias = "process_vm_readv")]
+pub fn read<const N: usize>(thread: Pid, address: u64) -> Result<[u8; N]> {
+    let mut value = [0_u8; N];
     let ours = libc::iovec { iov_base: value.as_mut_ptr().cast(), iov_len: value.len() };
     let theirs =
         libc::iovec { iov_base: std::ptr::without_provenance_mut(address as usize), iov_len: value.len() };
-    // SAFETY: process_vm_readv writes at most four bytes to `value`, which is ours and that large; the other address is one of the other
+    // SAFETY: process_vm_readv writes at most N bytes to `value`, which is ours and that large; the other address is one of the other
     // process, and is not followed here.
     let read =
         unsafe { libc::process_vm_readv(thread.as_raw(), &raw const ours, 1, &raw const theirs, 1, 0) };
     cvt(Call::ProcessVmReadv, Errno::result(read))?;
-    Ok(u32::from_ne_bytes(value))
+    Ok(value)
 }
 
 /// A copy of a descriptor of another process, which shares its open file description: pidfd_open(2), pidfd_getfd(2), since Linux 5.6.

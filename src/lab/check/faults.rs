@@ -1,22 +1,26 @@
-//! Faults from below: system calls of the server fail as the kernel may let them fail. By ptrace(2), so that any program will do.
+//! System calls of the server are made to fail, by ptrace(2), which works for a program in any language.
 //!
-//! A fault is told truly: it comes only where the kernel could have said the same.
+//! A call fails only where the kernel could have let it fail:
 //!
-//! - `EINTR` comes to calls that wait: those on blocking descriptors, and waits for events.
+//! - `EINTR` comes to calls that wait: those on blocking descriptors (without `MSG_DONTWAIT`), and waits for events whose timeout is
+//!   not 0.
 //! - `EAGAIN` comes to non-blocking sockets. Neither it nor a short count comes to sockets that are edge-triggered or signal-driven:
 //!   for those it means that nothing is left (man 7 epoll, Q9), and no further event would tell of the rest.
 //! - A call on a descriptor that is not the listener or a client of the server is left alone.
 
 use super::server::Server;
-use super::{Ended, Step};
+use super::{Ended, Step, sockets};
+use crate::lab::meter::Tree;
 use crate::sys::Errno;
 use crate::sys::fcntl::{self, OFlag};
 use crate::sys::fork::Pid;
 use crate::sys::ptrace::{self, Stop};
 use crate::sys::socket;
 use std::collections::{HashMap, HashSet};
+use std::fs::File;
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
+use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -79,6 +83,8 @@ struct Now {
     wanted: Option<Wanted>,
     /// How often it has happened.
     hits: usize,
+    /// Why it did not happen to a call that was made.
+    exempt: Option<&'static str>,
     /// Why nothing is known of the calls any more.
     broken: Option<String>,
     /// Whether the tracer is at work, or why it cannot be.
@@ -95,11 +101,11 @@ impl Tracer {
     /// Stop at the calls of this server from now on.
     pub(super) fn start(server: &Server, seed: u64) -> Step<Tracer> {
         let state = Arc::new(State::default());
-        let (pids, addr) = (server.pids(), server.addr());
+        let (main, addr) = (server.main().as_raw().cast_unsigned(), server.addr());
         let theirs = state.clone();
         let traces = move || {
             let mut trace = Trace::new(&theirs, addr, seed);
-            let started = trace.seize(&pids);
+            let started = trace.seize(main);
             theirs.lock().started = Some(started.clone());
             theirs.changed.notify_all();
             if started.is_ok() {
@@ -124,7 +130,7 @@ impl Tracer {
     /// Let this happen from now on.
     pub(super) fn want(&self, wanted: Wanted) {
         let mut now = self.state.lock();
-        (now.wanted, now.hits) = (Some(wanted), 0);
+        (now.wanted, now.hits, now.exempt) = (Some(wanted), 0, None);
     }
 
     /// Let nothing happen any more: how often it has.
@@ -140,6 +146,11 @@ impl Tracer {
             Some(why) => Err(Ended::NotMade(why.clone())),
             None => Ok(now.hits),
         }
+    }
+
+    /// Why it has never happened: the reason why it did not happen to the last call of the kind, if one was made.
+    pub(super) fn exempt(&self) -> Option<&'static str> {
+        self.state.lock().exempt
     }
 
     /// Wait until it has happened so often: `false` when it has not within the time.
@@ -165,8 +176,8 @@ struct Trace<'a> {
     rng: fastrand::Rng,
     /// The process of each thread.
     process_of: HashMap<Pid, Pid>,
-    /// Descriptors that are registered edge-triggered, by process.
-    edge_triggered: HashSet<(Pid, RawFd)>,
+    /// Sockets that are registered edge-triggered, by inode: a process that was forked, and dup(2), have other descriptors for them.
+    edge_triggered: HashSet<u64>,
     /// Threads whose call was skipped, and how it is to fail.
     failing: HashMap<Pid, Errno>,
     /// Threads whose next call of the kind goes through.
@@ -186,36 +197,38 @@ impl<'a> Trace<'a> {
         }
     }
 
-    /// Trace all threads of these processes.
-    fn seize(&mut self, pids: &[u32]) -> Result<(), String> {
-        for &pid in pids {
-            let process = Pid::from_raw(pid.cast_signed());
-            let fds = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-            let fd = fds.filter_map(|fd| fd.file_name().to_str()?.parse().ok()).next();
-            // Without it no call can be told from another.
-            if let Some(why) = fd.and_then(|fd| ptrace::copy_of(process, fd).err())
-                && matches!(why.errno(), Some(Errno::EPERM | Errno::ENOSYS))
-            {
-                return Err(format!(
-                    "{why}: the descriptors of the server cannot be looked at; it takes Linux 5.6, and in a container \
-                     CAP_SYS_PTRACE"
-                ));
+    /// Trace all threads of the server: this process, and those that it has started.
+    fn seize(&mut self, main: u32) -> Result<(), String> {
+        self.may_look(main)?;
+        // A thread that is not traced yet may start another.
+        loop {
+            let pids = Tree::of(main, true).pids().to_vec();
+            let threads =
+                pids.iter().flat_map(|&pid| threads_of(pid).into_iter().map(move |thread| (pid, thread)));
+            let new: Vec<_> = threads.filter(|(_, thread)| !self.process_of.contains_key(thread)).collect();
+            if new.is_empty() {
+                break;
             }
-            self.look_for_edges(process);
-            for thread in threads_of(pid) {
-                ptrace::seize(thread).and_then(|()| ptrace::interrupt(thread)).map_err(|why| {
-                    if let Some(tracer) = tracer_of(thread) {
-                        return format!("{why}: process {tracer} traces the server already, as strace and debuggers do");
-                    }
-                    format!(
-                        "{why}: the system calls of the server cannot be stopped at; look at kernel.yama.ptrace_scope, and for a \
-                         container at CAP_SYS_PTRACE and its seccomp profile"
-                    )
-                })?;
-                self.process_of.insert(thread, process);
+            for (pid, thread) in new {
+                self.process_of.insert(thread, Pid::from_raw(pid.cast_signed()));
+                seize(thread)?;
             }
         }
+        let processes: HashSet<_> = self.process_of.values().copied().collect();
+        processes.into_iter().for_each(|process| self.look_for_edges(process));
         Ok(())
+    }
+
+    /// Whether the descriptors of the server can be looked at: without them no call can be told from another.
+    fn may_look(&self, pid: u32) -> Result<(), String> {
+        let fds = sockets::descriptors(pid).unwrap_or_default();
+        let fd = fds.iter().find_map(|fd| fd.file_name()?.to_str()?.parse().ok());
+        match fd.map(|fd| ptrace::copy_of(Pid::from_raw(pid.cast_signed()), fd)) {
+            Some(Err(why)) if matches!(why.errno(), Some(Errno::EPERM | Errno::ENOSYS)) => Err(format!(
+                "{why}: the descriptors of the server cannot be looked at; it takes Linux 5.6, and in a container CAP_SYS_PTRACE"
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// What was registered before: `/proc/PID/fdinfo/FD` of an epoll instance has a line for each descriptor.
@@ -224,21 +237,21 @@ impl<'a> Trace<'a> {
         for info in infos {
             let text = std::fs::read_to_string(info.path()).unwrap_or_default();
             for line in text.lines().filter(|line| line.starts_with("tfd:")) {
-                // "tfd:        5 events: 8000201f data: …"
+                // "tfd:        5 events: 8000201f data: …  pos:0 ino:1f3a sdev:8"
                 let mut words = line.split_ascii_whitespace();
-                let fd = words.nth(1).and_then(|word| word.parse().ok());
-                let events = words.nth(1).and_then(|word| u32::from_str_radix(word, 16).ok());
-                if let (Some(fd), Some(events)) = (fd, events) {
-                    self.register(process, fd, events);
+                let events = words.nth(3).and_then(|word| u32::from_str_radix(word, 16).ok());
+                let inode = words.find_map(|word| u64::from_str_radix(word.strip_prefix("ino:")?, 16).ok());
+                if let (Some(inode), Some(events)) = (inode, events) {
+                    self.register(inode, events);
                 }
             }
         }
     }
 
-    fn register(&mut self, process: Pid, fd: RawFd, events: u32) {
+    fn register(&mut self, inode: u64, events: u32) {
         match events & libc::EPOLLET.cast_unsigned() {
-            0 => drop(self.edge_triggered.remove(&(process, fd))),
-            _ => drop(self.edge_triggered.insert((process, fd))),
+            0 => drop(self.edge_triggered.remove(&inode)),
+            _ => drop(self.edge_triggered.insert(inode)),
         }
     }
 
@@ -283,12 +296,16 @@ impl<'a> Trace<'a> {
             self.note_registration(thread, arguments);
         }
         let Some(wanted) = self.state.lock().wanted else { return };
-        let has_length = ONE_BUFFER.contains(&number) || wanted.fault != Fault::OneByte;
-        if target_of(number) != Some(wanted.target)
-            || !has_length
-            || !self.may_happen(thread, wanted, arguments)
-        {
+        if target_of(number) != Some(wanted.target) {
             return;
+        }
+        match self.may_happen(thread, wanted, number, arguments) {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(exempt) => {
+                self.state.lock().exempt = Some(exempt);
+                return;
+            }
         }
         let happens = match wanted.often {
             // A short transfer goes on by itself.
@@ -323,40 +340,64 @@ impl<'a> Trace<'a> {
         let [_, operation, fd, event, ..] = *arguments;
         let process = self.process(thread);
         if operation != libc::EPOLL_CTL_DEL as u64
-            && let Ok(events) = ptrace::read_u32(thread, event)
+            && let Ok(events) = ptrace::read(thread, event)
+            && let Some(inode) =
+                ptrace::copy_of(process, fd as RawFd).ok().and_then(|copy| inode(&copy.into()))
         {
-            self.register(process, fd as RawFd, events);
+            self.register(inode, u32::from_ne_bytes(events));
         }
     }
 
-    /// Whether the kernel could do this to the call.
-    fn may_happen(&mut self, thread: Pid, wanted: Wanted, arguments: &[u64; 6]) -> bool {
+    /// Whether this call is one that is wanted: of the listener, or of the client. An error is why the kernel could not do this to it.
+    fn may_happen(
+        &mut self,
+        thread: Pid,
+        wanted: Wanted,
+        number: i64,
+        arguments: &[u64; 6],
+    ) -> Result<bool, &'static str> {
         let process = self.process(thread);
-        let number = match wanted.target {
-            Target::Wait | Target::Start => return true,
-            Target::Register if arguments[1] != libc::EPOLL_CTL_ADD as u64 => return false,
+        let fd = match wanted.target {
+            Target::Start => return Ok(true),
+            Target::Wait
+                if wanted.fault == Fault::Fails(Errno::EINTR) && !takes_time(thread, number, arguments) =>
+            {
+                return Err("it waits with a timeout of 0, which no signal interrupts");
+            }
+            Target::Wait => return Ok(true),
+            Target::Register if arguments[1] != libc::EPOLL_CTL_ADD as u64 => return Ok(false),
             Target::Register => arguments[2] as RawFd,
             Target::Accept | Target::Receive | Target::Send => arguments[0] as RawFd,
         };
-        let Ok(copy) = ptrace::copy_of(process, number) else { return false };
-        let Ok(local) = socket::local_addr(&copy) else { return false };
+        let Ok(copy) = ptrace::copy_of(process, fd).map(File::from) else { return Ok(false) };
+        let Ok(local) = socket::local_addr(&copy) else { return Ok(false) };
         let client = socket::peer_addr(&copy).ok();
         if local.port() != self.addr.port() || client.is_some() == (wanted.target == Target::Accept) {
-            return false;
+            return Ok(false);
         }
         // A server on an IPv6 socket has its clients at mapped addresses; the port tells them apart.
         if wanted.client.is_some_and(|only| client.is_none_or(|client| client.port() != only.port())) {
-            return false;
+            return Ok(false);
         }
-        let Ok(flags) = fcntl::status_flags(&copy) else { return false };
-        let waits = !flags.contains(OFlag::O_NONBLOCK);
+        let Ok(flags) = fcntl::status_flags(&copy) else { return Ok(false) };
+        let waits =
+            !flags.contains(OFlag::O_NONBLOCK) && flags_of(number, arguments) & libc::MSG_DONTWAIT == 0;
         // Signals tell of what is new as well (O_ASYNC).
-        let has_edges = self.edge_triggered.contains(&(process, number)) || flags.contains(OFlag::O_ASYNC);
+        let has_edges = flags.contains(OFlag::O_ASYNC)
+            || inode(&copy).is_some_and(|inode| self.edge_triggered.contains(&inode));
         match wanted.fault {
-            Fault::Fails(Errno::EINTR) => waits && wanted.target != Target::Register,
-            Fault::Fails(Errno::EAGAIN) => !waits && !has_edges,
-            Fault::OneByte => !has_edges && arguments[2] > 1,
-            Fault::Fails(_) => true,
+            Fault::Fails(Errno::EINTR) if !waits => {
+                Err("its sockets are non-blocking: a call that does not wait is not interrupted")
+            }
+            Fault::Fails(Errno::EAGAIN) if waits => Err("its sockets are blocking: a call waits instead"),
+            Fault::Fails(Errno::EAGAIN) | Fault::OneByte if has_edges => Err(
+                "its sockets are edge-triggered or signal-driven: the call would mean that nothing is left",
+            ),
+            Fault::OneByte if !ONE_BUFFER.contains(&number) => {
+                Err("it uses several buffers for each call (readv, writev, recvmsg, sendmsg)")
+            }
+            Fault::OneByte => Ok(arguments[2] > 1),
+            Fault::Fails(_) => Ok(true),
         }
     }
 
@@ -371,7 +412,7 @@ impl<'a> Trace<'a> {
 }
 
 /// Who traces this thread.
-fn tracer_of(thread: Pid) -> Option<u32> {
+fn tracer_of(thread: Pid) -> Option<i32> {
     let status = std::fs::read_to_string(format!("/proc/{thread}/status")).ok()?;
     let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:"))?;
     tracer.trim().parse().ok().filter(|pid| *pid != 0)
@@ -380,6 +421,55 @@ fn tracer_of(thread: Pid) -> Option<u32> {
 fn threads_of(pid: u32) -> Vec<Pid> {
     let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     tasks.filter_map(|task| task.file_name().to_str()?.parse().ok()).map(Pid::from_raw).collect()
+}
+
+/// Begin to trace a thread, and stop it.
+fn seize(thread: Pid) -> Result<(), String> {
+    let Err(why) = ptrace::seize(thread).and_then(|()| ptrace::interrupt(thread)) else { return Ok(()) };
+    match tracer_of(thread) {
+        // It has ended meanwhile.
+        _ if why.errno() == Some(Errno::ESRCH) => Ok(()),
+        // One that was traced already has started it: then it is traced as well.
+        Some(tracer) if tracer == nix::unistd::gettid().as_raw() => Ok(()),
+        Some(tracer) => {
+            Err(format!("{why}: process {tracer} traces the server already, as strace and debuggers do"))
+        }
+        None => Err(format!(
+            "{why}: the system calls of the server cannot be stopped at; look at kernel.yama.ptrace_scope, and for a container at \
+             CAP_SYS_PTRACE and its seccomp profile"
+        )),
+    }
+}
+
+/// The inode of a socket, which is another for each.
+fn inode(socket: &File) -> Option<u64> {
+    Some(socket.metadata().ok()?.ino())
+}
+
+/// Whether a call that waits for events may take time: with a timeout of 0 it only looks.
+fn takes_time(thread: Pid, number: i64, arguments: &[u64; 6]) -> bool {
+    let timeout = match number {
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_epoll_wait => return arguments[3] as i32 != 0,
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_poll => return arguments[2] as i32 != 0,
+        libc::SYS_epoll_pwait => return arguments[3] as i32 != 0,
+        libc::SYS_epoll_pwait2 => arguments[3],
+        libc::SYS_ppoll => arguments[2],
+        // select(2) and pselect6.
+        _ => arguments[4],
+    };
+    // A null pointer is no timeout. Seconds and their fractions have eight bytes each.
+    timeout == 0 || ptrace::read::<16>(thread, timeout).is_ok_and(|time| time != [0; 16])
+}
+
+/// The flags of recv(2) and its kind, as `MSG_DONTWAIT`.
+fn flags_of(number: i64, arguments: &[u64; 6]) -> libc::c_int {
+    match number {
+        libc::SYS_recvfrom | libc::SYS_sendto => arguments[3] as libc::c_int,
+        libc::SYS_recvmsg | libc::SYS_sendmsg => arguments[2] as libc::c_int,
+        _ => 0,
+    }
 }
 
 /// Calls whose third argument is the length of their only buffer.

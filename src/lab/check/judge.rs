@@ -11,6 +11,7 @@ use crate::stop::Stop;
 use anyhow::anyhow;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -131,9 +132,13 @@ pub fn judge(
         reached,
         stop,
         watch,
-        state: Mutex::new(State { open: plan.checks.clone(), verdicts: HashMap::new(), interrupted: false }),
+        state: Mutex::new(State {
+            open: plan.checks.clone(),
+            verdicts: HashMap::new(),
+            gone: None,
+            interrupted: false,
+        }),
         changed: Condvar::new(),
-        crowded: Mutex::new(()),
         shared: Shared::default(),
     };
     thread::scope(|scope| {
@@ -172,6 +177,7 @@ pub fn not_started(plan: &Plan, subject: &Subject, why: &str) -> Judged {
         check: check.id.to_owned(),
         claim: check.claim.to_owned(),
         outcome: Outcome::NotMade,
+        tries: None,
         seconds: 0.0,
         failure: None,
         why: Some(why.to_owned()),
@@ -189,8 +195,6 @@ struct Work<'a> {
     watch: &'a dyn Watch,
     state: Mutex<State>,
     changed: Condvar,
-    /// Checks with many clients are made one after another: descriptors are few.
-    crowded: Mutex<()>,
     shared: Shared,
 }
 
@@ -198,11 +202,10 @@ struct State {
     /// The checks that nobody has taken.
     open: Vec<&'static Check>,
     verdicts: HashMap<&'static str, Verdict>,
+    /// Why nothing can be asked of a server that ran already: it has ended.
+    gone: Option<String>,
     interrupted: bool,
 }
-
-/// So many clients are many.
-const CROWD: usize = 200;
 
 impl Work<'_> {
     /// Take one check after another.
@@ -220,22 +223,24 @@ impl Work<'_> {
                 {
                     let check = state.open.remove(next);
                     let missing = check.after.iter().find_map(|id| why_missing(state.verdicts.get(*id)?));
-                    break (check, missing);
+                    break (check, state.gone.clone().or(missing));
                 }
                 state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
             };
             drop(state);
             let began = Instant::now();
-            let made = match (self.does_not_apply(check), missing) {
-                (Some(why), _) => Err((Ended::NotApplicable(why), Vec::new())),
-                (None, Some(why)) => Err((Ended::NotMade(why), Vec::new())),
+            let (made, tries) = match (self.does_not_apply(check), missing) {
+                (Some(why), _) => (Err((Ended::NotApplicable(why), Vec::new())), 1),
+                (None, Some(why)) => (Err((Ended::NotMade(why), Vec::new())), 1),
                 // A check that panics must not keep the others waiting for its verdict.
                 (None, None) => catch_unwind(AssertUnwindSafe(|| self.make(check))).unwrap_or_else(|_| {
-                    Err((Ended::NotMade("the check itself failed: a bug".to_owned()), Vec::new()))
+                    (Err((Ended::NotMade("the check itself failed: a bug".to_owned()), Vec::new())), 1)
                 }),
             };
+            let gone = if matches!(made, Err((Ended::Failed(_), _))) { self.why_gone(check) } else { None };
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            match verdict(check, made, began) {
+            state.gone = state.gone.take().or(gone);
+            match verdict(check, made, tries, began) {
                 Some(verdict) => {
                     let done = state.verdicts.len() + 1;
                     self.watch.verdict(self.name, &verdict, done, self.plan.checks.len());
@@ -257,23 +262,23 @@ impl Work<'_> {
         self.plan.checks.iter().any(|check| check.id == id)
     }
 
-    /// Make a check, again if something came too late.
-    fn make(&self, check: &Check) -> Result<(), (Ended, Vec<String>)> {
-        let _alone =
-            (check.clients >= CROWD).then(|| self.crowded.lock().unwrap_or_else(PoisonError::into_inner));
+    /// Make a check, again if something came too late: what came of it, and how often it was made.
+    fn make(&self, check: &Check) -> (Made, usize) {
         let mut tries = 1;
         loop {
             match self.try_once(check, tries) {
                 Err((Ended::Failed(Fault { is_late: true, .. }), _)) if tries < TRIES => tries += 1,
-                Err((Ended::Failed(mut fault), log)) => {
-                    if tries > 1 {
-                        fault.observed += &format!(" ({tries} tries)");
-                    }
-                    return Err((Ended::Failed(fault), log));
-                }
-                made => return made,
+                made => return (made, tries),
             }
         }
+    }
+
+    /// Whether a server that ran already has ended, after a check that failed.
+    fn why_gone(&self, check: &Check) -> Option<String> {
+        let Reach::Running(addr) = self.subject.reach else { return None };
+        let why = TcpStream::connect_timeout(&addr, TO_CONNECT).err()?;
+        (why.kind() == ErrorKind::ConnectionRefused)
+            .then(|| format!("nobody listens at {addr} any more: the server ended in {}", check.id))
     }
 
     fn does_not_apply(&self, check: &Check) -> Option<String> {
@@ -290,7 +295,7 @@ impl Work<'_> {
         })
     }
 
-    fn try_once(&self, check: &Check, tries: usize) -> Result<(), (Ended, Vec<String>)> {
+    fn try_once(&self, check: &Check, tries: usize) -> Made {
         let nothing_said = |failed: Failed| (Ended::from(failed), Vec::new());
         let (server, addr) = match self.reached {
             Reached::At(addr) => (None, addr),
@@ -316,7 +321,7 @@ impl Work<'_> {
             at_once: self.plan.clients,
             stop: self.stop,
             shared: &self.shared,
-            until: Instant::now() + ALL,
+            until: Cell::new(Instant::now() + ALL),
             limit: ALL,
             tries_another_byte: self.blames_edges(check),
             rng: RefCell::new(fastrand::Rng::with_seed(own.wrapping_add(tries as u64))),
@@ -339,7 +344,7 @@ impl Work<'_> {
             Err(Ended::Failed(fault)) => fault.observed += &server.words(),
             Ok(()) if should_run && server.wait_for_end(ENDS, self.stop).is_ok_and(|end| end.is_some()) => {
                 let words = server.last_words();
-                // One that serves a single client may end after it; there is a check for that.
+                // One that serves a single client may end after it: there is a check for that.
                 if check.after.contains(&checks::IN_TURN) || words.contains("was killed by signal") {
                     made = Err(Ended::failed("a server that goes on", words));
                 }
@@ -349,6 +354,9 @@ impl Work<'_> {
         made.map_err(|ended| (ended, log))
     }
 }
+
+/// What came of a check: nothing to complain of, or why it ended before, and the conversation until then.
+type Made = Result<(), (Ended, Vec<String>)>;
 
 /// Why a check that stands on this verdict is not made: the first that failed, whatever stands between them.
 fn why_missing(verdict: &Verdict) -> Option<String> {
@@ -366,7 +374,7 @@ const ENDS: Duration = Duration::from_millis(30);
 const DIES: Duration = Duration::from_millis(100);
 
 /// The verdict on what came of a check; `None` when a stop came.
-fn verdict(check: &Check, made: Result<(), (Ended, Vec<String>)>, began: Instant) -> Option<Verdict> {
+fn verdict(check: &Check, made: Made, tries: usize, began: Instant) -> Option<Verdict> {
     let (outcome, failure, why) = match made {
         Ok(()) => (Outcome::Passed, None, None),
         Err((Ended::Interrupted, _)) => return None,
@@ -379,6 +387,7 @@ fn verdict(check: &Check, made: Result<(), (Ended, Vec<String>)>, began: Instant
         ),
         Err((Ended::Failed(Fault { expected, observed, cause, .. }), conversation)) => {
             let cause = cause.unwrap_or(check.cause).to_owned();
+            let observed = if tries > 1 { format!("{observed} ({tries} tries)") } else { observed };
             (Outcome::Failed, Some(Failure { expected, observed, cause, conversation }), None)
         }
     };
@@ -386,6 +395,7 @@ fn verdict(check: &Check, made: Result<(), (Ended, Vec<String>)>, began: Instant
         check: check.id.to_owned(),
         claim: check.claim.to_owned(),
         outcome,
+        tries: (tries > 1).then_some(tries),
         seconds: began.elapsed().as_secs_f64(),
         failure,
         why,
@@ -411,7 +421,8 @@ pub(in crate::lab) fn basics(addr: SocketAddr, clients: usize, stop: &Stop) -> R
 
 fn basics_within(limit: Duration, addr: SocketAddr, clients: usize, stop: &Stop) -> Result<(), Failed> {
     let (until, shared) = (Instant::now() + limit, Shared::default());
-    for check in BASIC.into_iter().filter_map(checks::find).filter(|check| check.clients <= clients) {
+    let basic = BASIC.map(|id| checks::find(id).expect("the basic checks are among the checks"));
+    for check in basic.into_iter().filter(|check| check.clients <= clients) {
         let session = Session {
             addr,
             started: None,
@@ -419,7 +430,7 @@ fn basics_within(limit: Duration, addr: SocketAddr, clients: usize, stop: &Stop)
             at_once: clients,
             stop,
             shared: &shared,
-            until,
+            until: Cell::new(until),
             limit,
             tries_another_byte: false,
             rng: RefCell::new(fastrand::Rng::with_seed(0)),

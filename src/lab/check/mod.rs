@@ -7,9 +7,9 @@
 //!
 //! - A program is started afresh for each check, so that what one check leaves behind (memory, descriptors, a client that
 //!   never reads) spoils no other.
-//! - A check says nothing when one that it stands on has failed: a server that does not answer at all fails one check, not fifty.
-//! - What failed only because an answer did not come in time is asked again, up to three times in all. Other programs may have had the
-//!   processor. A wrong byte is wrong the first time.
+//! - A check is not made when one that it stands on has failed: a server that does not answer at all fails one check, not fifty.
+//! - A check that failed only because an answer did not come in time is made again, up to three times in all: other programs may have
+//!   had the processor. The report tells of a check that passed only then. A wrong byte is a failure the first time.
 
 mod checks;
 mod client;
@@ -154,6 +154,14 @@ impl Ended {
     fn that_is_late(mut self) -> Ended {
         if let Ended::Failed(fault) = &mut self {
             fault.is_late = true;
+        }
+        self
+    }
+
+    /// The likely cause is this, and not that of the check.
+    fn because(mut self, cause: &'static str) -> Ended {
+        if let Ended::Failed(fault) = &mut self {
+            fault.cause = Some(cause);
         }
         self
     }

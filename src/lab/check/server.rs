@@ -4,11 +4,13 @@ use super::sockets::{self, Listener};
 use super::{Ended, Step};
 use crate::lab::child::{self, Ending, Failed, Process};
 use crate::lab::meter::Tree;
+use crate::lab::meter::cpu::state_of;
 use crate::lab::meter::memory::OfProcesses;
 use crate::stop::Stop;
 use crate::sys::fork::{Pid, kill};
 use crate::sys::signal::Signal;
 use anyhow::{Context, anyhow};
+use procfs::process::Process as Proc;
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -115,7 +117,13 @@ impl Server {
 
     /// To each process of the server, as a terminal does.
     pub(super) fn signal_all(&self, signal: Signal) -> crate::Result<()> {
-        self.pids().into_iter().try_for_each(|pid| kill(Pid::from_raw(pid.cast_signed()), signal))
+        self.signal_others(signal, &mut BTreeSet::new())
+    }
+
+    /// To each process of the server that has not got it.
+    fn signal_others(&self, signal: Signal, have: &mut BTreeSet<u32>) -> crate::Result<()> {
+        let others: Vec<_> = self.pids().into_iter().filter(|&pid| have.insert(pid)).collect();
+        others.into_iter().try_for_each(|pid| kill(Pid::from_raw(pid.cast_signed()), signal))
     }
 
     /// Its processes: the one that listens, and what that has started.
@@ -144,8 +152,8 @@ impl Server {
 
     /// Its open descriptors, in all processes.
     pub(super) fn descriptors(&self) -> Step<usize> {
-        let of = |pid: &u32| match std::fs::read_dir(format!("/proc/{pid}/fd")) {
-            Ok(fds) => Ok(fds.count()),
+        let of = |&pid: &u32| match sockets::descriptors(pid) {
+            Ok(fds) => Ok(fds.len()),
             // It has ended meanwhile.
             Err(why) if why.kind() == ErrorKind::NotFound => Ok(0),
             Err(why) => {
@@ -157,23 +165,20 @@ impl Server {
 
     /// How often its threads have begun to wait, those that have ended not counted.
     pub(super) fn waits(&self) -> Step<u64> {
-        let mut waits = None;
-        for task in self.tasks() {
-            let status = std::fs::read_to_string(task.join("status")).unwrap_or_default();
-            let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
-            let some: Option<u64> = line.and_then(|line| line.trim().parse().ok());
-            waits = some.map(|some| waits.unwrap_or(0) + some).or(waits);
-        }
+        let tasks =
+            self.pids().into_iter().map(|pid| Proc::new(pid.cast_signed()).and_then(|one| one.tasks()));
+        let of = |task: procfs::process::Task| task.status().ok()?.voluntary_ctxt_switches;
+        let waits = tasks.flatten().flatten().flatten().filter_map(of).reduce(|sum, one| sum + one);
         waits.ok_or_else(|| Ended::NotMade("/proc does not tell how often the server waited".to_owned()))
     }
 
     /// The folders of its threads in /proc.
     fn tasks(&self) -> Vec<PathBuf> {
-        let of = |pid: u32| std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-        self.pids().into_iter().flat_map(of).map(|task| task.path()).collect()
+        self.pids().into_iter().flat_map(tasks_of).collect()
     }
 
-    /// How long its tasks have run, and how long they have waited for a processor, until now. On a busy machine, who spins waits.
+    /// How long its tasks have run, and how long they have waited for a processor, until now. Where other programs keep the
+    /// processors busy, a task that never sleeps waits for one most of the time.
     pub(super) fn ran(&self) -> Step<Ran> {
         let mut ran = Ran { at: Instant::now(), ran: Duration::ZERO, waited: Duration::ZERO };
         for task in self.tasks() {
@@ -194,32 +199,36 @@ impl Server {
 
     /// Whether none of its tasks runs or wants to. `None` where /proc does not tell.
     pub(super) fn sleeps(&self) -> Option<bool> {
-        let states: Vec<_> = self.tasks().iter().filter_map(|task| state(&task.join("stat"))).collect();
-        (!states.is_empty()).then(|| states.iter().all(|state| matches!(state, 'S' | 'T' | 't' | 'Z' | 'X')))
+        let states: Vec<_> = self.tasks().iter().filter_map(|task| state(task)).collect();
+        (!states.is_empty())
+            .then(|| states.iter().all(|state| matches!(state, b'S' | b'T' | b't' | b'Z' | b'X')))
     }
 
     /// Whether all of its processes are stopped.
     fn is_stopped(&self) -> bool {
-        let of = |pid: &u32| state(Path::new(&format!("/proc/{pid}/stat")));
-        self.pids().iter().all(|pid| matches!(of(pid), Some('T' | 't' | 'Z') | None))
+        self.tasks().iter().all(|task| matches!(state(task), Some(b'T' | b't' | b'Z' | b'X') | None))
     }
 
     /// Stop it with this signal, and wait until it is. `false` when it does not within two seconds: it handles the signal.
     pub(super) fn stop_with(&self, signal: Signal) -> Step<bool> {
-        self.signal_all(signal)?;
-        let until = Instant::now() + Duration::from_secs(2);
-        while !self.is_stopped() {
+        let (mut have, until) = (BTreeSet::new(), Instant::now() + Duration::from_secs(2));
+        loop {
+            // One that was started in the meantime must get it as well.
+            self.signal_others(signal, &mut have)?;
+            if self.is_stopped() {
+                return Ok(true);
+            }
             if Instant::now() > until {
                 return Ok(false);
             }
             thread::sleep(LOOK);
         }
-        Ok(true)
     }
 
-    /// Whether the process that listens has ended.
+    /// Whether the process that listens has ended: all of its threads. The first of them may end before the others.
     pub(super) fn has_ended(&self) -> bool {
-        matches!(state(Path::new(&format!("/proc/{}/stat", self.main))), Some('Z' | 'X') | None)
+        let tasks = tasks_of(self.main.as_raw().cast_unsigned());
+        tasks.iter().all(|task| matches!(state(task), Some(b'Z' | b'X') | None))
     }
 
     /// Wait until the process that listens has ended: how long it took, or `None` when it takes longer than that.
@@ -242,7 +251,7 @@ impl Server {
     pub(super) fn last_words(mut self) -> String {
         // A shell that waits for the server tells how that ended, and ends a moment later.
         if !self.has_ended() {
-            kill(Pid::from_raw(-self.group.as_raw()), Signal::SIGKILL).ok();
+            self.kill();
         }
         let Ending { how, words } = self.supervisor.ending();
         how.unwrap_or_else(|| "the server ended".to_owned()) + &said("; its last words: ", &words)
@@ -284,10 +293,19 @@ fn instead_of(port: u16, pids: &[u32]) -> String {
     String::new()
 }
 
+impl Server {
+    /// End it at once: one that does not end by itself would take seconds. The supervisor ends what has left the group. When that has
+    /// ended, no process of the group is left, and another may have its number.
+    fn kill(&mut self) {
+        if !self.supervisor.has_ended() {
+            kill(Pid::from_raw(-self.group.as_raw()), Signal::SIGKILL).ok();
+        }
+    }
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
-        // One that does not end by itself would take seconds. The supervisor ends what has left the group.
-        kill(Pid::from_raw(-self.group.as_raw()), Signal::SIGKILL).ok();
+        self.kill();
     }
 }
 
@@ -305,10 +323,15 @@ impl Ran {
     }
 }
 
+/// The folders of the threads of a process in /proc: none when it has been waited for.
+fn tasks_of(pid: u32) -> Vec<PathBuf> {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    tasks.map(|task| task.path()).collect()
+}
+
 /// The state of a task: `S` for one that sleeps. `None` when it has ended.
-fn state(stat: &Path) -> Option<char> {
-    // "tid (name) state …", and a name may hold anything.
-    std::fs::read_to_string(stat).ok()?.rsplit(')').next()?.trim_start().chars().next()
+fn state(task: &Path) -> Option<u8> {
+    state_of(&task.join("stat")).ok()?
 }
 
 /// A free port, which no other server of this run gets. Another program may take it before the server does.

@@ -14,7 +14,7 @@ use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long an answer may take. On a busy machine a server may have no processor for a while.
@@ -23,7 +23,7 @@ pub(super) const TO_ANSWER: Duration = Duration::from_secs(5);
 /// How long a check may take in all. A server that sends a byte every few seconds would hold it for hours.
 pub(super) const ALL: Duration = Duration::from_secs(90);
 
-/// One making of one check.
+/// A check while it is made.
 pub(super) struct Session<'a> {
     pub(super) addr: SocketAddr,
     /// Of a program that was started for this check.
@@ -34,7 +34,8 @@ pub(super) struct Session<'a> {
     pub(super) stop: &'a Stop,
     /// What several checks of one server find out together.
     pub(super) shared: &'a Shared,
-    pub(super) until: Instant,
+    /// When the check must be done.
+    pub(super) until: Cell<Instant>,
     /// How long the check may take in all.
     pub(super) limit: Duration,
     /// Whether an answer that stops may be put down to [`EDGE`](super::EDGE).
@@ -56,6 +57,8 @@ pub(super) struct Started<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     pub(super) churn: Mutex<Option<super::checks::Churned>>,
+    /// Checks with many clients are made one after another, because descriptors are few.
+    many_clients: Mutex<()>,
 }
 
 impl<'a> Session<'a> {
@@ -77,13 +80,13 @@ impl<'a> Session<'a> {
         Client::connect(self, |_| Ok(()), true)
     }
 
-    /// One whose conversation is not.
+    /// The same for one whose conversation is not logged.
     pub(super) fn connect_unheard(&self) -> Step<Client<'_>> {
         Client::connect(self, |_| Ok(()), false)
     }
 
-    /// So many clients, not logged, each of which has got an answer before the next one connects. A queue of listen(2) that is too
-    /// short for them is the matter of a check of its own.
+    /// So many clients, not logged, each of which has got an answer before the next one connects: there is another check for a queue
+    /// of listen(2) that is too short for them.
     pub(super) fn crowd(&self, clients: usize) -> Step<Vec<Client<'_>>> {
         self.say(format!("{clients} clients connect; each gets an answer before the next one connects"));
         let one = |i: usize| {
@@ -115,15 +118,17 @@ impl<'a> Session<'a> {
         last.map_err(|ended| ended.at("another client afterwards"))
     }
 
-    /// Descriptors for so many clients.
-    pub(super) fn room_for(&self, clients: usize) -> Step {
+    /// Descriptors for so many clients, until the guard is dropped. Another check that needs many is waited for.
+    pub(super) fn room_for(&self, clients: usize) -> Step<MutexGuard<'a, ()>> {
         // Those of checks that run at the same time.
         const OTHERS: u64 = 600;
         let limit = Nofile::current()?;
         if limit.soft < clients as u64 + OTHERS {
             return Err(Ended::NotMade(format!("{clients} clients take as many descriptors: {limit}")));
         }
-        Ok(())
+        let room = self.shared.many_clients.lock().unwrap_or_else(PoisonError::into_inner);
+        self.until.set(Instant::now() + self.limit);
+        Ok(room)
     }
 
     /// A line of the conversation.
@@ -164,7 +169,7 @@ impl<'a> Session<'a> {
         done
     }
 
-    /// Printable text without spaces, other at each call.
+    /// Printable text without spaces, different at each call.
     pub(super) fn text(&self, bytes: usize) -> Vec<u8> {
         let mut rng = self.rng.borrow_mut();
         (0..bytes).map(|_| rng.alphanumeric() as u8).collect()
@@ -177,7 +182,7 @@ impl<'a> Session<'a> {
 
     /// Wait until the descriptor is ready; `false` when that takes longer than `limit`.
     pub(super) fn ready(&self, fd: impl AsFd, events: PollFlags, limit: Duration) -> Step<bool> {
-        let left = self.until.saturating_duration_since(Instant::now());
+        let left = self.until.get().saturating_duration_since(Instant::now());
         let mut set = PollSet::new();
         let slot = set.push(fd, events);
         let stop = set.push(self.stop, PollFlags::POLLIN);
@@ -185,7 +190,7 @@ impl<'a> Session<'a> {
         if !set.revents(stop).is_empty() {
             return Err(Ended::Interrupted);
         }
-        if Instant::now() >= self.until {
+        if Instant::now() >= self.until.get() {
             let seconds = self.limit.as_secs();
             return Err(Ended::NotMade(format!(
                 "it was not done after {seconds} s, though the server still answered"

@@ -2,11 +2,11 @@
 //! the queues of a connection.
 
 use procfs::net::{TcpNetEntries, TcpState};
-use procfs::process::{FDTarget, Process};
 use procfs::{FromBufReadSI, current_system_info};
-use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 
 /// A socket that listens.
 #[derive(Debug, Clone, Copy)]
@@ -69,11 +69,26 @@ fn has_ipv6() -> bool {
 
 /// The first of these processes that has the socket open.
 pub(super) fn owner(inode: u64, pids: &[u32]) -> Option<u32> {
-    let has_it = |pid: &&u32| {
-        let fds = Process::new(pid.cast_signed()).and_then(|process| process.fd());
-        fds.is_ok_and(|fds| fds.flatten().any(|fd| fd.target == FDTarget::Socket(inode)))
-    };
-    pids.iter().find(has_it).copied()
+    let name = format!("socket:[{inode}]");
+    let is_it = |fd: &PathBuf| fs::read_link(fd).is_ok_and(|target| target.as_os_str() == name.as_str());
+    pids.iter().find(|&&pid| descriptors(pid).is_ok_and(|fds| fds.iter().any(is_it))).copied()
+}
+
+/// The files in /proc that stand for the open descriptors of a process.
+///
+/// # Errors
+///
+/// Where /proc does not show them, and when the process has ended.
+pub(super) fn descriptors(pid: u32) -> io::Result<Vec<PathBuf>> {
+    let of =
+        |folder: PathBuf| -> io::Result<Vec<_>> { fs::read_dir(folder)?.map(|fd| Ok(fd?.path())).collect() };
+    let fds = of(format!("/proc/{pid}/fd").into())?;
+    if !fds.is_empty() {
+        return Ok(fds);
+    }
+    // A first thread that has ended before the others shows none.
+    let tasks = fs::read_dir(format!("/proc/{pid}/task"))?.flatten();
+    Ok(tasks.filter_map(|task| of(task.path().join("fd")).ok()).max_by_key(Vec::len).unwrap_or_default())
 }
 
 /// What waits at the server's end of a connection, in bytes.

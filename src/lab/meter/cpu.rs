@@ -8,8 +8,8 @@ use nix::unistd::Pid;
 use procfs::process::Process;
 use std::collections::HashSet;
 use std::fs::{self, File};
-use std::io::Read;
-use std::path::PathBuf;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How long a server may take to have nothing to do. That is long because other programs may use its processor meanwhile.
@@ -232,14 +232,9 @@ impl Tree {
     }
 
     fn sleeps(&self) -> anyhow::Result<bool> {
-        // More than a line has. One read is enough: there are thousands of these files.
-        let mut line = [0; 1024];
         for stat in &self.stats {
-            let read = File::open(stat).and_then(|mut file| file.read(&mut line));
-            let line = &line[..read.with_context(|| stat.display().to_string())?];
-            // "tid (name) state …", and a name may hold anything.
-            let after_name = line.iter().rposition(|&byte| byte == b')').map_or(0, |at| at + 1);
-            if !matches!(line[after_name..].trim_ascii_start().first(), Some(b'S' | b'T' | b'Z')) {
+            let state = state_of(stat).with_context(|| stat.display().to_string())?;
+            if !matches!(state, Some(b'S' | b'T' | b'Z')) {
                 return Ok(false);
             }
         }
@@ -311,6 +306,21 @@ impl Tree {
         }
         Ok(())
     }
+}
+
+/// The state of a task, as `S` for one that sleeps, from its file `stat` in /proc (man 5 proc_pid_stat).
+///
+/// # Errors
+///
+/// When the task has ended, and its parent has waited for it.
+pub(in crate::lab) fn state_of(stat: &Path) -> io::Result<Option<u8>> {
+    // More than a line has. One read is enough: there may be thousands of these files.
+    let mut line = [0; 1024];
+    let read = File::open(stat)?.read(&mut line)?;
+    let line = &line[..read];
+    // "tid (name) state …", and a name may hold anything.
+    let after_name = line.iter().rposition(|&byte| byte == b')').map_or(0, |at| at + 1);
+    Ok(line[after_name..].trim_ascii_start().first().copied())
 }
 
 /// How many children the first thread of a process has. A kernel without `CONFIG_PROC_CHILDREN` does not tell.

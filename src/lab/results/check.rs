@@ -89,6 +89,9 @@ pub struct Verdict {
     pub claim: String,
     /// What came of it.
     pub outcome: Outcome,
+    /// How often it was made, when something came too late the first time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tries: Option<usize>,
     /// How long it took.
     pub seconds: f64,
     /// What was wrong, of one that failed.
@@ -111,6 +114,14 @@ pub enum Outcome {
     NotApplicable,
     /// It could not be made, or an earlier one failed without which it says nothing.
     NotMade,
+}
+
+impl Verdict {
+    /// What is to be told of a check that passed: not the first time.
+    #[must_use]
+    pub fn later_try(&self) -> Option<usize> {
+        self.tries.filter(|_| self.outcome == Outcome::Passed)
+    }
 }
 
 impl Outcome {

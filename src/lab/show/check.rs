@@ -186,6 +186,15 @@ impl Judged {
             }
             page.blank();
         }
+        let later = |verdict: &Verdict| Some(format!("{} (try {})", verdict.check, verdict.later_try()?));
+        let later: Vec<_> = self.verdicts.iter().filter_map(later).collect();
+        if !later.is_empty() {
+            page.paragraph(&paint(
+                DOUBTFUL,
+                "Passed, but not at the first try, when something came too late:",
+            ));
+            page.indented(2, 4, &later.join(", "));
+        }
         let all_passed = !self.verdicts.is_empty() && self.count(Outcome::Passed) == self.verdicts.len();
         if all_passed {
             page.paragraph("Everything is as it should be.");
@@ -194,7 +203,8 @@ impl Judged {
     }
 }
 
-fn case(server: &str, Verdict { check, claim, outcome, seconds, failure, why }: &Verdict) -> TestCase {
+fn case(server: &str, verdict: &Verdict) -> TestCase {
+    let Verdict { check, claim, outcome, seconds, failure, why, .. } = verdict;
     let why = why.as_deref().unwrap_or_default();
     let status = match (outcome, failure) {
         (Outcome::Passed, _) => TestCaseStatus::success(),
@@ -213,6 +223,9 @@ fn case(server: &str, Verdict { check, claim, outcome, seconds, failure, why }: 
     };
     let mut case = TestCase::new(check.as_str(), status);
     case.set_classname(format!("check.{server}")).set_time(Duration::from_secs_f64(*seconds));
+    if let Some(tries) = verdict.later_try() {
+        case.set_system_out(format!("passed at try {tries}: before, something came too late"));
+    }
     case
 }
 

@@ -9,6 +9,8 @@ use io_models::sys::signal::Signal;
 use quick_junit::Report;
 use serde_json::Value;
 use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 
 /// A model as a foreign server.
 fn ours(model: &str) -> String {
@@ -278,6 +280,60 @@ fn nobody_listens_at_an_address() {
     let ended = Program::start(&format!("check {free} --only echo")).end();
     ended.exits(1);
     assert!(ended.stderr.contains("Connection refused"), "{ended}");
+}
+
+/// A server that runs already cannot be started again.
+#[test]
+fn after_the_end_of_a_server_that_ran_no_check_is_made() {
+    let script = "import socket, sys\n\
+        s = socket.create_server((\"127.0.0.1\", 0), backlog=200)\n\
+        print(s.getsockname()[1], flush=True)\n\
+        while True:\n  c, _ = s.accept()\n  b = c.recv(1000)\n  while b:\n    if b\"\\0\" in b: sys.exit()\n    c.sendall(b)\n    b = c.recv(1000)";
+    let mut server = Command::new("python3")
+        .args(["-c", script])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("python3 is there");
+    let mut port = String::new();
+    BufReader::new(server.stdout.take().expect("it is piped")).read_line(&mut port).expect("its port");
+    let only = "--only echo/one-byte,echo/nul,echo/all-bytes,echo/byte-by-byte";
+    let ended = Program::start(&format!("check 127.0.0.1:{} {only} --json", port.trim())).end_within(3);
+    server.wait().expect("it has ended by itself");
+    ended.exits(3);
+    let result = ended.json();
+    let verdicts = result["servers"][0]["verdicts"].as_array().expect("a list");
+    let outcomes: Vec<_> =
+        verdicts.iter().map(|one| (one["check"].as_str().expect("an id"), one["outcome"].as_str())).collect();
+    let at = outcomes.iter().position(|one| *one == ("echo/nul", Some("failed"))).expect("it fails");
+    assert!(outcomes[at + 1..].contains(&("echo/byte-by-byte", Some("not_made"))), "{outcomes:?}");
+    assert!(ended.stdout.contains("the server ended in echo/nul"), "{ended}");
+}
+
+/// A thread for each client, with this backlog.
+fn with_backlog(backlog: usize) -> String {
+    format!(
+        "exec python3 -c 'import socket, threading\n\
+        def serve(c):\n  try:\n    while b := c.recv(65536): c.sendall(b)\n  except OSError: pass\n  c.close()\n\
+        s = socket.create_server((\"127.0.0.1\", {{port}}), backlog={backlog})\n\
+        while True: threading.Thread(target=serve, args=(s.accept()[0],), daemon=True).start()'"
+    )
+}
+
+#[test]
+fn a_short_queue_is_told_once_as_what_it_is() {
+    let without = "--json --skip leak,clients/1000,idle,limits";
+    for (backlog, id, says) in [
+        (1, "backlog/200", "find room in the queue"),
+        (0, "edge/listener", "The second argument of listen(2) is 0"),
+    ] {
+        let ended = checked(without, &with_backlog(backlog));
+        ended.exits(3);
+        let result = ended.json();
+        let verdicts = result["servers"][0]["verdicts"].as_array().expect("a list");
+        let failed: Vec<_> = verdicts.iter().filter(|one| one["outcome"] == "failed").collect();
+        assert_eq!(failed.iter().map(|one| &one["check"]).collect::<Vec<_>>(), [id], "{failed:#?}");
+        assert!(ended.stdout.contains(says), "{ended}");
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::super::session::Session;
 use super::super::{Answers, Check, Ended, Step};
-use super::{ANSWERS, LARGE, NOTHING_MORE, USUAL};
+use super::{ANSWERS, LARGE, NOTHING_MORE, PIPELINED, USUAL};
 use crate::lab::results::check::Expect;
 use std::time::Duration;
 
@@ -137,7 +137,7 @@ pub(super) static CHECKS: [Check; 12] = [
         cause: "Two threads serve one connection at the same time: EPOLLONESHOT is missing, or a pool takes pieces of one client side by side.",
         reference: "man 2 epoll_ctl, EPOLLONESHOT",
         answers: Answers::Bytes,
-        after: &[ANSWERS, NOTHING_MORE, LARGE],
+        after: &[ANSWERS, NOTHING_MORE, LARGE, PIPELINED],
         run: in_order,
         ..USUAL
     },

@@ -3,7 +3,7 @@
 use super::super::client::Client;
 use super::super::session::Session;
 use super::super::{Answers, Check, Ended, Needs, Step};
-use super::{ANSWERS, IN_TURN, LARGE, NOTHING_MORE, USUAL};
+use super::{ANSWERS, IN_TURN, LARGE, NOTHING_MORE, PIPELINED, USUAL};
 use crate::lab::results::check::Expect;
 use crate::lab::units;
 use crate::sys::sockopt;
@@ -71,7 +71,7 @@ pub(super) static CHECKS: [Check; 9] = [
         clients: 1000,
         after: &[ANSWERS, NOTHING_MORE, IN_TURN, BESIDE, "clients/64", "edge/listener"],
         run: |at| {
-            at.room_for(1000)?;
+            let _room = at.room_for(1000)?;
             at_once(at, 1000)
         },
         ..USUAL
@@ -80,12 +80,12 @@ pub(super) static CHECKS: [Check; 9] = [
         id: "clients/never-mixed",
         claim: "No client gets bytes of another.",
         does: "50 clients send their own bytes in small pieces, in random turns, without waiting; each must get just its own back.",
-        matters: "The answer of one client in the hands of another is the worst that a server can do.",
+        matters: "A client that gets the answer of another sees what it must not see, and acts on it.",
         cause: "Clients share a buffer or a length; or a descriptor was closed and its number used again while its old client is still in a table.",
         reference: "man 2 close, NOTES on reuse of descriptors; man 7 epoll, Q6",
         clients: 50,
         answers: Answers::Bytes,
-        after: &[ANSWERS, NOTHING_MORE, IN_TURN, BESIDE, LARGE, "edge/listener"],
+        after: &[ANSWERS, NOTHING_MORE, IN_TURN, BESIDE, LARGE, PIPELINED, "edge/listener"],
         run: never_mixed,
         ..USUAL
     },

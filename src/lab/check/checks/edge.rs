@@ -2,20 +2,20 @@
 
 use super::super::session::Session;
 use super::super::{Answers, Check, Ended, Needs, Step};
-use super::{ANSWERS, IN_TURN, NOTHING_MORE, USUAL};
+use super::{ANSWERS, IN_TURN, NOTHING_MORE, PIPELINED, USUAL};
 use crate::sys::signal::Signal;
 use std::time::{Duration, Instant};
 
 pub(super) static CHECKS: [Check; 3] = [
     Check {
         id: "edge/listener",
-        claim: "Four clients that wait together are all accepted.",
-        does: "While the server is stopped (SIGSTOP), four clients connect and send a request each; after SIGCONT each must get its answer.",
+        claim: "Two clients that wait together are both accepted.",
+        does: "While the server is stopped (SIGSTOP), two clients connect and send a request each; after SIGCONT each must get its answer.",
         matters: "An edge-triggered listener reports once that clients wait, not once for each.",
         cause: "The server calls accept(2) once for each event of an edge-triggered listener. Call it until EAGAIN, on a non-blocking listener.",
         reference: "man 7 epoll, 'Level-triggered and edge-triggered'; tcpepoll2 of the course",
         needs: Needs::Process,
-        clients: 4,
+        clients: 2,
         after: &[ANSWERS, NOTHING_MORE, IN_TURN, "clients/silent-beside", "signals/stop-continue"],
         run: listener,
         ..USUAL
@@ -40,17 +40,17 @@ pub(super) static CHECKS: [Check; 3] = [
         cause: "A flag, a signal or an edge that tells of bytes is cleared after the read, and not before it.",
         reference: "man 7 epoll, Q9; man 7 signal, on signals that are pending once",
         answers: Answers::Bytes,
-        after: &[ANSWERS, NOTHING_MORE, "edge/partial-read"],
+        after: &[ANSWERS, NOTHING_MORE, PIPELINED, "edge/partial-read"],
         run: during_the_turn,
         ..USUAL
     },
 ];
 
 fn listener(at: &Session<'_>) -> Step {
-    /// The queue of some servers has room for five only.
-    const CLIENTS: usize = 4;
+    /// With a backlog of 1 the queue of listen(2) has room for two.
+    const CLIENTS: usize = 2;
     let mut clients = Vec::new();
-    at.while_stopped(Signal::SIGSTOP, || {
+    let queued = at.while_stopped(Signal::SIGSTOP, || {
         at.say(format!("{CLIENTS} clients connect, and send a request each"));
         for _ in 0..CLIENTS {
             let client = at.connect_unheard()?;
@@ -58,6 +58,14 @@ fn listener(at: &Session<'_>) -> Step {
             clients.push(client);
         }
         Ok(())
+    });
+    queued.map_err(|ended| match ended {
+        Ended::NotMade(_) if !clients.is_empty() => Ended::late(
+            "two clients find room in the queue of listen(2)",
+            "one did; the other tries again after a second, and after two more",
+        )
+        .because("The second argument of listen(2) is 0. Use SOMAXCONN or 4096."),
+        ended => ended,
     })?;
     for (i, client) in clients.iter().enumerate() {
         client.answer(b"question").map_err(|ended| ended.at(&format!("client {} of {CLIENTS}", i + 1)))?;

@@ -16,7 +16,7 @@ pub(super) static CHECKS: [Check; 4] = [
         after: &[ANSWERS, NOTHING_MORE],
         run: |at| {
             let client = at.connect()?;
-            client.ask(b"last words")?;
+            client.ask(b"last request")?;
             client.end()?;
             client.expect_end()
         },
@@ -54,9 +54,9 @@ pub(super) static CHECKS: [Check; 4] = [
     },
     Check {
         id: "end/without-a-word",
-        claim: "A client that connects and leaves without a byte disturbs nobody.",
+        claim: "After clients that connect and leave without a byte, others are served.",
         does: "Three clients connect and close at once; another is then served.",
-        matters: "Port scanners, health checks and load balancers do this all day.",
+        matters: "Port scanners, health checks and load balancers do this often.",
         cause: "The server ends, or stops to accept, when the first recv(2) of a client says 0 or ECONNRESET.",
         reference: "man 2 recv",
         after: &[ANSWERS, NOTHING_MORE, IN_TURN, "edge/listener"],

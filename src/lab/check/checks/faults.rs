@@ -1,4 +1,5 @@
-//! System calls of the server fail as the kernel may let them fail.
+//! System calls of the server fail as the kernel may let them fail. Errors of accept(2) that a server usually handles in one place stand
+//! on each other, so that one fault is told once.
 //!
 //! Each check has two rounds: in the first, each call of the kind fails once before it is made; in the second, one in ten
 //! does, by chance.
@@ -20,9 +21,8 @@ const FAULT: Check = Check {
 };
 
 const ACCEPT_DOES: &str = "Clients come in turn, each while the one before is connected; accept(2) fails before it is made; the client before leaves; each must get its answer.";
-const NO_ROOM: &str =
-    "The system as a whole, or its memory for sockets, runs out now and then. It is over a moment later.";
-const ACCEPT_ENDS: &str = "An error of accept(2) ends the server or the thread that accepts, or the number -1 is used as a descriptor. Errors that pass are asked again, at the latest when a client has left.";
+const NO_ROOM: &str = "The system as a whole can run out of files or of memory for sockets. Usually that is over a moment later.";
+const ACCEPT_ENDS: &str = "An error of accept(2) ends the server or the thread that accepts, or the number -1 is used as a descriptor. Call it again after errors that can pass, at the latest when a client has left.";
 
 pub(super) static CHECKS: [Check; 17] = [
     Check {
@@ -37,7 +37,7 @@ pub(super) static CHECKS: [Check; 17] = [
     },
     Check {
         id: "fault/accept-econnaborted",
-        claim: "A client that was gone before it was accepted (ECONNABORTED) ends nothing.",
+        claim: "After a client that was gone before it was accepted (ECONNABORTED), others are served.",
         does: ACCEPT_DOES,
         matters: "Some kernels, and some filters of Linux, report a client that has gone so.",
         cause: ACCEPT_ENDS,
@@ -47,41 +47,73 @@ pub(super) static CHECKS: [Check; 17] = [
     },
     Check {
         id: "fault/accept-emfile",
-        claim: "A process without descriptors (EMFILE) accepts again later.",
+        claim: "When the process has no descriptor left (EMFILE), accept(2) is called again later.",
         does: ACCEPT_DOES,
-        matters: "The limit on descriptors of a process is reached now and then.",
+        matters: "A server with many clients comes to its limit on descriptors sooner or later.",
         cause: ACCEPT_ENDS,
         reference: "man 2 accept, EMFILE",
+        after: &[
+            ANSWERS,
+            NOTHING_MORE,
+            IN_TURN,
+            "signals/stop-continue",
+            "end/closes",
+            "fault/accept-econnaborted",
+        ],
         run: |at| accepts(at, Errno::EMFILE),
         ..FAULT
     },
     Check {
         id: "fault/accept-enfile",
-        claim: "A system without files (ENFILE) is waited for.",
+        claim: "When the system can open no more files (ENFILE), accept(2) is called again later.",
         does: ACCEPT_DOES,
         matters: NO_ROOM,
         cause: ACCEPT_ENDS,
         reference: "man 2 accept, ENFILE; /proc/sys/fs/file-max",
+        after: &[
+            ANSWERS,
+            NOTHING_MORE,
+            IN_TURN,
+            "signals/stop-continue",
+            "end/closes",
+            "fault/accept-emfile",
+        ],
         run: |at| accepts(at, Errno::ENFILE),
         ..FAULT
     },
     Check {
         id: "fault/accept-enobufs",
-        claim: "A kernel without buffers (ENOBUFS) is waited for.",
+        claim: "When the kernel has no memory for buffers (ENOBUFS), accept(2) is called again later.",
         does: ACCEPT_DOES,
         matters: NO_ROOM,
         cause: ACCEPT_ENDS,
         reference: "man 2 accept, ENOBUFS",
+        after: &[
+            ANSWERS,
+            NOTHING_MORE,
+            IN_TURN,
+            "signals/stop-continue",
+            "end/closes",
+            "fault/accept-enfile",
+        ],
         run: |at| accepts(at, Errno::ENOBUFS),
         ..FAULT
     },
     Check {
         id: "fault/accept-enomem",
-        claim: "A kernel without memory (ENOMEM) is waited for.",
+        claim: "When the kernel has no memory (ENOMEM), accept(2) is called again later.",
         does: ACCEPT_DOES,
         matters: NO_ROOM,
         cause: ACCEPT_ENDS,
         reference: "man 2 accept, ENOMEM",
+        after: &[
+            ANSWERS,
+            NOTHING_MORE,
+            IN_TURN,
+            "signals/stop-continue",
+            "end/closes",
+            "fault/accept-enobufs",
+        ],
         run: |at| accepts(at, Errno::ENOMEM),
         ..FAULT
     },
@@ -99,7 +131,7 @@ pub(super) static CHECKS: [Check; 17] = [
         id: "fault/recv-eagain",
         claim: "A recv(2) with nothing to read (EAGAIN) after its socket was reported readable is no error.",
         does: "A client asks 100 times while recv or read of its non-blocking, level-triggered connection fails so.",
-        matters: "A report of readiness is a hint: another thread may have read, or the kernel may have dropped a segment with a bad sum.",
+        matters: "A report of readiness is a hint: another thread may have read, or the kernel may have dropped a segment with a wrong checksum.",
         cause: "EAGAIN closes the connection, or ends the server.",
         reference: "man 2 select, BUGS; man 2 recv, EAGAIN",
         run: |at| transfers(at, Target::Receive, Fault::Fails(Errno::EAGAIN)),
@@ -107,9 +139,9 @@ pub(super) static CHECKS: [Check; 17] = [
     },
     Check {
         id: "fault/recv-short",
-        claim: "A recv(2) that has one byte is as good as any.",
+        claim: "A request is answered although each recv(2) gives only one byte of it.",
         does: "A client asks 100 times, and sends 4 KiB once, while recv and read give one byte at most.",
-        matters: "A stream has no messages.",
+        matters: "A stream has no messages: the kernel may give any part of what was sent.",
         cause: "The server takes what one recv finds for one request.",
         reference: "man 2 recv, RETURN VALUE; man 7 epoll, Q9",
         answers: Answers::Bytes,
@@ -119,7 +151,7 @@ pub(super) static CHECKS: [Check; 17] = [
     },
     Check {
         id: "fault/recv-econnreset",
-        claim: "A connection that fails (ECONNRESET of recv) ends alone.",
+        claim: "When recv(2) fails with ECONNRESET, only that connection ends.",
         does: "Two clients are connected; recv of the first one fails; the second and a third one must be served.",
         matters: "The error belongs to one connection.",
         cause: "The server ends at an error of recv(2) that it did not expect.",
@@ -148,7 +180,7 @@ pub(super) static CHECKS: [Check; 17] = [
     },
     Check {
         id: "fault/send-short",
-        claim: "A send(2) that takes one byte is followed by another.",
+        claim: "An answer is sent wholly although each send(2) takes only one byte of it.",
         does: "A client asks 100 times, and sends 4 KiB once, while send and write take one byte at most.",
         matters: "A signal can end a blocking send(2) after a part, and a non-blocking one takes what has room.",
         cause: "The result of send(2) is not looked at.",
@@ -168,7 +200,7 @@ pub(super) static CHECKS: [Check; 17] = [
     },
     Check {
         id: "fault/send-epipe",
-        claim: "A connection that fails (EPIPE of send) ends alone.",
+        claim: "When send(2) fails with EPIPE, only that connection ends.",
         does: "Two clients are connected; send to the first one fails; the second and a third one must be served.",
         matters: "The error belongs to one connection.",
         cause: "The server ends at an error of send(2) that it did not expect.",
@@ -187,7 +219,7 @@ pub(super) static CHECKS: [Check; 17] = [
     },
     Check {
         id: "fault/send-econnreset",
-        claim: "A connection that fails (ECONNRESET of send) ends alone.",
+        claim: "When send(2) fails with ECONNRESET, only that connection ends.",
         does: "As fault/send-epipe.",
         matters: "The error belongs to one connection.",
         cause: "The server ends at an error of send(2) that it did not expect.",
@@ -200,6 +232,7 @@ pub(super) static CHECKS: [Check; 17] = [
             "signals/stop-continue",
             "end/closes",
             "clients/silent-beside",
+            "fault/send-epipe",
         ],
         run: |at| breaks_alone(at, Target::Send, Errno::ECONNRESET),
         ..FAULT
@@ -216,10 +249,10 @@ pub(super) static CHECKS: [Check; 17] = [
     },
     Check {
         id: "fault/epoll-ctl-enospc",
-        claim: "A client that cannot be registered (ENOSPC of epoll_ctl) ends alone.",
+        claim: "When a client cannot be registered (ENOSPC of epoll_ctl), others are served.",
         does: "A client is connected; a second one comes while epoll_ctl fails; the first and a third one must be served. The second one may be closed.",
         matters: "The number of registrations of a user is limited.",
-        cause: "The result of epoll_ctl(2) is not looked at, and the client waits for ever, or the server ends.",
+        cause: "The result of epoll_ctl(2) is not looked at, and the client waits for ever; or the server ends. In libuv (Node) and asyncio (Python) this is a fault of the runtime: programs cannot change it.",
         reference: "man 2 epoll_ctl, ENOSPC; /proc/sys/fs/epoll/max_user_watches",
         clients: 3,
         after: &[
@@ -235,7 +268,7 @@ pub(super) static CHECKS: [Check; 17] = [
     },
     Check {
         id: "fault/fork-eagain",
-        claim: "A client for which no process or thread can be started (EAGAIN) ends alone, or waits.",
+        claim: "When no process or thread can be started for a client (EAGAIN), others are served.",
         does: "A client is connected; a second one comes while fork, clone and clone3 fail; the first and a third one must be served. The second one may be closed.",
         matters: "The number of processes and threads of a user is limited.",
         cause: "The server ends when fork(2) or pthread_create(3) fails, or forgets to close the client.",
@@ -257,16 +290,21 @@ pub(super) static CHECKS: [Check; 17] = [
 /// Each check in two rounds: the calls that fail in each.
 const ROUNDS: [(Often, &str); 2] = [(Often::Each, "each first time"), (Often::OneInTen, "one in ten")];
 
-/// What happens to which call, for the log.
-fn named(target: Target, fault: Fault) -> String {
-    let call = match target {
+/// The system calls of a kind.
+fn calls(target: Target) -> &'static str {
+    match target {
         Target::Accept => "accept(2)",
         Target::Receive => "recv(2) or read(2)",
         Target::Send => "send(2) or write(2)",
         Target::Wait => "epoll_wait(2), poll(2) or select(2)",
         Target::Register => "epoll_ctl(2)",
         Target::Start => "fork(2) or clone(2)",
-    };
+    }
+}
+
+/// What happens to which call, for the log.
+fn named(target: Target, fault: Fault) -> String {
+    let call = calls(target);
     match fault {
         Fault::Fails(errno) => format!("{call} fails with {errno:?}"),
         Fault::OneByte => format!("{call} takes one byte at most"),
@@ -277,12 +315,15 @@ fn tracer(at: &Session<'_>) -> Step<Tracer> {
     Tracer::start(at.server(), at.chance(0..usize::MAX) as u64)
 }
 
-fn never_called() -> Ended {
-    Ended::NotApplicable("the server makes no such call that the kernel may let fail so".to_owned())
+fn never_happens(tracer: &Tracer, target: Target) -> Ended {
+    Ended::NotApplicable(match tracer.exempt() {
+        Some(why) => format!("{} of the server cannot fail so: {why}", calls(target)),
+        None => format!("the server never calls {}", calls(target)),
+    })
 }
 
 /// Wait until the fault has happened. It never does when the client gets its answer without it.
-fn happens(at: &Session<'_>, tracer: &Tracer, client: &Client<'_>) -> Step {
+fn happens(at: &Session<'_>, tracer: &Tracer, target: Target, client: &Client<'_>) -> Step {
     let mut answered = false;
     let is_known = || {
         if tracer.hits()? > 0 {
@@ -293,7 +334,7 @@ fn happens(at: &Session<'_>, tracer: &Tracer, client: &Client<'_>) -> Step {
     };
     let is_known = at.within(TO_ANSWER, is_known)?;
     if answered && tracer.hits()? == 0 {
-        return Err(never_called());
+        return Err(never_happens(tracer, target));
     }
     match is_known {
         true => Ok(()),
@@ -337,7 +378,7 @@ fn accepts(at: &Session<'_>, errno: Errno) -> Step {
         at.serves_another_soon()?;
     }
     if all == 0 {
-        return Err(never_called());
+        return Err(never_happens(&tracer, Target::Accept));
     }
     if errno == Errno::EMFILE {
         return Ok(());
@@ -382,7 +423,7 @@ fn transfers(at: &Session<'_>, target: Target, fault: Fault) -> Step {
         all += hits;
         client.ask(b"after").map_err(failed)?;
     }
-    if all == 0 { Err(never_called()) } else { Ok(()) }
+    if all == 0 { Err(never_happens(&tracer, target)) } else { Ok(()) }
 }
 
 /// A call for one connection fails: the others go on.
@@ -396,7 +437,7 @@ fn breaks_alone(at: &Session<'_>, target: Target, errno: Errno) -> Step {
         let only = Some(first.addr()?);
         tracer.want(Wanted { target, fault: Fault::Fails(errno), often: Often::Once, client: only });
         first.request(b"question")?;
-        happens(at, &tracer, &first)?;
+        happens(at, &tracer, target, &first)?;
         second.ask(b"after").map_err(|ended| ended.at("the other client"))?;
         drop((first, second));
         at.serves_another()?;
@@ -414,7 +455,7 @@ fn comes_in_vain(at: &Session<'_>, target: Target, errno: Errno) -> Step {
         tracer.want(Wanted { target, fault: Fault::Fails(errno), often: Often::Once, client: None });
         let second = at.connect()?;
         second.request(b"question")?;
-        happens(at, &tracer, &second)?;
+        happens(at, &tracer, target, &second)?;
         first.ask(b"after").map_err(|ended| ended.at("the client that was there before"))?;
         first.close();
         let mut answer = [0; 64];

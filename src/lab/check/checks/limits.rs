@@ -2,24 +2,26 @@
 
 use super::super::client::{Client, Got};
 use super::super::session::{Session, TO_ANSWER};
+use super::super::sockets;
 use super::super::{Check, Ended, Needs, Step};
 use super::cost::idles;
 use super::{ANSWERS, IN_TURN, NOTHING_MORE, USUAL};
 use crate::sys::limits;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Clients that the server still has descriptors for.
 const ROOM: usize = 8;
 
-/// Clients that come. Those for which there is no descriptor wait in the queue, which for some servers has room for five.
-const CLIENTS: usize = ROOM + 4;
+/// Clients that come. Those for which there is no descriptor wait in the queue, which with a backlog of 1 has room for two.
+const CLIENTS: usize = ROOM + 2;
 
 pub(super) static CHECKS: [Check; 2] = [
     Check {
         id: "limits/descriptors",
         claim: "A server without descriptors goes on, and serves again when some are free.",
-        does: "The limit on descriptors is lowered to 8 more than are open (prlimit, RLIMIT_NOFILE); 12 clients connect; those that were served leave; then a new client must be served.",
-        matters: "accept(2) fails with EMFILE then, and the client stays in the queue. Every server meets this once.",
+        does: "The limit on descriptors is lowered to 8 more than are open (prlimit, RLIMIT_NOFILE); 10 clients connect; those that were served leave; then a new client must be served.",
+        matters: "accept(2) fails with EMFILE then, and the client stays in the queue. A server with many clients comes to its limit sooner or later.",
         cause: "EMFILE of accept(2) ends the server, or its accept is never tried again.",
         reference: "man 2 accept, EMFILE; man 2 getrlimit, RLIMIT_NOFILE",
         needs: Needs::Process,
@@ -57,8 +59,12 @@ pub(super) static CHECKS: [Check; 2] = [
         reference: "man 2 accept, EMFILE; the section on EMFILE in libev's manual",
         needs: Needs::Process,
         clients: CLIENTS,
-        after: &[ANSWERS, NOTHING_MORE, IN_TURN, "limits/descriptors", "idle/cpu"],
+        after: &[ANSWERS, NOTHING_MORE, IN_TURN, "limits/descriptors"],
         run: |at| {
+            idles(at, "before").map_err(|ended| match ended {
+                Ended::Failed(_) => Ended::NotMade("the server is always busy: see idle/cpu".to_owned()),
+                ended => ended,
+            })?;
             let clients = at_the_limit(at)?;
             idles(at, "while it can accept nobody")?;
             drop(clients);
@@ -79,11 +85,9 @@ fn at_the_limit<'a>(at: &'a Session<'a>) -> Step<(Vec<Client<'a>>, Vec<Client<'a
         Ok(server.descriptors()? == before)
     };
     at.within(TO_ANSWER, settled)?;
-    let mut open: Vec<u64> = std::fs::read_dir(format!("/proc/{}/fd", server.main()))
-        .map_err(anyhow::Error::from)?
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .collect();
+    let open = sockets::descriptors(server.main().as_raw().cast_unsigned()).map_err(anyhow::Error::from)?;
+    let number = |fd: &PathBuf| fd.file_name()?.to_str()?.parse().ok();
+    let mut open: Vec<u64> = open.iter().filter_map(number).collect();
     open.sort_unstable();
     let limit = limit_for(&open);
     limits::set_soft_nofile_of(server.main(), limit)?;

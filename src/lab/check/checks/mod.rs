@@ -52,6 +52,9 @@ pub(in crate::lab::check) const IN_TURN: &str = "clients/one-after-another";
 /// What messages take that are larger than a usual buffer.
 const LARGE: &str = "echo/buffer-16384";
 
+/// What a check takes that sends several requests without waiting: one recv(2) may find more than one of them.
+const PIPELINED: &str = "echo/pipelined";
+
 /// What most checks have in common.
 const USUAL: Check = Check {
     id: "",

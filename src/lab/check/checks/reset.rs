@@ -1,4 +1,4 @@
-//! Clients that break off, and crowds of them.
+//! Clients that end their connection at a bad moment, and many of them at once.
 
 use super::super::client::{Client, in_words};
 use super::super::session::{Session, TO_ANSWER};
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 pub(super) static CHECKS: [Check; 7] = [
     Check {
         id: "reset/in-the-middle",
-        claim: "A client that resets its connection with bytes under way disturbs nobody.",
+        claim: "After a client that resets its connection with bytes under way, others are served.",
         does: "Six times a client gets an answer and resets its connection (RST), three times directly after another request; others are then served.",
         matters: "A client whose process dies, or whose network does, ends like this.",
         cause: "The server ends when recv(2) fails with ECONNRESET, or does not close that connection and spins.",
@@ -37,8 +37,8 @@ pub(super) static CHECKS: [Check; 7] = [
     },
     Check {
         id: "reset/before-accept",
-        claim: "A client that is gone before it was accepted disturbs nobody.",
-        does: "While the server is stopped (SIGSTOP), three clients connect and reset their connections; after SIGCONT another is served.",
+        claim: "After clients that are gone before they were accepted, others are served.",
+        does: "While the server is stopped (SIGSTOP), two clients connect and reset their connections; after SIGCONT another is served.",
         matters: "accept(2) then gives a connection that is dead already, or says ECONNABORTED.",
         cause: "The server ends when accept(2), getpeername(2) or the first recv(2) of a client fails.",
         reference: "man 2 accept, ECONNABORTED; UNP 5.11",
@@ -52,7 +52,7 @@ pub(super) static CHECKS: [Check; 7] = [
             "signals/stop-continue",
         ],
         run: |at| {
-            at.while_stopped(Signal::SIGSTOP, || (0..3).try_for_each(|_| at.connect()?.reset()))?;
+            at.while_stopped(Signal::SIGSTOP, || (0..2).try_for_each(|_| at.connect()?.reset()))?;
             at.serves_another()
         },
         ..USUAL
@@ -70,13 +70,14 @@ pub(super) static CHECKS: [Check; 7] = [
     },
     Check {
         id: "storm/connect-close",
-        claim: "A server goes on after 400 clients that connect and close at once.",
+        claim: "After 400 clients that connect and close at once, others are served.",
         does: "400 clients connect and close; another is then served.",
         matters: "A restart of the clients, or a port scanner, looks like this.",
         cause: "A table grows with each client and is never cleaned, or the loop ends at an error of accept(2).",
         reference: "man 2 accept",
         after: &[ANSWERS, NOTHING_MORE, IN_TURN, "end/without-a-word", "edge/listener"],
         run: |at| {
+            let _room = at.room_for(400)?;
             drop(connecting(at, 400)?);
             at.say("and close at once");
             at.until_it_waits()?;
@@ -86,7 +87,7 @@ pub(super) static CHECKS: [Check; 7] = [
     },
     Check {
         id: "storm/reset",
-        claim: "A server goes on after 400 clients that connect and reset at once.",
+        claim: "After 400 clients that connect and reset at once, others are served.",
         does: "400 clients connect, send a byte and reset; another is then served.",
         matters: "Load balancers end their health checks with a reset.",
         cause: "As reset/in-the-middle and reset/before-accept.",
@@ -100,6 +101,7 @@ pub(super) static CHECKS: [Check; 7] = [
             "edge/listener",
         ],
         run: |at| {
+            let _room = at.room_for(400)?;
             for (socket, _) in connecting(at, 400)? {
                 // Those that are not connected yet cannot send.
                 socket::send(&socket, b"x").ok();
@@ -125,10 +127,10 @@ pub(super) static CHECKS: [Check; 7] = [
     },
     Check {
         id: "urgent/data",
-        claim: "A byte of urgent data disturbs neither its connection nor others.",
+        claim: "After a byte of urgent data, its connection and others are served as before.",
         does: "A client sends text, a byte of urgent data (MSG_OOB) and text; all of the text must come back, with or without the urgent byte. Another client is then served.",
         matters: "Anybody can send urgent data. poll says POLLPRI for it, select an exceptional condition, and recv(2) stops at its mark.",
-        cause: "The server takes POLLPRI or the set of exceptional conditions for an error, or an edge-triggered one stops to read at the mark.",
+        cause: "The server takes POLLPRI or the set of exceptional conditions for an error, or an edge-triggered one stops to read at the mark. Go's net.TCPConn does the latter inside of io.Copy (splice): copy through a buffer of your own.",
         reference: "man 7 tcp, SO_OOBINLINE; man 2 select, exceptfds; man 2 sockatmark",
         answers: Answers::Bytes,
         run: urgent,
@@ -158,7 +160,7 @@ fn while_answering(at: &Session<'_>) -> Step {
 }
 
 /// Many clients begin to connect, without waiting.
-fn connecting(at: &Session<'_>, clients: usize) -> Step<Vec<(OwnedFd, crate::Result<Connected>)>> {
+pub(super) fn connecting(at: &Session<'_>, clients: usize) -> Step<Vec<(OwnedFd, crate::Result<Connected>)>> {
     let one = || {
         let socket = socket::tcp(&at.addr, Mode::Nonblocking)?;
         let connected = socket::connect(&socket, &at.addr);
@@ -179,6 +181,7 @@ fn backlog(at: &Session<'_>) -> Step {
             "this system has queues for {most} clients at most: raise net.core.somaxconn"
         )));
     }
+    let _room = at.room_for(CLIENTS)?;
     let mut sockets = Vec::new();
     if at.started.is_some() {
         at.while_stopped(Signal::SIGSTOP, || {

@@ -32,7 +32,7 @@ pub(super) static CHECKS: [Check; 4] = [
     },
     Check {
         id: "signals/window-size",
-        claim: "A terminal whose window changes its size does not disturb the server.",
+        claim: "A terminal whose window changes its size does not end the server or its connections.",
         does: "The server gets SIGWINCH three times while it waits; its client is then served.",
         matters: "Every process of a terminal gets this signal when somebody resizes the window.",
         cause: "A handler of SIGWINCH, from a library for terminals or of the server's own, lets the wait fail with EINTR, and the loop ends.",

@@ -118,7 +118,14 @@ fn reasons(result: &Checked) -> Markup {
             h3 { (server.name) }
             @let reasons = server.reasons();
             @if reasons.is_empty() { p { "Every check was made." } }
-            ul.reasons { @for (why, ids) in reasons { li { (ids.join(", ")) ": " (why) } } }
+            ul.reasons {
+                @for (why, ids) in reasons { li { (ids.join(", ")) ": " (why) } }
+                @for verdict in &server.verdicts {
+                    @if let Some(tries) = verdict.later_try() {
+                        li { (verdict.check) ": passed at try " (tries) "; before, something came too late" }
+                    }
+                }
+            }
         }
     }
 }
