@@ -275,7 +275,7 @@ impl Work<'_> {
 
     /// Whether a server that ran already has ended, after a check that failed.
     fn why_gone(&self, check: &Check) -> Option<String> {
-        let Reach::Running(addr) = self.subject.reach else { return None };
+        let Reached::At(addr) = self.reached else { return None };
         let why = TcpStream::connect_timeout(&addr, TO_CONNECT).err()?;
         (why.kind() == ErrorKind::ConnectionRefused)
             .then(|| format!("nobody listens at {addr} any more: the server ended in {}", check.id))

@@ -293,6 +293,7 @@ mod tests {
             check: check.to_owned(),
             claim: "It answers.".to_owned(),
             outcome: if failure.is_some() { Outcome::Failed } else { Outcome::Passed },
+            tries: None,
             seconds: 0.1,
             failure,
             why: None,
