@@ -217,13 +217,12 @@ impl Process {
         [errors, output].iter().for_each(|stream| stream.wait_for_end(until));
         let errors = errors.so_far().last.clone();
         // The supervisor speaks last, in a line of its own.
-        let mut words = last_lines(&errors, SHOWN + 1);
+        let mut words = last_lines(&errors, usize::MAX);
         let how = words.pop_if(|line| line.starts_with("the server "));
         if words.is_empty() {
-            words = last_lines(&output.so_far().last, SHOWN);
+            words = last_lines(&output.so_far().last, usize::MAX);
         }
-        words.drain(..words.len().saturating_sub(SHOWN));
-        Ending { how, words }
+        Ending { how, words: telling(words) }
     }
 
     /// Of a supervisor: how many bytes its server has written to standard error.
@@ -236,7 +235,7 @@ impl Process {
         let Some(server) = &self.server else { return Vec::new() };
         let so_far = server.errors.so_far();
         let new = usize::try_from(so_far.bytes.saturating_sub(bytes)).unwrap_or(usize::MAX);
-        last_lines(&so_far.last[so_far.last.len().saturating_sub(new)..], SHOWN)
+        telling(last_lines(&so_far.last[so_far.last.len().saturating_sub(new)..], usize::MAX))
     }
 
     /// Its standard output, once.
@@ -273,6 +272,9 @@ impl Drop for Process {
     }
 }
 
+/// Bytes that are kept of a stream: room for an error and the stack behind it.
+const KEPT: usize = 16 << 10;
+
 /// A stream that somebody reads to its end, and the last of it.
 #[derive(Debug, Default)]
 struct Stream {
@@ -291,7 +293,6 @@ struct SoFar {
 impl Stream {
     /// Read to the end, and keep the last of it.
     fn read(&self, mut from: impl Read) {
-        const KEPT: usize = 4096;
         let mut piece = [0; KEPT];
         while let Ok(n @ 1..) = from.read(&mut piece) {
             let mut so_far = self.so_far();
@@ -314,8 +315,20 @@ impl Stream {
     }
 }
 
-/// Lines of a server that are shown. The last one alone may be a remark of its runtime on how to see more.
-const SHOWN: usize = 2;
+/// Of the lines of a server those that tell most: the last one that names an error, and the one behind it; or else the last two. Runtimes
+/// write a stack, their version and advice behind an error, and Rust its message behind the place.
+fn telling(mut lines: Vec<String>) -> Vec<String> {
+    const SHOWN: usize = 2;
+    const ERRORS: [&str; 6] = ["error: ", "error [", "exception: ", "panic: ", "panicked at ", "fatal: "];
+    let names_one = |line: &String| {
+        let line = line.to_lowercase();
+        ERRORS.iter().any(|error| line.contains(error))
+    };
+    let from = lines.iter().rposition(names_one).unwrap_or_else(|| lines.len().saturating_sub(SHOWN));
+    lines.drain(..from);
+    lines.truncate(SHOWN);
+    lines
+}
 
 /// The last lines that say something, made visible.
 fn last_lines(said: &[u8], most: usize) -> Vec<String> {
@@ -451,8 +464,40 @@ mod tests {
         stream.read(repeat(b'x').take(MUCH).chain(&b"the end"[..]));
         let SoFar { last, bytes, has_ended } = &*stream.so_far();
         assert!(last.ends_with(b"xthe end") && *has_ended);
-        assert_eq!((last.len(), *bytes), (4096, MUCH + 7));
-        assert!(last.capacity() <= 4 * 4096, "{} bytes are held", last.capacity());
+        assert_eq!((last.len(), *bytes), (KEPT, MUCH + 7));
+        assert!(last.capacity() <= 4 * KEPT, "{} bytes are held", last.capacity());
+    }
+
+    #[test]
+    fn the_lines_of_a_runtime_that_tell_most_are_those_of_its_error() {
+        let told = |lines: &[&str]| telling(lines.iter().map(|&line| line.to_owned()).collect());
+        let rust = [
+            "thread 'main' panicked at src/main.rs:4:9:",
+            "no room",
+            "stack backtrace:",
+            "0: main",
+            "note: run",
+        ];
+        assert_eq!(told(&rust), rust[..2]);
+        let python = ["Traceback (most recent call last):", "File \"a.py\", line 3", "KeyError: 'b'"];
+        assert_eq!(told(&python), python[2..]);
+        let node = [
+            "throw er; // Unhandled 'error' event",
+            "Error: read ECONNRESET",
+            "at TCP.onStreamRead",
+            "Node.js v20",
+        ];
+        assert_eq!(told(&node), node[1..3]);
+        let go = [
+            "listening",
+            "panic: runtime error: index out of range",
+            "goroutine 7 [running]:",
+            "main.main()",
+        ];
+        assert_eq!(told(&go), go[1..3]);
+        let c = ["a client came", "a client went", "accept: Too many open files"];
+        assert_eq!(told(&c), c[1..]);
+        assert!(told(&[]).is_empty());
     }
 
     #[test]
