@@ -20,7 +20,7 @@ pub(super) static CHECKS: [Check; 12] = [
     },
     Check {
         id: "echo/nul",
-        claim: "Bytes of value 0 come back like any other.",
+        claim: "Bytes of value 0 come back like any others.",
         does: "A client sends a NUL alone, and text with NULs at its beginning, inside of it and at its end.",
         matters: "A TCP stream carries bytes, not strings. Pictures, numbers and most protocols have NULs.",
         cause: "The server treats what it received as a C string: strlen, printf with %s, strcpy.",
@@ -143,7 +143,7 @@ pub(super) static CHECKS: [Check; 12] = [
     },
     Check {
         id: "echo/nothing-more",
-        claim: "Nothing comes that nobody asked for.",
+        claim: "No bytes come that nobody asked for.",
         does: "A client says nothing for 100 ms, sends a request, reads its answer, and waits 100 ms more.",
         matters: "A greeting, a prompt or a line end that was added is a fault in every protocol that does not know it.",
         cause: "The server greets its clients, or adds a line end or a NUL to each answer.",

@@ -52,7 +52,7 @@ pub(super) static CHECKS: [Check; 4] = [
     },
     Check {
         id: "signals/interrupted-often",
-        claim: "An echo of 1 MiB survives 50 interruptions.",
+        claim: "1 MiB comes back although the server is interrupted 50 times.",
         does: "A client sends 1 MiB in pieces; between them the server gets SIGSTOP and SIGCONT, 50 times; every byte must come back.",
         matters: "Each call of the server can be interrupted, not only its wait.",
         cause: "EINTR of recv(2) or send(2) is taken for the end of the connection, or the bytes of an interrupted send are sent twice.",
