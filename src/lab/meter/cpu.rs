@@ -279,17 +279,29 @@ impl Tree {
         (!self.pids.is_empty()).then_some(totals)
     }
 
-    /// Whether they use a processor, for a part of this time that no server at rest uses.
+    /// Whether they use a processor, for a part of this time that no server at rest uses. On a busy machine a server that never
+    /// sleeps may get no processor for that long, so one that still wants to run is looked at again.
     pub fn is_busy(&mut self, time: Duration) -> bool {
         const MOST: f64 = 0.1;
-        let mut cpu = || {
-            self.look();
-            self.cpu().ok()
-        };
-        let before = cpu();
-        std::thread::sleep(time);
-        let used = before.zip(cpu()).and_then(|(before, after)| after.checked_sub(before));
-        used.is_some_and(|used| used > time.mul_f64(MOST))
+        let until = Instant::now() + LONGEST;
+        loop {
+            let mut cpu = || {
+                self.look();
+                self.cpu().ok()
+            };
+            let before = cpu();
+            std::thread::sleep(time);
+            let used = before.zip(cpu()).and_then(|(before, after)| after.checked_sub(before));
+            if used.is_none_or(|used| used > time.mul_f64(MOST)) {
+                return used.is_some();
+            }
+            if self.sleeps().unwrap_or(true) {
+                return false;
+            }
+            if Instant::now() > until {
+                return true;
+            }
+        }
     }
 
     /// Stop all of them, or let them continue. Those that have ended meanwhile are no error.
@@ -352,6 +364,7 @@ fn ticks(ticks: u64) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::affinity;
     use std::process::{Child, Command};
 
     /// A shell with two children, one of which may ignore SIGCHLD. It waits for both.
@@ -401,6 +414,26 @@ mod tests {
             tree.look();
             tree.pids.len() == 2
         });
+    }
+
+    #[test]
+    fn a_server_that_never_sleeps_is_busy_also_where_another_program_has_its_processor() {
+        let cpu = affinity::allowed().expect("our own processors")[0];
+        let spins = |nice: &str| {
+            let mut command = Command::new("nice");
+            command.args(["-n", nice, "sh", "-c", "while :; do :; done"]);
+            let started = affinity::while_pinned(cpu, || command.spawn());
+            Server(started.expect("a processor that we may use").expect("a shell"))
+        };
+        // The one gets almost nothing of the processor, because the other takes all that it can.
+        let (server, _other) = (spins("19"), spins("0"));
+        assert!(Tree::of(server.0.id(), true).is_busy(Duration::from_millis(20)));
+    }
+
+    #[test]
+    fn a_server_that_sleeps_is_not_busy() {
+        let (_server, mut tree) = Server::start("");
+        assert!(!tree.is_busy(Duration::from_millis(20)));
     }
 
     const IGNORE: &str = "env --ignore-signal=CHLD";
