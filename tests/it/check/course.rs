@@ -1,6 +1,6 @@
 //! The course's C++ originals fail exactly the checks of the faults in docs/differences.md.
 
-use super::planted::COMMANDS;
+use super::planted::{command_of, difference};
 use crate::support::{Which, judged, seed};
 use io_models::lab::results::check::Expect;
 
@@ -36,18 +36,11 @@ const ORIGINALS: [Original; 6] = [
 
 #[test]
 fn the_originals_fail_what_differences_md_says_and_nothing_else() {
-    let mut wrong = Vec::new();
+    let (mut wrong, seed) = (Vec::new(), seed());
     for (name, expect, clients, expected) in ORIGINALS {
-        let Some(command) = COMMANDS.get(&format!("course/{name}.cpp")) else { continue };
-        let judged = judged((name, command), expect, clients, Which::WithoutFaults, seed());
-        let mut failed: Vec<_> = judged.failed().map(|verdict| verdict.check.as_str()).collect();
-        let mut expected = expected.to_vec();
-        failed.sort_unstable();
-        expected.sort_unstable();
-        if failed != expected {
-            let why: Vec<_> = judged.failed().collect();
-            wrong.push(format!("{name}: fails {failed:?}, not {expected:?}: {why:#?}"));
-        }
+        let Some(command) = command_of(&format!("course/{name}.cpp")) else { continue };
+        let judged = judged((name, command), expect, clients, Which::WithoutFaults, seed);
+        wrong.extend(difference(name, &judged, expected, seed));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

@@ -110,7 +110,8 @@ pub(super) static CHECKS: [Check; 9] = [
         reference: "man 2 send, EAGAIN; man 2 fcntl, O_NONBLOCK",
         clients: 2,
         answers: Answers::Bytes,
-        after: &[ANSWERS, NOTHING_MORE, IN_TURN, BESIDE, LARGE, "edge/listener"],
+        // It leaves while it is answered.
+        after: &[ANSWERS, NOTHING_MORE, IN_TURN, BESIDE, LARGE, "edge/listener", "reset/while-answering"],
         run: |at| {
             let greedy = slow(at)?;
             greedy.send_until_it_stalls(&greedy.on_the_wire(&at.text(64 << 10)), 16 << 20)?;
@@ -127,7 +128,7 @@ pub(super) static CHECKS: [Check; 9] = [
         reference: "man 7 tcp (flow control); the water marks of libuv, Netty, Node's `pause()` and `drain`",
         needs: Needs::Process,
         answers: Answers::Bytes,
-        after: &[ANSWERS, NOTHING_MORE, LARGE],
+        after: &[ANSWERS, NOTHING_MORE, LARGE, "reset/while-answering"],
         run: never_reads_memory,
         ..USUAL
     },
