@@ -1,7 +1,7 @@
 //! Servers of tests/servers: those with one planted fault fail exactly that check, and right ones pass all.
 
 use crate::support::{Which, judged, seed};
-use io_models::lab::results::check::{Expect, Judged, Outcome};
+use io_models::lab::results::check::{Expect, Judged, Outcome, Verdict};
 use serde::Deserialize;
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -89,9 +89,11 @@ fn planted() -> Vec<Planted> {
 pub(super) fn difference(name: &str, judged: &Judged, expected: &[&str], seed: u64) -> Option<String> {
     let failed: BTreeSet<_> = judged.failed().map(|verdict| verdict.check.as_str()).collect();
     let expected: BTreeSet<_> = expected.iter().copied().collect();
-    let why: Vec<_> = judged.failed().map(|verdict| &verdict.failure).collect();
+    let is_told =
+        |verdict: &&Verdict| verdict.outcome == Outcome::Failed || expected.contains(verdict.check.as_str());
+    let told: Vec<_> = judged.verdicts.iter().filter(is_told).collect();
     (failed != expected)
-        .then(|| format!("{name}: fails {failed:?}, not {expected:?} (IO_MODELS_SEED={seed}): {why:#?}"))
+        .then(|| format!("{name}: fails {failed:?}, not {expected:?} (IO_MODELS_SEED={seed}): {told:#?}"))
 }
 
 /// Judge the servers of which this is so: what went wrong.
@@ -190,7 +192,7 @@ fn servers_of_learners_fail_the_checks_of_their_faults() {
 fn a_server_that_changes_a_byte_now_and_then_is_caught_with_the_byte() {
     let Some(command) = command_of("found/buggy_corrupt.cpp") else { return };
     let judged = judged(("corrupt", command), Expect::Echo, 1000, Which::Quick, seed());
-    let seen = |verdict: &&io_models::lab::results::check::Verdict| {
+    let seen = |verdict: &&Verdict| {
         verdict.failure.as_ref().is_some_and(|failure| failure.observed.contains("it is 0x"))
     };
     assert!(judged.failed().filter(seen).count() >= 1, "{:#?}", judged.failed().collect::<Vec<_>>());
