@@ -485,4 +485,49 @@ mod tests {
             assert!(why.contains(&part), "{why}");
         }
     }
+
+    struct Nobody;
+
+    impl Watch for Nobody {
+        fn verdict(&self, _server: &str, _verdict: &Verdict, _done: usize, _all: usize) {}
+    }
+
+    #[test]
+    fn a_check_that_panics_is_not_made_and_keeps_no_other_waiting() {
+        const PASSES: Check = Check {
+            id: "test/passes",
+            claim: "",
+            does: "",
+            matters: "",
+            cause: "",
+            reference: "",
+            needs: Needs::Address,
+            clients: 1,
+            answers: super::super::Answers::Any,
+            after: &[],
+            run: |at| at.connect().map(drop),
+        };
+        static CHECKS: [Check; 3] = [
+            Check { id: "test/panics", run: |_| panic!("as a check with a bug does"), ..PASSES },
+            Check { id: "test/stands-on-it", after: &["test/panics"], ..PASSES },
+            PASSES,
+        ];
+        let server = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let plan = Plan {
+            program: PathBuf::new(),
+            checks: CHECKS.iter().collect(),
+            expect: Expect::Echo,
+            clients: 1,
+            seed: 0,
+            side_by_side: 1,
+        };
+        let reach = Reach::Running(vec![server.local_addr().expect("its address")]);
+        let subject = Subject { name: "server".to_owned(), reach };
+        let (_stopper, stop) = crate::stop::pair().expect("a pipe");
+        let (judged, interrupted) = judge(&plan, &subject, &stop, &Nobody).expect("it accepts connections");
+        let told: Vec<_> = judged.verdicts.iter().map(|v| (v.outcome, v.why.as_deref())).collect();
+        let bug = Some("the check itself failed: a bug");
+        let expected = [(Outcome::NotMade, bug), (Outcome::NotMade, bug), (Outcome::Passed, None)];
+        assert_eq!((told.as_slice(), interrupted), (&expected[..], false));
+    }
 }
