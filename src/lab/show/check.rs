@@ -351,6 +351,18 @@ mod tests {
     }
 
     #[test]
+    fn a_check_that_passed_at_a_later_try_is_named() {
+        let late = Verdict { tries: Some(2), ..verdict("echo/nul", None) };
+        let result = checked(false, vec![verdict("echo/one-byte", None), late]);
+        let text = result.page(false, None);
+        assert!(text.contains("not at the first try") && text.contains("echo/nul (try 2)"), "{text}");
+        let page = html::check::page(&result);
+        assert!(page.contains("echo/nul: passed at try 2"), "{page}");
+        let junit = result.junit().expect("it is written into memory");
+        assert!(junit.contains("passed at try 2"), "{junit}");
+    }
+
+    #[test]
     fn what_a_server_wrote_means_nothing_in_markdown() {
         let wrote = "the server wrote: \"| **a** <b> `c\n\n# d\"";
         let mut result = checked(false, vec![verdict("echo/nul", Some(failure(wrote)))]);
