@@ -28,6 +28,9 @@ const TRIES: usize = 3;
 /// What is said of a command that does not listen in time: another try would take as long.
 const NOT_WITHIN: &str = "within";
 
+/// How long a server may take until each of its threads is stopped. On a busy machine, each has to get a processor for that.
+const TO_STOP: Duration = Duration::from_secs(5);
+
 /// How often the state of processes is looked at.
 const LOOK: Duration = Duration::from_millis(1);
 
@@ -209,9 +212,9 @@ impl Server {
         self.tasks().iter().all(|task| matches!(state(task), Some(b'T' | b't' | b'Z' | b'X') | None))
     }
 
-    /// Stop it with this signal, and wait until it is. `false` when it does not within two seconds: it handles the signal.
+    /// Stop it with this signal, and wait until it is. `false` when it does not within five seconds: it handles the signal.
     pub(super) fn stop_with(&self, signal: Signal) -> Step<bool> {
-        let (mut have, until) = (BTreeSet::new(), Instant::now() + Duration::from_secs(2));
+        let (mut have, until) = (BTreeSet::new(), Instant::now() + TO_STOP);
         loop {
             // One that was started in the meantime must get it as well.
             self.signal_others(signal, &mut have)?;
@@ -219,7 +222,14 @@ impl Server {
                 return Ok(true);
             }
             if Instant::now() > until {
-                return Ok(false);
+                return match signal {
+                    // No program can handle it.
+                    Signal::SIGSTOP => Err(Ended::NotMade(format!(
+                        "the server was not stopped within {} s of SIGSTOP",
+                        TO_STOP.as_secs()
+                    ))),
+                    _ => Ok(false),
+                };
             }
             thread::sleep(LOOK);
         }
@@ -309,17 +319,30 @@ impl Drop for Server {
     }
 }
 
+/// What a server did for some time.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Rest {
+    Sleeps,
+    /// It kept a processor busy, or would have if it had one: how long it ran.
+    Busy(String),
+    /// It ran little, and wanted to run for most of the time: it has a timer, or never sleeps and got no processor.
+    Unclear,
+}
+
 impl Ran {
-    /// Whether the server kept a processor busy since then, or would have if it had one.
-    pub(super) fn is_busy(self, now: Ran) -> Option<String> {
+    /// What the server did since then.
+    pub(super) fn rest(self, now: Ran) -> Rest {
         let wall = now.at.duration_since(self.at).as_secs_f64();
         let ran = now.ran.saturating_sub(self.ran).as_secs_f64();
         let waited = now.waited.saturating_sub(self.waited).as_secs_f64();
-        // One that has a timer waits for a processor after each of its wake-ups, but runs little.
-        let is_busy = ran / wall > 0.05 && (ran + waited) / wall > 0.5;
-        is_busy.then(|| {
-            format!("in {wall:.1} s its threads ran for {ran:.2} s and wanted to for {:.2} s", ran + waited)
-        })
+        let wanted = ran + waited;
+        if wanted / wall <= 0.5 {
+            return Rest::Sleeps;
+        }
+        if ran / wall <= 0.05 {
+            return Rest::Unclear;
+        }
+        Rest::Busy(format!("in {wall:.1} s its threads ran for {ran:.2} s and wanted to for {wanted:.2} s"))
     }
 }
 
@@ -353,3 +376,24 @@ fn free_port() -> anyhow::Result<u16> {
 
 /// So many ports are given before they begin again. The kernel has 28 232 for this purpose, unless it was told otherwise.
 const MANY: usize = 4000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What it did in a second in which it ran and waited for a processor so many milliseconds.
+    fn rest(ran: u64, waited: u64) -> Rest {
+        let before = Ran { at: Instant::now(), ran: Duration::ZERO, waited: Duration::ZERO };
+        let [ran, waited] = [ran, waited].map(Duration::from_millis);
+        before.rest(Ran { at: before.at + Duration::from_secs(1), ran, waited })
+    }
+
+    #[test]
+    fn a_server_that_never_sleeps_is_told_from_one_with_a_timer_by_how_long_it_ran() {
+        assert_eq!(rest(1, 0), Rest::Sleeps);
+        assert_eq!(rest(40, 400), Rest::Sleeps);
+        assert_eq!(rest(40, 900), Rest::Unclear);
+        assert!(matches!(rest(100, 900), Rest::Busy(_)));
+        assert!(matches!(rest(900, 0), Rest::Busy(_)));
+    }
+}

@@ -142,12 +142,12 @@ impl<'a> Session<'a> {
         Ok(self.server().signal(signal)?)
     }
 
-    /// Wait until the server waits. One that never does is not waited for long.
-    pub(super) fn until_it_waits(&self) -> Step {
+    /// Wait until the server waits. One that never does is not waited for long: `false`.
+    pub(super) fn until_it_waits(&self) -> Step<bool> {
         if self.started.is_none() {
-            return self.pause(Duration::from_millis(100));
+            return self.pause(Duration::from_millis(100)).map(|()| true);
         }
-        self.within(Duration::from_secs(1), || Ok(self.server().sleeps().unwrap_or(true))).map(drop)
+        self.within(Duration::from_secs(1), || Ok(self.server().sleeps().unwrap_or(true)))
     }
 
     /// Stop the server, do something, and let it go on.

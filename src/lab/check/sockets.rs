@@ -100,7 +100,7 @@ pub(super) struct Queues {
     pub(super) unread: u32,
 }
 
-/// The queues at `server`'s end of its connection with `client`. `None` when there is no such connection.
+/// The queues at `server`'s end of its connection with `client`. `None` when no such connection is established.
 ///
 /// # Errors
 ///
@@ -109,7 +109,9 @@ pub(super) fn queues(server: SocketAddr, client: SocketAddr) -> anyhow::Result<O
     let all = procfs::net::tcp()?.into_iter().chain(procfs::net::tcp6().unwrap_or_default());
     let canonical = |addr: SocketAddr| SocketAddr::new(addr.ip().to_canonical(), addr.port());
     let is_it = |entry: &procfs::net::TcpNetEntry| {
-        canonical(entry.local_address) == server && canonical(entry.remote_address) == client
+        entry.state == TcpState::Established
+            && canonical(entry.local_address) == server
+            && canonical(entry.remote_address) == client
     };
     Ok(all.into_iter().find(is_it).map(|entry| Queues { to_send: entry.tx_queue, unread: entry.rx_queue }))
 }

@@ -2,6 +2,7 @@
 
 use super::super::client::{Client, in_words};
 use super::super::session::{Session, TO_ANSWER};
+use super::super::sockets;
 use super::super::{Answers, Check, Ended, Needs, Step};
 use super::{ANSWERS, IN_TURN, NOTHING_MORE, USUAL};
 use crate::sys::poll::PollFlags;
@@ -52,7 +53,21 @@ pub(super) static CHECKS: [Check; 7] = [
             "signals/stop-continue",
         ],
         run: |at| {
-            at.while_stopped(Signal::SIGSTOP, || (0..2).try_for_each(|_| at.connect()?.reset()))?;
+            at.while_stopped(Signal::SIGSTOP, || {
+                (0..2).try_for_each(|_| {
+                    let client = at.connect()?;
+                    let addr = client.addr()?;
+                    // Until the server's kernel has done its part, it is not in the queue, or not reset.
+                    let is_there = |is: bool| {
+                        let within =
+                            at.within(TO_ANSWER, || Ok(sockets::queues(at.addr, addr)?.is_some() == is));
+                        within.map(drop)
+                    };
+                    is_there(true)?;
+                    client.reset()?;
+                    is_there(false)
+                })
+            })?;
             at.serves_another()
         },
         ..USUAL
