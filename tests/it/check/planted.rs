@@ -172,7 +172,8 @@ fn servers_of_learners_fail_the_checks_of_their_faults() {
         ("accept", &["edge/listener", LOSES, DIES]),
         // It receives 32 bytes of a large request, and no more of it, so that it never has to send much.
         ("et", &["edge/partial-read", DIES, QUEUE, SPINS]),
-        ("out", &["idle/cpu", LOSES, DIES, QUEUE, SPINS]),
+        // It is busy with a silent client as well, so that its limit shows nothing.
+        ("out", &["idle/cpu", LOSES, DIES, QUEUE]),
         ("short", &[LOSES, DIES, QUEUE, SPINS]),
         // Of a large request it echoes another number of bytes than it received, so that nothing is asked with large ones.
         ("strlen", &["echo/nul", "echo/buffer-1024", DIES, QUEUE, SPINS]),
@@ -181,11 +182,7 @@ fn servers_of_learners_fail_the_checks_of_their_faults() {
     for (name, expected) in all {
         let Some(command) = command_of(&format!("found/buggy_{name}.cpp")) else { continue };
         let judged = judged((name, command), Expect::Echo, 1000, Which::Quick, seed);
-        // Who reads meanwhile reads late where the machine is busy, so that this one may see the same loss.
-        let may_fail = ["echo/large"].into_iter().filter(|_| expected.contains(&LOSES));
-        let fails_too = may_fail.filter(|id| judged.failed().any(|verdict| verdict.check == *id));
-        let expected: Vec<_> = expected.iter().copied().chain(fails_too).collect();
-        wrong.extend(difference(name, &judged, &expected, seed));
+        wrong.extend(difference(name, &judged, expected, seed));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
