@@ -9,6 +9,7 @@ use io_models::lab::explain::nearest;
 use io_models::lab::results::check::{Checked, Expect, SCHEMA, SCHEMA_VERSION, Verdict};
 use io_models::lab::show::check::{explain, list};
 use io_models::lab::show::html;
+use io_models::sys::limits::Nofile;
 use io_models::{lab, startup, stop};
 use std::collections::{BTreeSet, HashSet};
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -36,7 +37,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME=SERVER", value_parser = server)]
     server: Vec<Subject>,
 
-    /// Make only these checks, and those that they stand on: ids or groups, separated by commas
+    /// Make only these checks, and those that they depend on: ids or groups, separated by commas
     #[arg(long, value_name = "ID|GROUP", value_delimiter = ',')]
     only: Vec<String>,
 
@@ -56,7 +57,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "COUNT", default_value = "1000", value_parser = crate::units::count)]
     clients: usize,
 
-    /// Draw sizes, pauses and faults from this number, to repeat a run
+    /// Seed for random sizes, pauses and faults, to repeat a run
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
 
@@ -104,7 +105,7 @@ enum ExpectArg {
 }
 
 const AFTER: &str = "Examples:\n  io-models check -- ./my_server {port}\n  io-models check --server c='./echo_c {port}' --server go='./echo_go {port}'\n  \
-                     io-models check 127.0.0.1:5005 --clients 1\n\nThe exit code is 0 if every check that was made has passed, 3 if one failed, 1 if none could be made, and 2 if none was chosen.";
+                     io-models check 127.0.0.1:5005 --clients 1\n\nThe exit code is 0 if every check that was made has passed, 3 if one failed, 1 if none could be made of a server, 2 if none was chosen, and 130 or 143 after a signal.";
 
 /// What is called so when it has no other name.
 const UNNAMED: &str = "server";
@@ -127,6 +128,7 @@ pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
     let junit = outputs.optional("--junit", args.junit)?;
     let page = outputs.optional("--html", args.html)?;
     let plan = Plan {
+        nofile: Nofile::current().map_err(Failure::of)?.soft,
         program: startup::this_program(),
         checks,
         expect: match args.expect {
@@ -138,8 +140,8 @@ pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
         seed: args.seed.unwrap_or_else(|| fastrand::u64(1..1_000_000)),
         side_by_side: SIDE_BY_SIDE,
     };
-    // Silent clients are many.
-    io_models::sys::limits::Nofile::raise().map_err(Failure::of)?;
+    // Each client takes a descriptor.
+    Nofile::raise().map_err(Failure::of)?;
     let (stopper, stop) = stop::pair().map_err(Failure::of)?;
     stopper.stop_on_signals().map_err(Failure::of)?;
     let began = Instant::now();
@@ -181,7 +183,7 @@ pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
 /// Checks of one server that are made at the same time. Most of them wait for most of their time.
 const SIDE_BY_SIDE: usize = 6;
 
-/// The checks that were asked for with those that they stand on, in the order of the report; and which were asked for.
+/// The checks that were asked for with those that they depend on, in the order of the report; and which were asked for.
 fn chosen(args: &Args) -> Result<(Vec<&'static Check>, HashSet<&'static str>), Failure> {
     for name in args.only.iter().chain(&args.skip) {
         if !check::all().any(|check| is_named(check, name)) {
@@ -212,7 +214,7 @@ fn chosen(args: &Args) -> Result<(Vec<&'static Check>, HashSet<&'static str>), F
         return Err(Failure::usage("checks of the group `fault` need --faults"));
     }
     let asked = chosen.iter().map(|check| check.id).collect();
-    // A check says nothing without those that it stands on.
+    // A check says nothing without those that it depends on.
     let mut next = 0;
     while let Some(check) = chosen.get(next).filter(|_| !args.list) {
         let missing = check.after.iter().filter_map(|id| check::find(id));

@@ -3,6 +3,7 @@
 
 use crate::failure::Failure;
 use io_models::sys::fork::{Pid, kill, reap, this_process};
+use io_models::sys::limits;
 use io_models::sys::signal::{self, Signal};
 use std::io::{self, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -18,6 +19,10 @@ const TO_END: Duration = Duration::from_secs(2);
 /// Run a command of sh(1) until standard input ends
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
+    /// The soft limit on descriptors of the server; without it, that of this process
+    #[arg(long, value_name = "COUNT")]
+    nofile: Option<u64>,
+
     /// The command
     command: String,
 }
@@ -28,6 +33,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     // A script starts its background jobs with SIGINT ignored, which the server would inherit.
     for ignored in [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGHUP] {
         signal::default(ignored).map_err(Failure::of)?;
+    }
+    if let Some(nofile) = args.nofile {
+        limits::set_soft_nofile_of(this_process(), nofile).map_err(Failure::of)?;
     }
     // The command waits for the end of its input, so that our first line comes before all that it prints.
     const WAITS: &str = r#"read -r nothing; exec /bin/sh -c "$0" </dev/null"#;

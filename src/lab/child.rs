@@ -60,10 +60,14 @@ pub(in crate::lab) fn serve(program: &Path, model: &str, workers: Option<usize>)
     server
 }
 
-/// `io-models supervise COMMAND`, which runs a foreign server and ends it when this process ends.
-pub(in crate::lab) fn supervise(program: &Path, command: &str) -> Command {
+/// `io-models supervise COMMAND`, which runs a foreign server, with this soft limit on descriptors, and ends it when this process ends.
+pub(in crate::lab) fn supervise(program: &Path, command: &str, nofile: Option<u64>) -> Command {
     let mut supervisor = Command::new(program);
-    supervisor.args(["supervise", "--", command]);
+    supervisor.arg("supervise");
+    if let Some(nofile) = nofile {
+        supervisor.arg("--nofile").arg(nofile.to_string());
+    }
+    supervisor.args(["--", command]);
     supervisor.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     supervisor
 }
@@ -80,12 +84,12 @@ pub(in crate::lab) fn follower(program: &Path, command: &str) -> Command {
 pub(in crate::lab) struct Process {
     child: Child,
     /// Of a supervisor, which has a server that would live on if it were killed: what the server writes.
-    server: Option<Heard>,
+    server: Option<Written>,
 }
 
 /// What a server writes, which is read all the time: one that writes a lot would wait when the pipe is full.
 #[derive(Debug, Default)]
-struct Heard {
+struct Written {
     errors: Arc<Stream>,
     output: Arc<Stream>,
 }
@@ -100,11 +104,7 @@ pub(in crate::lab) struct Ending {
 }
 
 impl Process {
-    pub(in crate::lab) fn start(mut command: Command) -> anyhow::Result<Process> {
-        Process::start_this(&mut command)
-    }
-
-    pub(in crate::lab) fn start_this(command: &mut Command) -> anyhow::Result<Process> {
+    pub(in crate::lab) fn start(command: &mut Command) -> anyhow::Result<Process> {
         // In a process group of its own, or Ctrl-C would reach it as well. With its own name, because it is started
         // through a link in /proc.
         let child = command.process_group(0).arg0("io-models").spawn();
@@ -113,12 +113,12 @@ impl Process {
 
     /// Of a [`supervise`]: what the server writes is read from now on.
     pub(in crate::lab) fn into_supervisor(mut self) -> Process {
-        let heard = Heard::default();
+        let written = Written::default();
         if let Some(stderr) = self.child.stderr.take() {
-            let errors = heard.errors.clone();
+            let errors = written.errors.clone();
             std::thread::spawn(move || errors.read(stderr));
         }
-        self.server = Some(heard);
+        self.server = Some(written);
         self
     }
 
@@ -167,8 +167,8 @@ impl Process {
         let line = read_line(&mut said, START_OR_END, Some(stop), "the server to start")?;
         let pid = line.trim_end().strip_prefix("started ").and_then(|pid| pid.parse().ok());
         // The rest is what the server prints.
-        if let Some(heard) = &self.server {
-            let output = heard.output.clone();
+        if let Some(written) = &self.server {
+            let output = written.output.clone();
             std::thread::spawn(move || output.read(said));
         }
         Ok(pid.with_context(|| format!("the supervisor said {line:?}"))?)
@@ -209,7 +209,7 @@ impl Process {
     /// Of a supervisor: how the server ended, and what it wrote last. Kills both first.
     pub(in crate::lab) fn ending(&mut self) -> Ending {
         self.end_now();
-        let Some(Heard { errors, output }) = &self.server else {
+        let Some(Written { errors, output }) = &self.server else {
             return Ending { how: None, words: Vec::new() };
         };
         // A process that left the server may keep the pipes open.
@@ -217,8 +217,10 @@ impl Process {
         [errors, output].iter().for_each(|stream| stream.wait_for_end(until));
         let errors = errors.so_far().last.clone();
         // The supervisor speaks last, in a line of its own.
+        let is_its_own =
+            errors.rsplit(|byte| *byte == b'\n').nth(1).is_some_and(|line| line.starts_with(SUPERVISOR));
         let mut words = last_lines(&errors, usize::MAX);
-        let how = words.pop_if(|line| line.starts_with("the server "));
+        let how = words.pop_if(|_| is_its_own);
         if words.is_empty() {
             words = last_lines(&output.so_far().last, usize::MAX);
         }
@@ -226,12 +228,12 @@ impl Process {
     }
 
     /// Of a supervisor: how many bytes its server has written to standard error.
-    pub(in crate::lab) fn heard(&self) -> u64 {
+    pub(in crate::lab) fn written(&self) -> u64 {
         self.server.as_ref().map_or(0, |server| server.errors.so_far().bytes)
     }
 
     /// Of a supervisor: the last lines of what its server wrote to standard error after so many bytes.
-    pub(in crate::lab) fn heard_since(&self, bytes: u64) -> Vec<String> {
+    pub(in crate::lab) fn written_since(&self, bytes: u64) -> Vec<String> {
         let Some(server) = &self.server else { return Vec::new() };
         let so_far = server.errors.so_far();
         let new = usize::try_from(so_far.bytes.saturating_sub(bytes)).unwrap_or(usize::MAX);
@@ -329,6 +331,9 @@ fn telling(mut lines: Vec<String>) -> Vec<String> {
     lines.truncate(SHOWN);
     lines
 }
+
+/// How the last line of a supervisor begins, which tells how its server ended.
+const SUPERVISOR: &[u8] = b"io-models: the server ";
 
 /// The last lines that say something, made visible.
 fn last_lines(said: &[u8], most: usize) -> Vec<String> {

@@ -177,6 +177,22 @@ pub fn unsent(fd: impl AsFd) -> Result<u32> {
     Ok(bytes.cast_unsigned())
 }
 
+/// How many bytes have arrived that were not read: ioctl(2) `FIONREAD`, which is `SIOCINQ` in tcp(7).
+///
+/// # Errors
+///
+/// `EINVAL` for a socket that listens; `EBADF`, `ENOTTY`.
+#[doc(alias = "SIOCINQ")]
+#[doc(alias = "FIONREAD")]
+pub fn unread(fd: impl AsFd) -> Result<u32> {
+    let fd = fd.as_fd();
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: FIONREAD writes one `int` to its argument; `bytes` is one, and lives until the call returns.
+    let asked = unsafe { libc::ioctl(fd.as_raw_fd(), libc::FIONREAD, &raw mut bytes) };
+    cvt_on(Call::Ioctl, fd, Errno::result(asked))?;
+    Ok(bytes.cast_unsigned())
+}
+
 fn set<O: nix::sys::socket::SetSockOpt>(fd: BorrowedFd<'_>, option: O, value: &O::Val) -> Result<()> {
     cvt_on(Call::Setsockopt, fd, nix::sys::socket::setsockopt(&fd, option, value))
 }

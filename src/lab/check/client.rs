@@ -139,6 +139,11 @@ impl<'a> Client<'a> {
         }
     }
 
+    /// Bytes that have arrived, and were not read here.
+    pub(super) fn unread(&self) -> Step<u32> {
+        Ok(sockopt::unread(&self.socket)?)
+    }
+
     /// Wait until the server's kernel has acknowledged all that was sent.
     pub(super) fn is_acknowledged(&self) -> Step {
         let all = || Ok(sockopt::unsent(&self.socket)? == 0);
@@ -514,7 +519,7 @@ fn broken(error: &Error, expected: &str, received: usize) -> Ended {
     }
 }
 
-fn no_connection(error: &Error, expected: String) -> Ended {
+pub(super) fn no_connection(error: &Error, expected: String) -> Ended {
     match error.errno() {
         Some(why @ (Errno::ECONNREFUSED | Errno::ECONNRESET | Errno::ETIMEDOUT)) => {
             Ended::failed(expected, in_words(why))

@@ -7,7 +7,7 @@
 //!
 //! - A program is started afresh for each check, so that what one check leaves behind (memory, descriptors, a client that
 //!   never reads) spoils no other.
-//! - A check is not made when one that it stands on has failed: a server that does not answer at all fails one check, not fifty.
+//! - A check is not made when one that it depends on has failed: a server that does not answer at all fails one check, not fifty.
 //! - A check that failed only because an answer did not come in time is made again, up to three times in all: other programs may have
 //!   had the processor. The report tells of a check that passed only then. A wrong byte is a failure the first time.
 
@@ -164,6 +164,14 @@ impl Ended {
             fault.cause = Some(cause);
         }
         self
+    }
+
+    /// Nothing, where the server did something else than it should, but in time.
+    fn unless_late(self) -> Step {
+        match self {
+            Ended::Failed(fault) if !fault.is_late => Ok(()),
+            ended => Err(ended),
+        }
     }
 
     /// Say before what was observed where that was.

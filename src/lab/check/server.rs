@@ -25,8 +25,21 @@ const TO_LISTEN: Duration = Duration::from_secs(20);
 /// How often a command is started on another port, when somebody else has taken the port in the meantime.
 const TRIES: usize = 3;
 
-/// What is said of a command that does not listen in time: another try would take as long.
-const NOT_WITHIN: &str = "within";
+/// A command did not listen in time: another try would take as long.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct NotInTime(String);
+
+/// How a server is started.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Launch<'a> {
+    /// This program, which supervises it.
+    pub(super) program: &'a Path,
+    /// The command of sh(1), with `{port}`.
+    pub(super) command: &'a str,
+    /// The soft limit on descriptors that it has.
+    pub(super) nofile: u64,
+}
 
 /// How long a server may take until each of its threads is stopped. On a busy machine, each has to get a processor for that.
 const TO_STOP: Duration = Duration::from_secs(5);
@@ -44,7 +57,7 @@ pub(super) struct Server {
     main: Pid,
     addr: SocketAddr,
     /// How much it had written to standard error when it listened.
-    heard: u64,
+    written: u64,
 }
 
 /// Since when a server's tasks have run or wanted to run.
@@ -57,31 +70,35 @@ pub(super) struct Ran {
 
 impl Server {
     /// Start `command`, with `{port}` replaced, and wait until it listens.
-    pub(super) fn start(program: &Path, command: &str, stop: &Stop) -> Result<Server, Failed> {
+    pub(super) fn start(launch: Launch<'_>, stop: &Stop) -> Result<Server, Failed> {
         for _ in 1..TRIES {
-            match Server::start_on(program, command, free_port()?, stop) {
+            match Server::start_on(launch, free_port()?, stop) {
                 // It may be that another program has taken the port.
-                Err(Failed::Error(why)) if !why.to_string().contains(NOT_WITHIN) => {}
+                Err(Failed::Error(why)) if !why.is::<NotInTime>() => {}
                 started => return started,
             }
         }
-        Server::start_on(program, command, free_port()?, stop)
+        Server::start_on(launch, free_port()?, stop)
     }
 
     /// The same on this port.
-    pub(super) fn start_on(program: &Path, command: &str, port: u16, stop: &Stop) -> Result<Server, Failed> {
-        let command = command.replace("{port}", &port.to_string());
-        let mut supervisor = Process::start(child::supervise(program, &command))?.into_supervisor();
+    pub(super) fn start_on(launch: Launch<'_>, port: u16, stop: &Stop) -> Result<Server, Failed> {
+        let command = launch.command.replace("{port}", &port.to_string());
+        let mut command = child::supervise(launch.program, &command, Some(launch.nofile));
+        let mut supervisor = Process::start(&mut command)?.into_supervisor();
         let group = Pid::from_raw(supervisor.supervised(stop)?);
         let until = Instant::now() + TO_LISTEN;
         loop {
-            if let Some(Listener { addr, inode }) = sockets::listener_on(port)? {
+            let listeners: Vec<_> =
+                sockets::listeners()?.filter(|listener| listener.addr.port() == port).collect();
+            if let Some(Listener { addr, .. }) = listeners.first() {
                 let tree = Tree::of(group.as_raw().cast_unsigned(), true);
                 // A socket of somebody else may have this port.
-                if let Some(main) = sockets::owner(inode, tree.pids()) {
-                    let main = Pid::from_raw(main.cast_signed());
-                    let heard = supervisor.heard();
-                    return Ok(Server { supervisor, group, main, addr, heard });
+                let owner = |listener: &Listener| sockets::owner(listener.inode, tree.pids());
+                let owners: BTreeSet<_> = listeners.iter().filter_map(owner).collect();
+                if let Some(main) = common_ancestor(tree.pids(), &owners) {
+                    let (addr, written) = (*addr, supervisor.written());
+                    return Ok(Server { supervisor, group, main, addr, written });
                 }
             }
             if supervisor.has_ended() {
@@ -93,10 +110,9 @@ impl Server {
                 kill(Pid::from_raw(-group.as_raw()), Signal::SIGKILL).ok();
                 let words = said(": ", &supervisor.ending().words);
                 let seconds = TO_LISTEN.as_secs();
-                return Err(anyhow!(
-                    "the command did not listen on port {port} {NOT_WITHIN} {seconds} s{instead}{words}"
-                )
-                .into());
+                let why =
+                    format!("the command did not listen on port {port} within {seconds} s{instead}{words}");
+                return Err(anyhow!(NotInTime(why)).into());
             }
             if stop.wait(Some(LOOK))? {
                 return Err(Failed::Interrupted);
@@ -131,11 +147,7 @@ impl Server {
 
     /// Its processes: the one that listens, and what that has started.
     pub(super) fn pids(&self) -> Vec<u32> {
-        self.tree().pids().to_vec()
-    }
-
-    pub(super) fn tree(&self) -> Tree {
-        Tree::of(self.main.as_raw().cast_unsigned(), true)
+        Tree::of(self.main.as_raw().cast_unsigned(), true).pids().to_vec()
     }
 
     /// Memory that its processes have written themselves.
@@ -258,19 +270,34 @@ impl Server {
     }
 
     /// How it ended, and the last that it wrote.
-    pub(super) fn last_words(mut self) -> String {
+    pub(super) fn ending(mut self) -> String {
         // A shell that waits for the server tells how that ended, and ends a moment later.
         if !self.has_ended() {
             self.kill();
         }
         let Ending { how, words } = self.supervisor.ending();
-        how.unwrap_or_else(|| "the server ended".to_owned()) + &said("; its last words: ", &words)
+        how.unwrap_or_else(|| "the server ended".to_owned()) + &said("; the last that it wrote: ", &words)
     }
 
     /// What it has written to standard error since it listened: "; the server wrote: …", or nothing.
-    pub(super) fn words(&self) -> String {
-        said("; the server wrote: ", &self.supervisor.heard_since(self.heard))
+    pub(super) fn wrote(&self) -> String {
+        said("; the server wrote: ", &self.supervisor.written_since(self.written))
     }
+}
+
+/// The process that listens; where several do, each on a socket of its own (SO_REUSEPORT), the one that has started all of them.
+fn common_ancestor(pids: &[u32], owners: &BTreeSet<u32>) -> Option<Pid> {
+    let has_started_all = |pid: &u32| {
+        let tree = Tree::of(*pid, true);
+        owners.iter().all(|owner| tree.pids().contains(owner))
+    };
+    let pid = match owners.len() {
+        0 => None,
+        1 => owners.first().copied(),
+        // Those that start others come before them.
+        _ => pids.iter().rev().copied().find(has_started_all),
+    };
+    pid.map(|pid| Pid::from_raw(pid.cast_signed()))
 }
 
 /// Lines that a server wrote, quoted, behind `before`; nothing if there are none.
@@ -280,10 +307,8 @@ fn said(before: &str, lines: &[String]) -> String {
 
 /// What may be seen of a command whose processes do not listen on `port`, for a message.
 fn instead_of(port: u16, pids: &[u32]) -> String {
-    let is_hidden = |pid: &&u32| {
-        std::fs::read_dir(format!("/proc/{pid}/fd"))
-            .is_err_and(|why| why.kind() == ErrorKind::PermissionDenied)
-    };
+    let is_hidden =
+        |pid: &&u32| sockets::descriptors(**pid).is_err_and(|why| why.kind() == ErrorKind::PermissionDenied);
     let Ok(listeners) = sockets::listeners() else { return String::new() };
     let listeners: Vec<_> = listeners.collect();
     let ours = listeners.iter().filter(|listener| sockets::owner(listener.inode, pids).is_some());
@@ -298,7 +323,7 @@ fn instead_of(port: u16, pids: &[u32]) -> String {
         );
     }
     if listeners.iter().any(|listener| listener.addr.port() == port) {
-        return " (the port is that of a process that the command did not start, or not as its child: a container?)".to_owned();
+        return " (the process that listens on it was not started by the command, or this kernel does not show it as its child: is it in a container?)".to_owned();
     }
     String::new()
 }

@@ -2,7 +2,7 @@
 
 use super::client::Client;
 use super::log::Log;
-use super::server::Server;
+use super::server::{Launch, Server};
 use super::{Ended, Step};
 use crate::lab::child::Failed;
 use crate::lab::results::check::Expect;
@@ -13,7 +13,6 @@ use crate::sys::signal::Signal;
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
-use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -49,8 +48,7 @@ pub(super) struct Session<'a> {
 #[derive(Clone, Copy)]
 pub(super) struct Started<'a> {
     pub(super) server: &'a Server,
-    pub(super) program: &'a Path,
-    pub(super) command: &'a str,
+    pub(super) launch: Launch<'a>,
 }
 
 /// What several checks of one server find out together.
@@ -81,7 +79,7 @@ impl<'a> Session<'a> {
     }
 
     /// The same for one whose conversation is not logged.
-    pub(super) fn connect_unheard(&self) -> Step<Client<'_>> {
+    pub(super) fn connect_unlogged(&self) -> Step<Client<'_>> {
         Client::connect(self, |_| Ok(()), false)
     }
 
@@ -90,7 +88,7 @@ impl<'a> Session<'a> {
     pub(super) fn crowd(&self, clients: usize) -> Step<Vec<Client<'_>>> {
         self.say(format!("{clients} clients connect; each gets an answer before the next one connects"));
         let one = |i: usize| {
-            let client = self.connect_unheard()?;
+            let client = self.connect_unlogged()?;
             client.ask(b"first").map_err(|ended| ended.at(&format!("client {} of {clients}", i + 1)))?;
             Ok(client)
         };
@@ -120,15 +118,23 @@ impl<'a> Session<'a> {
 
     /// Descriptors for so many clients, until the guard is dropped. Another check that needs many is waited for.
     pub(super) fn room_for(&self, clients: usize) -> Step<MutexGuard<'a, ()>> {
-        // Those of checks that run at the same time.
-        const OTHERS: u64 = 600;
+        /// Of checks that are made at the same time, which a server that runs already does not have, and of this program.
+        const OTHERS: [u64; 2] = [600, 20];
         let limit = Nofile::current()?;
-        if limit.soft < clients as u64 + OTHERS {
-            return Err(Ended::NotMade(format!("{clients} clients take as many descriptors: {limit}")));
+        let needed = clients as u64 + OTHERS[usize::from(self.started.is_none())];
+        if limit.soft < needed {
+            return Err(Ended::NotMade(format!(
+                "for {clients} clients the checks need {needed} descriptors: {limit}"
+            )));
         }
         let room = self.shared.many_clients.lock().unwrap_or_else(PoisonError::into_inner);
-        self.until.set(Instant::now() + self.limit);
+        self.starts_now();
         Ok(room)
+    }
+
+    /// The time in which the check waited for another one does not count.
+    pub(super) fn starts_now(&self) {
+        self.until.set(Instant::now() + self.limit);
     }
 
     /// A line of the conversation.
@@ -159,7 +165,7 @@ impl<'a> Session<'a> {
         }
         let done = meanwhile().map_err(|ended| match ended {
             Ended::Failed(fault) if fault.is_late => Ended::NotMade(format!(
-                "while the server was stopped, its kernel did not take enough for it ({}); see backlog/200",
+                "while the server was stopped, its queue had no room for the clients ({}); see backlog/200",
                 fault.observed
             )),
             ended => ended,
@@ -193,7 +199,7 @@ impl<'a> Session<'a> {
         if Instant::now() >= self.until.get() {
             let seconds = self.limit.as_secs();
             return Err(Ended::NotMade(format!(
-                "it was not done after {seconds} s, though the server still answered"
+                "it was not done after {seconds} s: each answer came in time, but slowly"
             )));
         }
         Ok(!set.revents(slot).is_empty())

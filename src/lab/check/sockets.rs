@@ -110,8 +110,8 @@ pub(super) fn queues(server: SocketAddr, client: SocketAddr) -> anyhow::Result<O
     let canonical = |addr: SocketAddr| SocketAddr::new(addr.ip().to_canonical(), addr.port());
     let is_it = |entry: &procfs::net::TcpNetEntry| {
         entry.state == TcpState::Established
-            && canonical(entry.local_address) == server
-            && canonical(entry.remote_address) == client
+            && canonical(entry.local_address) == canonical(server)
+            && canonical(entry.remote_address) == canonical(client)
     };
     Ok(all.into_iter().find(is_it).map(|entry| Queues { to_send: entry.tx_queue, unread: entry.rx_queue }))
 }

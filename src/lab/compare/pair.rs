@@ -488,7 +488,8 @@ fn listening(
             let port = free_port()?;
             let command = command.replace("{port}", &port.to_string());
             // The thread that reads its output runs on any processor.
-            let mut process = pinned(cpu, &mut child::supervise(&setup.program, &command))?.into_supervisor();
+            let mut process =
+                pinned(cpu, &mut child::supervise(&setup.program, &command, None))?.into_supervisor();
             process.supervised(setup.stop)?;
             // What its command starts may leave the shell, and never this process.
             let pid = Some(process.id());
@@ -502,8 +503,8 @@ fn listening(
 /// Start a process on that processor.
 fn pinned(cpu: Option<usize>, command: &mut Command) -> anyhow::Result<Process> {
     match cpu {
-        Some(cpu) => affinity::while_pinned(cpu, || Process::start_this(command))?,
-        None => Process::start_this(command),
+        Some(cpu) => affinity::while_pinned(cpu, || Process::start(command))?,
+        None => Process::start(command),
     }
 }
 

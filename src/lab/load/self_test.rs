@@ -192,7 +192,7 @@ fn with_stopped_server<T>(
     let mut command = Command::new("/proc/self/exe");
     command.args(["serve", "epoll-level", "--with-parent", &std::process::id().to_string()]);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut server = Process::start(command)?;
+    let mut server = Process::start(&mut command)?;
     let mut line = String::new();
     BufReader::new(server.stdout().context("the server has no output")?).read_line(&mut line)?;
     let addr = line.trim().strip_prefix("listening on ").context("the server did not start")?.parse()?;

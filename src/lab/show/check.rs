@@ -189,11 +189,9 @@ impl Judged {
         let later = |verdict: &Verdict| Some(format!("{} (try {})", verdict.check, verdict.later_try()?));
         let later: Vec<_> = self.verdicts.iter().filter_map(later).collect();
         if !later.is_empty() {
-            page.paragraph(&paint(
-                DOUBTFUL,
-                "Passed, but not at the first try, when something came too late:",
-            ));
+            page.paragraph(&paint(DOUBTFUL, "Passed only at a later try, because something came too late:"));
             page.indented(2, 4, &later.join(", "));
+            page.blank();
         }
         let all_passed = !self.verdicts.is_empty() && self.count(Outcome::Passed) == self.verdicts.len();
         if all_passed {
@@ -355,7 +353,7 @@ mod tests {
         let late = Verdict { tries: Some(2), ..verdict("echo/nul", None) };
         let result = checked(false, vec![verdict("echo/one-byte", None), late]);
         let text = result.page(false, None);
-        assert!(text.contains("not at the first try") && text.contains("echo/nul (try 2)"), "{text}");
+        assert!(text.contains("only at a later try") && text.contains("echo/nul (try 2)"), "{text}");
         let page = html::check::page(&result);
         assert!(page.contains("echo/nul: passed at try 2"), "{page}");
         let junit = result.junit().expect("it is written into memory");

@@ -40,7 +40,7 @@ impl<'a> Bench<'a> {
         let Plan { ref program, connections, workers, seed, .. } = *self.plan;
         let mut command = child::serve(program, model.name, model.has_workers().then_some(workers.get()));
         command.args(["--reply", load.reply()]);
-        let mut process = Process::start(command)?;
+        let mut process = Process::start(&mut command)?;
         let (said, server) = process.listens(self.stop)?;
         let mut crew = self.crew.take().map_or_else(|| Crew::start(program), Ok)?;
         let order = Order { server, source: server.ip(), connections, load, seed };

@@ -34,7 +34,7 @@ impl Crew {
         let client = |_| {
             let mut client = child::follower(program, "unp30");
             client.arg("--follow-orders");
-            Follower::of(Process::start(client)?)
+            Follower::of(Process::start(&mut client)?)
         };
         (0..CLIENTS).map(client).collect::<anyhow::Result<_>>().map(Crew)
     }

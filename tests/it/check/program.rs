@@ -248,7 +248,8 @@ fn the_last_words_of_a_server_stay_apart_and_command_no_terminal() {
     let options = format!("--only echo/nul --color always --html {}", file.path().display());
     let ended = checked(&options, &python_echo(dies));
     ended.exits(3);
-    let words = r#"the server was killed by signal 6 (SIGABRT); its last words: "\u{1b}[2Jno \u{202e}end""#;
+    let words =
+        r#"the server was killed by signal 6 (SIGABRT); the last that it wrote: "\u{1b}[2Jno \u{202e}end""#;
     assert!(ended.stdout.contains(words), "{ended}");
     let page = fs::read_to_string(file.path()).expect("the file that was asked for");
     for text in [&ended.stdout, &ended.stderr, &page] {
@@ -269,7 +270,7 @@ fn of_a_server_that_says_nothing_wrong_only_its_output_is_left() {
     let ended =
         checked("--only echo/nul", &python_echo("print(\"out of luck\"); sys.stdout.flush(); os._exit(7)"));
     ended.exits(3);
-    let words = r#"the server ended with exit code 7; its last words: "out of luck""#;
+    let words = r#"the server ended with exit code 7; the last that it wrote: "out of luck""#;
     assert!(ended.stdout.contains(words), "{ended}");
 }
 

@@ -45,8 +45,9 @@ pub(crate) fn judged(
     which: Which,
     seed: u64,
 ) -> Judged {
-    Nofile::raise().expect("a limit can be raised up to the hard one");
+    let nofile = Nofile::raise().expect("a limit can be raised up to the hard one").soft;
     let plan = Plan {
+        nofile,
         program: env!("CARGO_BIN_EXE_io-models").into(),
         checks: check::all().filter(|check| which.includes(check)).collect(),
         expect,

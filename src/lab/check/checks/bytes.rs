@@ -124,7 +124,7 @@ pub(super) static CHECKS: [Check; 12] = [
         claim: "100 requests that are sent without waiting for answers are all answered.",
         does: "A client sends 100 requests of 20 bytes in one piece, then reads.",
         matters: "A stream has no messages: one recv(2) may find many requests.",
-        cause: "The server takes what one recv finds for one request.",
+        cause: "The server treats the bytes of one recv as one request.",
         reference: "man 2 recv; the course on packets that stick together",
         after: &[ANSWERS, NOTHING_MORE, "echo/buffer-4096"],
         run: pipelined,

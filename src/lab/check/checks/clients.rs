@@ -19,13 +19,13 @@ pub(super) static CHECKS: [Check; 9] = [
         id: "clients/one-after-another",
         claim: "100 clients that come one after another are all served.",
         does: "A client connects, gets an answer and closes; 100 times.",
-        matters: "A server is there for more than one client. Every check with a second client stands on this one.",
+        matters: "A server is there for more than one client. Every check with a second client depends on this one.",
         cause: "The loop around accept(2) is missing, or a slot of a table is not given back.",
         reference: "man 2 accept; demo2 of the course serves one client and ends",
         after: &[ANSWERS, NOTHING_MORE],
         run: |at| {
             for i in 1..=100 {
-                let served = at.connect_unheard().and_then(|client| client.ask(b"question"));
+                let served = at.connect_unlogged().and_then(|client| client.ask(b"question"));
                 served.map_err(|ended| ended.at(&format!("client {i}")))?;
             }
             Ok(())
@@ -41,7 +41,7 @@ pub(super) static CHECKS: [Check; 9] = [
         reference: "demo8 of the course (one at a time), demo10 (a process each), tcpselect, tcppoll, tcpepoll",
         clients: 2,
         run: |at| {
-            // Served before the second one connects: how many may wait together is the matter of edge/listener.
+            // Served before the second one connects: edge/listener asks whether several may wait together.
             let first = at.connect()?;
             first.ask(b"first")?;
             at.connect()?.ask(b"second").map_err(|ended| ended.at("the second client"))?;
@@ -53,7 +53,7 @@ pub(super) static CHECKS: [Check; 9] = [
         id: "clients/64",
         claim: "64 clients are served at the same time.",
         does: "64 clients connect; each sends a request; each then reads its own answer; three rounds.",
-        matters: "Tables with fixed sizes and pools of threads end somewhere.",
+        matters: "Tables with fixed sizes and pools of threads have a largest number of clients.",
         cause: "A table or a pool of the server is smaller.",
         reference: "man 2 select; the course's table of client sockets",
         clients: 64,
@@ -65,7 +65,7 @@ pub(super) static CHECKS: [Check; 9] = [
         id: "clients/1000",
         claim: "1000 clients are served at the same time.",
         does: "As clients/64, with 1000 clients.",
-        matters: "1024 is the end of many tables: FD_SETSIZE of select(2), the usual limit on descriptors.",
+        matters: "1024 is the size of many tables: FD_SETSIZE of select(2), the usual limit on descriptors.",
         cause: "A table is smaller, select(2) ends at descriptor 1023, or the limit on descriptors (`ulimit -n`) is lower.",
         reference: "man 2 select, BUGS; man 2 getrlimit, RLIMIT_NOFILE",
         clients: 1000,
@@ -97,7 +97,7 @@ pub(super) static CHECKS: [Check; 9] = [
         cause: "The server ignores what send(2) returns: bytes that it did not take are lost. Keep them, wait until the client is writable (POLLOUT, EPOLLOUT), and go on.",
         reference: "man 2 send, RETURN VALUE and EAGAIN; the course's epoll servers ignore it",
         answers: Answers::Bytes,
-        after: &[ANSWERS, NOTHING_MORE, LARGE],
+        after: &[ANSWERS, NOTHING_MORE, LARGE, "edge/partial-read"],
         run: slow_reader,
         ..USUAL
     },

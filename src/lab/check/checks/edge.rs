@@ -52,15 +52,15 @@ fn listener(at: &Session<'_>) -> Step {
     at.while_stopped(Signal::SIGSTOP, || {
         at.say(format!("{CLIENTS} clients connect, and send a request each"));
         while clients.len() < CLIENTS {
-            let client = match at.connect_unheard() {
+            let client = match at.connect_unlogged() {
                 Err(Ended::Failed(fault)) if fault.is_late && clients.len() == 1 => {
                     return Err(Ended::failed(
                         "clients that connect together find room in the queue of listen(2)",
-                        "one did; the next one tries again after a second, and after two more",
+                        "one did; the kernel sends the SYN of the next one again after a second, and after two more",
                     )
                     .because("The second argument of listen(2) is 0. Use SOMAXCONN or 4096."));
                 }
-                // With a backlog of 1 the queue has room for two: that is enough here, and the matter of backlog/200.
+                // With a backlog of 1 the queue has room for two, which is enough here: backlog/200 is the check for that.
                 Err(Ended::Failed(fault)) if fault.is_late && clients.len() > 1 => {
                     at.say(format!("only {} of them find room in the queue", clients.len()));
                     break;
@@ -109,7 +109,7 @@ fn partial_read(at: &Session<'_>) -> Step {
             "the answer stopped before its end, and went on when one more byte was sent",
         ),
         Ended::Failed(_) => Ended::NotMade(
-            "the answer is wrong, but not for want of an event: see echo/large and the checks echo/buffer"
+            "the answer is wrong, but not because an event was lost: see echo/large and the checks echo/buffer"
                 .to_owned(),
         ),
         ended => ended,
@@ -118,7 +118,7 @@ fn partial_read(at: &Session<'_>) -> Step {
 
 fn during_the_turn(at: &Session<'_>) -> Step {
     const ROUNDS: usize = 2000;
-    let client = at.connect_unheard()?;
+    let client = at.connect_unlogged()?;
     at.say("client 1 connects");
     at.say(
         "client 1 sends two pieces with a short pause between them, and reads both answers, again and again",

@@ -1,6 +1,6 @@
 //! The end of a connection.
 
-use super::super::client::Got;
+use super::super::client::{Got, in_words};
 use super::super::session::Session;
 use super::super::{Check, Ended, Step};
 use super::{ANSWERS, IN_TURN, LARGE, NOTHING_MORE, USUAL};
@@ -91,7 +91,7 @@ fn half_close(at: &Session<'_>) -> Step {
             }
             Some(Got::End) => {}
             Some(Got::Broken(why)) => {
-                return Err(Ended::failed(expected(), super::super::client::in_words(why)));
+                return Err(Ended::failed(expected(), in_words(why)));
             }
             _ => return Err(Ended::late(expected(), "the connection stays open")),
         }

@@ -11,7 +11,7 @@ pub(super) static CHECKS: [Check; 2] = [
         claim: "A frame gets its answer when it is complete, and nothing before.",
         does: "A client sends a frame in two parts, cut inside of its length, behind it, and inside of its body; between them nothing may come.",
         matters: "recv(2) cuts a stream anywhere.",
-        cause: "The server takes what one recv finds for one frame.",
+        cause: "The server treats the bytes of one recv as one frame.",
         reference: "man 2 recv, MSG_WAITALL; UNP 3.9, readn",
         answers: Answers::Frames,
         run: split,

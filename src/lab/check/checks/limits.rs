@@ -19,7 +19,7 @@ const CLIENTS: usize = ROOM + 2;
 pub(super) static CHECKS: [Check; 2] = [
     Check {
         id: "limits/descriptors",
-        claim: "A server without descriptors goes on, and serves again when some are free.",
+        claim: "A server without a free descriptor goes on, and accepts again when one is free.",
         does: "The limit on descriptors is lowered to 8 more than are open (prlimit, RLIMIT_NOFILE); 10 clients connect; those that were served leave; then a new client must be served.",
         matters: "accept(2) fails with EMFILE then, and the client stays in the queue. A server with many clients comes to its limit sooner or later.",
         cause: "EMFILE of accept(2) ends the server, or its accept is never tried again.",
@@ -59,16 +59,8 @@ pub(super) static CHECKS: [Check; 2] = [
         reference: "man 2 accept, EMFILE; the section on EMFILE in libev's manual",
         needs: Needs::Process,
         clients: CLIENTS,
-        after: &[ANSWERS, NOTHING_MORE, IN_TURN, "limits/descriptors"],
+        after: &[ANSWERS, NOTHING_MORE, IN_TURN, "limits/descriptors", "idle/cpu"],
         run: |at| {
-            let silent = at.connect()?;
-            silent.ask(b"first")?;
-            idles(at, "before").map_err(|ended| match ended {
-                Ended::Failed(_) => {
-                    Ended::NotMade("the server is busy with a silent client as well: see idle/cpu".to_owned())
-                }
-                ended => ended,
-            })?;
             let clients = at_the_limit(at)?;
             idles(at, "while it can accept nobody")?;
             drop(clients);
@@ -100,8 +92,9 @@ fn at_the_limit<'a>(at: &'a Session<'a>) -> Step<(Vec<Client<'a>>, Vec<Client<'a
     at.say(format!("{CLIENTS} clients connect, and send a request each"));
     let mut clients = Vec::new();
     for _ in 0..CLIENTS {
-        let client = at.connect_unheard()?;
-        client.request(b"question")?;
+        let client = at.connect_unlogged()?;
+        // A server without a descriptor may close it before.
+        client.request(b"question").or_else(Ended::unless_late)?;
         clients.push(client);
     }
     // Until no more answers come.

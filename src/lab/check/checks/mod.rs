@@ -75,7 +75,7 @@ mod tests {
     use super::*;
     use std::collections::HashSet;
 
-    /// No check stands on itself, by way of others.
+    /// No check depends on itself, by way of others.
     #[test]
     fn checks_can_be_put_in_an_order() {
         let mut open: Vec<_> = all().collect();

@@ -1,6 +1,6 @@
 //! Clients that end their connection at a bad moment, and many of them at once.
 
-use super::super::client::{Client, in_words};
+use super::super::client::{Client, in_words, no_connection};
 use super::super::session::{Session, TO_ANSWER};
 use super::super::sockets;
 use super::super::{Answers, Check, Ended, Needs, Step};
@@ -132,7 +132,7 @@ pub(super) static CHECKS: [Check; 7] = [
         id: "backlog/200",
         claim: "200 clients that connect at the same moment find room in the queue, and all are served.",
         does: "While the server is stopped (SIGSTOP), 200 sockets connect: none may be refused or have to try again. After SIGCONT each sends a request and must get its answer. A server that runs already is not stopped.",
-        matters: "After a restart all clients come back at once. Who finds no room tries again a second later.",
+        matters: "After a restart all clients come back at once. A client that finds no room tries again after a second.",
         cause: "The second argument of listen(2) is small: 5, 10, 128. Use SOMAXCONN or 4096; the kernel cuts it to net.core.somaxconn.",
         reference: "man 2 listen, NOTES on the backlog; /proc/sys/net/core/somaxconn",
         clients: 200,
@@ -145,7 +145,7 @@ pub(super) static CHECKS: [Check; 7] = [
         claim: "After a byte of urgent data, its connection and others are served as before.",
         does: "A client sends text, a byte of urgent data (MSG_OOB) and text; all of the text must come back, with or without the urgent byte. Another client is then served.",
         matters: "Anybody can send urgent data. poll says POLLPRI for it, select an exceptional condition, and recv(2) stops at its mark.",
-        cause: "The server takes POLLPRI or the set of exceptional conditions for an error, or an edge-triggered one stops to read at the mark. Go's net.TCPConn does the latter inside of io.Copy (splice): copy through a buffer of your own.",
+        cause: "The server takes POLLPRI or the set of exceptional conditions for an error, or an edge-triggered one stops reading at the mark. Go's net.TCPConn does so inside io.Copy (splice): copy through a buffer of your own.",
         reference: "man 7 tcp, SO_OOBINLINE; man 2 select, exceptfds; man 2 sockatmark",
         answers: Answers::Bytes,
         run: urgent,
@@ -182,7 +182,16 @@ pub(super) fn connecting(at: &Session<'_>, clients: usize) -> Step<Vec<(OwnedFd,
         Ok((socket, connected))
     };
     at.say(format!("{clients} clients connect at once"));
-    (0..clients).map(|_| one()).collect()
+    let all = (0..clients).map(|_| one()).collect::<Step<Vec<_>>>()?;
+    // What is wrong on this side, as no free port, says nothing of the server.
+    let ours = |(_, connected): &(OwnedFd, crate::Result<Connected>)| {
+        let why = no_connection(connected.as_ref().err()?, String::new());
+        matches!(why, Ended::NotMade(_)).then_some(why)
+    };
+    match all.iter().find_map(ours) {
+        Some(why) => Err(why),
+        None => Ok(all),
+    }
 }
 
 fn backlog(at: &Session<'_>) -> Step {
@@ -201,8 +210,9 @@ fn backlog(at: &Session<'_>) -> Step {
     if at.started.is_some() {
         at.while_stopped(Signal::SIGSTOP, || {
             sockets = connecting(at, CLIENTS)?;
-            // Over loopback a connection is there at once, if the queue has room for it.
-            let (mut waiting, until) = (0, Instant::now() + Duration::from_millis(500));
+            // Over loopback a connection is there at once, if the queue has room for it. No room becomes free while the server is
+            // stopped, so that this can wait for a busy machine.
+            let (mut waiting, until) = (0, Instant::now() + Duration::from_secs(2));
             for (socket, connected) in &sockets {
                 let is_there = matches!(connected, Ok(Connected::Yes))
                     || at.ready(
@@ -219,7 +229,10 @@ fn backlog(at: &Session<'_>) -> Step {
                 format!(
                     "{CLIENTS} clients that connect at the same moment find room in the queue of listen(2)"
                 ),
-                format!("{} did; the others try again after a second, and after two more", CLIENTS - waiting),
+                format!(
+                    "{} did; the kernel sends the SYN of the others again after a second, and after two more",
+                    CLIENTS - waiting
+                ),
             ))
         })?;
     } else {
@@ -238,7 +251,7 @@ fn backlog(at: &Session<'_>) -> Step {
             Ok(Connected::Pending) => {
                 return Err(Ended::late(expected(), format!("{} is not connected within 10 s", number(i))));
             }
-            Err(why) => Some(why.errno().ok_or(why)?),
+            Err(why) => return Err(no_connection(&why, expected())),
         };
         if let Some(why) = refused {
             return Err(Ended::failed(expected(), format!("{}: {}", number(i), in_words(why))));
