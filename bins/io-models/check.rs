@@ -29,7 +29,7 @@ pub(crate) struct Args {
     #[arg(hide = true, conflicts_with = "command")]
     more: Vec<String>,
 
-    /// Start this server for each check; `{port}` is the port that it must listen on. One word with spaces is a command of sh(1)
+    /// Start this server for each check; `{port}` is the port that it must listen on. A single argument with spaces is run by sh(1)
     #[arg(last = true, value_name = "COMMAND {port}")]
     command: Vec<String>,
 
@@ -304,11 +304,14 @@ fn meant(words: &[&str]) -> String {
     }
 }
 
-/// These words of a command with `{port}`: in the place of a number, or else behind them.
+/// These words of a command with `{port}`: in the place of the last number, or else behind them.
 fn with_port(words: &[&str]) -> String {
-    let mut words: Vec<_> = words.iter().map(|word| if is_port(word) { PORT } else { word }).collect();
+    let mut words = words.to_vec();
     if !words.iter().any(|word| word.contains(PORT)) {
-        words.push(PORT);
+        match words.iter().rposition(|word| is_port(word)) {
+            Some(last) => words[last] = PORT,
+            None => words.push(PORT),
+        }
     }
     words.join(" ")
 }

@@ -156,7 +156,6 @@ impl<'a> Client<'a> {
 
     /// Read exactly these bytes.
     pub(super) fn expect(&self, bytes: &[u8]) -> Step {
-        let expected = || shown(bytes);
         let (mut done, mut piece) = (0, vec![0; bytes.len().clamp(1, 1 << 16)]);
         while done < bytes.len() {
             let most = piece.len().min(bytes.len() - done);
@@ -167,24 +166,18 @@ impl<'a> Client<'a> {
                 }
                 Some(Got::End) => {
                     self.say(format!("gets {}, then the end", shown(&bytes[..done])));
-                    return Err(Ended::failed(
-                        expected(),
-                        format!("the server closed the connection after {done} of {} bytes", bytes.len()),
-                    ));
+                    return Err(ended_early(None, bytes, done));
                 }
                 Some(Got::Broken(why)) => {
                     self.say(format!("gets {}, then {}", shown(&bytes[..done]), in_words(why)));
-                    return Err(Ended::failed(
-                        expected(),
-                        format!("{} after {done} of {} bytes", in_words(why), bytes.len()),
-                    ));
+                    return Err(ended_early(Some(why), bytes, done));
                 }
                 None => {
                     let seconds = TO_ANSWER.as_secs();
                     self.say(format!("gets {}, then nothing for {seconds} s", shown(&bytes[..done])));
                     return Err(self.goes_on_with_another_byte(bytes[done])?.unwrap_or_else(|| {
                         Ended::late(
-                            expected(),
+                            shown(bytes),
                             format!("{done} of {} bytes, and nothing more within {seconds} s", bytes.len()),
                         )
                     }));
@@ -304,18 +297,8 @@ impl<'a> Client<'a> {
                     is_right(&buffer[..n], bytes, done)?;
                     done += n;
                 }
-                Some(Got::End) => {
-                    return Err(Ended::failed(
-                        shown(bytes),
-                        format!("the server closed the connection after {done} of {} bytes", bytes.len()),
-                    ));
-                }
-                Some(Got::Broken(why)) => {
-                    return Err(Ended::failed(
-                        shown(bytes),
-                        format!("{} after {done} of {} bytes", in_words(why), bytes.len()),
-                    ));
-                }
+                Some(Got::End) => return Err(ended_early(None, bytes, done)),
+                Some(Got::Broken(why)) => return Err(ended_early(Some(why), bytes, done)),
                 None => {}
             }
             if sent < bytes.len() {
@@ -507,6 +490,12 @@ fn is_right(piece: &[u8], bytes: &[u8], done: usize) -> Step {
         return Err(Ended::failed(format!("{} bytes", bytes.len()), format!("after them {}", shown(more))));
     }
     Ok(())
+}
+
+/// The connection ended, or broke, when `done` of these bytes had come.
+fn ended_early(broken: Option<Errno>, bytes: &[u8], done: usize) -> Ended {
+    let how = broken.map_or_else(|| "the server closed the connection".to_owned(), in_words);
+    Ended::failed(shown(bytes), format!("{how} after {done} of {} bytes", bytes.len()))
 }
 
 /// An error of a connection, which is the server's doing.

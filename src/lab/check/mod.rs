@@ -43,19 +43,19 @@ pub struct Check {
     pub cause: &'static str,
     /// A man page, or a program of the course.
     pub reference: &'static str,
-    /// What it takes.
+    /// What it needs of the server.
     pub needs: Needs,
     /// How many clients the server has to serve at the same time.
     pub clients: usize,
     /// Which answers tell enough for it.
     pub answers: Answers,
-    /// Checks without which it would say nothing.
+    /// Checks that must have passed before.
     pub after: &'static [&'static str],
     #[serde(skip)]
     run: fn(&Session<'_>) -> Step,
 }
 
-/// What a check takes.
+/// What a check needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Needs {

@@ -2,7 +2,7 @@
 
 use super::junit::{not_ok, skipped};
 use super::{DOUBTFUL, Page, Table, WRONG, code, name, paint, paint_if};
-use crate::lab::check::{self, Check, Needs};
+use crate::lab::check::{self, Answers, Check, Needs};
 use crate::lab::results::check::{Checked, Failure, Judged, Outcome, Verdict};
 use crate::lab::units::{of, seconds};
 use anstyle::Style;
@@ -132,10 +132,18 @@ impl Checked {
         let all = |outcome| self.servers.iter().map(|server| server.count(outcome)).sum::<usize>();
         let [passed, failed, not_applicable, not_made] =
             [Outcome::Passed, Outcome::Failed, Outcome::NotApplicable, Outcome::NotMade].map(all);
-        // Who chose some knows that there are others.
+        // Someone who chose some knows that there are others. They need a command, as those of signals do.
+        let is_asked = |id: &str| self.plan.checks.iter().any(|asked| asked == id);
         let faults = check::all().filter(|check| check.needs == Needs::Faults).count();
-        let is_all = self.plan.checks.len() + faults + 2 >= check::all().count();
-        let more = if is_all && !self.plan.faults {
+        let usual =
+            check::all().filter(|check| check.needs != Needs::Faults && check.answers != Answers::Frames);
+        let is_all = usual.map(|check| check.id).all(is_asked);
+        let has_command = self.servers.iter().any(|server| {
+            server
+                .outcome_of("signals/stop-continue")
+                .is_some_and(|outcome| outcome != Outcome::NotApplicable)
+        });
+        let more = if is_all && has_command && !self.plan.faults {
             format!("; --faults makes {faults} more")
         } else {
             String::new()

@@ -13,12 +13,15 @@ use crate::sys::Errno;
 use crate::sys::poll::PollFlags;
 use std::time::Duration;
 
+/// What each of these depends on, and what one of them depends on besides.
+macro_rules! after {
+    ($($besides:expr),*) => {
+        &[ANSWERS, NOTHING_MORE, IN_TURN, "signals/stop-continue", "end/closes", $($besides),*]
+    };
+}
+
 /// What all of these have in common.
-const FAULT: Check = Check {
-    needs: Needs::Faults,
-    after: &[ANSWERS, NOTHING_MORE, IN_TURN, "signals/stop-continue", "end/closes"],
-    ..USUAL
-};
+const FAULT: Check = Check { needs: Needs::Faults, after: after![], ..USUAL };
 
 const ACCEPT_DOES: &str = "Clients come in turn, each while the one before is connected; accept(2) fails before it is made; the previous client leaves; each must get its answer.";
 const NO_ROOM: &str = "The system as a whole can run out of files or of memory for sockets. Usually that is over a moment later.";
@@ -52,14 +55,7 @@ pub(super) static CHECKS: [Check; 17] = [
         matters: "A server with many clients comes to its limit on descriptors sooner or later.",
         cause: ACCEPT_ENDS,
         reference: "man 2 accept, EMFILE",
-        after: &[
-            ANSWERS,
-            NOTHING_MORE,
-            IN_TURN,
-            "signals/stop-continue",
-            "end/closes",
-            "fault/accept-econnaborted",
-        ],
+        after: after!["fault/accept-econnaborted"],
         run: |at| accepts(at, Errno::EMFILE),
         ..FAULT
     },
@@ -70,14 +66,7 @@ pub(super) static CHECKS: [Check; 17] = [
         matters: NO_ROOM,
         cause: ACCEPT_ENDS,
         reference: "man 2 accept, ENFILE; /proc/sys/fs/file-max",
-        after: &[
-            ANSWERS,
-            NOTHING_MORE,
-            IN_TURN,
-            "signals/stop-continue",
-            "end/closes",
-            "fault/accept-emfile",
-        ],
+        after: after!["fault/accept-emfile"],
         run: |at| accepts(at, Errno::ENFILE),
         ..FAULT
     },
@@ -88,14 +77,7 @@ pub(super) static CHECKS: [Check; 17] = [
         matters: NO_ROOM,
         cause: ACCEPT_ENDS,
         reference: "man 2 accept, ENOBUFS",
-        after: &[
-            ANSWERS,
-            NOTHING_MORE,
-            IN_TURN,
-            "signals/stop-continue",
-            "end/closes",
-            "fault/accept-enfile",
-        ],
+        after: after!["fault/accept-enfile"],
         run: |at| accepts(at, Errno::ENOBUFS),
         ..FAULT
     },
@@ -106,14 +88,7 @@ pub(super) static CHECKS: [Check; 17] = [
         matters: NO_ROOM,
         cause: ACCEPT_ENDS,
         reference: "man 2 accept, ENOMEM",
-        after: &[
-            ANSWERS,
-            NOTHING_MORE,
-            IN_TURN,
-            "signals/stop-continue",
-            "end/closes",
-            "fault/accept-enobufs",
-        ],
+        after: after!["fault/accept-enobufs"],
         run: |at| accepts(at, Errno::ENOMEM),
         ..FAULT
     },
@@ -145,7 +120,7 @@ pub(super) static CHECKS: [Check; 17] = [
         cause: "The server treats the bytes of one recv as one request.",
         reference: "man 2 recv, RETURN VALUE; man 7 epoll, Q9",
         answers: Answers::Bytes,
-        after: &[ANSWERS, NOTHING_MORE, IN_TURN, "signals/stop-continue", "end/closes", LARGE],
+        after: after![LARGE],
         run: |at| transfers(at, Target::Receive, Fault::OneByte),
         ..FAULT
     },
@@ -157,14 +132,7 @@ pub(super) static CHECKS: [Check; 17] = [
         cause: "The server ends at an error of recv(2) that it did not expect.",
         reference: "man 2 recv; man 7 tcp",
         clients: 2,
-        after: &[
-            ANSWERS,
-            NOTHING_MORE,
-            IN_TURN,
-            "signals/stop-continue",
-            "end/closes",
-            "clients/silent-beside",
-        ],
+        after: after!["clients/silent-beside"],
         run: |at| breaks_alone(at, Target::Receive, Errno::ECONNRESET),
         ..FAULT
     },
@@ -186,15 +154,7 @@ pub(super) static CHECKS: [Check; 17] = [
         cause: "The result of send(2) is not looked at.",
         reference: "man 2 send, RETURN VALUE; UNP 3.9, writen",
         answers: Answers::Bytes,
-        after: &[
-            ANSWERS,
-            NOTHING_MORE,
-            IN_TURN,
-            "signals/stop-continue",
-            "end/closes",
-            LARGE,
-            "clients/slow-reader",
-        ],
+        after: after![LARGE, "clients/slow-reader"],
         run: |at| transfers(at, Target::Send, Fault::OneByte),
         ..FAULT
     },
@@ -206,14 +166,7 @@ pub(super) static CHECKS: [Check; 17] = [
         cause: "The server ends at an error of send(2) that it did not expect.",
         reference: "man 2 send, EPIPE",
         clients: 2,
-        after: &[
-            ANSWERS,
-            NOTHING_MORE,
-            IN_TURN,
-            "signals/stop-continue",
-            "end/closes",
-            "clients/silent-beside",
-        ],
+        after: after!["clients/silent-beside"],
         run: |at| breaks_alone(at, Target::Send, Errno::EPIPE),
         ..FAULT
     },
@@ -225,15 +178,7 @@ pub(super) static CHECKS: [Check; 17] = [
         cause: "The server ends at an error of send(2) that it did not expect.",
         reference: "man 2 send, ECONNRESET",
         clients: 2,
-        after: &[
-            ANSWERS,
-            NOTHING_MORE,
-            IN_TURN,
-            "signals/stop-continue",
-            "end/closes",
-            "clients/silent-beside",
-            "fault/send-epipe",
-        ],
+        after: after!["clients/silent-beside", "fault/send-epipe"],
         run: |at| breaks_alone(at, Target::Send, Errno::ECONNRESET),
         ..FAULT
     },
@@ -255,14 +200,7 @@ pub(super) static CHECKS: [Check; 17] = [
         cause: "The result of epoll_ctl(2) is not looked at, and the client waits for ever; or the server ends. In libuv (Node) and asyncio (Python) this is a fault of the runtime: programs cannot change it.",
         reference: "man 2 epoll_ctl, ENOSPC; /proc/sys/fs/epoll/max_user_watches",
         clients: 3,
-        after: &[
-            ANSWERS,
-            NOTHING_MORE,
-            IN_TURN,
-            "signals/stop-continue",
-            "end/closes",
-            "clients/silent-beside",
-        ],
+        after: after!["clients/silent-beside"],
         run: |at| cannot_be_taken(at, Target::Register, Errno::ENOSPC),
         ..FAULT
     },
@@ -274,14 +212,7 @@ pub(super) static CHECKS: [Check; 17] = [
         cause: "The server ends when fork(2) or pthread_create(3) fails, or forgets to close the client.",
         reference: "man 2 fork, EAGAIN; man 3 pthread_create",
         clients: 3,
-        after: &[
-            ANSWERS,
-            NOTHING_MORE,
-            IN_TURN,
-            "signals/stop-continue",
-            "end/closes",
-            "clients/silent-beside",
-        ],
+        after: after!["clients/silent-beside"],
         run: |at| cannot_be_taken(at, Target::Start, Errno::EAGAIN),
         ..FAULT
     },
