@@ -146,12 +146,16 @@ impl<'a> Client<'a> {
 
     /// Wait until the server's kernel has acknowledged all that was sent.
     pub(super) fn is_acknowledged(&self) -> Step {
-        let all = || Ok(sockopt::unsent(&self.socket)? == 0);
-        if self.at.within(TO_ANSWER, all)? {
+        if self.is_acknowledged_within(TO_ANSWER)? {
             return Ok(());
         }
         let seconds = TO_ANSWER.as_secs();
         Err(Ended::late("the server takes what was sent", format!("it has not within {seconds} s")))
+    }
+
+    /// The same; `false` when it has not within that time, because it has no room for so much.
+    pub(super) fn is_acknowledged_within(&self, limit: Duration) -> Step<bool> {
+        self.at.within(limit, || Ok(sockopt::unsent(&self.socket)? == 0))
     }
 
     /// Read exactly these bytes.

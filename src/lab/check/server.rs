@@ -344,30 +344,40 @@ impl Drop for Server {
     }
 }
 
-/// What a server did for some time.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Rest {
-    Sleeps,
-    /// It kept a processor busy, or would have if it had one: how long it ran.
-    Busy(String),
-    /// It ran little, and wanted to run for most of the time: it has a timer, or never sleeps and got no processor.
-    Unclear,
+/// What the tasks of a server did in some time, in seconds.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Work {
+    pub(super) wall: f64,
+    pub(super) ran: f64,
+    /// They wanted to run, and got no processor.
+    pub(super) waited: f64,
 }
 
 impl Ran {
-    /// What the server did since then.
-    pub(super) fn rest(self, now: Ran) -> Rest {
-        let wall = now.at.duration_since(self.at).as_secs_f64();
-        let ran = now.ran.saturating_sub(self.ran).as_secs_f64();
-        let waited = now.waited.saturating_sub(self.waited).as_secs_f64();
-        let wanted = ran + waited;
-        if wanted / wall <= 0.5 {
-            return Rest::Sleeps;
+    pub(super) fn since(self, earlier: Ran) -> Work {
+        Work {
+            wall: self.at.duration_since(earlier.at).as_secs_f64(),
+            ran: self.ran.saturating_sub(earlier.ran).as_secs_f64(),
+            waited: self.waited.saturating_sub(earlier.waited).as_secs_f64(),
         }
-        if ran / wall <= 0.05 {
-            return Rest::Unclear;
-        }
-        Rest::Busy(format!("in {wall:.1} s its threads ran for {ran:.2} s and wanted to for {wanted:.2} s"))
+    }
+}
+
+impl Work {
+    /// Neither ran nor wanted to.
+    pub(super) fn slept(self) -> f64 {
+        (self.wall - self.ran - self.waited).max(0.0)
+    }
+
+    /// They ran for no longer than they slept. The time for which they waited for a processor tells of other programs.
+    pub(super) fn is_rest(self) -> bool {
+        self.ran <= self.slept()
+    }
+
+    /// They ran for longer than they slept, in three seconds, or, where other programs had the processors, in as many as three would be.
+    pub(super) fn is_busy(self) -> bool {
+        const SECONDS: f64 = 3.0;
+        !self.is_rest() && self.wall >= SECONDS && self.ran >= SECONDS / 2.0
     }
 }
 
@@ -406,19 +416,18 @@ const MANY: usize = 4000;
 mod tests {
     use super::*;
 
-    /// What it did in a second in which it ran and waited for a processor so many milliseconds.
-    fn rest(ran: u64, waited: u64) -> Rest {
-        let before = Ran { at: Instant::now(), ran: Duration::ZERO, waited: Duration::ZERO };
-        let [ran, waited] = [ran, waited].map(Duration::from_millis);
-        before.rest(Ran { at: before.at + Duration::from_secs(1), ran, waited })
-    }
-
     #[test]
-    fn a_server_that_never_sleeps_is_told_from_one_with_a_timer_by_how_long_it_ran() {
-        assert_eq!(rest(1, 0), Rest::Sleeps);
-        assert_eq!(rest(40, 400), Rest::Sleeps);
-        assert_eq!(rest(40, 900), Rest::Unclear);
-        assert!(matches!(rest(100, 900), Rest::Busy(_)));
-        assert!(matches!(rest(900, 0), Rest::Busy(_)));
+    fn a_server_that_never_sleeps_is_told_from_one_that_gets_no_processor_by_how_long_it_slept() {
+        let work = |wall, ran, waited| Work { wall, ran, waited };
+        for rests in [work(1.0, 0.001, 0.0), work(1.0, 0.5, 0.0), work(3.0, 0.1, 2.8), work(14.0, 1.5, 10.2)]
+        {
+            assert!(rests.is_rest() && !rests.is_busy());
+        }
+        for never_sleeps in [work(3.0, 1.6, 0.0), work(15.0, 1.5, 13.4), work(3.0, 5.8, 6.0)] {
+            assert!(!never_sleeps.is_rest() && never_sleeps.is_busy());
+        }
+        for is_not_known in [work(1.0, 0.9, 0.0), work(1.0, 0.04, 0.95), work(10.0, 0.4, 9.5)] {
+            assert!(!is_not_known.is_rest() && !is_not_known.is_busy());
+        }
     }
 }

@@ -156,8 +156,10 @@ impl<'a> Session<'a> {
         self.within(Duration::from_secs(1), || Ok(self.server().sleeps().unwrap_or(true)))
     }
 
-    /// Stop the server, do something, and let it go on.
+    /// Stop the server while it waits, do something, and let it go on.
     pub(super) fn while_stopped(&self, with: Signal, meanwhile: impl FnOnce() -> Step) -> Step {
+        // One that is stopped in the middle of its work would find in it what comes meanwhile, without a further event.
+        self.until_it_waits()?;
         self.say(format!("the server gets {with}"));
         let is_stopped = self.server().stop_with(with)?;
         if !is_stopped && !self.server().has_ended() {

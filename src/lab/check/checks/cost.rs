@@ -1,6 +1,5 @@
 //! What a server costs while nothing is asked of it, for each event, and for each client that has left.
 
-use super::super::server::Rest;
 use super::super::session::{Session, TO_ANSWER};
 use super::super::{Check, Ended, Needs, Step};
 use super::{ANSWERS, IN_TURN, NOTHING_MORE, USUAL};
@@ -144,37 +143,38 @@ pub(super) static CHECKS: [Check; 7] = [
     },
 ];
 
-/// The server sleeps for most of a second, in one of three. On a busy machine, it takes up to five seconds to tell one that got no
-/// processor from one that sleeps.
+/// In one of three seconds, or in all of them, the server sleeps for longer than it runs. On a busy machine more seconds are looked at,
+/// until it has run as long as a busy one does in three.
 pub(super) fn idles(at: &Session<'_>, when: &str) -> Step {
-    let mut busy = String::new();
-    for _ in 0..3 {
-        let before = at.server().ran()?;
-        let mut rest = Rest::Unclear;
-        for _ in 0..5 {
-            at.pause(Duration::from_secs(1))?;
-            rest = before.rest(at.server().ran()?);
-            // What a task has waited is known when it gets a processor. Until then it wants to run.
-            if rest == Rest::Sleeps && at.server().sleeps() == Some(false) {
-                rest = Rest::Unclear;
-            }
-            if rest != Rest::Unclear {
-                break;
-            }
+    const MOST_SECONDS: f64 = 30.0;
+    let first = at.server().ran()?;
+    let mut last = first;
+    loop {
+        at.pause(Duration::from_secs(1))?;
+        // How long a task has waited for a processor is known when it gets one.
+        let is_known = at.until_it_waits()?;
+        let now = at.server().ran()?;
+        let (all, one) = (now.since(first), now.since(last));
+        if is_known && (one.is_rest() || all.is_rest()) {
+            at.say("the server sleeps");
+            return Ok(());
         }
-        match rest {
-            Rest::Busy(how) => busy = how,
-            Rest::Sleeps => {
-                at.say("the server sleeps");
-                return Ok(());
-            }
-            Rest::Unclear => {
-                let why = "the machine is so busy that the server got no processor: it cannot be told whether it sleeps";
-                return Err(Ended::NotMade(why.to_owned()));
-            }
+        let did = format!(
+            "in {:.1} s its threads ran for {:.2} s, waited for a processor for {:.2} s, and slept for {:.2} s",
+            all.wall,
+            all.ran,
+            all.waited,
+            all.slept()
+        );
+        if all.is_busy() {
+            return Err(Ended::failed(format!("a server that sleeps {when}"), did));
         }
+        if all.wall >= MOST_SECONDS {
+            let why = "the machine is so busy that it cannot be told whether the server sleeps";
+            return Err(Ended::NotMade(format!("{why}: {did}")));
+        }
+        last = now;
     }
-    Err(Ended::failed(format!("a server that sleeps {when}"), busy))
 }
 
 /// Do something so often: for each time the threads of the server may have begun to wait less than `most` times. What they do by

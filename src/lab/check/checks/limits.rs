@@ -55,7 +55,7 @@ pub(super) static CHECKS: [Check; 2] = [
         claim: "A server without descriptors does not keep a processor busy.",
         does: "As limits/descriptors; while clients wait that cannot be accepted, the server must sleep for most of a second.",
         matters: "The listener stays readable, so that a level-triggered wait returns at once, again and again, with nothing that can be done.",
-        cause: "The server asks its wait for the listener although accept(2) has said EMFILE. Take it out until a client leaves, or close one client with a spare descriptor.",
+        cause: "The server asks its wait for the listener although accept(2) has said EMFILE. Take it out until a client leaves, or close one client with a spare descriptor. asyncio (Python) calls accept(2) as often as its argument backlog says for each event, and logs each failure: with a large backlog it has no time to sleep.",
         reference: "man 2 accept, EMFILE; the section on EMFILE in libev's manual",
         needs: Needs::Process,
         clients: CLIENTS,

@@ -160,7 +160,7 @@ fn while_answering(at: &Session<'_>) -> Step {
         // more than once.
         let sent = client.send_some(&client.on_the_wire(&at.text(60_000)))?;
         at.say(format!("it sends {sent} bytes"));
-        at.pause(Duration::from_millis(20))?;
+        client.is_acknowledged_within(Duration::from_secs(1))?;
         client.close();
         Ok(())
     };

@@ -70,7 +70,6 @@ fn stopped_and_continued(at: &Session<'_>, with: Signal) -> Step {
     // More than once: the signal has to come while the server waits.
     for _ in 0..3 {
         client.ask(b"before")?;
-        at.until_it_waits()?;
         at.while_stopped(with, || Ok(()))?;
         client.ask(b"after")?;
     }
