@@ -28,10 +28,17 @@ pub fn visible_json(value: Value) -> Value {
     }
 }
 
-/// Characters that change the order of others, or that nobody sees: Unicode's bidirectional controls (Standard Annex 9), spaces without a
-/// width, joiners, and the byte order mark.
+/// Characters that change the order of others, that nobody sees, or that end a line: the format characters of Unicode that are not part of a
+/// script (bidirectional controls of Standard Annex 9, spaces without a width, joiners, the byte order mark, tags, annotations), its line
+/// and paragraph separators, and fillers.
 fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    matches!(
+        c,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'
+            | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0000}'..='\u{e0fff}'
+    )
 }
 
 fn replaced(text: &str, is_replaced: impl Fn(char) -> bool) -> String {
@@ -61,6 +68,12 @@ mod tests {
     fn what_changes_the_order_of_text_and_what_nobody_sees_is_escaped() {
         assert_eq!(visible("a\u{202e}cba\u{2069}"), r"a\u{202e}cba\u{2069}");
         assert_eq!(visible("\u{feff}zero\u{200b}width"), r"\u{feff}zero\u{200b}width");
+        // A soft hyphen, separators of lines and paragraphs, fillers and a tag.
+        for unseen in
+            "\u{ad}\u{34f}\u{115f}\u{17b4}\u{180e}\u{2028}\u{2029}\u{3164}\u{ffa0}\u{fff9}\u{e0041}".chars()
+        {
+            assert_eq!(visible(&format!("a{unseen}b")), format!("a{}b", unseen.escape_default()));
+        }
         // Letters that are written from right to left stay, and so do accents that are characters of their own.
         assert_eq!(visible("שלום مرحبا e\u{301}"), "שלום مرحبا e\u{301}");
         assert_eq!(
@@ -73,9 +86,17 @@ mod tests {
         #[test]
         fn no_text_keeps_a_character_that_a_terminal_obeys(text in "(.|\\p{Cc}|\\p{Cf}){0,40}") {
             let shown = visible(&text);
-            prop_assert!(!shown.contains(|c: char| c.is_control() || is_invisible(c)), "{shown:?}");
-            prop_assert!(!shown.contains(['\u{200e}', '\u{202d}', '\u{2067}', '\u{61c}', '\u{2060}']), "{shown:?}");
+            prop_assert!(!shown.contains(char::is_control), "{shown:?}");
             prop_assert_eq!(visible(&shown), shown.clone(), "what is shown is shown as it is");
+        }
+
+        /// Those that are left out stand before or over numbers and letters of their script, and are seen.
+        #[test]
+        fn no_format_character_of_unicode_stays(
+            text in r"[\p{Cf}--[\x{600}-\x{605}\x{6dd}\x{70f}\x{890}\x{891}\x{8e2}\x{110bd}\x{110cd}\x{13430}-\x{1343f}]]{1,40}"
+        ) {
+            let shown = visible(&text);
+            prop_assert!(shown.is_ascii(), "{shown:?}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! A comparison as tables for people, which are Markdown in a file.
 
-use super::{DOUBTFUL, Page, Table, WRONG, paint};
+use super::{DOUBTFUL, Page, Table, WRONG, paint, plain};
 use crate::lab::Status;
 use crate::lab::compare::workload;
 use crate::lab::gate::Outcome;
@@ -63,15 +63,20 @@ impl Comparison {
         }
         let show = |page: &mut Page, table: &Table| match width {
             Some(_) => page.table(table),
-            None => page.push(&table.markdown()),
+            None => page.push(&table.plain().markdown()),
+        };
+        // What was written by others must mean nothing in Markdown.
+        let say = |page: &mut Page, text: &str| match width {
+            Some(_) => page.paragraph(text),
+            None => page.paragraph(&plain(text)),
         };
         for group in &self.groups {
-            page.paragraph(&heading(group));
+            say(&mut page, &heading(group));
             page.blank();
             show(&mut page, &figures_of(group));
             page.blank();
             if calls {
-                page.paragraph(&format!("System calls per request under {}:", group.id()));
+                say(&mut page, &format!("System calls per request under {}:", group.id()));
                 page.blank();
                 show(&mut page, &calls_of(group));
                 page.blank();
@@ -79,14 +84,14 @@ impl Comparison {
         }
         self.show_gates(&mut page, show);
         if let Some(earlier) = &self.earlier {
-            show_earlier(earlier, &mut page, show);
+            show_earlier(earlier, &mut page, show, say);
         }
-        page.paragraph(&self.environment.line());
+        say(&mut page, &self.environment.line());
         page.paragraph(&self.setting());
         for warning in self.warning().iter().chain(&self.not_known) {
-            page.paragraph(&format!("{} {warning}.", paint(DOUBTFUL, "Warning:")));
+            say(&mut page, &format!("{} {warning}.", paint(DOUBTFUL, "Warning:")));
         }
-        self.how_to_read().iter().for_each(|line| page.paragraph(line));
+        self.how_to_read().iter().for_each(|line| say(&mut page, line));
         page.into_text()
     }
 
@@ -176,13 +181,21 @@ impl Comparison {
 }
 
 /// The ratios of an earlier result beside those of this one.
-fn show_earlier(earlier: &Earlier, page: &mut Page, show: impl Fn(&mut Page, &Table)) {
+fn show_earlier(
+    earlier: &Earlier,
+    page: &mut Page,
+    show: impl Fn(&mut Page, &Table),
+    say: impl Fn(&mut Page, &str),
+) {
     let Earlier { file, started_unix_s, environment, plan, figures } = earlier;
     let date = started_unix_s.and_then(|s| DateTime::from_timestamp(s as i64, 0));
     let date = date.map_or_else(String::new, |date| format!(" of {}", date.format("%Y-%m-%d %H:%M UTC")));
-    page.paragraph(&format!(
-        "Beside {file}{date}: ratios to the baseline model, in which the speed of the machine cancels. A ratio has changed when          its two intervals do not overlap."
-    ));
+    say(
+        page,
+        &format!(
+            "Beside {file}{date}: ratios to the baseline model, in which the speed of the machine cancels. A ratio has changed when          its two intervals do not overlap."
+        ),
+    );
     page.blank();
     let mut table = Table::new(&["row", "ratio", "old", "new", "new/old"], "verdict");
     for Compared { point, entrant, figure, old, new, times, changed } in figures {
@@ -198,7 +211,7 @@ fn show_earlier(earlier: &Earlier, page: &mut Page, show: impl Fn(&mut Page, &Ta
     show(page, &table);
     page.blank();
     for difference in environment.iter().chain(plan) {
-        page.paragraph(&format!("{} {difference}.", paint(DOUBTFUL, "Differs:")));
+        say(page, &format!("{} {difference}.", paint(DOUBTFUL, "Differs:")));
     }
 }
 

@@ -113,10 +113,13 @@ fn line(cells: impl Iterator<Item = String>) -> String {
     cells.map(|cell| quoted(&cell)).collect::<Vec<_>>().join(",") + "\r\n"
 }
 
+/// Quoted where it must be. A spreadsheet would run text that begins as a formula does: it gets an apostrophe before it.
 fn quoted(cell: &str) -> String {
+    let is_formula = cell.starts_with(['=', '+', '-', '@']) && cell.parse::<f64>().is_err();
+    let cell = &if is_formula { format!("'{cell}") } else { cell.to_owned() };
     if cell.contains(['"', ',', '\r', '\n']) {
         format!("\"{}\"", cell.replace('"', "\"\""))
     } else {
-        cell.to_owned()
+        cell.clone()
     }
 }

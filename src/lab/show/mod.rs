@@ -13,7 +13,7 @@ pub mod check;
 pub mod compare;
 mod table;
 
-pub use table::{Table, code, name};
+pub use table::{Table, code, name, plain};
 
 use anstyle::{AnsiColor, Style};
 

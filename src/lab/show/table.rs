@@ -14,6 +14,9 @@ const NOTE_WIDTH: usize = 30;
 /// What stands under a row is indented by that.
 const INDENT: usize = 4;
 
+/// A column is made no wider than that for a cell of it: with wide cells in many rows, the text would grow with the square of what it shows.
+const WIDEST: usize = 200;
+
 /// A table whose rows have a name, figures and a note. The most important figures come first. On a narrow terminal the
 /// last columns move under their row, each with its name, and none is left out.
 #[derive(Debug)]
@@ -37,9 +40,18 @@ impl Table {
         Table { head: head.iter().map(|&name| name.to_owned()).collect(), note, rows: Vec::new() }
     }
 
-    /// Add a row. One with fewer cells than the table has columns has no figures for the others.
+    /// Add a row. One with fewer cells than the table has columns has no figures for the others. A line break in a cell is shown as `\n`.
     pub fn row(&mut self, cells: impl IntoIterator<Item = String>, note: impl Into<String>, style: Style) {
-        self.rows.push(Row { cells: cells.into_iter().collect(), note: note.into(), style });
+        let cells = cells.into_iter().map(|cell| visible(&cell)).collect();
+        self.rows.push(Row { cells, note: note.into(), style });
+    }
+
+    /// The same table, in which no text of others means something in Markdown: see [`plain`].
+    #[must_use]
+    pub fn plain(&self) -> Table {
+        let all = |cells: &[String]| cells.iter().map(|cell| plain(cell)).collect();
+        let row = |row: &Row| Row { cells: all(&row.cells), note: plain(&row.note), style: row.style };
+        Table { head: all(&self.head), note: self.note, rows: self.rows.iter().map(row).collect() }
     }
 
     /// Whether it has no rows.
@@ -58,7 +70,7 @@ impl Table {
         let mut text = String::new();
         if self.head.iter().any(|name| !name.is_empty()) {
             let note = if note_beside { self.note } else { "" };
-            push_line(&mut text, 0, &format!("{:<used$}{note}", aligned(&self.head[..beside], &layout)));
+            push_line(&mut text, 0, &(padded(&aligned(&self.head[..beside], &layout), used) + note));
         }
         for row in &self.rows {
             let has_figures = row.cells.len() == layout.len();
@@ -69,7 +81,7 @@ impl Table {
             if row.note.is_empty() {
                 push_line(&mut text, 0, &line);
             } else if note_beside || !has_figures {
-                push_line(&mut text, 0, &format!("{line:<at$}{}", note(at)));
+                push_line(&mut text, 0, &(padded(&line, at) + &note(at)));
             } else {
                 push_line(&mut text, 0, &line);
                 push_line(&mut text, INDENT, &note(INDENT));
@@ -88,7 +100,7 @@ impl Table {
     pub fn markdown(&self) -> String {
         let figures = self.columns();
         let note = self.rows.iter().map(|row| columns(&escaped(&row.note))).max().unwrap_or_default();
-        let note = Column { width: note.max(columns(self.note)), of_numbers: false };
+        let note = Column { width: note.max(columns(self.note)).min(WIDEST), of_numbers: false };
         let layout: Vec<_> = figures.into_iter().chain([note]).collect();
         let line = |cells: Vec<String>| {
             let cells =
@@ -118,7 +130,7 @@ impl Table {
                 let unsigned = cell.strip_prefix('-').or(cell.strip_prefix("< ")).unwrap_or(cell);
                 cell == UNKNOWN || unsigned.starts_with(|c: char| c.is_ascii_digit())
             };
-            Column { width, of_numbers: cells().all(is_number) }
+            Column { width: width.min(WIDEST), of_numbers: cells().all(is_number) }
         };
         self.head.iter().enumerate().map(column).collect()
     }
@@ -139,9 +151,17 @@ struct Column {
 impl Column {
     /// Words to the left, numbers to the right.
     fn aligned(self, cell: &str) -> String {
-        let width = self.width;
-        if self.of_numbers { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
+        if self.of_numbers { gap(cell, self.width) + cell } else { padded(cell, self.width) }
     }
+}
+
+/// With spaces behind it, until it is so wide. (A format string pads to 65,535 columns at most, and panics at more.)
+fn padded(text: &str, width: usize) -> String {
+    text.to_owned() + &gap(text, width)
+}
+
+fn gap(text: &str, width: usize) -> String {
+    " ".repeat(width.saturating_sub(columns(text)))
 }
 
 /// How many columns fit beside each other; at least the first.
@@ -183,6 +203,31 @@ pub fn code(text: &str) -> String {
     // One space at each end belongs to the marks.
     let gap = if text.starts_with(['`', ' ']) || text.ends_with(['`', ' ']) { " " } else { "" };
     format!("{ticks}{gap}{text}{gap}{ticks}")
+}
+
+/// Text of others within a sentence or a cell of Markdown, where it is no code: what would begin a tag of HTML, a link, an image or a code
+/// span means itself. Text without such characters stays as it is.
+#[must_use]
+pub fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut chars = text.chars().peekable();
+    let mut before = None;
+    while let Some(c) = chars.next() {
+        let next = chars.peek().copied();
+        let is_mark = match c {
+            '`' => true,
+            '<' => next.is_some_and(|next| next.is_ascii_alphabetic() || matches!(next, '/' | '!' | '?')),
+            '(' | '[' => before == Some(']'),
+            '\\' => next.is_some_and(|next| next.is_ascii_punctuation()),
+            _ => false,
+        };
+        if is_mark {
+            plain.push('\\');
+        }
+        plain.push(c);
+        before = Some(c);
+    }
+    plain
 }
 
 /// A name in Markdown: as it is, unless it has characters that may mean something.
@@ -261,6 +306,37 @@ blocking  skipped: one client
 | a\\|b     |          – |      – |       – | two lines                                        |
 ";
         assert_eq!(table.markdown(), expected);
+    }
+
+    #[test]
+    fn cells_of_any_length_are_drawn_and_widen_a_table_no_further_than_a_page() {
+        let mut table = table();
+        table.row(["x".repeat(70_000), "1".repeat(70_000)], "y".repeat(70_000), Style::new());
+        for text in [table.stacked(None), table.stacked(Some(80)), table.markdown()] {
+            assert!(text.contains(&"x".repeat(70_000)) && text.contains(&"y".repeat(70_000)));
+            assert!(text.lines().filter(|line| line.len() > 2000).count() <= 3, "only what is long is long");
+        }
+    }
+
+    #[test]
+    fn a_cell_cannot_begin_a_line() {
+        let mut table = table();
+        table.row(["mine\nEverything is as it should be.\t".to_owned()], "", Style::new());
+        for text in [table.stacked(Some(80)), table.markdown()] {
+            assert!(text.contains(r"mine\nEverything is as it should be.\t"), "{text}");
+        }
+    }
+
+    #[test]
+    fn text_of_others_means_nothing_in_a_sentence_of_markdown() {
+        let is_shown_as_it_is =
+            ["epoll-level (A/A)", "0.98 [0.97–0.99]", "< 2 %", "a*b_c", r"\u{1b}[2J", "1 < 2", "f(x)[0]"];
+        for text in is_shown_as_it_is {
+            assert_eq!(plain(text), text);
+        }
+        assert_eq!(plain("[x](javascript:y) ![x][y]"), r"[x]\(javascript:y) ![x]\[y]");
+        assert_eq!(plain("<img src=x> </td> <!-- <?"), r"\<img src=x> \</td> \<!-- \<?");
+        assert_eq!(plain(r"`a` \<b> \"), r"\`a\` \\\<b> \");
     }
 
     #[test]
