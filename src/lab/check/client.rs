@@ -2,7 +2,7 @@
 
 use super::log::shown;
 use super::session::{Session, TO_ANSWER};
-use super::{Ended, Step};
+use super::{Ended, Step, sockets};
 use crate::error::Error;
 use crate::lab::results::check::Expect;
 use crate::sys::poll::PollFlags;
@@ -158,6 +158,18 @@ impl<'a> Client<'a> {
         self.at.within(limit, || Ok(sockopt::unsent(&self.socket)? == 0))
     }
 
+    /// Wait until the server has read all that was sent, and waits. Of one that runs already, it is only known that its kernel has it.
+    pub(super) fn until_it_is_read(&self) -> Step {
+        self.is_acknowledged()?;
+        if self.at.started.is_some() {
+            let is_read =
+                || Ok(sockets::queues(self.at.addr, self.addr()?)?.is_none_or(|queues| queues.unread == 0));
+            self.at.within(TO_ANSWER, is_read)?;
+            self.at.until_it_waits()?;
+        }
+        Ok(())
+    }
+
     /// Read exactly these bytes.
     pub(super) fn expect(&self, bytes: &[u8]) -> Step {
         let (mut done, mut piece) = (0, vec![0; bytes.len().clamp(1, 1 << 16)]);
@@ -198,6 +210,10 @@ impl<'a> Client<'a> {
         // One that runs may only be late.
         let runs = self.at.started.is_some_and(|started| started.server.sleeps() == Some(false));
         if !self.at.tries_another_byte || runs {
+            return Ok(None);
+        }
+        // Since the time was over, it may have answered.
+        if self.read_now(&mut [0; 1])?.is_some() {
             return Ok(None);
         }
         let another = if next == b'!' { b"?" } else { b"!" };
@@ -269,23 +285,37 @@ impl<'a> Client<'a> {
 
     /// Send these bytes in the pieces that `piece` says, and read all of them back meanwhile.
     pub(super) fn exchange(&self, bytes: &[u8], piece: impl FnMut() -> usize) -> Step {
-        self.say(format!("sends {}, and reads meanwhile", shown(bytes)));
-        self.send_and_read(bytes, 0, piece)
+        self.exchange_within(bytes, usize::MAX, piece)
     }
 
-    /// Send what is left of these bytes, of which `sent` were sent, and read all of them back meanwhile.
+    /// The same, with so many bytes on the way at most.
+    pub(super) fn exchange_within(
+        &self,
+        bytes: &[u8],
+        on_the_way: usize,
+        piece: impl FnMut() -> usize,
+    ) -> Step {
+        self.say(format!("sends {}, and reads meanwhile", shown(bytes)));
+        self.send_and_read(bytes, 0, on_the_way, piece)
+    }
+
+    /// Send the rest of these bytes, of which so many were sent, and read all of them back meanwhile.
     pub(super) fn send_rest_and_expect(&self, bytes: &[u8], sent: usize) -> Step {
         self.say(format!("reads, and sends {} more bytes", bytes.len() - sent));
-        self.send_and_read(bytes, sent, || 1 << 16)
+        self.send_and_read(bytes, sent, usize::MAX, || 1 << 16)
     }
 
-    fn send_and_read(&self, bytes: &[u8], mut sent: usize, mut piece: impl FnMut() -> usize) -> Step {
+    fn send_and_read(
+        &self,
+        bytes: &[u8],
+        mut sent: usize,
+        on_the_way: usize,
+        mut piece: impl FnMut() -> usize,
+    ) -> Step {
         let (mut done, mut buffer) = (0, vec![0; 1 << 16]);
         while done < bytes.len() {
-            let events = match sent < bytes.len() {
-                true => PollFlags::POLLIN | PollFlags::POLLOUT,
-                false => PollFlags::POLLIN,
-            };
+            let sends = sent < bytes.len() && sent - done < on_the_way;
+            let events = if sends { PollFlags::POLLIN | PollFlags::POLLOUT } else { PollFlags::POLLIN };
             if !self.at.ready(&self.socket, events, TO_ANSWER)? {
                 self.say(format!("has sent {sent} bytes, and got {done}"));
                 let (all, seconds) = (bytes.len(), TO_ANSWER.as_secs());
@@ -305,7 +335,7 @@ impl<'a> Client<'a> {
                 Some(Got::Broken(why)) => return Err(ended_early(Some(why), bytes, done)),
                 None => {}
             }
-            if sent < bytes.len() {
+            if sends {
                 let end = bytes.len().min(sent + piece());
                 sent += self.send_some(&bytes[sent..end])?;
             }
@@ -388,6 +418,10 @@ impl<'a> Client<'a> {
 
     /// Nothing comes for so long.
     pub(super) fn expect_nothing(&self, long: Duration) -> Step {
+        // It may not have come to that yet.
+        if self.at.started.is_some() {
+            self.at.until_it_waits()?;
+        }
         let mut piece = [0; 256];
         let ms = long.as_millis();
         match self.read_within(&mut piece, long)? {

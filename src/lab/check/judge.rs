@@ -251,7 +251,7 @@ impl Work<'_> {
             let (made, tries) = match (self.does_not_apply(check), missing) {
                 (Some(why), _) => (Err((Ended::NotApplicable(why), Vec::new())), 1),
                 (None, Some(why)) => (Err((Ended::NotMade(why), Vec::new())), 1),
-                // A check that panics must not keep the others waiting for its verdict.
+                // A check that panics must not keep the others waiting for its verdict, where a panic does not end the program at once.
                 (None, None) => catch_unwind(AssertUnwindSafe(|| self.make(check))).unwrap_or_else(|_| {
                     (Err((Ended::NotMade("the check itself failed: a bug".to_owned()), Vec::new())), 1)
                 }),
@@ -353,11 +353,15 @@ impl Work<'_> {
             log: RefCell::new(Log::default()),
             clients: Cell::new(0),
         };
+        let should_run = !check.id.starts_with("stop/") && !check.id.starts_with("restart/");
         let mut made = (check.run)(&session);
+        // It may end when it closes the last connection.
+        if made.is_ok() && should_run && session.started.is_some() {
+            session.until_it_waits().ok();
+        }
         let log = session.log.into_inner().into_lines();
         let Some((server, _)) = server else { return made.map_err(|ended| (ended, log)) };
         // A server that dies often says why.
-        let should_run = !check.id.starts_with("stop/") && !check.id.starts_with("restart/");
         match &mut made {
             Err(Ended::Failed(fault))
                 if should_run && server.wait_for_end(DIES, self.stop).is_ok_and(|end| end.is_some()) =>

@@ -11,7 +11,7 @@ use crate::sys::fork::{Pid, kill};
 use crate::sys::signal::Signal;
 use anyhow::{Context, anyhow};
 use procfs::process::Process as Proc;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -60,12 +60,22 @@ pub(super) struct Server {
     written: u64,
 }
 
-/// Since when a server's tasks have run or wanted to run.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Ran {
-    at: Instant,
+/// What the tasks of a server did since it was first looked at.
+#[derive(Debug)]
+pub(super) struct Watched {
+    began: Instant,
+    /// The last look.
+    last: Instant,
+    tasks: BTreeMap<PathBuf, Task>,
+}
+
+/// What a task did meanwhile. The rest of the time it waited for a processor, which tells of other programs.
+#[derive(Debug, Clone, Copy, Default)]
+struct Task {
+    /// How long it had run before.
+    before: Duration,
     ran: Duration,
-    waited: Duration,
+    slept: Duration,
 }
 
 impl Server {
@@ -192,31 +202,35 @@ impl Server {
         self.pids().into_iter().flat_map(tasks_of).collect()
     }
 
-    /// How long its tasks have run, and how long they have waited for a processor, until now. Where other programs keep the
-    /// processors busy, a task that never sleeps waits for one most of the time.
-    pub(super) fn ran(&self) -> Step<Ran> {
-        let mut ran = Ran { at: Instant::now(), ran: Duration::ZERO, waited: Duration::ZERO };
-        for task in self.tasks() {
-            let Ok(line) = std::fs::read_to_string(task.join("schedstat")) else { continue };
-            let mut numbers = line.split_ascii_whitespace().map_while(|word| word.parse().ok());
-            let (Some(running), Some(waiting)) = (numbers.next(), numbers.next()) else {
-                return Err(Ended::NotMade("/proc does not tell how long the server ran".to_owned()));
-            };
-            ran.ran += Duration::from_nanos(running);
-            ran.waited += Duration::from_nanos(waiting);
+    /// How long its tasks have run until now. `None` where the kernel keeps no such statistics: the file is missing, or has zeros.
+    pub(super) fn ran(&self) -> Option<Duration> {
+        let ran: Duration = self.tasks().iter().filter_map(|task| schedstat(task)).map(|[ran, _]| ran).sum();
+        (!ran.is_zero()).then_some(ran)
+    }
+
+    /// How long its tasks have waited for a processor until now, as far as the kernel tells.
+    pub(super) fn waited(&self) -> Duration {
+        self.tasks().iter().filter_map(|task| schedstat(task)).map(|[_, waited]| waited).sum()
+    }
+
+    /// Begin to look at what its tasks do.
+    pub(super) fn watch(&self) -> Step<Watched> {
+        let now = Instant::now();
+        let mut watched = Watched { began: now, last: now, tasks: BTreeMap::new() };
+        watched.look(self);
+        for task in watched.tasks.values_mut() {
+            task.before = task.ran;
         }
-        if ran.ran.is_zero() {
-            // Where the kernel keeps no such statistics the file is missing, or has zeros.
-            return Err(Ended::NotMade("/proc does not tell how long the server ran".to_owned()));
+        match watched.tasks.values().any(|task| !task.ran.is_zero()) {
+            true => Ok(watched),
+            false => Err(Ended::NotMade("/proc does not tell how long the server ran".to_owned())),
         }
-        Ok(ran)
     }
 
     /// Whether none of its tasks runs or wants to. `None` where /proc does not tell.
     pub(super) fn sleeps(&self) -> Option<bool> {
         let states: Vec<_> = self.tasks().iter().filter_map(|task| state(task)).collect();
-        (!states.is_empty())
-            .then(|| states.iter().all(|state| matches!(state, b'S' | b'T' | b't' | b'Z' | b'X')))
+        (!states.is_empty()).then(|| states.iter().copied().all(is_sleep))
     }
 
     /// Whether all of its processes are stopped.
@@ -344,41 +358,88 @@ impl Drop for Server {
     }
 }
 
-/// What the tasks of a server did in some time, in seconds.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Work {
-    pub(super) wall: f64,
-    pub(super) ran: f64,
-    /// They wanted to run, and got no processor.
-    pub(super) waited: f64,
-}
-
-impl Ran {
-    pub(super) fn since(self, earlier: Ran) -> Work {
-        Work {
-            wall: self.at.duration_since(earlier.at).as_secs_f64(),
-            ran: self.ran.saturating_sub(earlier.ran).as_secs_f64(),
-            waited: self.waited.saturating_sub(earlier.waited).as_secs_f64(),
+impl Watched {
+    /// Look again. What a task does between two looks is not known: a look counts for as long as there was none before, but for no longer
+    /// than a tenth of a second, because this program may have had no processor either.
+    pub(super) fn look(&mut self, server: &Server) {
+        const MOST: Duration = Duration::from_millis(100);
+        let now = Instant::now();
+        let passed = now.duration_since(self.last).min(MOST);
+        self.last = now;
+        for path in server.tasks() {
+            let (Some([ran, _]), Some(state)) = (schedstat(&path), state(&path)) else { continue };
+            let task = self.tasks.entry(path.clone()).or_default();
+            task.ran = ran;
+            // One that writes more to standard error than this program reads has to wait for this program.
+            let is_held_up =
+                || task.ran > task.before && waits_in(&path).is_some_and(|call| call.ends_with("pipe_write"));
+            if is_sleep(state) && !is_held_up() {
+                task.slept += passed;
+            }
         }
     }
+
+    pub(super) fn elapsed(&self) -> Duration {
+        self.last.duration_since(self.began)
+    }
+
+    fn ran(&self) -> Duration {
+        self.tasks.values().map(|task| task.ran - task.before).sum()
+    }
+
+    /// How many processors it would keep busy if it never had to wait for one.
+    pub(super) fn processors(&self) -> f64 {
+        self.tasks.values().map(Task::share).sum()
+    }
+
+    /// It would keep most of a processor busy, for three seconds or, where other programs have the processors, for as long as it would run
+    /// in these.
+    pub(super) fn is_busy(&self) -> bool {
+        const SECONDS: Duration = Duration::from_secs(3);
+        self.processors() > REST && self.elapsed() >= SECONDS && self.ran() >= SECONDS.mul_f64(REST)
+    }
+
+    /// It sleeps for most of the time.
+    pub(super) fn is_rest(&self) -> bool {
+        self.processors() <= REST
+    }
+
+    pub(super) fn in_words(&self) -> String {
+        format!(
+            "in {:.1} s its threads ran for {:.2} s; with no other program running they would keep {:.0} % of a processor busy",
+            self.elapsed().as_secs_f64(),
+            self.ran().as_secs_f64(),
+            self.processors() * 100.0
+        )
+    }
 }
 
-impl Work {
-    /// Neither ran nor wanted to.
-    pub(super) fn slept(self) -> f64 {
-        (self.wall - self.ran - self.waited).max(0.0)
-    }
+/// A server that keeps no more than so much of a processor busy sleeps.
+const REST: f64 = 0.5;
 
-    /// They ran for no longer than they slept. The time for which they waited for a processor tells of other programs.
-    pub(super) fn is_rest(self) -> bool {
-        self.ran <= self.slept()
+impl Task {
+    /// How much of a processor it would keep busy if it never had to wait for one. One that was never seen asleep has only waited for one.
+    fn share(&self) -> f64 {
+        let (ran, slept) = ((self.ran - self.before).as_secs_f64(), self.slept.as_secs_f64());
+        if slept == 0.0 { 1.0 } else { ran / (ran + slept) }
     }
+}
 
-    /// They ran for longer than they slept, in three seconds, or, where other programs had the processors, in as many as three would be.
-    pub(super) fn is_busy(self) -> bool {
-        const SECONDS: f64 = 3.0;
-        !self.is_rest() && self.wall >= SECONDS && self.ran >= SECONDS / 2.0
-    }
+/// How long a task has run, and has waited for a processor (`/proc/PID/task/TID/schedstat`).
+fn schedstat(task: &Path) -> Option<[Duration; 2]> {
+    let line = std::fs::read_to_string(task.join("schedstat")).ok()?;
+    let mut numbers = line.split_ascii_whitespace().map_while(|word| word.parse().ok());
+    Some([Duration::from_nanos(numbers.next()?), Duration::from_nanos(numbers.next()?)])
+}
+
+/// The function of the kernel in which a task sleeps.
+fn waits_in(task: &Path) -> Option<String> {
+    std::fs::read_to_string(task.join("wchan")).ok()
+}
+
+/// Whether a task in this state neither runs nor wants to. One that is stopped for our tracer (`t`) does.
+fn is_sleep(state: u8) -> bool {
+    matches!(state, b'S' | b'T' | b'Z' | b'X')
 }
 
 /// The folders of the threads of a process in /proc: none when it has been waited for.
@@ -416,18 +477,44 @@ const MANY: usize = 4000;
 mod tests {
     use super::*;
 
+    /// A server that was watched so long, with tasks that ran and slept so long, in seconds.
+    fn watched<const N: usize>(seconds: f64, tasks: [(f64, f64); N]) -> Watched {
+        let began = Instant::now();
+        let task = |(i, &(ran, slept)): (usize, &(f64, f64))| {
+            let [ran, slept] = [ran, slept].map(Duration::from_secs_f64);
+            (PathBuf::from(i.to_string()), Task { before: Duration::ZERO, ran, slept })
+        };
+        let last = began + Duration::from_secs_f64(seconds);
+        Watched { began, last, tasks: tasks.iter().enumerate().map(task).collect() }
+    }
+
     #[test]
-    fn a_server_that_never_sleeps_is_told_from_one_that_gets_no_processor_by_how_long_it_slept() {
-        let work = |wall, ran, waited| Work { wall, ran, waited };
-        for rests in [work(1.0, 0.001, 0.0), work(1.0, 0.5, 0.0), work(3.0, 0.1, 2.8), work(14.0, 1.5, 10.2)]
-        {
-            assert!(rests.is_rest() && !rests.is_busy());
+    fn a_server_that_never_sleeps_is_told_from_one_that_gets_no_processor() {
+        let rests = [
+            watched(1.0, [(0.001, 0.9)]),
+            watched(1.0, [(0.49, 0.5)]),
+            // It has worked for a moment, or has a timer, and waits for a processor nearly all the time.
+            watched(1.0, [(0.02, 0.05)]),
+            watched(14.0, [(1.6, 2.0)]),
+        ];
+        for server in rests {
+            assert!(server.is_rest() && !server.is_busy(), "{}", server.in_words());
         }
-        for never_sleeps in [work(3.0, 1.6, 0.0), work(15.0, 1.5, 13.4), work(3.0, 5.8, 6.0)] {
-            assert!(!never_sleeps.is_rest() && never_sleeps.is_busy());
+        let many_with_a_timer = watched(3.0, [(0.005, 2.0); 90]);
+        assert!(many_with_a_timer.is_rest(), "{}", many_with_a_timer.in_words());
+        let busy = [
+            watched(3.0, [(2.9, 0.0)]),
+            watched(3.0, [(1.6, 1.3)]),
+            // It gets a tenth of a processor.
+            watched(15.0, [(1.5, 0.0), (0.0, 14.0)]),
+            watched(3.0, [(1.0, 1.5), (1.0, 1.5)]),
+        ];
+        for server in busy {
+            assert!(!server.is_rest() && server.is_busy(), "{}", server.in_words());
         }
-        for is_not_known in [work(1.0, 0.9, 0.0), work(1.0, 0.04, 0.95), work(10.0, 0.4, 9.5)] {
-            assert!(!is_not_known.is_rest() && !is_not_known.is_busy());
+        let not_known = [watched(1.0, [(0.9, 0.0)]), watched(1.0, [(0.0, 0.0)]), watched(10.0, [(0.4, 0.1)])];
+        for server in not_known {
+            assert!(!server.is_rest() && !server.is_busy(), "{}", server.in_words());
         }
     }
 }

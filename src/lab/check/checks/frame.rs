@@ -29,7 +29,7 @@ pub(super) static CHECKS: [Check; 2] = [
         run: |at| {
             let client = at.connect()?;
             client.send(&0x8000_0000_u32.to_be_bytes())?;
-            client.is_acknowledged()?;
+            client.until_it_is_read()?;
             at.serves_another()
         },
         ..USUAL
@@ -42,6 +42,7 @@ fn split(at: &Session<'_>) -> Step {
         let frame = client.on_the_wire(&at.text(12));
         let (first, rest) = frame.split_at(cut);
         client.send(first)?;
+        client.until_it_is_read()?;
         client.expect_nothing(Duration::from_millis(50))?;
         client.send(rest)?;
         client.expect(&frame)?;
