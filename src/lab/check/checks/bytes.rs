@@ -50,7 +50,7 @@ pub(super) static CHECKS: [Check; 12] = [
     Check {
         id: "echo/utf-8-split",
         claim: "A character whose bytes come in two segments comes back whole.",
-        does: "A client sends the first byte of a character of two, three and four bytes, waits until the server's kernel has it, and sends the rest.",
+        does: "A client sends the first byte of a character of two, three and four bytes, waits until the server has it, and sends the rest.",
         matters: "recv(2) cuts a stream anywhere, also inside of a character.",
         cause: "The server decodes each piece as UTF-8 by itself, and drops or replaces what is no whole character.",
         reference: "man 7 utf-8",
@@ -133,7 +133,7 @@ pub(super) static CHECKS: [Check; 12] = [
     Check {
         id: "echo/in-order",
         claim: "2000 small segments come back in their order.",
-        does: "A client sends 2000 numbers of 8 bytes, each in its own send, without waiting, and reads meanwhile.",
+        does: "A client sends 2000 numbers of 8 bytes, each in its own send, with at most eight unanswered, and reads meanwhile.",
         matters: "The order is what TCP promises; a server can still break it.",
         cause: "Two threads serve one connection at the same time: EPOLLONESHOT is missing, or a pool takes pieces of one client side by side.",
         reference: "man 2 epoll_ctl, EPOLLONESHOT",
