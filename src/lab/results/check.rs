@@ -2,6 +2,7 @@
 
 use super::Head;
 use crate::lab::env::Environment;
+use crate::lab::units::of;
 use crate::lab::visible::visible_json;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
@@ -10,6 +11,10 @@ use std::collections::HashSet;
 pub const SCHEMA: &str = "io-models/check";
 /// Which version of it.
 pub const SCHEMA_VERSION: u32 = 1;
+
+/// A result that is read has no more checks and no more servers than that. A table of servers and checks has a cell for each pair, so without a
+/// limit it would grow with the square of the file.
+const MOST: usize = 500;
 
 /// The verdicts on some servers.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -189,7 +194,7 @@ impl Checked {
     ///
     /// # Errors
     ///
-    /// Why it is something else, in words.
+    /// Why it is something else, or too large, in words.
     pub fn read(text: &str) -> Result<Checked, String> {
         let value: serde_json::Value =
             serde_json::from_str(text).map_err(|why| format!("it is no JSON document: {why}"))?;
@@ -205,7 +210,36 @@ impl Checked {
                 "it is version {schema_version} of {SCHEMA}, and this program reads version {SCHEMA_VERSION}: check again"
             ));
         }
-        Checked::deserialize(value).map_err(|why| format!("it is damaged, or was edited: {why}"))
+        let result = Checked::deserialize(value);
+        result
+            .map_err(|why| why.to_string())
+            .and_then(Checked::possible)
+            .map_err(|why| format!("it is damaged, or was edited: {why}"))
+    }
+
+    /// The same, if `check` can have written it.
+    fn possible(self) -> Result<Checked, String> {
+        let (checks, servers) = (self.plan.checks.len(), self.servers.len());
+        if checks > MOST || servers > MOST {
+            let [checks, servers] = [of(checks as u64, "check"), of(servers as u64, "server")];
+            return Err(format!("it has {checks} and {servers}, and at most {MOST} of each are read"));
+        }
+        let mut known = HashSet::new();
+        if let Some(twice) = self.plan.checks.iter().find(|id| !known.insert(id.as_str())) {
+            return Err(format!("its plan has the check {twice} twice"));
+        }
+        for Judged { name, verdicts, .. } in &self.servers {
+            if verdicts.len() > checks {
+                let [verdicts, checks] = [of(verdicts.len() as u64, "verdict"), of(checks as u64, "check")];
+                return Err(format!("{name} has {verdicts}, and the plan has {checks}"));
+            }
+            let is_bare =
+                |verdict: &&Verdict| verdict.outcome == Outcome::Failed && verdict.failure.is_none();
+            if let Some(verdict) = verdicts.iter().find(is_bare) {
+                return Err(format!("{name} failed {}, and what was wrong is missing", verdict.check));
+            }
+        }
+        Ok(self)
     }
 
     /// Why the run is no success, whatever failed or not: a server of which none of the checks was made that were `asked` for is not right, and neither is one whose
@@ -239,5 +273,69 @@ impl Checked {
     #[must_use]
     pub fn has_failures(&self) -> bool {
         self.servers.iter().any(|server| server.failed().next().is_some())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// That many checks and servers, without verdicts.
+    fn of_size(checks: usize, servers: usize) -> Checked {
+        let expect = Expect::Echo;
+        let checks = (0..checks).map(|n| format!("check/{n}")).collect();
+        let server =
+            |n| Judged { name: format!("s{n}"), server: "./s {port}".to_owned(), verdicts: Vec::new() };
+        Checked {
+            schema: SCHEMA.to_owned(),
+            schema_version: SCHEMA_VERSION,
+            environment: Environment::here(),
+            plan: Plan { expect, clients: 1000, faults: false, seed: 1, checks },
+            seconds: 1.0,
+            partial: true,
+            servers: (0..servers).map(server).collect(),
+        }
+    }
+
+    /// What is said of such a document.
+    fn read(result: &Checked) -> Result<Checked, String> {
+        Checked::read(&serde_json::to_string(result).expect("a document"))
+    }
+
+    #[test]
+    fn a_result_with_more_checks_or_servers_than_a_table_can_have_is_refused_with_their_number() {
+        assert_eq!(read(&of_size(MOST, MOST)).expect("it is read").servers.len(), MOST);
+        for (checks, servers) in [(MOST + 1, 1), (1, MOST + 1)] {
+            let why = read(&of_size(checks, servers)).expect_err("it is too large");
+            let [checks, servers] = [of(checks as u64, "check"), of(servers as u64, "server")];
+            let said = format!("it has {checks} and {servers}, and at most 500 of each are read");
+            assert!(why.ends_with(&said), "{why}");
+        }
+    }
+
+    #[test]
+    fn a_result_that_no_check_can_have_written_is_refused() {
+        let refused = |result: &Checked, said: &str| {
+            let why = read(result).expect_err("it is refused");
+            assert!(why.ends_with(said), "{why}");
+        };
+        let mut result = of_size(3, 1);
+        result.plan.checks[2] = "check/0".to_owned();
+        refused(&result, "its plan has the check check/0 twice");
+
+        let mut result = of_size(1, 1);
+        let verdict = Verdict {
+            check: "check/0".to_owned(),
+            claim: "It answers.".to_owned(),
+            outcome: Outcome::Failed,
+            tries: None,
+            seconds: 0.1,
+            failure: None,
+            why: None,
+        };
+        result.servers[0].verdicts = vec![verdict.clone()];
+        refused(&result, "s0 failed check/0, and what was wrong is missing");
+        result.servers[0].verdicts = vec![Verdict { outcome: Outcome::Passed, ..verdict }; 2];
+        refused(&result, "s0 has 2 verdicts, and the plan has 1 check");
     }
 }
