@@ -292,11 +292,14 @@ fn read_plan(file: &Path, size: Option<u32>) -> Result<Vec<Workload>, Failure> {
 }
 
 /// A result of `compare --json` from a file.
-pub(crate) fn read_result(file: &Path) -> Result<Comparison, Failure> {
-    let name = file.display();
-    let text =
-        fs::read_to_string(file).map_err(|why| Failure::usage(format_args!("cannot read {name}: {why}")))?;
-    Comparison::read(&text).map_err(|why| Failure::usage(format_args!("{name}: {why}")))
+fn read_result(file: &Path) -> Result<Comparison, Failure> {
+    Comparison::read(&text_of(file)?).map_err(|why| Failure::usage(format_args!("{}: {why}", file.display())))
+}
+
+/// What is in a file that is to be read as a result.
+pub(crate) fn text_of(file: &Path) -> Result<String, Failure> {
+    let failed = |why| Failure::usage(format_args!("cannot read {}: {why}", file.display()));
+    fs::read_to_string(file).map_err(failed)
 }
 
 /// How far it is: live on a terminal, a line for each point elsewhere, nothing if quiet.

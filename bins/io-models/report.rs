@@ -1,6 +1,6 @@
 //! `io-models report RESULT`: a saved comparison, or saved verdicts, drawn again.
 
-use crate::compare::read_result;
+use crate::compare::text_of;
 use crate::failure::Failure;
 use crate::output::{Output, Outputs, conclude};
 use io_models::lab::results::Head;
@@ -106,15 +106,16 @@ enum Kind {
     Checked(Box<Checked>),
 }
 
+/// Reads once: the file may be a pipe.
 fn read(file: &Path) -> Result<Kind, Failure> {
-    let is_checked =
-        |text: &String| serde_json::from_str::<Head>(text).is_ok_and(|head| head.schema == check::SCHEMA);
-    let name = file.display();
-    let Some(text) = std::fs::read_to_string(file).ok().filter(is_checked) else {
-        return Ok(Kind::Comparison(Box::new(read_result(file)?)));
+    let text = text_of(file)?;
+    let is_checked = serde_json::from_str::<Head>(&text).is_ok_and(|head| head.schema == check::SCHEMA);
+    let result = if is_checked {
+        Checked::read(&text).map(|result| Kind::Checked(Box::new(result)))
+    } else {
+        Comparison::read(&text).map(|result| Kind::Comparison(Box::new(result)))
     };
-    let result = Checked::read(&text).map_err(|why| Failure::usage(format_args!("{name}: {why}")))?;
-    Ok(Kind::Checked(Box::new(result)))
+    result.map_err(|why| Failure::usage(format_args!("{}: {why}", file.display())))
 }
 
 /// The verdicts of `check --json` again.

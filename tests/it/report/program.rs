@@ -1,11 +1,12 @@
 //! The command itself: what it draws, and what it refuses.
 
-use super::sample::{BASELINE, EVIL, of};
+use super::sample::{BASELINE, EVIL, checked, of};
 use crate::load::program::{Ended, Program};
 use io_models::lab::results::compare::Comparison;
 use io_models::lab::show::{csv, html};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use tempfile::TempDir;
 
 /// A folder with a saved result of a foreign server, of poll and of the baseline.
@@ -26,8 +27,26 @@ fn a_saved_result_is_drawn_as_tables_on_standard_output() {
     let (_folder, file) = saved();
     let ended = report(&file, "");
     ended.exits(0);
-    for name in [BASELINE, "poll", EVIL] {
+    // Off a terminal they are Markdown.
+    for name in [BASELINE, "poll", &EVIL.replace('<', "\\<")] {
         assert!(ended.stdout.contains(name), "{ended}");
+    }
+}
+
+#[test]
+fn a_result_that_comes_through_a_pipe_is_drawn() {
+    let (folder, comparison) = saved();
+    let verdicts = folder.path().join("verdicts.json");
+    fs::write(&verdicts, serde_json::to_string(&checked(&["mine"], "text")).unwrap()).unwrap();
+    for (file, shown) in [(comparison, "poll"), (verdicts, "echo/nul")] {
+        let mut piped = Command::new("sh");
+        piped
+            .args(["-c", r#"cat "$1" | "$0" report /dev/stdin"#, env!("CARGO_BIN_EXE_io-models")])
+            .arg(&file);
+        let ended = Program::spawn(piped).end();
+        ended.exits(0);
+        assert_eq!(ended.stdout, report(&file, "").stdout, "as from a file");
+        assert!(ended.stdout.contains(shown), "{ended}");
     }
 }
 
@@ -81,6 +100,7 @@ fn what_is_no_such_result_is_refused_with_a_sentence() {
         (r#"{"schema": "io-models/load", "schema_version": 3}"#, "io-models/load"),
         (r#"{"schema": "io-models/compare", "schema_version": 1}"#, "version 1"),
         (&text.replace("\"groups\"", "\"grups\""), "damaged"),
+        (r#"{"schema": "io-models/check", "schema_version": 9}"#, "version 9"),
     ];
     for (text, said) in cases {
         fs::write(&file, text).unwrap();
@@ -89,7 +109,7 @@ fn what_is_no_such_result_is_refused_with_a_sentence() {
         assert_eq!(ended.stdout, "", "{ended}");
     }
     let ended = report(&folder.path().join("missing.json"), "");
-    ended.exits(2).says_one_line(&["missing.json: No such file"]);
+    ended.exits(2).says_one_line(&["cannot read ", "missing.json: No such file"]);
 }
 
 #[test]

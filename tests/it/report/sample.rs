@@ -1,4 +1,4 @@
-//! Results as `compare` writes them, made up: which servers, which workloads, and who is better by how much.
+//! Results as `compare` and `check` write them, made up: which servers, which workloads, and who is better by how much.
 
 use fastrand::Rng;
 use io_models::lab::compare::gates::{FIGURES, Gates};
@@ -7,6 +7,7 @@ use io_models::lab::gate;
 use io_models::lab::load::LatencyUs;
 use io_models::lab::load::hlog;
 use io_models::lab::load::plan::EngineKind;
+use io_models::lab::results::check::{self, Checked};
 use io_models::lab::results::compare::{
     Comparison, Entrant, Figures, Group, Judged, Load, Machine, Memory, OneOrMore, Pinning, Plan, Rate, Row,
     SCHEMA, VERSION, Verdict, Workload,
@@ -80,6 +81,51 @@ pub(crate) fn of(workloads: &[&str], names: &[&str]) -> Comparison {
         not_known: Vec::new(),
         gates: Vec::new(),
         earlier: None,
+    }
+}
+
+/// Verdicts on servers of these names: each passed a check, failed one, for which `text` says all that can be said, and could not make others.
+pub(crate) fn checked(names: &[&str], text: &str) -> Checked {
+    let text = || text.to_owned();
+    let outcomes = [
+        ("echo/one-byte", check::Outcome::Passed),
+        ("echo/nul", check::Outcome::Failed),
+        ("signals/stop-continue", check::Outcome::NotApplicable),
+        ("stop/sigterm", check::Outcome::NotMade),
+    ];
+    let verdict = |&(id, outcome): &(&str, check::Outcome)| check::Verdict {
+        check: id.to_owned(),
+        claim: text(),
+        outcome,
+        tries: (outcome == check::Outcome::Passed).then_some(2),
+        seconds: 0.1,
+        failure: (outcome == check::Outcome::Failed).then(|| check::Failure {
+            expected: text(),
+            observed: text(),
+            cause: text(),
+            conversation: vec![text(), text()],
+        }),
+        why: matches!(outcome, check::Outcome::NotApplicable | check::Outcome::NotMade).then(text),
+    };
+    let judged = |name: &&str| check::Judged {
+        name: (*name).to_owned(),
+        server: text(),
+        verdicts: outcomes.iter().map(verdict).collect(),
+    };
+    Checked {
+        schema: check::SCHEMA.to_owned(),
+        schema_version: check::SCHEMA_VERSION,
+        environment: Environment::here(),
+        plan: check::Plan {
+            expect: check::Expect::Echo,
+            clients: 1000,
+            faults: false,
+            seed: 1,
+            checks: outcomes.iter().map(|(id, _)| (*id).to_owned()).collect(),
+        },
+        seconds: 1.5,
+        partial: false,
+        servers: names.iter().map(judged).collect(),
     }
 }
 
