@@ -42,7 +42,18 @@ fn help_and_version_are_results() {
 
 #[test]
 fn no_command_and_an_unknown_one_are_bad_usage() {
-    io_models().assert().code(2);
+    let complaint = fails(&[], 2);
+    let help =
+        String::from_utf8(io_models().arg("--help").output().expect("it starts").stdout).expect("text");
+    let commands =
+        help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    // Lines that go on are indented by more.
+    let names = commands.filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
+    let commands: Vec<_> = names.filter(|name| !name.is_empty() && *name != "help").collect();
+    for command in &commands {
+        assert!(complaint.contains(command), "{command} is not in {complaint}");
+    }
+    assert!(commands.contains(&"check"), "{help}");
     assert!(fails(&["nonsense"], 2).contains("nonsense"));
 }
 
