@@ -62,6 +62,91 @@ fn control_characters_of_a_comparison_do_not_reach_the_terminal() {
     assert!(obeys_nothing(&["report", &result]).stdout.contains(SHOWN));
 }
 
+/// A tag that runs a script, in a page that took it for one.
+const TAG: &str = "<img src=x onerror=alert(1)>";
+
+/// Commands, characters that end a line or change the order of others, words that would be a line of their own, and a tag.
+fn hostile() -> String {
+    format!("{COMMANDS} \u{202e}a\u{2028}FORGED\nFORGED 1\n{TAG}")
+}
+
+/// Names of servers that are as hostile as that, the last one by its length.
+fn hostile_names() -> [String; 5] {
+    [
+        COMMANDS.to_owned(),
+        hostile(),
+        TAG.to_owned(),
+        "mine\u{2067}\u{ad}\nFORGED 2".to_owned(),
+        "x".repeat(70_000),
+    ]
+}
+
+/// Draw a result in this form, with names and texts of [`hostile`].
+#[track_caller]
+fn drawn_harmlessly(result: &str, form: &[&str]) -> String {
+    let ended = obeys_nothing(&[&["report", result], form].concat());
+    let text = &ended.exits(0).stdout;
+    let unseen = ['\u{202e}', '\u{2067}', '\u{2028}', '\u{ad}'];
+    assert!(!text.contains(unseen), "a character that nobody sees: {ended}");
+    // A chart shortens names.
+    let has_all = text.contains("alert(1)") && text.contains(&"x".repeat(70_000));
+    let has_all = has_all || form.contains(&"--svg");
+    assert!(has_all, "something is missing: {ended}");
+    let is_markup = form.iter().any(|option| ["--html", "--svg"].contains(option));
+    if is_markup {
+        assert!(!text.contains("<img") && !text.contains("<script"), "a tag: {ended}");
+    }
+    // In markup a line break is a space but in a conversation, and in a cell of CSV it is a part of the cell.
+    let lines: String = match form {
+        [] | ["--markdown", ..] => text.clone(),
+        ["--html", ..] => {
+            text.split("<pre>").skip(1).filter_map(|rest| rest.split("</pre>").next()).collect()
+        }
+        _ => String::new(),
+    };
+    assert!(!lines.lines().any(|line| line.trim_start().starts_with("FORGED")), "a forged line: {ended}");
+    text.clone()
+}
+
+#[test]
+fn a_hostile_result_of_check_is_drawn_and_means_nothing() {
+    let names = hostile_names();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    let mut result = sample::checked(&names, &hostile());
+    result.plan.checks[1] = hostile();
+    result.servers.iter_mut().for_each(|server| server.verdicts[1].check = hostile());
+    let mut result = serde_json::to_value(&result).expect("a result");
+    result["environment"]["kernel"] = json!(hostile());
+    let (_folder, result) = file("verdicts.json", result.to_string());
+    for form in [&[][..], &["--html", "-"]] {
+        drawn_harmlessly(&result, form);
+    }
+    let markdown = drawn_harmlessly(&result, &["--markdown", "-"]);
+    for (at, _) in markdown.match_indices(TAG) {
+        let line = markdown[..at].rsplit('\n').next().unwrap_or_default();
+        assert!(line.matches('`').count() % 2 == 1, "a tag is no code: {line}");
+    }
+}
+
+#[test]
+fn a_hostile_comparison_is_drawn_and_means_nothing() {
+    let names = hostile_names();
+    let names: Vec<_> =
+        [sample::BASELINE, "poll"].into_iter().chain(names.iter().map(String::as_str)).collect();
+    let mut result = sample::of(&["ping"], &names);
+    result.not_known.push(hostile());
+    let mut result = serde_json::to_value(&result).expect("a result");
+    result["environment"]["kernel"] = json!(hostile());
+    let (_folder, result) = file("result.json", result.to_string());
+    for form in [&[][..], &["--csv", "-"], &["--html", "-"], &["--svg", "-"]] {
+        drawn_harmlessly(&result, form);
+    }
+    let markdown = drawn_harmlessly(&result, &["--markdown", "-"]);
+    for (at, _) in markdown.match_indices(TAG) {
+        assert!(markdown[..at].ends_with('\\'), "a tag: {}", &markdown[..at]);
+    }
+}
+
 #[test]
 fn control_characters_of_a_server_do_not_reach_the_terminal() {
     let server = Server::greeting(COMMANDS.as_bytes());
@@ -174,36 +259,35 @@ fn a_server_that_never_stops_talking_is_wrong_and_costs_the_generator_no_memory(
 #[test]
 fn every_test_that_the_page_of_promises_names_exists() {
     let page = include_str!("../../docs/security.md");
-    let names: Vec<_> = page
-        .split('`')
-        .skip(1)
-        .step_by(2)
-        .map(|name| name.strip_prefix("lib: ").unwrap_or(name))
-        .filter(|name| name.contains("::") && !name.contains('…'))
-        .collect();
-    assert!(names.len() > 20, "{names:?}");
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut sources = String::new();
-    for folder in ["src", "tests/it"] {
-        all_in(&root.join(folder), &mut sources);
-    }
-    for name in names {
-        let function = name.rsplit("::").next().unwrap_or_default();
-        assert!(
-            sources.contains(&format!("fn {function}(")),
-            "docs/security.md names {name}, which does not exist"
+    let mut parts = page.split('`').skip(1);
+    let mut named = 0;
+    while let (Some(code), Some(after)) = (parts.next(), parts.next()) {
+        let (folder, name) = code.strip_prefix("lib: ").map_or(("tests/it", code), |name| ("src", name));
+        let Some((modules, function)) = name.rsplit_once("::").filter(|_| !name.contains('…')) else {
+            continue;
+        };
+        named += 1;
+        let source = source_of(folder, modules);
+        let head = source.split_once(&format!("fn {function}(")).map(|(before, _)| before);
+        let head = head.and_then(|before| before.rsplit("\n\n").next()).unwrap_or_default();
+        assert!(head.contains("#[test]"), "docs/security.md names {name}, which does not exist");
+        let is_marked = after.starts_with(" (ignored");
+        assert_eq!(
+            is_marked,
+            head.contains("#[ignore"),
+            "docs/security.md: is {name} marked as ignored, as it is?"
         );
     }
+    assert!(named > 20, "{named}");
 }
 
-/// Add all sources of a folder to `text`.
-fn all_in(folder: &Path, text: &mut String) {
-    for entry in fs::read_dir(folder).expect("a folder of ours") {
-        let path = entry.expect("an entry").path();
-        if path.is_dir() {
-            all_in(&path, text);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            *text += &fs::read_to_string(&path).expect("a source is text");
-        }
-    }
+/// The file of a module. It may hold a module `tests` itself.
+fn source_of(folder: &str, modules: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder).join(modules.replace("::", "/"));
+    let files = [path.with_extension("rs"), path.join("mod.rs")];
+    let source = files.iter().find_map(|file| fs::read_to_string(file).ok());
+    source.unwrap_or_else(|| match modules.strip_suffix("::tests") {
+        Some(outer) => source_of(folder, outer),
+        None => String::new(),
+    })
 }

@@ -22,7 +22,7 @@ impl Checked {
         }
         for server in &self.servers {
             if self.servers.len() > 1 {
-                page.paragraph(&format!("{}: {}", server.name, server.server));
+                page.indented(0, 4, &format!("{}: {}", server.name, server.server));
                 page.blank();
             }
             server.show(&mut page, verbose);
@@ -173,7 +173,7 @@ impl Judged {
         }
         for Verdict { check, claim, failure, .. } in self.failed() {
             let Some(Failure { expected, observed, cause, conversation }) = failure else { continue };
-            page.paragraph(&paint(WRONG, &format!("FAILED: {check}")));
+            page.indented(0, 4, &paint(WRONG, &format!("FAILED: {check}")));
             page.line("must be", claim);
             page.line("expected", expected);
             page.line("observed", paint(WRONG, observed));

@@ -115,11 +115,27 @@ fn line(cells: impl Iterator<Item = String>) -> String {
 
 /// Quoted where it must be. A spreadsheet would run text that begins as a formula does: it gets an apostrophe before it.
 fn quoted(cell: &str) -> String {
-    let is_formula = cell.starts_with(['=', '+', '-', '@']) && cell.parse::<f64>().is_err();
+    let is_formula = cell.starts_with(['=', '+', '-', '@', '\t', '\n']) && cell.parse::<f64>().is_err();
     let cell = &if is_formula { format!("'{cell}") } else { cell.to_owned() };
     if cell.contains(['"', ',', '\r', '\n']) {
         format!("\"{}\"", cell.replace('"', "\"\""))
     } else {
         cell.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cell_that_begins_as_a_formula_is_text() {
+        for formula in ["=1+2", "+A1", "-A1", "@sum(A1)", "\t=1"] {
+            assert_eq!(quoted(formula), format!("'{formula}"));
+        }
+        assert_eq!(quoted("=a(\"b\",1)"), "\"'=a(\"\"b\"\",1)\"");
+        for other in ["-1.5", "+2", "-1e-9", "a=b", "", "–"] {
+            assert_eq!(quoted(other), other);
+        }
     }
 }

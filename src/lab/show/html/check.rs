@@ -3,6 +3,7 @@
 use super::{Section, count, document};
 use crate::lab::results::check::{Checked, Failure, Judged, Outcome, Verdict};
 use crate::lab::units;
+use crate::lab::visible::visible;
 use maud::{Markup, html};
 
 /// The page.
@@ -75,7 +76,7 @@ fn failures(server: &Judged) -> Markup {
                         }
                         @if !conversation.is_empty() {
                             p.soft { "The conversation:" }
-                            pre { @for line in conversation { (line) "\n" } }
+                            pre { @for line in conversation { (visible(line)) "\n" } }
                         }
                     }
                 }
