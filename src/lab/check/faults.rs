@@ -51,10 +51,13 @@ pub(super) enum Fault {
 pub(super) enum Often {
     /// Each, but when a call was made to fail, the thread's next one of the kind goes through: otherwise nothing would ever go on.
     Each,
-    /// One in ten, by chance.
+    /// One in ten, by chance. After an accept(2) that failed, the next one of the thread goes through: the client that left meanwhile
+    /// may have been the last for which a server waits that has no descriptor.
     OneInTen,
     /// The next one, and no further.
     Once,
+    /// None: they are counted only.
+    Never,
 }
 
 /// A fault that is wanted.
@@ -81,7 +84,7 @@ struct State {
 #[derive(Default)]
 struct Now {
     wanted: Option<Wanted>,
-    /// How often it has happened.
+    /// How often it has happened; for [`Often::Never`], how often it could have.
     hits: usize,
     /// Why it did not happen to a call that was made.
     exempt: Option<&'static str>,
@@ -311,8 +314,13 @@ impl<'a> Trace<'a> {
             // A short transfer goes on by itself.
             Often::Each if wanted.fault == Fault::OneByte => true,
             Often::Each => !self.spared.remove(&thread),
+            Often::OneInTen if wanted.target == Target::Accept && self.spared.remove(&thread) => false,
             Often::OneInTen => self.rng.u8(0..10) == 0,
             Often::Once => true,
+            Often::Never => {
+                self.state.lock().hits += 1;
+                return;
+            }
         };
         if !happens {
             return;
