@@ -6,7 +6,7 @@ use crate::progress::Progress;
 use io_models::lab::check::{self, Answers, Check, Needs, Plan, Reach, Subject, Watch};
 use io_models::lab::env::Environment;
 use io_models::lab::explain::nearest;
-use io_models::lab::results::check::{Checked, Expect, SCHEMA, SCHEMA_VERSION, Verdict};
+use io_models::lab::results::check::{Checked, Expect, MOST, SCHEMA, SCHEMA_VERSION, Verdict};
 use io_models::lab::show::check::{explain, list};
 use io_models::lab::show::html;
 use io_models::sys::limits::Nofile;
@@ -268,6 +268,9 @@ fn subjects(args: &Args) -> Result<Vec<Subject>, Failure> {
         return Err(Failure::usage(
             "no server is named: io-models check -- ./my_server {port}, or io-models check ADDR:PORT",
         ));
+    }
+    if subjects.len() > MOST {
+        return Err(Failure::usage(format_args!("{MOST} servers at a time at most, not {}", subjects.len())));
     }
     Ok(subjects)
 }

@@ -14,7 +14,7 @@ pub const SCHEMA_VERSION: u32 = 1;
 
 /// A result that is read has no more checks and no more servers than that. A table of servers and checks has a cell for each pair, so without a
 /// limit it would grow with the square of the file.
-const MOST: usize = 500;
+pub const MOST: usize = 500;
 
 /// The verdicts on some servers.
 #[derive(Debug, Clone, Serialize, Deserialize)]
