@@ -314,7 +314,7 @@ impl<'a> Client<'a> {
     ) -> Step {
         let (mut done, mut buffer) = (0, vec![0; 1 << 16]);
         while done < bytes.len() {
-            let sends = sent < bytes.len() && sent - done < on_the_way;
+            let sends = sent < bytes.len() && sent.saturating_sub(done) < on_the_way;
             let events = if sends { PollFlags::POLLIN | PollFlags::POLLOUT } else { PollFlags::POLLIN };
             if !self.at.ready(&self.socket, events, TO_ANSWER)? {
                 self.say(format!("has sent {sent} bytes, and got {done}"));
