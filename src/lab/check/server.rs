@@ -66,6 +66,8 @@ pub(super) struct Watched {
     began: Instant,
     /// The last look.
     last: Instant,
+    /// How long all looks count for.
+    looked: Duration,
     tasks: BTreeMap<PathBuf, Task>,
 }
 
@@ -76,6 +78,8 @@ struct Task {
     before: Duration,
     ran: Duration,
     slept: Duration,
+    /// For how long it was there.
+    seen: Duration,
 }
 
 impl Server {
@@ -216,7 +220,7 @@ impl Server {
     /// Begin to look at what its tasks do.
     pub(super) fn watch(&self) -> Step<Watched> {
         let now = Instant::now();
-        let mut watched = Watched { began: now, last: now, tasks: BTreeMap::new() };
+        let mut watched = Watched { began: now, last: now, looked: Duration::ZERO, tasks: BTreeMap::new() };
         watched.look(self);
         for task in watched.tasks.values_mut() {
             task.before = task.ran;
@@ -366,10 +370,12 @@ impl Watched {
         let now = Instant::now();
         let passed = now.duration_since(self.last).min(MOST);
         self.last = now;
+        self.looked += passed;
         for path in server.tasks() {
             let (Some([ran, _]), Some(state)) = (schedstat(&path), state(&path)) else { continue };
             let task = self.tasks.entry(path.clone()).or_default();
             task.ran = ran;
+            task.seen += passed;
             // One that writes more to standard error than this program reads has to wait for this program.
             let is_held_up =
                 || task.ran > task.before && waits_in(&path).is_some_and(|call| call.ends_with("pipe_write"));
@@ -389,7 +395,8 @@ impl Watched {
 
     /// How many processors it would keep busy if it never had to wait for one.
     pub(super) fn processors(&self) -> f64 {
-        self.tasks.values().map(Task::share).sum()
+        let looked = self.looked.as_secs_f64();
+        self.tasks.values().map(|task| task.share() * task.seen.as_secs_f64() / looked).sum()
     }
 
     /// It would keep most of a processor busy, for three seconds or, where other programs have the processors, for as long as it would run
@@ -418,7 +425,8 @@ impl Watched {
 const REST: f64 = 0.5;
 
 impl Task {
-    /// How much of a processor it would keep busy if it never had to wait for one. One that was never seen asleep has only waited for one.
+    /// How much of a processor it would keep busy while it was there, if it never had to wait for one. One that was never seen asleep has
+    /// only waited for one.
     fn share(&self) -> f64 {
         let (ran, slept) = ((self.ran - self.before).as_secs_f64(), self.slept.as_secs_f64());
         if slept == 0.0 { 1.0 } else { ran / (ran + slept) }
@@ -477,42 +485,48 @@ const MANY: usize = 4000;
 mod tests {
     use super::*;
 
-    /// A server that was watched so long, with tasks that ran and slept so long, in seconds.
-    fn watched<const N: usize>(seconds: f64, tasks: [(f64, f64); N]) -> Watched {
+    /// A server that was watched so long, with tasks that ran, slept and were there so long, in seconds.
+    fn watched<const N: usize>(seconds: f64, tasks: [(f64, f64, f64); N]) -> Watched {
         let began = Instant::now();
-        let task = |(i, &(ran, slept)): (usize, &(f64, f64))| {
-            let [ran, slept] = [ran, slept].map(Duration::from_secs_f64);
-            (PathBuf::from(i.to_string()), Task { before: Duration::ZERO, ran, slept })
+        let task = |(i, &(ran, slept, seen)): (usize, &(f64, f64, f64))| {
+            let [ran, slept, seen] = [ran, slept, seen].map(Duration::from_secs_f64);
+            (PathBuf::from(i.to_string()), Task { before: Duration::ZERO, ran, slept, seen })
         };
-        let last = began + Duration::from_secs_f64(seconds);
-        Watched { began, last, tasks: tasks.iter().enumerate().map(task).collect() }
+        let looked = Duration::from_secs_f64(seconds);
+        Watched { began, last: began + looked, looked, tasks: tasks.iter().enumerate().map(task).collect() }
     }
 
     #[test]
     fn a_server_that_never_sleeps_is_told_from_one_that_gets_no_processor() {
         let rests = [
-            watched(1.0, [(0.001, 0.9)]),
-            watched(1.0, [(0.49, 0.5)]),
+            watched(1.0, [(0.001, 0.9, 1.0)]),
+            watched(1.0, [(0.49, 0.5, 1.0)]),
             // It has worked for a moment, or has a timer, and waits for a processor nearly all the time.
-            watched(1.0, [(0.02, 0.05)]),
-            watched(14.0, [(1.6, 2.0)]),
+            watched(1.0, [(0.02, 0.05, 1.0)]),
+            watched(14.0, [(1.6, 2.0, 14.0)]),
+            // Threads that do something for a moment and end were never seen asleep.
+            watched(3.0, [(0.01, 0.0, 0.02); 60]),
         ];
         for server in rests {
             assert!(server.is_rest() && !server.is_busy(), "{}", server.in_words());
         }
-        let many_with_a_timer = watched(3.0, [(0.005, 2.0); 90]);
+        let many_with_a_timer = watched(3.0, [(0.005, 2.0, 3.0); 90]);
         assert!(many_with_a_timer.is_rest(), "{}", many_with_a_timer.in_words());
         let busy = [
-            watched(3.0, [(2.9, 0.0)]),
-            watched(3.0, [(1.6, 1.3)]),
+            watched(3.0, [(2.9, 0.0, 3.0)]),
+            watched(3.0, [(1.6, 1.3, 3.0)]),
             // It gets a tenth of a processor.
-            watched(15.0, [(1.5, 0.0), (0.0, 14.0)]),
-            watched(3.0, [(1.0, 1.5), (1.0, 1.5)]),
+            watched(15.0, [(1.5, 0.0, 15.0), (0.0, 14.0, 15.0)]),
+            watched(3.0, [(1.0, 1.5, 3.0), (1.0, 1.5, 3.0)]),
         ];
         for server in busy {
             assert!(!server.is_rest() && server.is_busy(), "{}", server.in_words());
         }
-        let not_known = [watched(1.0, [(0.9, 0.0)]), watched(1.0, [(0.0, 0.0)]), watched(10.0, [(0.4, 0.1)])];
+        let not_known = [
+            watched(1.0, [(0.9, 0.0, 1.0)]),
+            watched(1.0, [(0.0, 0.0, 1.0)]),
+            watched(10.0, [(0.4, 0.1, 10.0)]),
+        ];
         for server in not_known {
             assert!(!server.is_rest() && !server.is_busy(), "{}", server.in_words());
         }
