@@ -12,7 +12,7 @@ fn main() -> ExitCode {
     // The process of one fact is this program, started again.
     facts::run_one_if_asked();
     let trials = facts::all()
-        .map(|fact| Trial::ignorable_test(fact.id, move || test(fact)).with_kind(fact.area.name()))
+        .map(|fact| Trial::ignorable_test(fact.id, move || test(fact)).with_kind(fact.area().name()))
         .collect();
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }

@@ -56,7 +56,7 @@ fn main() -> ExitCode {
 
 /// The area of the fact that it breaks.
 fn area(mutant: &Mutant) -> Option<Area> {
-    facts::find(mutant.breaks).map(|fact| fact.area)
+    facts::find(mutant.breaks).map(|fact| fact.area())
 }
 
 fn each_fact_has_a_mutant() -> Result<(), Failed> {
@@ -116,7 +116,7 @@ fn no_other_area_notices(mutants_of: Area) -> Result<(), Failed> {
     let mut wrong = Vec::new();
     for mutant in Mutant::all().filter(|mutant| area(mutant) == Some(mutants_of)) {
         let named = |id| mutant.also.contains(&id) || WHO_IS_WOKEN.contains(&id);
-        let others = quick().iter().copied().filter(|fact| fact.area != mutants_of && !named(fact.id));
+        let others = quick().iter().copied().filter(|fact| fact.area() != mutants_of && !named(fact.id));
         let mut runner = under(mutant);
         runner.deadline = LONG_ENOUGH;
         for run in others.map(|fact| runner.run(fact)).filter(|run| run.ended) {

@@ -131,7 +131,7 @@ fn choose(which: &[String]) -> Result<Vec<&'static Fact>, Failure> {
             )));
         }
     }
-    let asked = |fact: &Fact| which.iter().any(|name| name == fact.id || name == fact.area.name());
+    let asked = |fact: &Fact| which.iter().any(|name| name == fact.id || name == fact.area().name());
     Ok(facts::all().filter(|fact| which.is_empty() || asked(fact)).collect())
 }
 

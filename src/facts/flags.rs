@@ -1,24 +1,18 @@
 //! File status flags: O_NONBLOCK and O_ASYNC, and what they belong to.
 
-use super::check::{Held, holds, is, skip};
-use super::support::*;
-use super::{Area, Fact, Since};
-use crate::sys::Errno;
-use crate::sys::raw::{Came, F_SETSIG, Reply, bit, no};
+use crate::facts::support::*;
+use crate::sys::raw::{Came, F_SETSIG};
 use libc::{
     F_GETFD, F_GETFL, F_SETFD, F_SETFL, F_SETOWN, FD_CLOEXEC, O_ASYNC, O_CLOEXEC, O_NONBLOCK, O_RDONLY,
     O_RDWR,
 };
-use std::time::Duration;
 
 const FLAGS: &[Fact] = &[
     Fact {
         id: "fl-nonblock-is-per-description",
-        area: Area::Flags,
         claim: "O_NONBLOCK belongs to the open file description: set through a dup or by a forked child, it \
                 is seen through every reference. FD_CLOEXEC belongs to the descriptor.",
         reference: "fcntl(2), open(2) on open file descriptions; setfl in fs/fcntl.c",
-        since: Since::ALWAYS,
         matters: "A program that makes its standard input non-blocking does so to the shell and to everybody \
                   else who has the same terminal or pipe, and leaves it so.",
         experiment: "A pipe and a dup of its reading end; the flag set through the dup, taken back, and set \
@@ -30,90 +24,225 @@ const FLAGS: &[Fact] = &[
             "MPICH: https://github.com/pmodels/mpich/issues/1782",
             "Mitogen: https://github.com/mitogen-hq/mitogen/pull/1300",
         ],
-        run: nonblock_is_per_description,
+        run: |k| {
+            let [reader, _writer] = k.pipe2(0)?;
+            let copy = k.dup(reader)?;
+            set_nonblocking(k, copy)?;
+            is("O_NONBLOCK of the original, set through its dup", is_nonblocking(k, reader)?, true)?;
+            is("read through the original", k.read(reader, &mut [0]), no(Errno::EAGAIN))?;
+            k.fcntl(reader, F_SETFL, 0)?;
+            is("O_NONBLOCK of the dup, taken back through the original", is_nonblocking(k, copy)?, false)?;
+
+            let child = Forked::start(|| Ok(set_nonblocking(k, copy)?))?;
+            child.join()?;
+            is("O_NONBLOCK of the original, set by a forked child", is_nonblocking(k, reader)?, true)?;
+            is("O_NONBLOCK of the dup, set by a forked child", is_nonblocking(k, copy)?, true)?;
+
+            k.fcntl(copy, F_SETFD, FD_CLOEXEC)?;
+            is("F_GETFD of the dup, with FD_CLOEXEC set", k.fcntl(copy, F_GETFD, 0), Ok(FD_CLOEXEC))?;
+            is("F_GETFD of the original", k.fcntl(reader, F_GETFD, 0), Ok(0))
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "fl-procfd-reopen-is-new-description",
-        area: Area::Flags,
         claim: "open of /proc/self/fd/N of a pipe gives a new description of the same pipe, with an \
                 O_NONBLOCK of its own. Of a socket it fails with ENXIO.",
         reference: "proc_pid_fd(5); proc_fd_link in fs/proc/fd.c, fifo_open in fs/pipe.c, sock_no_open in \
                     net/socket.c",
-        since: Since::ALWAYS,
         matters: "It is the way to a non-blocking standard input that nobody else notices, but only where \
                   that is no socket.",
         experiment: "The reading end of a pipe opened again with O_NONBLOCK; the flags of both, a read \
                      through the new one before and after a write. Then a socket.",
-        wrong: &[],
-        run: procfd_reopen_is_new_description,
+        run: |k| {
+            if !std::path::Path::new("/proc/self/fd/0").exists() {
+                return skip("there is no /proc/self/fd here");
+            }
+            let [reader, writer] = k.pipe2(O_CLOEXEC)?;
+            let again = k.open(&format!("/proc/self/fd/{reader}"), O_RDONLY | O_NONBLOCK)?;
+            is("O_NONBLOCK of the new description", is_nonblocking(k, again)?, true)?;
+            is("O_NONBLOCK of the original", is_nonblocking(k, reader)?, false)?;
+            is("read through the new one, of the empty pipe", k.read(again, &mut [0; 4]), no(Errno::EAGAIN))?;
+            k.write(writer, b"ab")?;
+            is("read through the new one, of two bytes", k.read(again, &mut [0; 4]), Ok(2))?;
+            let (socket, _peer) = unix_pair(k)?;
+            is(
+                "open of a socket's link",
+                k.open(&format!("/proc/self/fd/{socket}"), O_RDWR),
+                no(Errno::ENXIO),
+            )
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "fl-nonblock-does-not-wake",
-        area: Area::Flags,
         claim: "O_NONBLOCK that is set while a thread is blocked in read or recv does not wake it: the flag \
                 is looked at when the call begins.",
         reference: "pipe_read in fs/pipe.c; sock_recvmsg in net/socket.c",
-        since: Since::ALWAYS,
         matters: "A thread cannot be got out of a blocking call in this way.",
         experiment: "A thread asleep in read on a pipe and one in recv on a socket; the flag is set on both; \
                      nothing for 80 ms; then a byte for each. The next read and recv give EAGAIN.",
-        wrong: &[],
-        run: nonblock_does_not_wake,
+        run: |k| {
+            let [reader, writer] = k.pipe2(O_CLOEXEC)?;
+            let (a, b) = unix_pair(k)?;
+            let in_read = Waiter::asleep(READ, move || k.read(reader, &mut [0; 4]))?;
+            let in_recv = Waiter::asleep(RECV, move || k.recv(a, &mut [0; 4], 0))?;
+            set_nonblocking(k, reader)?;
+            set_nonblocking(k, a)?;
+            let limit = Duration::from_millis(80);
+            is("read that was under way, 80 ms after the flag was set", in_read.join_within(limit), None)?;
+            is("recv that was under way", in_recv.join_within(Duration::ZERO), None)?;
+            holds("the thread is still asleep in read", in_read.is_asleep(), in_read.is_asleep())?;
+            k.write(writer, b"x")?;
+            k.write(b, b"x")?;
+            is("read, once there is a byte", in_read.join()?, Ok(1))?;
+            is("recv, once there is a byte", in_recv.join()?, Ok(1))?;
+            is("the next read", k.read(reader, &mut [0]), no(Errno::EAGAIN))?;
+            is("the next recv", k.recv(a, &mut [0], 0), no(Errno::EAGAIN))
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "fl-regular-file-ignores-nonblock",
-        area: Area::Flags,
         claim: "A regular file has the flag O_NONBLOCK, but no read or write of it gives EAGAIN; at the end \
                 read gives 0.",
         reference: "open(2) O_NONBLOCK",
-        since: Since::ALWAYS,
         matters: "A read of a file blocks an event loop for as long as the disk takes. There is no way to \
                   wait for it with poll or epoll either.",
         experiment: "A file opened with O_NONBLOCK: read at its end, write, and read of what was written.",
-        wrong: &[],
-        run: regular_file_ignores_nonblock,
+        run: |k| {
+            let scratch = Scratch::new();
+            let file =
+                k.open(scratch.path(), libc::O_CREAT | libc::O_EXCL | O_RDWR | O_NONBLOCK | O_CLOEXEC)?;
+            let reader = k.open(scratch.path(), O_RDONLY | O_NONBLOCK | O_CLOEXEC)?;
+            is("O_NONBLOCK of the file", is_nonblocking(k, file)?, true)?;
+            let mut buffer = [0; 8192];
+            is("read of the empty file", k.read(reader, &mut buffer), Ok(0))?;
+            is("write of 8192 bytes", k.write(file, &buffer), Ok(8192))?;
+            is("read of 8192 bytes", k.read(reader, &mut buffer), Ok(8192))?;
+            is("read at the end", k.read(reader, &mut buffer), Ok(0))
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "fl-setfl-ignores-access-bits",
-        area: Area::Flags,
         claim: "F_SETFL ignores the access mode and the flags for creation without an error. FIONBIO and \
                 SOCK_NONBLOCK set the same bit as O_NONBLOCK.",
         reference: "fcntl(2) F_SETFL; SETFL_MASK in fs/fcntl.c; ioctl_fionbio in fs/ioctl.c",
-        since: Since::ALWAYS,
         matters: "A program that wants to make a descriptor read-only in this way is told that it worked.",
         experiment: "F_SETFL with O_WRONLY, O_CREAT, O_EXCL, O_TRUNC, O_NOCTTY, O_CLOEXEC and O_NONBLOCK on \
                      a memfd and on a pipe, FIONBIO on a pipe, SOCK_NONBLOCK; F_GETFL after each.",
-        wrong: &[],
-        run: setfl_ignores_access_bits,
+        run: |k| {
+            let ignored = libc::O_WRONLY
+                | libc::O_CREAT
+                | libc::O_EXCL
+                | libc::O_TRUNC
+                | libc::O_NOCTTY
+                | libc::O_CLOEXEC;
+            let file = k.memfd_create(0)?;
+            let [reader, writer] = k.pipe2(0)?;
+            for (name, fd) in [("a memfd", file), ("the reading end of a pipe", reader)] {
+                let before = k.fcntl(fd, F_GETFL, 0)?;
+                is(format!("F_SETFL of {name}"), k.fcntl(fd, F_SETFL, ignored | O_NONBLOCK), Ok(0))?;
+                is(format!("F_GETFL of {name}"), k.fcntl(fd, F_GETFL, 0)?, before | O_NONBLOCK)?;
+                is(format!("F_GETFD of {name}"), k.fcntl(fd, F_GETFD, 0)?, 0)?;
+            }
+            let before = k.fcntl(writer, F_GETFL, 0)?;
+            for (value, expected) in [(1, before | O_NONBLOCK), (0, before)] {
+                is(format!("ioctl FIONBIO {value}"), k.ioctl(writer, libc::FIONBIO, &mut { value }), Ok(0))?;
+                is(format!("F_GETFL after FIONBIO {value}"), k.fcntl(writer, F_GETFL, 0)?, expected)?;
+            }
+            let (blocking, nonblocking) = (tcp(k)?, tcp_nonblocking(k)?);
+            let before = k.fcntl(blocking, F_GETFL, 0)?;
+            is(
+                "F_GETFL of a socket with SOCK_NONBLOCK",
+                k.fcntl(nonblocking, F_GETFL, 0)?,
+                before | O_NONBLOCK,
+            )
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "fl-async-sigio-and-setsig",
-        area: Area::Flags,
         claim: "O_ASYNC with F_SETOWN sends SIGIO, whose si_code is SI_KERNEL and which names no descriptor. \
                 With F_SETSIG and a real-time signal, si_fd is the descriptor, si_code POLL_IN and si_band \
                 IN+RDNORM. On a regular file O_ASYNC is dropped without an error.",
         reference: "fcntl(2) F_SETOWN, F_SETSIG; send_sigio_to_task in fs/fcntl.c",
-        since: Since::ALWAYS,
         matters: "A handler of SIGIO has to look at all descriptors. With a real-time signal it knows which, \
                   until the queue of signals is full.",
         experiment: "SIGIO and signal 40 blocked; O_ASYNC on a socket; the peer sends; sigtimedwait. The \
                      same after F_SETSIG. O_ASYNC on a memfd.",
-        wrong: &[],
-        run: async_sigio_and_setsig,
+        run: |k| {
+            const SI_KERNEL: i32 = 0x80;
+            const POLL_IN: i32 = 1;
+            const REAL_TIME: i32 = 40;
+            let me = std::process::id().cast_signed();
+            k.sigprocmask(libc::SIG_BLOCK, bit(libc::SIGIO) | bit(REAL_TIME))?;
+            let (socket, peer) = unix_pair(k)?;
+            k.fcntl(socket, F_SETOWN, me)?;
+            let flags = k.fcntl(socket, F_GETFL, 0)?;
+            k.fcntl(socket, F_SETFL, flags | O_ASYNC)?;
+            is("F_GETFL of a socket, with O_ASYNC set", k.fcntl(socket, F_GETFL, 0)?, flags | O_ASYNC)?;
+            let came = |signal| k.sigtimedwait(bit(signal), BOUND_MS.into());
+            let what = |reply: Reply<Came>| reply.map(|came| (came.signal, came.code, came.fd, came.band));
+            k.write(peer, b"x")?;
+            is(
+                "signal, si_code, si_fd, si_band by default",
+                what(came(libc::SIGIO)),
+                Ok((libc::SIGIO, SI_KERNEL, 0, 0)),
+            )?;
+
+            k.fcntl(socket, F_SETSIG, REAL_TIME)?;
+            k.write(peer, b"x")?;
+            let band = i64::from(libc::POLLIN | libc::POLLRDNORM);
+            is(
+                "signal, si_code, si_fd, si_band after F_SETSIG 40",
+                what(came(REAL_TIME)),
+                Ok((REAL_TIME, POLL_IN, socket, band)),
+            )?;
+            is(
+                "SIGIO besides",
+                k.sigtimedwait(bit(libc::SIGIO), 0).map(|came| came.signal),
+                no(Errno::EAGAIN),
+            )?;
+
+            let file = k.memfd_create(0)?;
+            let flags = k.fcntl(file, F_GETFL, 0)?;
+            is("F_SETFL with O_ASYNC of a memfd", k.fcntl(file, F_SETFL, flags | O_ASYNC), Ok(0))?;
+            is("F_GETFL of it", k.fcntl(file, F_GETFL, 0)?, flags)
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "fl-owner-gets-sigurg",
-        area: Area::Flags,
         claim: "With F_SETOWN alone, without O_ASYNC, urgent data of TCP sends SIGURG to the owner; without \
                 an owner it sends none.",
         reference: "fcntl(2) F_SETOWN; sk_send_sigurg in net/core/sock.c",
-        since: Since::ALWAYS,
         matters: "A program that sets the owner for some other reason gets a signal that a peer can send at \
                   will. By default SIGURG is ignored.",
         experiment: "SIGURG blocked; MSG_OOB to a socket without an owner, which gets PRI; then to one with \
                      an owner, and sigtimedwait.",
-        wrong: &[],
-        run: owner_gets_sigurg,
+        run: |k| {
+            k.sigprocmask(libc::SIG_BLOCK, bit(libc::SIGURG))?;
+            let urgent = |from| k.send(from, b"!", libc::MSG_OOB | libc::MSG_NOSIGNAL);
+
+            let (client, server) = tcp_pair(k)?;
+            urgent(client)?;
+            is(
+                "PRI of a socket without an owner, once urgent data has come",
+                mask_with(k, server, PRI)?.has(PRI),
+                true,
+            )?;
+            is("signals pending, without an owner", k.sigpending()?, 0)?;
+
+            let (client, server) = tcp_pair(k)?;
+            k.fcntl(server, F_SETOWN, std::process::id().cast_signed())?;
+            is("O_ASYNC of the socket with an owner", k.fcntl(server, F_GETFL, 0)? & O_ASYNC, 0)?;
+            urgent(client)?;
+            let came = k.sigtimedwait(bit(libc::SIGURG), BOUND_MS.into()).map(|came| came.signal);
+            is("signal, with an owner", came, Ok(libc::SIGURG))
+        },
+        ..Fact::ALWAYS
     },
 ];
 
@@ -121,147 +250,4 @@ pub(super) const FACTS: &[&[Fact]] = &[FLAGS];
 
 fn is_nonblocking(k: K, fd: i32) -> Reply<bool> {
     k.fcntl(fd, F_GETFL, 0).map(|flags| flags & O_NONBLOCK != 0)
-}
-
-fn nonblock_is_per_description(k: K) -> Held {
-    let [reader, _writer] = k.pipe2(0)?;
-    let copy = k.dup(reader)?;
-    set_nonblocking(k, copy)?;
-    is("O_NONBLOCK of the original, set through its dup", is_nonblocking(k, reader)?, true)?;
-    is("read through the original", k.read(reader, &mut [0]), no(Errno::EAGAIN))?;
-    k.fcntl(reader, F_SETFL, 0)?;
-    is("O_NONBLOCK of the dup, taken back through the original", is_nonblocking(k, copy)?, false)?;
-
-    let child = Forked::start(|| Ok(set_nonblocking(k, copy)?))?;
-    child.join()?;
-    is("O_NONBLOCK of the original, set by a forked child", is_nonblocking(k, reader)?, true)?;
-    is("O_NONBLOCK of the dup, set by a forked child", is_nonblocking(k, copy)?, true)?;
-
-    k.fcntl(copy, F_SETFD, FD_CLOEXEC)?;
-    is("F_GETFD of the dup, with FD_CLOEXEC set", k.fcntl(copy, F_GETFD, 0), Ok(FD_CLOEXEC))?;
-    is("F_GETFD of the original", k.fcntl(reader, F_GETFD, 0), Ok(0))
-}
-
-fn procfd_reopen_is_new_description(k: K) -> Held {
-    if !std::path::Path::new("/proc/self/fd/0").exists() {
-        return skip("there is no /proc/self/fd here");
-    }
-    let [reader, writer] = k.pipe2(O_CLOEXEC)?;
-    let again = k.open(&format!("/proc/self/fd/{reader}"), O_RDONLY | O_NONBLOCK)?;
-    is("O_NONBLOCK of the new description", is_nonblocking(k, again)?, true)?;
-    is("O_NONBLOCK of the original", is_nonblocking(k, reader)?, false)?;
-    is("read through the new one, of the empty pipe", k.read(again, &mut [0; 4]), no(Errno::EAGAIN))?;
-    k.write(writer, b"ab")?;
-    is("read through the new one, of two bytes", k.read(again, &mut [0; 4]), Ok(2))?;
-    let (socket, _peer) = unix_pair(k)?;
-    is("open of a socket's link", k.open(&format!("/proc/self/fd/{socket}"), O_RDWR), no(Errno::ENXIO))
-}
-
-fn nonblock_does_not_wake(k: K) -> Held {
-    let [reader, writer] = k.pipe2(O_CLOEXEC)?;
-    let (a, b) = unix_pair(k)?;
-    let in_read = Waiter::asleep(READ, move || k.read(reader, &mut [0; 4]))?;
-    let in_recv = Waiter::asleep(RECV, move || k.recv(a, &mut [0; 4], 0))?;
-    set_nonblocking(k, reader)?;
-    set_nonblocking(k, a)?;
-    let limit = Duration::from_millis(80);
-    is("read that was under way, 80 ms after the flag was set", in_read.join_within(limit), None)?;
-    is("recv that was under way", in_recv.join_within(Duration::ZERO), None)?;
-    holds("the thread is still asleep in read", in_read.is_asleep(), in_read.is_asleep())?;
-    k.write(writer, b"x")?;
-    k.write(b, b"x")?;
-    is("read, once there is a byte", in_read.join()?, Ok(1))?;
-    is("recv, once there is a byte", in_recv.join()?, Ok(1))?;
-    is("the next read", k.read(reader, &mut [0]), no(Errno::EAGAIN))?;
-    is("the next recv", k.recv(a, &mut [0], 0), no(Errno::EAGAIN))
-}
-
-fn regular_file_ignores_nonblock(k: K) -> Held {
-    let scratch = Scratch::new();
-    let file = k.open(scratch.path(), libc::O_CREAT | libc::O_EXCL | O_RDWR | O_NONBLOCK | O_CLOEXEC)?;
-    let reader = k.open(scratch.path(), O_RDONLY | O_NONBLOCK | O_CLOEXEC)?;
-    is("O_NONBLOCK of the file", is_nonblocking(k, file)?, true)?;
-    let mut buffer = [0; 8192];
-    is("read of the empty file", k.read(reader, &mut buffer), Ok(0))?;
-    is("write of 8192 bytes", k.write(file, &buffer), Ok(8192))?;
-    is("read of 8192 bytes", k.read(reader, &mut buffer), Ok(8192))?;
-    is("read at the end", k.read(reader, &mut buffer), Ok(0))
-}
-
-fn setfl_ignores_access_bits(k: K) -> Held {
-    let ignored =
-        libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL | libc::O_TRUNC | libc::O_NOCTTY | libc::O_CLOEXEC;
-    let file = k.memfd_create(0)?;
-    let [reader, writer] = k.pipe2(0)?;
-    for (name, fd) in [("a memfd", file), ("the reading end of a pipe", reader)] {
-        let before = k.fcntl(fd, F_GETFL, 0)?;
-        is(format!("F_SETFL of {name}"), k.fcntl(fd, F_SETFL, ignored | O_NONBLOCK), Ok(0))?;
-        is(format!("F_GETFL of {name}"), k.fcntl(fd, F_GETFL, 0)?, before | O_NONBLOCK)?;
-        is(format!("F_GETFD of {name}"), k.fcntl(fd, F_GETFD, 0)?, 0)?;
-    }
-    let before = k.fcntl(writer, F_GETFL, 0)?;
-    for (value, expected) in [(1, before | O_NONBLOCK), (0, before)] {
-        is(format!("ioctl FIONBIO {value}"), k.ioctl(writer, libc::FIONBIO, &mut { value }), Ok(0))?;
-        is(format!("F_GETFL after FIONBIO {value}"), k.fcntl(writer, F_GETFL, 0)?, expected)?;
-    }
-    let (blocking, nonblocking) = (tcp(k)?, tcp_nonblocking(k)?);
-    let before = k.fcntl(blocking, F_GETFL, 0)?;
-    is("F_GETFL of a socket with SOCK_NONBLOCK", k.fcntl(nonblocking, F_GETFL, 0)?, before | O_NONBLOCK)
-}
-
-fn async_sigio_and_setsig(k: K) -> Held {
-    const SI_KERNEL: i32 = 0x80;
-    const POLL_IN: i32 = 1;
-    const REAL_TIME: i32 = 40;
-    let me = std::process::id().cast_signed();
-    k.sigprocmask(libc::SIG_BLOCK, bit(libc::SIGIO) | bit(REAL_TIME))?;
-    let (socket, peer) = unix_pair(k)?;
-    k.fcntl(socket, F_SETOWN, me)?;
-    let flags = k.fcntl(socket, F_GETFL, 0)?;
-    k.fcntl(socket, F_SETFL, flags | O_ASYNC)?;
-    is("F_GETFL of a socket, with O_ASYNC set", k.fcntl(socket, F_GETFL, 0)?, flags | O_ASYNC)?;
-    let came = |signal| k.sigtimedwait(bit(signal), BOUND_MS.into());
-    let what = |reply: Reply<Came>| reply.map(|came| (came.signal, came.code, came.fd, came.band));
-    k.write(peer, b"x")?;
-    is(
-        "signal, si_code, si_fd, si_band by default",
-        what(came(libc::SIGIO)),
-        Ok((libc::SIGIO, SI_KERNEL, 0, 0)),
-    )?;
-
-    k.fcntl(socket, F_SETSIG, REAL_TIME)?;
-    k.write(peer, b"x")?;
-    let band = i64::from(libc::POLLIN | libc::POLLRDNORM);
-    is(
-        "signal, si_code, si_fd, si_band after F_SETSIG 40",
-        what(came(REAL_TIME)),
-        Ok((REAL_TIME, POLL_IN, socket, band)),
-    )?;
-    is("SIGIO besides", k.sigtimedwait(bit(libc::SIGIO), 0).map(|came| came.signal), no(Errno::EAGAIN))?;
-
-    let file = k.memfd_create(0)?;
-    let flags = k.fcntl(file, F_GETFL, 0)?;
-    is("F_SETFL with O_ASYNC of a memfd", k.fcntl(file, F_SETFL, flags | O_ASYNC), Ok(0))?;
-    is("F_GETFL of it", k.fcntl(file, F_GETFL, 0)?, flags)
-}
-
-fn owner_gets_sigurg(k: K) -> Held {
-    k.sigprocmask(libc::SIG_BLOCK, bit(libc::SIGURG))?;
-    let urgent = |from| k.send(from, b"!", libc::MSG_OOB | libc::MSG_NOSIGNAL);
-
-    let (client, server) = tcp_pair(k)?;
-    urgent(client)?;
-    is(
-        "PRI of a socket without an owner, once urgent data has come",
-        mask_with(k, server, PRI)?.has(PRI),
-        true,
-    )?;
-    is("signals pending, without an owner", k.sigpending()?, 0)?;
-
-    let (client, server) = tcp_pair(k)?;
-    k.fcntl(server, F_SETOWN, std::process::id().cast_signed())?;
-    is("O_ASYNC of the socket with an owner", k.fcntl(server, F_GETFL, 0)? & O_ASYNC, 0)?;
-    urgent(client)?;
-    let came = k.sigtimedwait(bit(libc::SIGURG), BOUND_MS.into()).map(|came| came.signal);
-    is("signal, with an owner", came, Ok(libc::SIGURG))
 }

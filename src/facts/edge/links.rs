@@ -1,8 +1,6 @@
 //! Pairs of descriptors of all kinds, one end written and the other read.
 
-use super::super::check::{Held, skip};
-use super::super::support::*;
-use crate::sys::raw::{self, Reply};
+use crate::facts::support::*;
 use libc::{O_CLOEXEC, O_DIRECT, SOCK_CLOEXEC, SOCK_DGRAM, SOCK_SEQPACKET, SOCK_STREAM};
 
 /// Two descriptors: what is written to one can be read from the other.

@@ -8,7 +8,7 @@ mod output;
 mod others;
 mod links;
 
-use super::Fact;
+use crate::facts::support::*;
 
 pub(super) const FACTS: &[&[Fact]] =
     &[levels::FACTS, edges::FACTS, input::FACTS, output::FACTS, others::FACTS];

@@ -1,30 +1,37 @@
 //! Edges of the output: when a writer is told that there is room.
 
-use super::super::check::{Held, holds, is};
-use super::super::support::*;
-use super::super::{Area, Fact, Since};
 use super::links::*;
+use crate::facts::support::*;
 use libc::{F_SETPIPE_SZ, SO_RCVBUF, SO_SNDBUF, SOL_SOCKET};
 
 pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "et-out-initial",
-        area: Area::Edge,
         claim: "An edge-triggered entry that asks for OUT reports a writable descriptor once, when it is \
                 added, and not again for as long as the peer takes nothing out. What is an edge then depends \
                 on the kind of descriptor: pipes and TCP had to be full.",
         reference: "epoll(7); ep_insert in fs/eventpoll.c",
-        since: Since::ALWAYS,
         matters: "Registering IN+OUT+EPOLLET once and for all is cheap for TCP and pipes: OUT does not keep \
                   the loop awake.",
         experiment: "A pipe, an AF_UNIX stream and a TCP connection are added with OUT+EPOLLET: one event, \
                      and then none, also after a byte was written.",
-        wrong: &[],
-        run: out_initial,
+        run: |k| {
+            for name in ["a pipe", "AF_UNIX, stream", "TCP"] {
+                let link = link(k, name)?;
+                let epoll = watching(k, link.writer, OUT | ET)?;
+                is(format!("{name}, the first wait"), events(k, epoll)?, vec![OUT])?;
+                is(format!("{name}, the second wait"), events(k, epoll)?, SILENT)?;
+                link.write(k, b"x")?;
+                link.settle(k)?;
+                is(format!("{name}, the third wait, after a write"), events(k, epoll)?, SILENT)?;
+                is(format!("{name}, what poll says"), mask_of(k, link.writer, OUT)?, OUT)?;
+            }
+            Ok(())
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "et-pipe-out-only-from-full",
-        area: Area::Edge,
         claim: "Reading from a pipe is an edge for its writer only if the pipe was full and the read frees a \
                 slot. Reading from a pipe that is filled in part is none.",
         reference: "pipe_read in fs/pipe.c wakes writers only if was_full; commit f467a6a66419. Before, \
@@ -35,11 +42,38 @@ pub(super) const FACTS: &[Fact] = &[
                      pages written, 1 read, no event; filled, 1 byte read, no event; the rest of that page \
                      read, OUT; one more page read, no event.",
         wrong: &["tgoskits, edges between two waits: https://github.com/rcore-os/tgoskits/issues/2235"],
-        run: pipe_out_only_from_full,
+        run: |k| {
+            let [reader, writer] = k.pipe2(libc::O_CLOEXEC)?;
+            // The smallest pipe that there can be is one page.
+            let page = k.fcntl(writer, F_SETPIPE_SZ, 1)?.cast_unsigned() as usize;
+            let size = k.fcntl(writer, F_SETPIPE_SZ, 4 * page as i32)?.cast_unsigned() as usize;
+            is("the size of the pipe", size, 4 * page)?;
+            let mut buffer = vec![0; size];
+            let mut read = |n: usize| -> Held { is("read", k.read(reader, &mut buffer[..n]), Ok(n)) };
+            let epoll = watching(k, writer, OUT | ET)?;
+            is("the first wait", events(k, epoll)?, vec![OUT])?;
+            k.write(writer, &[0; 100])?;
+            read(100)?;
+            is("100 bytes written and read", events(k, epoll)?, SILENT)?;
+            k.write(writer, &vec![0; 2 * page])?;
+            read(page)?;
+            is("two pages written, one read", events(k, epoll)?, SILENT)?;
+            read(page)?;
+            is("the other read", events(k, epoll)?, SILENT)?;
+            is("bytes that fill the pipe", fill(k, writer, page)?, size)?;
+            is("the pipe filled until EAGAIN", events(k, epoll)?, SILENT)?;
+            read(1)?;
+            is("one byte read from the full pipe", events(k, epoll)?, SILENT)?;
+            read(page - 1)?;
+            is("the rest of its page read", events(k, epoll)?, vec![OUT])?;
+            is("the wait after that", events(k, epoll)?, SILENT)?;
+            read(page)?;
+            is("one more page read", events(k, epoll)?, SILENT)
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "et-unix-out-on-every-peer-read",
-        area: Area::Edge,
         claim: "On AF_UNIX sockets of all types each read of the peer that frees a buffer is an edge of the \
                 output for the writer, though it was never full. So it is on a pty. On TCP, UDP and pipes it \
                 is none. A write is an edge for the writer itself on a pty, and on UDP over loopback.",
@@ -54,121 +88,80 @@ pub(super) const FACTS: &[Fact] = &[
                      read: OUT on AF_UNIX and ptys, nothing on the others, where a fence shows that nothing \
                      is on its way. On a stream of AF_UNIX reading half of a write frees nothing, and \
                      reports nothing.",
-        wrong: &[],
-        run: unix_out_on_every_peer_read,
+        run: |k| {
+            for link in links(k)? {
+                let name = link.name;
+                let (input, output) = (watching(k, link.reader, IN)?, watching(k, link.writer, OUT | ET)?);
+                is(format!("{name}, the first wait of the writer"), events(k, output)?, vec![OUT])?;
+                for round in ["first", "second"] {
+                    link.write(k, b"x")?;
+                    link.settle(k)?;
+                    is(
+                        format!("{name}, the reader after the {round} write"),
+                        events_soon(k, input)?,
+                        vec![IN],
+                    )?;
+                    let sent = if name == "UDP" || name.starts_with("a pty") { vec![OUT] } else { SILENT };
+                    is(format!("{name}, the writer after the {round} write"), events(k, output)?, sent)?;
+                    link.read_one(k)?;
+                    link.settle(k)?;
+                    let told = name.starts_with("AF_UNIX") || name.starts_with("a pty");
+                    let expected = if told { vec![OUT] } else { SILENT };
+                    is(
+                        format!("{name}, the writer after the {round} byte was read"),
+                        events(k, output)?,
+                        expected,
+                    )?;
+                    is(format!("{name}, the writer at the wait after that"), events(k, output)?, SILENT)?;
+                }
+                if name == "AF_UNIX, stream" {
+                    link.write(k, b"ab")?;
+                    link.read_one(k)?;
+                    is(format!("{name}, half of a write read"), events(k, output)?, SILENT)?;
+                    link.read_one(k)?;
+                    is(format!("{name}, the other half read"), events(k, output)?, vec![OUT])?;
+                }
+            }
+            all_kinds()
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "et-tcp-out-only-after-eagain",
-        area: Area::Edge,
         claim: "On TCP there is an edge of the output only after a send gave EAGAIN, and then only when \
                 enough of what was sent is acknowledged: a third of the buffer.",
         reference: "sk_stream_write_space in net/core/stream.c, SOCK_NOSPACE; epoll(7) Q9",
-        since: Since::ALWAYS,
         matters: "Waiting for OUT without having met EAGAIN waits for ever. And OUT comes late: not when \
                   there is room, but when it is worth while.",
         experiment: "OUT+EPOLLET on a connection with a small buffer at the peer: 100 bytes are sent and \
                      read, no event. It is filled until EAGAIN, no event; the peer reads 1 byte, no event; \
                      it reads all, one event, and then none.",
-        wrong: &[],
-        run: tcp_out_only_after_eagain,
+        run: |k| {
+            let (ours, peer) = tcp_pair(k)?;
+            let fence = Fence::new(k)?;
+            // What the peer takes of its own is too little to make room for an edge.
+            set_option(k, ours, SOL_SOCKET, SO_SNDBUF, 200_000)?;
+            set_option(k, peer, SOL_SOCKET, SO_RCVBUF, 20_000)?;
+            let epoll = watching(k, ours, OUT | ET)?;
+            let mut buffer = vec![0; 65536];
+            is("the first wait", events(k, epoll)?, vec![OUT])?;
+            k.send(ours, &[0; 100], libc::MSG_NOSIGNAL)?;
+            is("recv", k.recv(peer, &mut buffer[..100], libc::MSG_WAITALL), Ok(100))?;
+            fence.cross(k)?;
+            is("100 bytes sent and received", events(k, epoll)?, SILENT)?;
+            let mut left = fill(k, ours, 4096)?;
+            holds("more bytes are sent than the peer's buffer holds", left > 60_000, left)?;
+            fence.cross(k)?;
+            is("sent until EAGAIN", events(k, epoll)?, SILENT)?;
+            left -= k.recv(peer, &mut buffer[..1], 0)?;
+            fence.cross(k)?;
+            is("one byte received", events(k, epoll)?, SILENT)?;
+            while left > 0 {
+                left -= k.recv(peer, &mut buffer, 0)?;
+            }
+            is("all received", events_soon(k, epoll)?, vec![OUT])?;
+            is("the wait after that", events(k, epoll)?, SILENT)
+        },
+        ..Fact::ALWAYS
     },
 ];
-
-fn out_initial(k: K) -> Held {
-    for name in ["a pipe", "AF_UNIX, stream", "TCP"] {
-        let link = link(k, name)?;
-        let epoll = watching(k, link.writer, OUT | ET)?;
-        is(format!("{name}, the first wait"), events(k, epoll)?, vec![OUT])?;
-        is(format!("{name}, the second wait"), events(k, epoll)?, SILENT)?;
-        link.write(k, b"x")?;
-        link.settle(k)?;
-        is(format!("{name}, the third wait, after a write"), events(k, epoll)?, SILENT)?;
-        is(format!("{name}, what poll says"), mask_of(k, link.writer, OUT)?, OUT)?;
-    }
-    Ok(())
-}
-
-fn pipe_out_only_from_full(k: K) -> Held {
-    let [reader, writer] = k.pipe2(libc::O_CLOEXEC)?;
-    // The smallest pipe that there can be is one page.
-    let page = k.fcntl(writer, F_SETPIPE_SZ, 1)?.cast_unsigned() as usize;
-    let size = k.fcntl(writer, F_SETPIPE_SZ, 4 * page as i32)?.cast_unsigned() as usize;
-    is("the size of the pipe", size, 4 * page)?;
-    let mut buffer = vec![0; size];
-    let mut read = |n: usize| -> Held { is("read", k.read(reader, &mut buffer[..n]), Ok(n)) };
-    let epoll = watching(k, writer, OUT | ET)?;
-    is("the first wait", events(k, epoll)?, vec![OUT])?;
-    k.write(writer, &[0; 100])?;
-    read(100)?;
-    is("100 bytes written and read", events(k, epoll)?, SILENT)?;
-    k.write(writer, &vec![0; 2 * page])?;
-    read(page)?;
-    is("two pages written, one read", events(k, epoll)?, SILENT)?;
-    read(page)?;
-    is("the other read", events(k, epoll)?, SILENT)?;
-    is("bytes that fill the pipe", fill(k, writer, page)?, size)?;
-    is("the pipe filled until EAGAIN", events(k, epoll)?, SILENT)?;
-    read(1)?;
-    is("one byte read from the full pipe", events(k, epoll)?, SILENT)?;
-    read(page - 1)?;
-    is("the rest of its page read", events(k, epoll)?, vec![OUT])?;
-    is("the wait after that", events(k, epoll)?, SILENT)?;
-    read(page)?;
-    is("one more page read", events(k, epoll)?, SILENT)
-}
-
-fn unix_out_on_every_peer_read(k: K) -> Held {
-    for link in links(k)? {
-        let name = link.name;
-        let (input, output) = (watching(k, link.reader, IN)?, watching(k, link.writer, OUT | ET)?);
-        is(format!("{name}, the first wait of the writer"), events(k, output)?, vec![OUT])?;
-        for round in ["first", "second"] {
-            link.write(k, b"x")?;
-            link.settle(k)?;
-            is(format!("{name}, the reader after the {round} write"), events_soon(k, input)?, vec![IN])?;
-            let sent = if name == "UDP" || name.starts_with("a pty") { vec![OUT] } else { SILENT };
-            is(format!("{name}, the writer after the {round} write"), events(k, output)?, sent)?;
-            link.read_one(k)?;
-            link.settle(k)?;
-            let told = name.starts_with("AF_UNIX") || name.starts_with("a pty");
-            let expected = if told { vec![OUT] } else { SILENT };
-            is(format!("{name}, the writer after the {round} byte was read"), events(k, output)?, expected)?;
-            is(format!("{name}, the writer at the wait after that"), events(k, output)?, SILENT)?;
-        }
-        if name == "AF_UNIX, stream" {
-            link.write(k, b"ab")?;
-            link.read_one(k)?;
-            is(format!("{name}, half of a write read"), events(k, output)?, SILENT)?;
-            link.read_one(k)?;
-            is(format!("{name}, the other half read"), events(k, output)?, vec![OUT])?;
-        }
-    }
-    all_kinds()
-}
-
-fn tcp_out_only_after_eagain(k: K) -> Held {
-    let (ours, peer) = tcp_pair(k)?;
-    let fence = Fence::new(k)?;
-    // What the peer takes of its own is too little to make room for an edge.
-    set_option(k, ours, SOL_SOCKET, SO_SNDBUF, 200_000)?;
-    set_option(k, peer, SOL_SOCKET, SO_RCVBUF, 20_000)?;
-    let epoll = watching(k, ours, OUT | ET)?;
-    let mut buffer = vec![0; 65536];
-    is("the first wait", events(k, epoll)?, vec![OUT])?;
-    k.send(ours, &[0; 100], libc::MSG_NOSIGNAL)?;
-    is("recv", k.recv(peer, &mut buffer[..100], libc::MSG_WAITALL), Ok(100))?;
-    fence.cross(k)?;
-    is("100 bytes sent and received", events(k, epoll)?, SILENT)?;
-    let mut left = fill(k, ours, 4096)?;
-    holds("more bytes are sent than the peer's buffer holds", left > 60_000, left)?;
-    fence.cross(k)?;
-    is("sent until EAGAIN", events(k, epoll)?, SILENT)?;
-    left -= k.recv(peer, &mut buffer[..1], 0)?;
-    fence.cross(k)?;
-    is("one byte received", events(k, epoll)?, SILENT)?;
-    while left > 0 {
-        left -= k.recv(peer, &mut buffer, 0)?;
-    }
-    is("all received", events_soon(k, epoll)?, vec![OUT])?;
-    is("the wait after that", events(k, epoll)?, SILENT)
-}

@@ -14,12 +14,8 @@ mod observing;
 
 pub(super) use identity::help_after_exec;
 
-use super::check::{Held, Show, differs, holds, is, skip};
 use super::kernel::Linux;
-use super::support::*;
-use super::{Area, Fact, Since};
-use crate::sys::Errno;
-use crate::sys::raw::{self, At, Mask, Nowhere, Reply, no};
+use crate::facts::support::*;
 use libc::epoll_event;
 
 pub(super) const FACTS: &[&[Fact]] = &[

@@ -5,32 +5,60 @@ use super::*;
 pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "ep-fd-is-pollable",
-        area: Area::Epoll,
         claim: "The epoll descriptor itself has IN while some entry is ready, and nothing otherwise. read and write on it are \
                 EINVAL.",
         reference: "epoll(7) Q4; ep_eventpoll_poll in fs/eventpoll.c",
-        since: Since::ALWAYS,
         matters: "One event loop can be put into another: a library's into the program's.",
         experiment: "An instance is polled while it is empty, with an empty pipe, with a byte in the pipe, and when that is \
                      read; then it is read from and written to.",
-        wrong: &[],
-        run: fd_is_pollable,
+        run: |k| {
+            let ep = epoll(k)?;
+            is("an empty instance", mask(k, ep)?, NONE)?;
+            let (r, w) = pipe(k)?;
+            add(k, ep, r, IN)?;
+            is("an instance with an empty pipe", mask(k, ep)?, NONE)?;
+            k.write(w, b"x")?;
+            is("an instance with a readable pipe", mask(k, ep)?, IN)?;
+            k.read(r, &mut [0])?;
+            is("an instance whose pipe was read from", mask(k, ep)?, NONE)?;
+            is("read from an epoll descriptor", k.read(ep, &mut [0; 16]), no(Errno::EINVAL))?;
+            is("write to an epoll descriptor", k.write(ep, b"x"), no(Errno::EINVAL))
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "ep-fdinfo-lists-entries",
-        area: Area::Epoll,
         claim: "/proc/self/fdinfo of an epoll descriptor has one `tfd:` line for each entry, with its events in hexadecimal, \
                 including the EPOLLERR and EPOLLHUP that were not asked for.",
         reference: "proc_pid_fdinfo(5); ep_show_fdinfo in fs/eventpoll.c",
         since: Since(3, 8),
         matters: "It shows what a stuck program waits for, and which entries it has forgotten, from outside.",
         experiment: "A pipe and an eventfd are added; fdinfo is read; one is removed, and it is read again.",
-        wrong: &[],
-        run: fdinfo_lists_entries,
+        run: |k| {
+            let ep = epoll(k)?;
+            let (r, _w) = pipe(k)?;
+            let event = k.eventfd(0, libc::EFD_CLOEXEC)?;
+            is("lines of an empty instance", entries_in_fdinfo(ep)?, 0)?;
+            add(k, ep, r, IN)?;
+            add(k, ep, event, OUT | ET)?;
+            if entries_in_fdinfo(ep)? == 0 {
+                return skip("fdinfo lists no entries here");
+            }
+            is("the pipe's events in fdinfo, IN asked for", entry_in_fdinfo(ep, r)?, Some(IN | ERR | HUP))?;
+            is(
+                "the eventfd's events in fdinfo, OUT+ET asked for",
+                entry_in_fdinfo(ep, event)?,
+                Some(OUT | ERR | HUP | ET),
+            )?;
+            is("lines of an instance with two entries", entries_in_fdinfo(ep)?, 2)?;
+            delete(k, ep, r)?;
+            is("the pipe's events in fdinfo, after it was removed", entry_in_fdinfo(ep, r)?, None)?;
+            is("lines of an instance with one entry", entries_in_fdinfo(ep)?, 1)
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "ep-kcmp-finds-target",
-        area: Area::Epoll,
         claim: "kcmp with KCMP_EPOLL_TFD gives 0 for a descriptor of the file that is registered, also under another number, \
                 something else for another file, and ENOENT for an entry that does not exist.",
         reference: "kcmp(2); get_epoll_tfile_raw_ptr in fs/eventpoll.c",
@@ -39,57 +67,51 @@ pub(super) const FACTS: &[Fact] = &[
                   Checkpointing needs to know.",
         experiment: "A pipe's reading end is added; it, a dup of it and the other end are compared with the entry; then \
                      an offset and a number that are not there, and the entry once more after it was removed.",
-        wrong: &[],
-        run: kcmp_finds_target,
+        run: |k| {
+            let ep = epoll(k)?;
+            let (r, w) = pipe(k)?;
+            add(k, ep, r, IN)?;
+            let same = k.kcmp_epoll_target(r, ep, r, 0);
+            is("kcmp of a pipe with its entry", same?, 0)?;
+            is("kcmp of a dup of the pipe with that entry", k.kcmp_epoll_target(k.dup(r)?, ep, r, 0), Ok(0))?;
+            let other = k.kcmp_epoll_target(w, ep, r, 0)?;
+            holds("kcmp of the other end with that entry is 1 or 2", [1, 2].contains(&other), other)?;
+            is(
+                "kcmp with the second entry of that number",
+                k.kcmp_epoll_target(r, ep, r, 1),
+                no(Errno::ENOENT),
+            )?;
+            is("kcmp with a number that was not added", k.kcmp_epoll_target(w, ep, w, 0), no(Errno::ENOENT))?;
+            delete(k, ep, r)?;
+            is("kcmp with an entry that was removed", k.kcmp_epoll_target(r, ep, r, 0), no(Errno::ENOENT))
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "ep-wakeup-flag-dropped",
-        area: Area::Epoll,
         claim: "EPOLLWAKEUP without CAP_BLOCK_SUSPEND is accepted and dropped in silence: fdinfo does not have it.",
         reference: "epoll_ctl(2); ep_take_care_of_epollwakeup in fs/eventpoll.c",
         since: Since(3, 5),
         matters: "A program that relies on it to keep a machine awake gets no error, and the machine sleeps.",
         experiment: "A process that has no such capability, or gives it up, adds a pipe with the flag, and reads fdinfo.",
-        wrong: &[],
-        run: wakeup_flag_dropped,
+        run: |k| {
+            // Give it up by being somebody else.
+            if may_block_suspend()? && (raw::setuid(65534).is_err() || may_block_suspend()?) {
+                return skip("the capability CAP_BLOCK_SUSPEND cannot be given up here");
+            }
+            let ep = epoll(k)?;
+            let (r, w) = pipe(k)?;
+            is("EPOLL_CTL_ADD with EPOLLWAKEUP", add(k, ep, r, IN | WAKEUP), Ok(()))?;
+            k.write(w, b"x")?;
+            is("the event of that entry", ready(k, ep)?, vec![(r, IN)])?;
+            if entries_in_fdinfo(ep)? == 0 {
+                return skip("fdinfo lists no entries here");
+            }
+            is("the events of that entry in fdinfo", entry_in_fdinfo(ep, r)?, Some(IN | ERR | HUP))
+        },
+        ..Fact::ALWAYS
     },
 ];
-
-fn fd_is_pollable(k: K) -> Held {
-    let ep = epoll(k)?;
-    is("an empty instance", mask(k, ep)?, NONE)?;
-    let (r, w) = pipe(k)?;
-    add(k, ep, r, IN)?;
-    is("an instance with an empty pipe", mask(k, ep)?, NONE)?;
-    k.write(w, b"x")?;
-    is("an instance with a readable pipe", mask(k, ep)?, IN)?;
-    k.read(r, &mut [0])?;
-    is("an instance whose pipe was read from", mask(k, ep)?, NONE)?;
-    is("read from an epoll descriptor", k.read(ep, &mut [0; 16]), no(Errno::EINVAL))?;
-    is("write to an epoll descriptor", k.write(ep, b"x"), no(Errno::EINVAL))
-}
-
-fn fdinfo_lists_entries(k: K) -> Held {
-    let ep = epoll(k)?;
-    let (r, _w) = pipe(k)?;
-    let event = k.eventfd(0, libc::EFD_CLOEXEC)?;
-    is("lines of an empty instance", entries_in_fdinfo(ep)?, 0)?;
-    add(k, ep, r, IN)?;
-    add(k, ep, event, OUT | ET)?;
-    if entries_in_fdinfo(ep)? == 0 {
-        return skip("fdinfo lists no entries here");
-    }
-    is("the pipe's events in fdinfo, IN asked for", entry_in_fdinfo(ep, r)?, Some(IN | ERR | HUP))?;
-    is(
-        "the eventfd's events in fdinfo, OUT+ET asked for",
-        entry_in_fdinfo(ep, event)?,
-        Some(OUT | ERR | HUP | ET),
-    )?;
-    is("lines of an instance with two entries", entries_in_fdinfo(ep)?, 2)?;
-    delete(k, ep, r)?;
-    is("the pipe's events in fdinfo, after it was removed", entry_in_fdinfo(ep, r)?, None)?;
-    is("lines of an instance with one entry", entries_in_fdinfo(ep)?, 1)
-}
 
 /// How many lines about entries there are in fdinfo.
 fn entries_in_fdinfo(ep: i32) -> Held<usize> {
@@ -98,37 +120,6 @@ fn entries_in_fdinfo(ep: i32) -> Held<usize> {
         Ok(text) => Ok(text.lines().filter(|line| line.starts_with("tfd:")).count()),
         Err(why) => skip(format!("{file} cannot be read here: {why}")),
     }
-}
-
-fn kcmp_finds_target(k: K) -> Held {
-    let ep = epoll(k)?;
-    let (r, w) = pipe(k)?;
-    add(k, ep, r, IN)?;
-    let same = k.kcmp_epoll_target(r, ep, r, 0);
-    is("kcmp of a pipe with its entry", same?, 0)?;
-    is("kcmp of a dup of the pipe with that entry", k.kcmp_epoll_target(k.dup(r)?, ep, r, 0), Ok(0))?;
-    let other = k.kcmp_epoll_target(w, ep, r, 0)?;
-    holds("kcmp of the other end with that entry is 1 or 2", [1, 2].contains(&other), other)?;
-    is("kcmp with the second entry of that number", k.kcmp_epoll_target(r, ep, r, 1), no(Errno::ENOENT))?;
-    is("kcmp with a number that was not added", k.kcmp_epoll_target(w, ep, w, 0), no(Errno::ENOENT))?;
-    delete(k, ep, r)?;
-    is("kcmp with an entry that was removed", k.kcmp_epoll_target(r, ep, r, 0), no(Errno::ENOENT))
-}
-
-fn wakeup_flag_dropped(k: K) -> Held {
-    // Give it up by being somebody else.
-    if may_block_suspend()? && (raw::setuid(65534).is_err() || may_block_suspend()?) {
-        return skip("the capability CAP_BLOCK_SUSPEND cannot be given up here");
-    }
-    let ep = epoll(k)?;
-    let (r, w) = pipe(k)?;
-    is("EPOLL_CTL_ADD with EPOLLWAKEUP", add(k, ep, r, IN | WAKEUP), Ok(()))?;
-    k.write(w, b"x")?;
-    is("the event of that entry", ready(k, ep)?, vec![(r, IN)])?;
-    if entries_in_fdinfo(ep)? == 0 {
-        return skip("fdinfo lists no entries here");
-    }
-    is("the events of that entry in fdinfo", entry_in_fdinfo(ep, r)?, Some(IN | ERR | HUP))
 }
 
 /// Whether this process has CAP_BLOCK_SUSPEND.

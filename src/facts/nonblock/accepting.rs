@@ -1,167 +1,139 @@
 //! accept: what it gives, what an accepted socket has from its listener, and connections that did not live to see it.
 
-use super::super::check::{Held, is};
-use super::super::support::*;
-use super::super::{Area, Fact, Since};
-use crate::sys::Errno;
-use crate::sys::raw::no;
+use crate::facts::support::*;
 use libc::{IPPROTO_TCP, MSG_NOSIGNAL, O_NONBLOCK, SOCK_CLOEXEC, SOCK_NONBLOCK, SOL_SOCKET};
 
 pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "nb-accept-eagain",
-        area: Area::Nonblock,
         claim: "accept on a non-blocking listener with nothing in its queue gives EAGAIN.",
         reference: "accept(2) EAGAIN",
-        since: Since::ALWAYS,
         matters: "It is how an accept loop knows that it is done.",
         experiment: "A non-blocking listener is accepted from.",
-        wrong: &[],
-        run: accept_eagain,
+        run: |k| {
+            let (listener, _) = listener(k, 5)?;
+            set_nonblocking(k, listener)?;
+            is("accept with an empty queue", k.accept(listener), no(Errno::EAGAIN))
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "nb-accept-flags-not-inherited",
-        area: Area::Nonblock,
         claim: "An accepted socket has neither O_NONBLOCK nor FD_CLOEXEC from its listener; accept4 sets them; unknown flags of accept4 give \
                 EINVAL.",
         reference: "accept(2) NOTES",
-        since: Since::ALWAYS,
         matters: "On the BSDs O_NONBLOCK is inherited: a ported event loop blocks in its first read.",
         experiment: "A listener with both flags is accepted from with accept, accept4 and a flag that does not exist.",
-        wrong: &[],
-        run: accept_flags_not_inherited,
+        run: |k| {
+            let (listener, address) = listener(k, 5)?;
+            set_nonblocking(k, listener)?;
+            connected(k, &address)?;
+            connected(k, &address)?;
+            mask_with(k, listener, IN)?;
+            let flags = |fd| -> Held<(bool, bool)> {
+                let (status, descriptor) = (k.fcntl(fd, libc::F_GETFL, 0)?, k.fcntl(fd, libc::F_GETFD, 0)?);
+                Ok((status & O_NONBLOCK != 0, descriptor & libc::FD_CLOEXEC != 0))
+            };
+            is("(O_NONBLOCK, FD_CLOEXEC) of the listener", flags(listener)?, (true, true))?;
+            is("(O_NONBLOCK, FD_CLOEXEC) after accept", flags(k.accept(listener)?)?, (false, false))?;
+            is("accept4 with an unknown flag", k.accept4(listener, 1), no(Errno::EINVAL))?;
+            let with = k.accept4(listener, SOCK_NONBLOCK | SOCK_CLOEXEC)?;
+            is("(O_NONBLOCK, FD_CLOEXEC) after accept4 with both", flags(with)?, (true, true))
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "nb-accept-options-inherited",
-        area: Area::Nonblock,
         claim: "An accepted socket has SO_KEEPALIVE, TCP_NODELAY, SO_RCVBUF, SO_RCVTIMEO and SO_REUSEADDR from its listener.",
         reference: "sk_clone_lock in net/core/sock.c",
-        since: Since::ALWAYS,
         matters: "A server can set them once, on its listener, and save the calls for each client; and a buffer size must be set there to \
                   count for the handshake.",
         experiment: "The options are set on a listener and read from an accepted socket.",
-        wrong: &[],
-        run: accept_options_inherited,
+        run: |k| {
+            let (listener, address) = listener(k, 5)?;
+            let ints = [
+                ("SO_KEEPALIVE", SOL_SOCKET, libc::SO_KEEPALIVE, 1),
+                ("TCP_NODELAY", IPPROTO_TCP, libc::TCP_NODELAY, 1),
+                ("SO_RCVBUF", SOL_SOCKET, libc::SO_RCVBUF, 20_000),
+                ("SO_REUSEADDR", SOL_SOCKET, libc::SO_REUSEADDR, 1),
+            ];
+            for (_, level, name, value) in ints {
+                set_option(k, listener, level, name, value)?;
+            }
+            set_time_limit(k, listener, libc::SO_RCVTIMEO, 12_000)?;
+            connected(k, &address)?;
+            let accepted = k.accept(listener)?;
+            for (what, level, name, _) in ints {
+                is(what, option(k, accepted, level, name)?, option(k, listener, level, name)?)?;
+            }
+            is("TCP_NODELAY", option(k, accepted, IPPROTO_TCP, libc::TCP_NODELAY)?, 1)?;
+            let mut limit = [0; 16];
+            k.getsockopt(accepted, SOL_SOCKET, libc::SO_RCVTIMEO, &mut limit)?;
+            is("whether SO_RCVTIMEO is 12 s", limit[..8] == 12i64.to_ne_bytes(), true)
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "nb-accept-after-rst",
-        area: Area::Nonblock,
         claim: "A connection that was reset before accept is still accepted: it polls IN+OUT+ERR+HUP+RDHUP and recv gives ECONNRESET. accept never gives \
                 ECONNABORTED.",
         reference: "accept(2) NOTES; inet_csk_accept in net/ipv4/inet_connection_sock.c",
-        since: Since::ALWAYS,
         matters: "POSIX and the BSDs give ECONNABORTED. On Linux the first read of a new connection may fail.",
         experiment: "A client connects and closes with SO_LINGER {1, 0}; then it is accepted, polled and read from.",
-        wrong: &[],
-        run: accept_after_rst,
+        run: |k| {
+            let (listener, address) = listener(k, 5)?;
+            let fence = Fence::new(k)?;
+            reset_connection(k, connected(k, &address)?)?;
+            fence.cross(k)?;
+            is("the listener", mask_with(k, listener, IN)?, IN)?;
+            let accepted = match k.accept(listener) {
+                Ok(fd) => fd,
+                refused => return is("accept of a connection that was reset", refused.map(drop), Ok(())),
+            };
+            is("the accepted socket", mask_with(k, accepted, RESET)?, RESET)?;
+            is("its recv", k.recv(accepted, &mut [0; 8], 0), no(Errno::ECONNRESET))
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "nb-accept-after-fin",
-        area: Area::Nonblock,
         claim: "Data and FIN that came before accept are delivered after it: recv gives the data, then 0.",
         reference: "tcp(7)",
-        since: Since::ALWAYS,
         matters: "A client that sent its request and left gets served all the same.",
         experiment: "A client connects, writes and closes; it is accepted and read from twice.",
-        wrong: &[],
-        run: accept_after_fin,
+        run: |k| {
+            let fence = Fence::new(k)?;
+            let (listener, address) = listener(k, 5)?;
+            let client = connected(k, &address)?;
+            k.send(client, b"request", MSG_NOSIGNAL)?;
+            k.close(client)?;
+            fence.cross(k)?;
+            let accepted = k.accept(listener)?;
+            is("the first recv", k.recv(accepted, &mut [0; 32], 0), Ok(7))?;
+            is("the second recv", k.recv(accepted, &mut [0; 32], 0), Ok(0))
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "nb-accept-queue-fifo",
-        area: Area::Nonblock,
         claim: "Connections are accepted in the order in which they were established.",
         reference: "reqsk_queue_remove in include/net/request_sock.h",
-        since: Since::ALWAYS,
         matters: "Under overload those who have waited longest are served first, and may have given up already.",
         experiment: "Four clients connect one after another; the ports of the accepted connections are compared.",
-        wrong: &[],
-        run: accept_queue_fifo,
+        run: |k| {
+            let (listener, address) = listener(k, 5)?;
+            let (mut connected_ports, mut accepted_ports) = (Vec::new(), Vec::new());
+            for n in 1..=4 {
+                connected_ports.push(k.getsockname(connected(k, &address)?)?.port());
+                bounded("the connection is in the queue", || {
+                    Ok((tcp_info(k, listener)?.queued()? == n).then_some(()))
+                })?;
+            }
+            for _ in 0..4 {
+                accepted_ports.push(k.getpeername(k.accept(listener)?)?.port());
+            }
+            is("the ports in the order of accept", accepted_ports, connected_ports)
+        },
+        ..Fact::ALWAYS
     },
 ];
-
-fn accept_eagain(k: K) -> Held {
-    let (listener, _) = listener(k, 5)?;
-    set_nonblocking(k, listener)?;
-    is("accept with an empty queue", k.accept(listener), no(Errno::EAGAIN))
-}
-
-fn accept_flags_not_inherited(k: K) -> Held {
-    let (listener, address) = listener(k, 5)?;
-    set_nonblocking(k, listener)?;
-    connected(k, &address)?;
-    connected(k, &address)?;
-    mask_with(k, listener, IN)?;
-    let flags = |fd| -> Held<(bool, bool)> {
-        let (status, descriptor) = (k.fcntl(fd, libc::F_GETFL, 0)?, k.fcntl(fd, libc::F_GETFD, 0)?);
-        Ok((status & O_NONBLOCK != 0, descriptor & libc::FD_CLOEXEC != 0))
-    };
-    is("(O_NONBLOCK, FD_CLOEXEC) of the listener", flags(listener)?, (true, true))?;
-    is("(O_NONBLOCK, FD_CLOEXEC) after accept", flags(k.accept(listener)?)?, (false, false))?;
-    is("accept4 with an unknown flag", k.accept4(listener, 1), no(Errno::EINVAL))?;
-    let with = k.accept4(listener, SOCK_NONBLOCK | SOCK_CLOEXEC)?;
-    is("(O_NONBLOCK, FD_CLOEXEC) after accept4 with both", flags(with)?, (true, true))
-}
-
-fn accept_options_inherited(k: K) -> Held {
-    let (listener, address) = listener(k, 5)?;
-    let ints = [
-        ("SO_KEEPALIVE", SOL_SOCKET, libc::SO_KEEPALIVE, 1),
-        ("TCP_NODELAY", IPPROTO_TCP, libc::TCP_NODELAY, 1),
-        ("SO_RCVBUF", SOL_SOCKET, libc::SO_RCVBUF, 20_000),
-        ("SO_REUSEADDR", SOL_SOCKET, libc::SO_REUSEADDR, 1),
-    ];
-    for (_, level, name, value) in ints {
-        set_option(k, listener, level, name, value)?;
-    }
-    set_time_limit(k, listener, libc::SO_RCVTIMEO, 12_000)?;
-    connected(k, &address)?;
-    let accepted = k.accept(listener)?;
-    for (what, level, name, _) in ints {
-        is(what, option(k, accepted, level, name)?, option(k, listener, level, name)?)?;
-    }
-    is("TCP_NODELAY", option(k, accepted, IPPROTO_TCP, libc::TCP_NODELAY)?, 1)?;
-    let mut limit = [0; 16];
-    k.getsockopt(accepted, SOL_SOCKET, libc::SO_RCVTIMEO, &mut limit)?;
-    is("whether SO_RCVTIMEO is 12 s", limit[..8] == 12i64.to_ne_bytes(), true)
-}
-
-fn accept_after_rst(k: K) -> Held {
-    let (listener, address) = listener(k, 5)?;
-    let fence = Fence::new(k)?;
-    reset_connection(k, connected(k, &address)?)?;
-    fence.cross(k)?;
-    is("the listener", mask_with(k, listener, IN)?, IN)?;
-    let accepted = match k.accept(listener) {
-        Ok(fd) => fd,
-        refused => return is("accept of a connection that was reset", refused.map(drop), Ok(())),
-    };
-    is("the accepted socket", mask_with(k, accepted, RESET)?, RESET)?;
-    is("its recv", k.recv(accepted, &mut [0; 8], 0), no(Errno::ECONNRESET))
-}
-
-fn accept_after_fin(k: K) -> Held {
-    let fence = Fence::new(k)?;
-    let (listener, address) = listener(k, 5)?;
-    let client = connected(k, &address)?;
-    k.send(client, b"request", MSG_NOSIGNAL)?;
-    k.close(client)?;
-    fence.cross(k)?;
-    let accepted = k.accept(listener)?;
-    is("the first recv", k.recv(accepted, &mut [0; 32], 0), Ok(7))?;
-    is("the second recv", k.recv(accepted, &mut [0; 32], 0), Ok(0))
-}
-
-fn accept_queue_fifo(k: K) -> Held {
-    let (listener, address) = listener(k, 5)?;
-    let (mut connected_ports, mut accepted_ports) = (Vec::new(), Vec::new());
-    for n in 1..=4 {
-        connected_ports.push(k.getsockname(connected(k, &address)?)?.port());
-        bounded("the connection is in the queue", || {
-            Ok((tcp_info(k, listener)?.queued()? == n).then_some(()))
-        })?;
-    }
-    for _ in 0..4 {
-        accepted_ports.push(k.getpeername(k.accept(listener)?)?.port());
-    }
-    is("the ports in the order of accept", accepted_ports, connected_ports)
-}

@@ -1,94 +1,126 @@
 //! A connect that is under way.
 
-use super::super::check::{Held, holds, is};
-use super::super::support::*;
-use super::super::{Area, Fact, Since};
-use crate::sys::Errno;
-use crate::sys::raw::{self, Action, Address, no};
+use crate::facts::support::*;
 use libc::{MSG_DONTWAIT, MSG_NOSIGNAL, SIGUSR1};
-use std::time::{Duration, Instant};
 
 pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "nb-connect-einprogress-loopback",
-        area: Area::Nonblock,
         claim: "A non-blocking TCP connect to a listener on loopback gives EINPROGRESS; poll soon \
                 shows exactly OUT, on a machine at rest in the very next call.",
         reference: "connect(2) EINPROGRESS; release_sock in net/core/sock.c handles the SYN-ACK at the end of the call",
-        since: Since::ALWAYS,
         matters: "Code that treats a connect to 127.0.0.1 as done at once, or expects to have to wait, is wrong either way.",
         experiment: "A non-blocking socket connects to a listener and is polled until it is writable.",
-        wrong: &[],
-        run: connect_einprogress_loopback,
+        run: |k| {
+            let (_, address) = listener(k, 5)?;
+            let fd = tcp_nonblocking(k)?;
+            is("connect", k.connect(fd, &address), no(Errno::EINPROGRESS))?;
+            is("the mask once it is writable", mask_with(k, fd, OUT)?, OUT)
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "nb-connect-poll-sequence",
-        area: Area::Nonblock,
         claim: "After EINPROGRESS, once the connection is established, connect returns 0 once and then EISCONN.",
         reference: "connect(2); __inet_stream_connect in net/ipv4/af_inet.c",
-        since: Since::ALWAYS,
         matters: "A second connect is a portable way to ask whether the first is done, but only for those who expect both answers.",
         experiment: "A non-blocking socket connects, is polled until OUT, and connects twice more.",
-        wrong: &[],
-        run: connect_poll_sequence,
+        run: |k| {
+            let (_, address) = listener(k, 5)?;
+            let fd = tcp_nonblocking(k)?;
+            is("the first connect", k.connect(fd, &address), no(Errno::EINPROGRESS))?;
+            is("the mask", mask_with(k, fd, OUT)?, OUT)?;
+            is("the second connect", k.connect(fd, &address), Ok(()))?;
+            is("the third connect", k.connect(fd, &address), no(Errno::EISCONN))
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "nb-connect-ealready",
-        area: Area::Nonblock,
         claim: "While a connection is in SYN_SENT, connect gives EALREADY, recv and send EAGAIN, getpeername ENOTCONN, and SO_ERROR is 0.",
         reference: "connect(2), tcp(7)",
-        since: Since::ALWAYS,
         matters: "SO_ERROR of 0 does not mean connected; getpeername tells.",
         experiment: "A socket connects to a listener whose queue is full, and each call is made.",
         wrong: &[
             "mio: https://github.com/tokio-rs/mio/issues/1942",
             "async-io: https://github.com/smol-rs/async-io/issues/21",
         ],
-        run: connect_ealready,
+        run: |k| {
+            let (_, address) = full_listener(k)?;
+            let fd = connecting(k, &address)?;
+            is("SO_ERROR", so_error(k, fd)?, NO_ERROR)?;
+            is("connect again", k.connect(fd, &address), no(Errno::EALREADY))?;
+            is("recv", k.recv(fd, &mut [0; 8], 0), no(Errno::EAGAIN))?;
+            is("send", k.send(fd, b"x", MSG_NOSIGNAL), no(Errno::EAGAIN))?;
+            is("getpeername", k.getpeername(fd).map(drop), no(Errno::ENOTCONN))?;
+            is("the state", tcp_info(k, fd)?.state, SYN_SENT)
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "nb-connect-completes-on-syn-retransmit",
-        area: Area::Nonblock,
         claim: "A connect that met a full queue completes about a second after accept made room, when the SYN is sent again, and not \
                 at once.",
         reference: "tcp(7) tcp_syn_retries; RFC 6298 section 2",
-        since: Since::ALWAYS,
         matters: "Connection times of 1, 3 or 7 s in a histogram are a listener's queue that was full for a moment.",
         experiment: "A socket connects to a full listener, one connection is accepted, and the socket polled for 5 s; it must become writable \
                      no earlier than half a second after it was begun.",
-        wrong: &[],
-        run: connect_completes_on_syn_retransmit,
+        run: |k| {
+            let (listener, address) = full_listener(k)?;
+            let begun = Instant::now();
+            let fd = connecting(k, &address)?;
+            k.accept(listener)?;
+            is("whether it becomes writable", has_soon(k, fd, OUT)?, true)?;
+            let took = begun.elapsed();
+            holds("it is connected no earlier than after 500 ms", took >= Duration::from_millis(500), took)?;
+            is("its state", tcp_info(k, fd)?.state, ESTABLISHED)
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "nb-connect-interrupted-continues",
-        area: Area::Nonblock,
         claim: "A blocking connect that a handler without SA_RESTART interrupts gives EINTR and goes on: a connect after it gives EALREADY.",
         reference: "connect(2) EINTR; POSIX connect()",
-        since: Since::ALWAYS,
         matters: "Calling connect again in a loop on EINTR ends with EALREADY or EISCONN, which is then reported as a failure.",
         experiment: "A thread blocks in connect to a full listener and gets a signal; then the socket is made non-blocking and connects \
                      again.",
-        wrong: &[],
-        run: connect_interrupted_continues,
+        run: |k| {
+            k.sigaction(SIGUSR1, Action::Count, 0)?;
+            let (_, address) = full_listener(k)?;
+            let fd = tcp(k)?;
+            let waiter = Waiter::asleep(CONNECT, move || k.connect(fd, &address))?;
+            raw::tgkill(waiter.thread, SIGUSR1)?;
+            is("the interrupted connect", waiter.join()?, no(Errno::EINTR))?;
+            set_nonblocking(k, fd)?;
+            is("its state", tcp_info(k, fd)?.state, SYN_SENT)?;
+            is("a connect after it", k.connect(fd, &address), no(Errno::EALREADY))
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "nb-connect-sndtimeo",
-        area: Area::Nonblock,
         claim: "SO_SNDTIMEO makes a blocking connect give EINPROGRESS when the time is over, and connect again gives EALREADY.",
         reference: "socket(7) SO_SNDTIMEO",
-        since: Since::ALWAYS,
         matters: "A connect with a time limit needs no select; but its failure reads EINPROGRESS, not ETIMEDOUT, and it goes on.",
         experiment: "A socket with a limit of 50 ms connects to a full listener; it comes back no earlier than that; it connects again.",
-        wrong: &[],
-        run: connect_sndtimeo,
+        run: |k| {
+            let (_, address) = full_listener(k)?;
+            let fd = tcp(k)?;
+            set_time_limit(k, fd, libc::SO_SNDTIMEO, 50)?;
+            let begun = Instant::now();
+            is("connect with a time limit of 50 ms", k.connect(fd, &address), no(Errno::EINPROGRESS))?;
+            let took = begun.elapsed();
+            // The limit is counted in ticks of the kernel's clock, which may have begun before us.
+            holds("it lasts for its limit, less a tick of 10 ms", took >= Duration::from_millis(40), took)?;
+            is("connect again", k.connect(fd, &address), no(Errno::EALREADY))
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "nb-connect-unix-eagain",
-        area: Area::Nonblock,
         claim: "A non-blocking connect of an AF_UNIX stream socket to a full queue gives EAGAIN with nothing under way: the socket polls OUT+HUP, SO_ERROR is 0, \
                 and connect must be called again. listen(0) lets 1 wait, listen(1) lets 2.",
         reference: "connect(2) EAGAIN; unix_stream_connect in net/unix/af_unix.c",
-        since: Since::ALWAYS,
         matters: "There is nothing to poll for. Event loops that wait for writability after EAGAIN take the OUT+HUP for success.",
         experiment: "Clients connect to a listener of an abstract name until EAGAIN; the last one is polled and asked for its error; after one accept \
                      it connects.",
@@ -97,150 +129,85 @@ pub(super) const FACTS: &[Fact] = &[
             "tokio: https://github.com/tokio-rs/tokio/issues/3879",
             "async-io: https://github.com/smol-rs/async-io/issues/18",
         ],
-        run: connect_unix_eagain,
+        run: |k| {
+            for backlog in [0, 1] {
+                let listener = k.socket(libc::AF_UNIX, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0)?;
+                k.bind(listener, &Address::any_unix())?;
+                k.listen(listener, backlog)?;
+                let address = k.getsockname(listener)?;
+                let client = || {
+                    k.socket(libc::AF_UNIX, libc::SOCK_STREAM | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC, 0)
+                };
+                let what = format!("connect with room in the queue of listen({backlog})");
+                for _ in 0..=backlog {
+                    is(&what, k.connect(client()?, &address), Ok(()))?;
+                }
+                let late = client()?;
+                is(
+                    format!("connect to the full queue of listen({backlog})"),
+                    k.connect(late, &address),
+                    no(Errno::EAGAIN),
+                )?;
+                is("its mask", mask(k, late)?, OUT | HUP)?;
+                is("its SO_ERROR", so_error(k, late)?, NO_ERROR)?;
+                k.accept(listener)?;
+                is("its mask after an accept", mask(k, late)?, OUT | HUP)?;
+                is("connect again", k.connect(late, &address), Ok(()))?;
+                is("its mask then", mask(k, late)?, OUT)?;
+            }
+            Ok(())
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "nb-connect-unspec-disconnects",
-        area: Area::Nonblock,
         claim: "connect with AF_UNSPEC on a TCP socket that is connected or in SYN_SENT returns 0, the state is CLOSE, and the socket can \
                 connect again. ECONNRESET is left in SO_ERROR, and ERR in the mask, until somebody asks.",
         reference: "connect(2); tcp_disconnect in net/ipv4/tcp.c",
-        since: Since::ALWAYS,
         matters: "It is the only way to give up a connect and keep the descriptor.",
         experiment: "A connected socket, and one in SYN_SENT, connect to AF_UNSPEC, and then to a listener.",
-        wrong: &[],
-        run: connect_unspec_disconnects,
+        run: |k| {
+            let (listener_fd, address) = listener(k, 5)?;
+            let established = connected(k, &address)?;
+            k.accept(listener_fd)?;
+            let (_, full) = full_listener(k)?;
+            let under_way = connecting(k, &full)?;
+            for (what, fd) in [("a connected socket", established), ("a socket in SYN_SENT", under_way)] {
+                is(
+                    format!("connect of {what} to AF_UNSPEC"),
+                    k.connect(fd, &Address::unspecified()),
+                    Ok(()),
+                )?;
+                is("its state", tcp_info(k, fd)?.state, CLOSE)?;
+                is(format!("mask of {what} after it"), mask(k, fd)?, OUT | ERR | HUP)?;
+                is(format!("SO_ERROR of {what} after it"), so_error(k, fd)?, Errno::ECONNRESET)?;
+                let expected = if fd == established { Ok(()) } else { no(Errno::EINPROGRESS) };
+                is("a new connect", k.connect(fd, &address), expected)?;
+                until_state(k, fd, ESTABLISHED)?;
+            }
+            is("recv of it", k.recv(under_way, &mut [0; 8], MSG_DONTWAIT), no(Errno::EAGAIN))
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "nb-register-before-connect",
-        area: Area::Nonblock,
         claim: "A TCP socket that is added to epoll before connect reports OUT+HUP at once; after connect the next edge is OUT.",
         reference: "tcp_poll in net/ipv4/tcp.c",
-        since: Since::ALWAYS,
         matters: "A library that registers first takes the hang-up of a fresh socket for the end of its connection.",
         experiment: "A fresh non-blocking socket is added edge-triggered, waited for, connected, and waited for again.",
         wrong: &[
             "tokio: https://github.com/tokio-rs/tokio/issues/4549",
             "epoll-shim: https://github.com/jiixyj/epoll-shim/issues/3",
         ],
-        run: register_before_connect,
+        run: |k| {
+            let (_, address) = listener(k, 5)?;
+            let (epoll, fd) = (epoll(k)?, tcp_nonblocking(k)?);
+            add(k, epoll, fd, ALL | ET)?;
+            is("a fresh socket", ready(k, epoll)?, vec![(fd, OUT | HUP)])?;
+            is("a fresh socket, waited for again", ready(k, epoll)?, vec![])?;
+            is("connect", k.connect(fd, &address), no(Errno::EINPROGRESS))?;
+            is("the next edge", ready_soon(k, epoll)?, vec![(fd, OUT)])
+        },
+        ..Fact::ALWAYS
     },
 ];
-
-fn connect_einprogress_loopback(k: K) -> Held {
-    let (_, address) = listener(k, 5)?;
-    let fd = tcp_nonblocking(k)?;
-    is("connect", k.connect(fd, &address), no(Errno::EINPROGRESS))?;
-    is("the mask once it is writable", mask_with(k, fd, OUT)?, OUT)
-}
-
-fn connect_poll_sequence(k: K) -> Held {
-    let (_, address) = listener(k, 5)?;
-    let fd = tcp_nonblocking(k)?;
-    is("the first connect", k.connect(fd, &address), no(Errno::EINPROGRESS))?;
-    is("the mask", mask_with(k, fd, OUT)?, OUT)?;
-    is("the second connect", k.connect(fd, &address), Ok(()))?;
-    is("the third connect", k.connect(fd, &address), no(Errno::EISCONN))
-}
-
-fn connect_ealready(k: K) -> Held {
-    let (_, address) = full_listener(k)?;
-    let fd = connecting(k, &address)?;
-    is("SO_ERROR", so_error(k, fd)?, NO_ERROR)?;
-    is("connect again", k.connect(fd, &address), no(Errno::EALREADY))?;
-    is("recv", k.recv(fd, &mut [0; 8], 0), no(Errno::EAGAIN))?;
-    is("send", k.send(fd, b"x", MSG_NOSIGNAL), no(Errno::EAGAIN))?;
-    is("getpeername", k.getpeername(fd).map(drop), no(Errno::ENOTCONN))?;
-    is("the state", tcp_info(k, fd)?.state, SYN_SENT)
-}
-
-fn connect_completes_on_syn_retransmit(k: K) -> Held {
-    let (listener, address) = full_listener(k)?;
-    let begun = Instant::now();
-    let fd = connecting(k, &address)?;
-    k.accept(listener)?;
-    is("whether it becomes writable", has_soon(k, fd, OUT)?, true)?;
-    let took = begun.elapsed();
-    holds("it is connected no earlier than after 500 ms", took >= Duration::from_millis(500), took)?;
-    is("its state", tcp_info(k, fd)?.state, ESTABLISHED)
-}
-
-fn connect_interrupted_continues(k: K) -> Held {
-    k.sigaction(SIGUSR1, Action::Count, 0)?;
-    let (_, address) = full_listener(k)?;
-    let fd = tcp(k)?;
-    let waiter = Waiter::asleep(CONNECT, move || k.connect(fd, &address))?;
-    raw::tgkill(waiter.thread, SIGUSR1)?;
-    is("the interrupted connect", waiter.join()?, no(Errno::EINTR))?;
-    set_nonblocking(k, fd)?;
-    is("its state", tcp_info(k, fd)?.state, SYN_SENT)?;
-    is("a connect after it", k.connect(fd, &address), no(Errno::EALREADY))
-}
-
-fn connect_sndtimeo(k: K) -> Held {
-    let (_, address) = full_listener(k)?;
-    let fd = tcp(k)?;
-    set_time_limit(k, fd, libc::SO_SNDTIMEO, 50)?;
-    let begun = Instant::now();
-    is("connect with a time limit of 50 ms", k.connect(fd, &address), no(Errno::EINPROGRESS))?;
-    let took = begun.elapsed();
-    // The limit is counted in ticks of the kernel's clock, which may have begun before us.
-    holds("it lasts for its limit, less a tick of 10 ms", took >= Duration::from_millis(40), took)?;
-    is("connect again", k.connect(fd, &address), no(Errno::EALREADY))
-}
-
-fn connect_unix_eagain(k: K) -> Held {
-    for backlog in [0, 1] {
-        let listener = k.socket(libc::AF_UNIX, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0)?;
-        k.bind(listener, &Address::any_unix())?;
-        k.listen(listener, backlog)?;
-        let address = k.getsockname(listener)?;
-        let client =
-            || k.socket(libc::AF_UNIX, libc::SOCK_STREAM | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC, 0);
-        let what = format!("connect with room in the queue of listen({backlog})");
-        for _ in 0..=backlog {
-            is(&what, k.connect(client()?, &address), Ok(()))?;
-        }
-        let late = client()?;
-        is(
-            format!("connect to the full queue of listen({backlog})"),
-            k.connect(late, &address),
-            no(Errno::EAGAIN),
-        )?;
-        is("its mask", mask(k, late)?, OUT | HUP)?;
-        is("its SO_ERROR", so_error(k, late)?, NO_ERROR)?;
-        k.accept(listener)?;
-        is("its mask after an accept", mask(k, late)?, OUT | HUP)?;
-        is("connect again", k.connect(late, &address), Ok(()))?;
-        is("its mask then", mask(k, late)?, OUT)?;
-    }
-    Ok(())
-}
-
-fn connect_unspec_disconnects(k: K) -> Held {
-    let (listener_fd, address) = listener(k, 5)?;
-    let established = connected(k, &address)?;
-    k.accept(listener_fd)?;
-    let (_, full) = full_listener(k)?;
-    let under_way = connecting(k, &full)?;
-    for (what, fd) in [("a connected socket", established), ("a socket in SYN_SENT", under_way)] {
-        is(format!("connect of {what} to AF_UNSPEC"), k.connect(fd, &Address::unspecified()), Ok(()))?;
-        is("its state", tcp_info(k, fd)?.state, CLOSE)?;
-        is(format!("mask of {what} after it"), mask(k, fd)?, OUT | ERR | HUP)?;
-        is(format!("SO_ERROR of {what} after it"), so_error(k, fd)?, Errno::ECONNRESET)?;
-        let expected = if fd == established { Ok(()) } else { no(Errno::EINPROGRESS) };
-        is("a new connect", k.connect(fd, &address), expected)?;
-        until_state(k, fd, ESTABLISHED)?;
-    }
-    is("recv of it", k.recv(under_way, &mut [0; 8], MSG_DONTWAIT), no(Errno::EAGAIN))
-}
-
-fn register_before_connect(k: K) -> Held {
-    let (_, address) = listener(k, 5)?;
-    let (epoll, fd) = (epoll(k)?, tcp_nonblocking(k)?);
-    add(k, epoll, fd, ALL | ET)?;
-    is("a fresh socket", ready(k, epoll)?, vec![(fd, OUT | HUP)])?;
-    is("a fresh socket, waited for again", ready(k, epoll)?, vec![])?;
-    is("connect", k.connect(fd, &address), no(Errno::EINPROGRESS))?;
-    is("the next edge", ready_soon(k, epoll)?, vec![(fd, OUT)])
-}

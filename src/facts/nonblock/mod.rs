@@ -5,6 +5,6 @@ mod connecting;
 mod failing;
 mod transfer;
 
-use super::Fact;
+use crate::facts::support::*;
 
 pub(super) const FACTS: &[&[Fact]] = &[connecting::FACTS, failing::FACTS, accepting::FACTS, transfer::FACTS];

@@ -5,53 +5,73 @@ use super::*;
 pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "poll-negative-fd-ignored",
-        area: Area::Poll,
         claim: "An entry with a negative descriptor gets revents 0, whatever was there before, and is not \
                 counted.",
         reference: "poll(2) DESCRIPTION; do_pollfd in fs/select.c",
-        since: Since::ALWAYS,
         matters: "A loop can leave a hole in its array for a client that has gone, or switch an entry off \
                   for a while by making its number negative.",
         experiment: "poll with a timeout of 0 of entries for -1, -2 and the lowest number, whose revents \
                      have all bits set.",
-        wrong: &[],
-        run: negative_fd_ignored,
+        run: |k| {
+            let mut entries = [-1, -2, i32::MIN].map(|fd| stale(fd, ALL));
+            let n = k.poll(At::from(&mut entries), 0);
+            is("revents of negative descriptors", written(&entries), vec![NONE; 3])?;
+            is("poll of negative descriptors", n, Ok(0))
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "poll-closed-fd-nval",
-        area: Area::Poll,
         claim: "A descriptor that is not open gives exactly NVAL, however large its number is. The entry is \
                 counted, and the call returns at once, even with no limit on time.",
         reference: "poll(2) POLLNVAL; do_pollfd in fs/select.c",
-        since: Since::ALWAYS,
         matters: "poll does not fail with EBADF as select does. A loop that skips entries with NVAL spins at \
                   100 % CPU; one that tests for IN only never learns that it has closed the wrong number.",
         experiment: "poll without a limit on time of an empty pipe, a number that was closed, number 5000 \
                      and the highest number there is, which is beyond any table of descriptors.",
-        wrong: &[],
-        run: closed_fd_nval,
+        run: |k| {
+            let [idle, _its_writer] = k.pipe2(libc::O_CLOEXEC)?;
+            let [closed, _its_writer] = k.pipe2(libc::O_CLOEXEC)?;
+            k.close(closed)?;
+            let waiter = Waiter::started(POLL, move || {
+                let mut entries = [idle, closed, 5000, i32::MAX].map(|fd| stale(fd, ALL));
+                let n = k.poll(At::from(&mut entries), -1);
+                (n, written(&entries))
+            })?;
+            let (n, all) = waiter.join()?;
+            is("poll of an empty pipe and three closed numbers, without a limit", n, Ok(3))?;
+            is("revents of the empty pipe and the closed numbers", all, vec![NONE, NVAL, NVAL, NVAL])
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "poll-nval-not-requestable",
-        area: Area::Poll,
         claim: "NVAL, ERR and HUP in events do nothing: a healthy descriptor that is asked for them reports \
                 nothing.",
         reference: "poll(2) POLLERR, POLLHUP, POLLNVAL; do_pollfd in fs/select.c",
-        since: Since::ALWAYS,
         matters: "An entry that asks for HUP alone waits for the end of the connection and for nothing else. \
                   So does one that asks for nothing.",
         experiment: "poll of both ends of an idle pipe and of a connected socket, asked for NVAL, ERR and \
                      HUP.",
-        wrong: &[],
-        run: nval_not_requestable,
+        run: |k| {
+            let [read_end, write_end] = k.pipe2(libc::O_CLOEXEC)?;
+            let (socket, _peer) = unix_pair(k)?;
+            let mut entries = [read_end, write_end, socket].map(|fd| stale(fd, NVAL | ERR | HUP));
+            let n = k.poll(At::from(&mut entries), 0);
+            is(
+                "revents of the pipe's ends and the socket, asked for those three",
+                written(&entries),
+                vec![NONE; 3],
+            )?;
+            is("poll of healthy descriptors for NVAL, ERR and HUP", n, Ok(0))
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "poll-err-hup-unmaskable",
-        area: Area::Poll,
         claim: "An entry whose events are 0 still reports HUP (a pipe without writers) and ERR (a pipe \
                 without readers).",
         reference: "poll(2) POLLERR, POLLHUP; do_pollfd in fs/select.c adds both to what is asked for",
-        since: Since::ALWAYS,
         matters: "Events of 0 do not silence a descriptor. A server that stops reading from a client in this \
                   way spins at 100 % CPU when the client goes.",
         experiment: "poll with events 0 of the reading end of a pipe without writers, and of the writing end \
@@ -64,74 +84,156 @@ pub(super) const FACTS: &[Fact] = &[
             "tunneldigger: https://github.com/wlanslovenija/tunneldigger/issues/148",
             "XRootD: https://github.com/xrootd/xrootd/issues/303",
         ],
-        run: err_hup_unmaskable,
+        run: |k| {
+            let [read_end, writer] = k.pipe2(libc::O_CLOEXEC)?;
+            let [reader, write_end] = k.pipe2(libc::O_CLOEXEC)?;
+            let mut entries = [read_end, write_end].map(|fd| entry(fd, NONE));
+            is("poll with events 0 of two healthy pipes", k.poll(At::from(&mut entries), 0), Ok(0))?;
+            k.close(writer)?;
+            k.close(reader)?;
+            let n = k.poll(At::from(&mut entries), 0);
+            is(
+                "revents with events 0, without writers and without readers",
+                written(&entries),
+                vec![HUP, ERR],
+            )?;
+            is("poll with events 0 of the two pipes", n, Ok(2))
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "poll-nfds-over-rlimit-einval",
-        area: Area::Poll,
         claim: "An array with more entries than the soft RLIMIT_NOFILE gives EINVAL, even if the descriptor \
                 of every entry is -1. One with as many entries as the limit is taken.",
         reference: "poll(2) ERRORS; do_sys_poll in fs/select.c",
-        since: Since::ALWAYS,
         matters: "An array that grows with its clients and is never compacted, or that has entries for \
                   descriptors of more than one process, fails as a whole once it is too long.",
         experiment: "The limit is lowered to 10, and poll called with 10 and with 11 entries for -1.",
-        wrong: &[],
-        run: nfds_over_rlimit_einval,
+        run: |k| {
+            raw::limit_descriptors(10)?;
+            let mut entries = [stale(-1, IN); 11];
+            is("poll of 10 entries with a limit of 10", k.poll(At::from(&mut entries[..10]), 0), Ok(0))?;
+            is("poll of 11 entries with a limit of 10", k.poll(At::from(&mut entries), 0), no(Errno::EINVAL))
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "poll-duplicate-entries",
-        area: Area::Poll,
         claim: "A descriptor that is in the array twice gets revents in both entries, each by the events of \
                 its own entry, and counts as 2.",
         reference: "poll(2) RETURN VALUE; do_poll in fs/select.c",
-        since: Since::ALWAYS,
         matters: "The return value counts entries. Two parts of a program can watch one descriptor for \
                   different events without knowing of each other, which epoll refuses with EEXIST.",
         experiment: "A socket with a byte to read is in the array three times: asked for IN, for OUT and for \
                      PRI.",
-        wrong: &[],
-        run: duplicate_entries,
+        run: |k| {
+            let (socket, peer) = unix_pair(k)?;
+            k.write(peer, b"1")?;
+            let mut entries =
+                [entry(socket, IN), entry(socket, OUT), entry(socket, PRI), entry(socket, IN | OUT)];
+            let n = k.poll(At::from(&mut entries), 0);
+            is(
+                "revents of one socket, asked for IN, OUT, PRI, IN+OUT",
+                written(&entries),
+                vec![IN, OUT, NONE, IN | OUT],
+            )?;
+            is("poll of one socket in four entries, three of them ready", n, Ok(3))?;
+            let mut twice = [entry(socket, IN); 2];
+            is("poll of one socket in two equal entries", k.poll(At::from(&mut twice), 0), Ok(2))?;
+            is("revents of the two equal entries", written(&twice), vec![IN, IN])
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "poll-revents-overwritten",
-        area: Area::Poll,
         claim: "When poll succeeds it has written revents of every entry: 0 where nothing is to be said.",
         reference: "poll(2) DESCRIPTION; do_pollfd in fs/select.c",
-        since: Since::ALWAYS,
         matters: "Nobody needs to clear revents between two calls, as the sets of select must be filled \
                   again.",
         experiment: "revents have all bits set before poll of an empty pipe, one with a byte, and an empty \
                      one; then before poll of an empty pipe alone, which gives 0.",
-        wrong: &[],
-        run: revents_overwritten,
+        run: |k| {
+            let [empty, _its_writer] = k.pipe2(libc::O_CLOEXEC)?;
+            let [full, its_writer] = k.pipe2(libc::O_CLOEXEC)?;
+            k.write(its_writer, b"1")?;
+            let mut entries = [empty, full, empty].map(|fd| stale(fd, ALL));
+            is(
+                "poll of an empty pipe, one with a byte, an empty one",
+                k.poll(At::from(&mut entries), 0),
+                Ok(1),
+            )?;
+            is(
+                "revents of the empty pipe, the one with a byte, the empty one",
+                written(&entries),
+                vec![NONE, IN, NONE],
+            )?;
+            let mut alone = [stale(empty, ALL)];
+            is("poll of an empty pipe alone", k.poll(At::from(&mut alone), 0), Ok(0))?;
+            is("revents of the empty pipe alone", written(&alone), vec![NONE])
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "poll-revents-written-on-eintr",
-        area: Area::Poll,
         claim: "poll that fails with EINTR has written revents of every entry too: 0, as nothing was ready.",
         reference: "do_sys_poll in fs/select.c copies revents out whatever do_poll gave",
-        since: Since::ALWAYS,
         matters: "A loop that looks at revents after EINTR by mistake sees nothing, not what the call before \
                   left there. No man page promises it.",
         experiment: "revents have all bits set; a thread sleeps in poll of an empty pipe, a socket and -1, \
                      and a signal with a handler is sent to it.",
-        wrong: &[],
-        run: revents_written_on_eintr,
+        run: |k| {
+            k.sigaction(libc::SIGUSR1, Action::Count, 0)?;
+            let [empty, _its_writer] = k.pipe2(libc::O_CLOEXEC)?;
+            let (socket, _peer) = unix_pair(k)?;
+            let waiter = Waiter::asleep(POLL, move || {
+                let mut entries = [empty, socket, -1].map(|fd| stale(fd, IN | PRI));
+                let reply = k.poll(At::from(&mut entries), BOUND_MS);
+                (reply, written(&entries))
+            })?;
+            raw::tgkill(waiter.thread, libc::SIGUSR1)?;
+            let (reply, all) = waiter.join()?;
+            is("poll when a handler has run", reply, no(Errno::EINTR))?;
+            is("revents after EINTR", all, vec![NONE; 3])
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "poll-events-never-written",
-        area: Area::Poll,
         claim: "poll never writes events, nor the descriptor: not for an entry that is ready, that has ERR, \
                 HUP or NVAL, nor when it gives 0.",
         reference: "poll(2) DESCRIPTION; do_sys_poll in fs/select.c writes revents alone",
-        since: Since::ALWAYS,
         matters: "One array serves for the whole life of a loop. It is why poll has two fields where select \
                   has one set.",
         experiment: "poll of descriptors with IN, HUP, ERR and NVAL, of -1 and of one that is not ready; \
                      then of the last alone. events and fd of all entries are compared with those before.",
-        wrong: &[],
-        run: events_never_written,
+        run: |k| {
+            let [ready, its_writer] = k.pipe2(libc::O_CLOEXEC)?;
+            let [hung_up, writer] = k.pipe2(libc::O_CLOEXEC)?;
+            let [reader, broken] = k.pipe2(libc::O_CLOEXEC)?;
+            let [idle, closed] = k.pipe2(libc::O_CLOEXEC)?;
+            let [quiet, _its_writer] = k.pipe2(libc::O_CLOEXEC)?;
+            k.write(its_writer, b"1")?;
+            for fd in [writer, reader, closed] {
+                k.close(fd)?;
+            }
+            // Bits that no kernel knows are the caller's too.
+            let asked = ALL | ERR | HUP | NVAL | Events(0x4000);
+            let mut entries = [ready, hung_up, broken, idle, closed, -1, quiet].map(|fd| entry(fd, asked));
+            let fields = |entries: &[pollfd]| -> Vec<(i32, Events)> {
+                entries
+                    .iter()
+                    .map(|entry| (entry.fd, Events(u32::from(entry.events.cast_unsigned()))))
+                    .collect()
+            };
+            let before = fields(&entries);
+            let n = k.poll(At::from(&mut entries), 0);
+            is("poll of what has IN, HUP, ERR, HUP and NVAL, of -1 and of an idle pipe", n, Ok(5))?;
+            is("fd and events after poll gave 5", fields(&entries), before.clone())?;
+            let last = entries.len() - 1;
+            is("poll of the idle pipe alone", k.poll(At::from(&mut entries[last..]), 0), Ok(0))?;
+            is("fd and events after poll gave 0", fields(&entries), before)
+        },
+        ..Fact::ALWAYS
     },
 ];
 
@@ -143,125 +245,4 @@ fn stale(fd: i32, events: Events) -> pollfd {
 /// What is in revents, with aliases.
 fn written(entries: &[pollfd]) -> Vec<Events> {
     entries.iter().map(|entry| Events(u32::from(entry.revents.cast_unsigned()))).collect()
-}
-
-fn negative_fd_ignored(k: K) -> Held {
-    let mut entries = [-1, -2, i32::MIN].map(|fd| stale(fd, ALL));
-    let n = k.poll(At::from(&mut entries), 0);
-    is("revents of negative descriptors", written(&entries), vec![NONE; 3])?;
-    is("poll of negative descriptors", n, Ok(0))
-}
-
-fn closed_fd_nval(k: K) -> Held {
-    let [idle, _its_writer] = k.pipe2(libc::O_CLOEXEC)?;
-    let [closed, _its_writer] = k.pipe2(libc::O_CLOEXEC)?;
-    k.close(closed)?;
-    let waiter = Waiter::started(POLL, move || {
-        let mut entries = [idle, closed, 5000, i32::MAX].map(|fd| stale(fd, ALL));
-        let n = k.poll(At::from(&mut entries), -1);
-        (n, written(&entries))
-    })?;
-    let (n, all) = waiter.join()?;
-    is("poll of an empty pipe and three closed numbers, without a limit", n, Ok(3))?;
-    is("revents of the empty pipe and the closed numbers", all, vec![NONE, NVAL, NVAL, NVAL])
-}
-
-fn nval_not_requestable(k: K) -> Held {
-    let [read_end, write_end] = k.pipe2(libc::O_CLOEXEC)?;
-    let (socket, _peer) = unix_pair(k)?;
-    let mut entries = [read_end, write_end, socket].map(|fd| stale(fd, NVAL | ERR | HUP));
-    let n = k.poll(At::from(&mut entries), 0);
-    is("revents of the pipe's ends and the socket, asked for those three", written(&entries), vec![NONE; 3])?;
-    is("poll of healthy descriptors for NVAL, ERR and HUP", n, Ok(0))
-}
-
-fn err_hup_unmaskable(k: K) -> Held {
-    let [read_end, writer] = k.pipe2(libc::O_CLOEXEC)?;
-    let [reader, write_end] = k.pipe2(libc::O_CLOEXEC)?;
-    let mut entries = [read_end, write_end].map(|fd| entry(fd, NONE));
-    is("poll with events 0 of two healthy pipes", k.poll(At::from(&mut entries), 0), Ok(0))?;
-    k.close(writer)?;
-    k.close(reader)?;
-    let n = k.poll(At::from(&mut entries), 0);
-    is("revents with events 0, without writers and without readers", written(&entries), vec![HUP, ERR])?;
-    is("poll with events 0 of the two pipes", n, Ok(2))
-}
-
-fn nfds_over_rlimit_einval(k: K) -> Held {
-    raw::limit_descriptors(10)?;
-    let mut entries = [stale(-1, IN); 11];
-    is("poll of 10 entries with a limit of 10", k.poll(At::from(&mut entries[..10]), 0), Ok(0))?;
-    is("poll of 11 entries with a limit of 10", k.poll(At::from(&mut entries), 0), no(Errno::EINVAL))
-}
-
-fn duplicate_entries(k: K) -> Held {
-    let (socket, peer) = unix_pair(k)?;
-    k.write(peer, b"1")?;
-    let mut entries = [entry(socket, IN), entry(socket, OUT), entry(socket, PRI), entry(socket, IN | OUT)];
-    let n = k.poll(At::from(&mut entries), 0);
-    is(
-        "revents of one socket, asked for IN, OUT, PRI, IN+OUT",
-        written(&entries),
-        vec![IN, OUT, NONE, IN | OUT],
-    )?;
-    is("poll of one socket in four entries, three of them ready", n, Ok(3))?;
-    let mut twice = [entry(socket, IN); 2];
-    is("poll of one socket in two equal entries", k.poll(At::from(&mut twice), 0), Ok(2))?;
-    is("revents of the two equal entries", written(&twice), vec![IN, IN])
-}
-
-fn revents_overwritten(k: K) -> Held {
-    let [empty, _its_writer] = k.pipe2(libc::O_CLOEXEC)?;
-    let [full, its_writer] = k.pipe2(libc::O_CLOEXEC)?;
-    k.write(its_writer, b"1")?;
-    let mut entries = [empty, full, empty].map(|fd| stale(fd, ALL));
-    is("poll of an empty pipe, one with a byte, an empty one", k.poll(At::from(&mut entries), 0), Ok(1))?;
-    is(
-        "revents of the empty pipe, the one with a byte, the empty one",
-        written(&entries),
-        vec![NONE, IN, NONE],
-    )?;
-    let mut alone = [stale(empty, ALL)];
-    is("poll of an empty pipe alone", k.poll(At::from(&mut alone), 0), Ok(0))?;
-    is("revents of the empty pipe alone", written(&alone), vec![NONE])
-}
-
-fn revents_written_on_eintr(k: K) -> Held {
-    k.sigaction(libc::SIGUSR1, Action::Count, 0)?;
-    let [empty, _its_writer] = k.pipe2(libc::O_CLOEXEC)?;
-    let (socket, _peer) = unix_pair(k)?;
-    let waiter = Waiter::asleep(POLL, move || {
-        let mut entries = [empty, socket, -1].map(|fd| stale(fd, IN | PRI));
-        let reply = k.poll(At::from(&mut entries), BOUND_MS);
-        (reply, written(&entries))
-    })?;
-    raw::tgkill(waiter.thread, libc::SIGUSR1)?;
-    let (reply, all) = waiter.join()?;
-    is("poll when a handler has run", reply, no(Errno::EINTR))?;
-    is("revents after EINTR", all, vec![NONE; 3])
-}
-
-fn events_never_written(k: K) -> Held {
-    let [ready, its_writer] = k.pipe2(libc::O_CLOEXEC)?;
-    let [hung_up, writer] = k.pipe2(libc::O_CLOEXEC)?;
-    let [reader, broken] = k.pipe2(libc::O_CLOEXEC)?;
-    let [idle, closed] = k.pipe2(libc::O_CLOEXEC)?;
-    let [quiet, _its_writer] = k.pipe2(libc::O_CLOEXEC)?;
-    k.write(its_writer, b"1")?;
-    for fd in [writer, reader, closed] {
-        k.close(fd)?;
-    }
-    // Bits that no kernel knows are the caller's too.
-    let asked = ALL | ERR | HUP | NVAL | Events(0x4000);
-    let mut entries = [ready, hung_up, broken, idle, closed, -1, quiet].map(|fd| entry(fd, asked));
-    let fields = |entries: &[pollfd]| -> Vec<(i32, Events)> {
-        entries.iter().map(|entry| (entry.fd, Events(u32::from(entry.events.cast_unsigned())))).collect()
-    };
-    let before = fields(&entries);
-    let n = k.poll(At::from(&mut entries), 0);
-    is("poll of what has IN, HUP, ERR, HUP and NVAL, of -1 and of an idle pipe", n, Ok(5))?;
-    is("fd and events after poll gave 5", fields(&entries), before.clone())?;
-    let last = entries.len() - 1;
-    is("poll of the idle pipe alone", k.poll(At::from(&mut entries[last..]), 0), Ok(0))?;
-    is("fd and events after poll gave 0", fields(&entries), before)
 }

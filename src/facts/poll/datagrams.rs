@@ -6,29 +6,51 @@ use libc::{AF_INET, MSG_DONTWAIT, SOCK_CLOEXEC, SOCK_DGRAM};
 pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "poll-udp-icmp-error",
-        area: Area::Poll,
         claim: "The first send of a connected UDP socket to a port without a receiver succeeds; then poll says OUT \
                 and ERR, and the next send or recv fails with ECONNREFUSED, once. A socket that is not connected \
                 hears nothing: it has OUT, and SO_ERROR is 0.",
         reference: "udp(7) ERRORS; __udp4_lib_err in net/ipv4/udp.c",
-        since: Since::ALWAYS,
         matters: "The error belongs to an earlier datagram, not to the one that the failing send was given: that \
                   one was not sent, and may be sent again. An unconnected client has to use a time limit.",
         experiment: "sendto a port without a receiver from an unconnected socket, then send from a connected one, \
                      whose ERR shows that the ICMP message of both has come; then send, send, recv, recv.",
-        wrong: &[],
-        run: udp_icmp_error,
+        run: |k| {
+            let nobody = port_without_receiver(k)?;
+            let udp = || k.socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+            let (unconnected, connected) = (udp()?, udp()?);
+            k.connect(connected, &nobody)?;
+            is("sendto from the unconnected socket", k.sendto(unconnected, b"0", 0, &nobody), Ok(1))?;
+            is("the first send", k.send(connected, b"1", 0), Ok(1))?;
+            is("the connected socket after the ICMP message", mask_with(k, connected, ERR)?, OUT | ERR)?;
+            is("the unconnected socket after its ICMP message", mask(k, unconnected)?, OUT)?;
+            is("SO_ERROR of the unconnected socket", so_error(k, unconnected)?, NO_ERROR)?;
+
+            is("the second send", k.send(connected, b"2", 0), no(Errno::ECONNREFUSED))?;
+            is("after the second send", mask(k, connected)?, OUT)?;
+            is("the third send", k.send(connected, b"3", 0), Ok(1))?;
+            is("after the third send's ICMP message", mask_with(k, connected, ERR)?, OUT | ERR)?;
+            is("recv", k.recv(connected, &mut [0], MSG_DONTWAIT), no(Errno::ECONNREFUSED))?;
+            is("after recv", mask(k, connected)?, OUT)?;
+            is("recv again", k.recv(connected, &mut [0], MSG_DONTWAIT), no(Errno::EAGAIN))
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "poll-udp-zero-length-readable",
-        area: Area::Poll,
         claim: "A datagram without any bytes gives IN; recv returns 0 for it once, and then EAGAIN.",
         reference: "udp(7); recv(2) RETURN VALUE; udp_poll in net/ipv4/udp.c",
-        since: Since::ALWAYS,
         matters: "A recv of 0 is no end for datagrams. FIONREAD says 0 with a datagram there, and without one.",
         experiment: "send of no bytes between two connected UDP sockets; poll until there is IN; recv twice.",
-        wrong: &[],
-        run: udp_zero_length_readable,
+        run: |k| {
+            let (ours, peer) = udp_pair(k)?;
+            is("send of no bytes", k.send(peer, b"", 0), Ok(0))?;
+            is("with an empty datagram", mask_with(k, ours, IN)?, IN | OUT)?;
+            is("FIONREAD", readable_bytes(k, ours)?, 0)?;
+            is("recv", k.recv(ours, &mut [0], MSG_DONTWAIT), Ok(0))?;
+            is("after recv", mask(k, ours)?, OUT)?;
+            is("recv again", k.recv(ours, &mut [0], MSG_DONTWAIT), no(Errno::EAGAIN))
+        },
+        ..Fact::ALWAYS
     },
 ];
 
@@ -39,34 +61,4 @@ fn port_without_receiver(k: K) -> Held<Address> {
     let address = k.getsockname(fd)?;
     k.connect(fd, &address)?;
     Ok(address)
-}
-
-fn udp_icmp_error(k: K) -> Held {
-    let nobody = port_without_receiver(k)?;
-    let udp = || k.socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    let (unconnected, connected) = (udp()?, udp()?);
-    k.connect(connected, &nobody)?;
-    is("sendto from the unconnected socket", k.sendto(unconnected, b"0", 0, &nobody), Ok(1))?;
-    is("the first send", k.send(connected, b"1", 0), Ok(1))?;
-    is("the connected socket after the ICMP message", mask_with(k, connected, ERR)?, OUT | ERR)?;
-    is("the unconnected socket after its ICMP message", mask(k, unconnected)?, OUT)?;
-    is("SO_ERROR of the unconnected socket", so_error(k, unconnected)?, NO_ERROR)?;
-
-    is("the second send", k.send(connected, b"2", 0), no(Errno::ECONNREFUSED))?;
-    is("after the second send", mask(k, connected)?, OUT)?;
-    is("the third send", k.send(connected, b"3", 0), Ok(1))?;
-    is("after the third send's ICMP message", mask_with(k, connected, ERR)?, OUT | ERR)?;
-    is("recv", k.recv(connected, &mut [0], MSG_DONTWAIT), no(Errno::ECONNREFUSED))?;
-    is("after recv", mask(k, connected)?, OUT)?;
-    is("recv again", k.recv(connected, &mut [0], MSG_DONTWAIT), no(Errno::EAGAIN))
-}
-
-fn udp_zero_length_readable(k: K) -> Held {
-    let (ours, peer) = udp_pair(k)?;
-    is("send of no bytes", k.send(peer, b"", 0), Ok(0))?;
-    is("with an empty datagram", mask_with(k, ours, IN)?, IN | OUT)?;
-    is("FIONREAD", readable_bytes(k, ours)?, 0)?;
-    is("recv", k.recv(ours, &mut [0], MSG_DONTWAIT), Ok(0))?;
-    is("after recv", mask(k, ours)?, OUT)?;
-    is("recv again", k.recv(ours, &mut [0], MSG_DONTWAIT), no(Errno::EAGAIN))
 }

@@ -14,13 +14,8 @@ mod timeouts;
 mod unix;
 mod watermarks;
 
-use super::check::{Held, Show, differs, holds, is, skip};
-use super::support::*;
-use super::{Area, Fact, Since};
-use crate::sys::Errno;
-use crate::sys::raw::{self, Action, Address, At, no};
+use crate::facts::support::*;
 use libc::pollfd;
-use std::time::{Duration, Instant};
 
 pub(super) const FACTS: &[&[Fact]] = &[
     arguments::FACTS,

@@ -5,88 +5,129 @@ use super::*;
 pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "poll-wrong-pipe-end-silent",
-        area: Area::Poll,
         claim: "The writing end of a pipe never has IN, and the reading end never has OUT, while both are \
                 open.",
         reference: "pipe_poll in fs/pipe.c",
-        since: Since::ALWAYS,
         matters: "Ends that are mixed up are not reported, neither by an error nor by NVAL: the loop waits \
                   for ever.",
         experiment: "poll of the writing end for IN and of the reading end for OUT, with the pipe empty and \
                      with a byte in it.",
-        wrong: &[],
-        run: wrong_pipe_end_silent,
+        run: |k| {
+            let [reader, writer] = k.pipe2(libc::O_CLOEXEC)?;
+            for what in ["the pipe empty", "a byte in the pipe"] {
+                is(format!("the writing end asked for IN, {what}"), mask_of(k, writer, IN)?, NONE)?;
+                is(format!("the reading end asked for OUT, {what}"), mask_of(k, reader, OUT)?, NONE)?;
+                k.write(writer, b"1")?;
+            }
+            is("the reading end asked for all, with bytes in the pipe", mask(k, reader)?, IN)?;
+            is("the writing end asked for all, with bytes in the pipe", mask(k, writer)?, OUT)
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "poll-pipe-eof-is-hup-only",
-        area: Area::Poll,
         claim: "An empty pipe without writers is exactly HUP, without IN, although read gives 0 at once.",
         reference: "poll(2) POLLHUP; pipe_poll in fs/pipe.c",
-        since: Since::ALWAYS,
         matters: "A loop that reads only when it sees IN never reads the end of the file, and spins on HUP \
                   at 100 % CPU. select, whose read set has HUP in it, does not show the difference.",
         experiment: "The writing end of a pipe is closed; the reading end is polled, read, and polled again.",
-        wrong: &[],
-        run: pipe_eof_is_hup_only,
+        run: |k| {
+            let [reader, writer] = k.pipe2(libc::O_CLOEXEC)?;
+            is("an empty pipe with a writer", mask(k, reader)?, NONE)?;
+            k.close(writer)?;
+            is("an empty pipe without writers", mask(k, reader)?, HUP)?;
+            is("read of it", k.read(reader, &mut [0]), Ok(0))?;
+            is("the pipe after read has given 0", mask(k, reader)?, HUP)
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "poll-pipe-data-then-eof",
-        area: Area::Poll,
         claim: "A pipe without writers in which there is something to read is exactly IN+HUP, and HUP once \
                 it has been read.",
         reference: "poll(2) POLLHUP; pipe_poll in fs/pipe.c",
-        since: Since::ALWAYS,
         matters: "A loop that closes on HUP before it has read loses the end of what was sent.",
         experiment: "Two bytes are written and the writing end closed; poll, after each of two reads of one \
                      byte.",
-        wrong: &[],
-        run: pipe_data_then_eof,
+        run: |k| {
+            let [reader, writer] = k.pipe2(libc::O_CLOEXEC)?;
+            k.write(writer, b"12")?;
+            is("a pipe with two bytes and a writer", mask(k, reader)?, IN)?;
+            k.close(writer)?;
+            is("a pipe with two bytes and no writer", mask(k, reader)?, IN | HUP)?;
+            k.read(reader, &mut [0])?;
+            is("a pipe with one byte left and no writer", mask(k, reader)?, IN | HUP)?;
+            k.read(reader, &mut [0])?;
+            is("a pipe with nothing left and no writer", mask(k, reader)?, HUP)
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "poll-pipe-broken-writer",
-        area: Area::Poll,
         claim: "The writing end of a pipe without readers is OUT+ERR if there is room in the pipe, and \
                 exactly ERR if it is full.",
         reference: "poll(2) POLLERR; pipe_poll in fs/pipe.c",
-        since: Since::ALWAYS,
         matters: "A writer that waits for OUT hears of a reader that has gone by ERR alone. HUP does not \
                   come at this end.",
         experiment: "The reading ends of an empty and of a full pipe are closed; both writing ends are \
                      polled.",
-        wrong: &[],
-        run: pipe_broken_writer,
+        run: |k| {
+            let [reader, writer] = k.pipe2(libc::O_CLOEXEC)?;
+            let [reader_of_full, full] = k.pipe2(libc::O_CLOEXEC)?;
+            fill(k, full, 4096)?;
+            is("the writing end of an empty pipe", mask(k, writer)?, OUT)?;
+            is("the writing end of a full pipe", mask(k, full)?, NONE)?;
+            k.close(reader)?;
+            k.close(reader_of_full)?;
+            is("the writing end of an empty pipe without readers", mask(k, writer)?, OUT | ERR)?;
+            is("the writing end of a full pipe without readers", mask(k, full)?, ERR)
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "poll-fifo-never-opened-for-write",
-        area: Area::Poll,
         claim: "A FIFO that was opened for reading with O_NONBLOCK, and that has had no writer since, has \
                 nothing to report, although read gives 0, as at the end of a file.",
         reference: "pipe_poll in fs/pipe.c: HUP only if the number of writers has changed since the FIFO was \
                     opened",
-        since: Since::ALWAYS,
         matters: "A server can wait for its first client on a FIFO. If it reads first, it takes the 0 for a \
                   client that has gone.",
         experiment: "A FIFO is made, opened for reading with O_NONBLOCK, polled, read and polled again.",
-        wrong: &[],
-        run: fifo_never_opened_for_write,
+        run: |k| {
+            let (_scratch, reader) = fifo(k)?;
+            is("a FIFO that never had a writer", mask(k, reader)?, NONE)?;
+            is("read of it", k.read(reader, &mut [0]), Ok(0))?;
+            is("the FIFO after read has given 0", mask(k, reader)?, NONE)
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "poll-fifo-hup-cleared-by-new-writer",
-        area: Area::Poll,
         claim: "When the last writer closes a FIFO its reader has HUP; when a new writer opens it HUP is \
                 gone.",
         reference: "poll(2) POLLHUP; pipe_poll and fifo_open in fs/pipe.c",
-        since: Since::ALWAYS,
         matters: "HUP of a FIFO is a state, not the end. A server on a FIFO keeps a writing end open itself, \
                   or it spins on HUP between two clients.",
         experiment: "A FIFO is opened for reading, then a writer opens it, closes it, and opens it again; \
                      poll of the reader after each step.",
-        wrong: &[],
-        run: fifo_hup_cleared_by_new_writer,
+        run: |k| {
+            let (scratch, reader) = fifo(k)?;
+            let open = || k.open(scratch.path(), libc::O_WRONLY | libc::O_NONBLOCK | libc::O_CLOEXEC);
+            let (first, second) = (open()?, open()?);
+            is("the reader with two writers", mask(k, reader)?, NONE)?;
+            k.close(first)?;
+            is("the reader with one of the two writers left", mask(k, reader)?, NONE)?;
+            k.close(second)?;
+            is("the reader after the last writer closed", mask(k, reader)?, HUP)?;
+            let new = open()?;
+            is("the reader after a new writer opened", mask(k, reader)?, NONE)?;
+            k.write(new, b"1")?;
+            is("the reader after the new writer wrote", mask(k, reader)?, IN)
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "poll-pipe-out-needs-free-slot",
-        area: Area::Poll,
         claim: "OUT of a pipe means that a whole page of it is free. With 15 pages and 1 byte in a pipe of \
                 16 pages there is no OUT, although single bytes can be written until the last page is full.",
         reference: "pipe(7); pipe_poll, pipe_full and pipe_write in fs/pipe.c",
@@ -95,22 +136,49 @@ pub(super) const FACTS: &[Fact] = &[
                   pipe cannot foretell OUT.",
         experiment: "A pipe of 16 pages gets 15 pages and then 1 byte. While poll says that there is no OUT, \
                      bytes are written one by one until EAGAIN, and counted.",
-        wrong: &[],
-        run: pipe_out_needs_free_slot,
+        run: |k| {
+            let (_reader, writer, page) = pipe_of_16_pages(k)?;
+            for _ in 0..15 {
+                is("write of a page", k.write(writer, &vec![b'x'; page]), Ok(page))?;
+            }
+            is("with 15 of 16 pages full", mask(k, writer)?, OUT)?;
+            let mut written = 0;
+            loop {
+                match k.write(writer, b"x") {
+                    Ok(1) => written += 1,
+                    other => break is("write of a byte when the pipe is full", other, no(Errno::EAGAIN))?,
+                }
+                is(format!("with 15 of 16 pages full, and {written} B in the last"), mask(k, writer)?, NONE)?;
+            }
+            is("bytes written one by one after 15 pages", written, page)
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "poll-pipe-full-read-under-page-no-out",
-        area: Area::Poll,
         claim: "When a pipe is full of full pages, reading less than a page brings no OUT back, and no room \
                 for a byte; the last byte of the page does.",
         reference: "pipe(7); pipe_read in fs/pipe.c frees a page only when it has been read to its end",
-        since: Since::ALWAYS,
         matters: "A writer does not wake for each byte that its reader takes. A reader that takes less than \
                   a page and waits for an answer waits for ever.",
         experiment: "A pipe is filled with pages; 1 byte is read, then all but one of the page's rest, then \
                      the last one. poll and a write of one byte after each.",
-        wrong: &[],
-        run: pipe_full_read_under_page_no_out,
+        run: |k| {
+            let (reader, writer, page) = pipe_of_16_pages(k)?;
+            let filled = fill(k, writer, page)?;
+            is("bytes that fill a pipe of 16 pages", filled, 16 * page)?;
+            let mut read = 0;
+            for n in [1, page - 2] {
+                read += k.read(reader, &mut vec![0; n])?;
+                is(format!("after {read} of {page} bytes were read"), mask(k, writer)?, NONE)?;
+                let refused = k.write(writer, b"x");
+                is(format!("write after {read} of {page} bytes were read"), refused, no(Errno::EAGAIN))?;
+            }
+            is("read of the page's last byte", k.read(reader, &mut [0]), Ok(1))?;
+            is("after the whole page was read", mask(k, writer)?, OUT)?;
+            is("write after the whole page was read", k.write(writer, b"x"), Ok(1))
+        },
+        ..Fact::ALWAYS
     },
 ];
 
@@ -130,103 +198,4 @@ fn fifo(k: K) -> Held<(Scratch, i32)> {
     raw::mkfifo(scratch.path())?;
     let reader = k.open(scratch.path(), libc::O_RDONLY | libc::O_NONBLOCK | libc::O_CLOEXEC)?;
     Ok((scratch, reader))
-}
-
-fn wrong_pipe_end_silent(k: K) -> Held {
-    let [reader, writer] = k.pipe2(libc::O_CLOEXEC)?;
-    for what in ["the pipe empty", "a byte in the pipe"] {
-        is(format!("the writing end asked for IN, {what}"), mask_of(k, writer, IN)?, NONE)?;
-        is(format!("the reading end asked for OUT, {what}"), mask_of(k, reader, OUT)?, NONE)?;
-        k.write(writer, b"1")?;
-    }
-    is("the reading end asked for all, with bytes in the pipe", mask(k, reader)?, IN)?;
-    is("the writing end asked for all, with bytes in the pipe", mask(k, writer)?, OUT)
-}
-
-fn pipe_eof_is_hup_only(k: K) -> Held {
-    let [reader, writer] = k.pipe2(libc::O_CLOEXEC)?;
-    is("an empty pipe with a writer", mask(k, reader)?, NONE)?;
-    k.close(writer)?;
-    is("an empty pipe without writers", mask(k, reader)?, HUP)?;
-    is("read of it", k.read(reader, &mut [0]), Ok(0))?;
-    is("the pipe after read has given 0", mask(k, reader)?, HUP)
-}
-
-fn pipe_data_then_eof(k: K) -> Held {
-    let [reader, writer] = k.pipe2(libc::O_CLOEXEC)?;
-    k.write(writer, b"12")?;
-    is("a pipe with two bytes and a writer", mask(k, reader)?, IN)?;
-    k.close(writer)?;
-    is("a pipe with two bytes and no writer", mask(k, reader)?, IN | HUP)?;
-    k.read(reader, &mut [0])?;
-    is("a pipe with one byte left and no writer", mask(k, reader)?, IN | HUP)?;
-    k.read(reader, &mut [0])?;
-    is("a pipe with nothing left and no writer", mask(k, reader)?, HUP)
-}
-
-fn pipe_broken_writer(k: K) -> Held {
-    let [reader, writer] = k.pipe2(libc::O_CLOEXEC)?;
-    let [reader_of_full, full] = k.pipe2(libc::O_CLOEXEC)?;
-    fill(k, full, 4096)?;
-    is("the writing end of an empty pipe", mask(k, writer)?, OUT)?;
-    is("the writing end of a full pipe", mask(k, full)?, NONE)?;
-    k.close(reader)?;
-    k.close(reader_of_full)?;
-    is("the writing end of an empty pipe without readers", mask(k, writer)?, OUT | ERR)?;
-    is("the writing end of a full pipe without readers", mask(k, full)?, ERR)
-}
-
-fn fifo_never_opened_for_write(k: K) -> Held {
-    let (_scratch, reader) = fifo(k)?;
-    is("a FIFO that never had a writer", mask(k, reader)?, NONE)?;
-    is("read of it", k.read(reader, &mut [0]), Ok(0))?;
-    is("the FIFO after read has given 0", mask(k, reader)?, NONE)
-}
-
-fn fifo_hup_cleared_by_new_writer(k: K) -> Held {
-    let (scratch, reader) = fifo(k)?;
-    let open = || k.open(scratch.path(), libc::O_WRONLY | libc::O_NONBLOCK | libc::O_CLOEXEC);
-    let (first, second) = (open()?, open()?);
-    is("the reader with two writers", mask(k, reader)?, NONE)?;
-    k.close(first)?;
-    is("the reader with one of the two writers left", mask(k, reader)?, NONE)?;
-    k.close(second)?;
-    is("the reader after the last writer closed", mask(k, reader)?, HUP)?;
-    let new = open()?;
-    is("the reader after a new writer opened", mask(k, reader)?, NONE)?;
-    k.write(new, b"1")?;
-    is("the reader after the new writer wrote", mask(k, reader)?, IN)
-}
-
-fn pipe_out_needs_free_slot(k: K) -> Held {
-    let (_reader, writer, page) = pipe_of_16_pages(k)?;
-    for _ in 0..15 {
-        is("write of a page", k.write(writer, &vec![b'x'; page]), Ok(page))?;
-    }
-    is("with 15 of 16 pages full", mask(k, writer)?, OUT)?;
-    let mut written = 0;
-    loop {
-        match k.write(writer, b"x") {
-            Ok(1) => written += 1,
-            other => break is("write of a byte when the pipe is full", other, no(Errno::EAGAIN))?,
-        }
-        is(format!("with 15 of 16 pages full, and {written} B in the last"), mask(k, writer)?, NONE)?;
-    }
-    is("bytes written one by one after 15 pages", written, page)
-}
-
-fn pipe_full_read_under_page_no_out(k: K) -> Held {
-    let (reader, writer, page) = pipe_of_16_pages(k)?;
-    let filled = fill(k, writer, page)?;
-    is("bytes that fill a pipe of 16 pages", filled, 16 * page)?;
-    let mut read = 0;
-    for n in [1, page - 2] {
-        read += k.read(reader, &mut vec![0; n])?;
-        is(format!("after {read} of {page} bytes were read"), mask(k, writer)?, NONE)?;
-        let refused = k.write(writer, b"x");
-        is(format!("write after {read} of {page} bytes were read"), refused, no(Errno::EAGAIN))?;
-    }
-    is("read of the page's last byte", k.read(reader, &mut [0]), Ok(1))?;
-    is("after the whole page was read", mask(k, writer)?, OUT)?;
-    is("write after the whole page was read", k.write(writer, b"x"), Ok(1))
 }

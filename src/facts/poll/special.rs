@@ -2,52 +2,96 @@
 //! closed while poll sleeps on it.
 
 use super::*;
-use crate::sys::raw::Reply;
 use libc::{CLOCK_MONOTONIC, O_NONBLOCK, SIGKILL, SIGUSR1};
 
 pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "poll-eventfd-mask",
-        area: Area::Poll,
         claim: "An eventfd has OUT at 0, IN and OUT above it, and exactly IN at 2^64-2, the highest value: no \
                 write can make it 2^64-1.",
         reference: "eventfd(2); eventfd_poll and eventfd_write in fs/eventfd.c",
-        since: Since::ALWAYS,
         matters: "A waker that ignores EAGAIN is right: the counter is not lost, and IN is there already.",
         experiment: "poll of a non-blocking eventfd at 0, at 1 and at 2^64-2; writes that would go beyond; a read.",
-        wrong: &[],
-        run: eventfd_mask,
+        run: |k| {
+            let fd = k.eventfd(0, O_NONBLOCK | libc::EFD_CLOEXEC)?;
+            let add = |value: u64| k.write(fd, &value.to_ne_bytes());
+            is("at 0", mask(k, fd)?, OUT)?;
+            is("write of 2^64-1", add(u64::MAX), no(Errno::EINVAL))?;
+            is("write of 1", add(1), Ok(8))?;
+            is("at 1", mask(k, fd)?, IN | OUT)?;
+            is("write of 2^64-2 at 1", add(HIGHEST), no(Errno::EAGAIN))?;
+            is("write of 2^64-4 at 1", add(HIGHEST - 2), Ok(8))?;
+            is("at 2^64-3", mask(k, fd)?, IN | OUT)?;
+            is("write of 1 at 2^64-3", add(1), Ok(8))?;
+            is("at 2^64-2", mask(k, fd)?, IN)?;
+            is("write of 1 at 2^64-2", add(1), no(Errno::EAGAIN))?;
+            let mut value = [0; 8];
+            is("read", k.read(fd, &mut value), Ok(8))?;
+            is("the value", u64::from_ne_bytes(value), HIGHEST)?;
+            is("after the read", mask(k, fd)?, OUT)
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "poll-timerfd-rearm-clears",
-        area: Area::Poll,
         claim: "A timerfd has nothing before it expires and IN afterwards. timerfd_settime takes IN away without \
                 a read, whether it sets another time or none.",
         reference: "timerfd_create(2); timerfd_setup in fs/timerfd.c sets ticks to 0",
-        since: Since::ALWAYS,
         matters: "A deadline that is moved may be moved after it passed: the read that follows an earlier IN then \
                   gives EAGAIN, or blocks.",
         experiment: "A timer of 100 s, poll; one of 1 ns, poll until there is IN; 100 s again, poll; 1 ns, poll \
                      until there is IN, no time, poll, read.",
-        wrong: &[],
-        run: timerfd_rearm_clears,
+        run: |k| {
+            const LATER: i64 = 100_000_000_000;
+            let fd = k.timerfd_create(CLOCK_MONOTONIC, libc::TFD_NONBLOCK | libc::TFD_CLOEXEC)?;
+            is("a timer without a time", mask(k, fd)?, NONE)?;
+            k.timerfd_settime(fd, LATER, 0)?;
+            is("100 s before it expires", mask(k, fd)?, NONE)?;
+            k.timerfd_settime(fd, 1, 0)?;
+            is("after it expired", mask_with(k, fd, IN)?, IN)?;
+            k.timerfd_settime(fd, LATER, 0)?;
+            is("after another time was set", mask(k, fd)?, NONE)?;
+            k.timerfd_settime(fd, 1, 0)?;
+            is("after it expired again", mask_with(k, fd, IN)?, IN)?;
+            k.timerfd_settime(fd, 0, 0)?;
+            is("after it was disarmed", mask(k, fd)?, NONE)?;
+            is("read after it was disarmed", k.read(fd, &mut [0; 8]), no(Errno::EAGAIN))
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "poll-signalfd-is-callers",
-        area: Area::Poll,
         claim: "poll of a signalfd answers for the process that calls it. With a signal pending in the parent, a \
                 forked child sees nothing and its read gives EAGAIN, while the parent has IN.",
         reference: "signalfd(2) fork(2) semantics; signalfd_poll in fs/signalfd.c uses current",
-        since: Since::ALWAYS,
         matters: "A descriptor that is passed on or inherited does not pass the signals on.",
         experiment: "SIGUSR1 is blocked and sent to the process itself; a child polls and reads the signalfd, sends \
                      SIGUSR1 to itself and polls again; the parent polls.",
-        wrong: &[],
-        run: signalfd_is_callers,
+        run: |k| {
+            let usr1 = raw::bit(SIGUSR1);
+            let send_to_oneself = || raw::kill(std::process::id().cast_signed(), SIGUSR1);
+            raw::sigprocmask(libc::SIG_BLOCK, usr1)?;
+            let fd = k.signalfd(-1, usr1, libc::SFD_NONBLOCK | libc::SFD_CLOEXEC)?;
+            is("without a signal", mask(k, fd)?, NONE)?;
+            send_to_oneself()?;
+            is("with a signal pending", mask(k, fd)?, IN)?;
+            let child = Forked::start(|| {
+                is("in the child, with a signal pending in the parent", mask(k, fd)?, NONE)?;
+                is("read in the child", k.read(fd, &mut [0; 128]), no(Errno::EAGAIN))?;
+                send_to_oneself()?;
+                is("in the child, with a signal of its own", mask(k, fd)?, IN)?;
+                is("read in the child with a signal of its own", k.read(fd, &mut [0; 128]), Ok(128))?;
+                is("in the child after the read", mask(k, fd)?, NONE)
+            })?;
+            child.join()?;
+            is("in the parent after the child has ended", mask(k, fd)?, IN)?;
+            is("read in the parent", k.read(fd, &mut [0; 128]), Ok(128))?;
+            is("in the parent after the read", mask(k, fd)?, NONE)
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "poll-pidfd-exit-then-hup",
-        area: Area::Poll,
         claim: "A pidfd has nothing while the process runs, IN when it has ended and not been waited for, and IN \
                 and HUP once it has been waited for.",
         reference: "pidfd_open(2); pidfd_poll; commit 43f0df54c96f",
@@ -55,113 +99,78 @@ pub(super) const FACTS: &[Fact] = &[
         matters: "Before Linux 6.9 there is no HUP. IN stays for good, so that a level-triggered loop has to take \
                   the descriptor out.",
         experiment: "pidfd_open of a sleeping child; SIGKILL; poll until there is IN; waitpid; poll.",
-        wrong: &[],
-        run: pidfd_exit_then_hup,
+        run: |k| {
+            let child = Forked::start(|| {
+                raw::pause()?;
+                Ok(())
+            })?;
+            let fd = k.pidfd_open(child.pid, 0)?;
+            is("of a process that runs", mask(k, fd)?, NONE)?;
+            raw::kill(child.pid, SIGKILL)?;
+            is("of a process that has ended", mask_with(k, fd, IN)?, IN)?;
+            let (waited_for, _) = raw::waitpid(child.pid, 0)?;
+            is("the child that was waited for", waited_for, child.pid)?;
+            is("of a process that was waited for", mask(k, fd)?, IN | HUP)
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "poll-pty-hup",
-        area: Area::Poll,
         claim: "When the slave of a pseudoterminal is closed, the master has exactly OUT and HUP, and its read \
                 fails with EIO. When the master is closed, the slave has IN, OUT, ERR and HUP, and its read gives 0.",
         reference: "pty(7); n_tty_poll in drivers/tty/n_tty.c, hung_up_tty_poll in drivers/tty/tty_io.c",
-        since: Since::ALWAYS,
         matters: "A terminal emulator has to take EIO for the end. One that only reads on IN never notices that \
                   the shell has ended.",
         experiment: "Two pseudoterminals; the slave of one and the master of the other are closed; poll and read \
                      of the other ends.",
-        wrong: &[],
-        run: pty_hup,
+        run: |k| {
+            let [master, slave] = pty()?;
+            is("the master", mask(k, master)?, OUT)?;
+            is("the slave", mask(k, slave)?, OUT)?;
+            k.close(slave)?;
+            is("the master after the slave's close", mask(k, master)?, OUT | HUP)?;
+            is("read from the master", k.read(master, &mut [0]), no(Errno::EIO))?;
+            let [master, slave] = pty()?;
+            k.close(master)?;
+            is("the slave after the master's close", mask(k, slave)?, IN | OUT | ERR | HUP)?;
+            is("read from the slave", k.read(slave, &mut [0]), Ok(0))
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "poll-close-other-thread-nval",
-        area: Area::Poll,
         claim: "A descriptor that another thread closes while poll sleeps on it does not wake poll. What wakes it next, \
                 be it data in the pipe that was polled or the end of its time, makes it report NVAL, and not IN or 0.",
         reference: "do_poll in fs/select.c looks the number up again after each wake-up; close(2) NOTES",
-        since: Since::ALWAYS,
         matters: "close is no way to stop a thread that sleeps in poll. And if the number has been given out again, \
                   poll answers for the new file.",
         experiment: "A thread sleeps in poll on the reading end of a pipe, which is closed; for 60 ms it sleeps on; \
                      a byte is written. The same with a poll of 100 ms, and no byte.",
-        wrong: &[],
-        run: close_other_thread_nval,
+        run: |k| {
+            let Some((waiter, writing)) = closed_during_poll(k, BOUND_MS)? else {
+                return differs("poll sleeps on after the close", "it does not");
+            };
+            is("poll within 60 ms after the close", waiter.join_within(Duration::from_millis(60)), None)?;
+            holds("the thread is still asleep in poll", waiter.is_asleep(), "it is not")?;
+            is("write", k.write(writing, b"x"), Ok(1))?;
+            is("entries of poll after the write, and revents", waiter.join()?, Ok((1, NVAL)))?;
+            for timeout in [100, 1000, 4000] {
+                if let Some((waiter, _)) = closed_during_poll(k, timeout)? {
+                    return is(
+                        "entries of poll at the end of its time, and revents",
+                        waiter.join()?,
+                        Ok((1, NVAL)),
+                    );
+                }
+            }
+            skip("no thread could be caught asleep in poll")
+        },
+        ..Fact::ALWAYS
     },
 ];
 
 /// The highest value of an eventfd.
 const HIGHEST: u64 = u64::MAX - 1;
-
-fn eventfd_mask(k: K) -> Held {
-    let fd = k.eventfd(0, O_NONBLOCK | libc::EFD_CLOEXEC)?;
-    let add = |value: u64| k.write(fd, &value.to_ne_bytes());
-    is("at 0", mask(k, fd)?, OUT)?;
-    is("write of 2^64-1", add(u64::MAX), no(Errno::EINVAL))?;
-    is("write of 1", add(1), Ok(8))?;
-    is("at 1", mask(k, fd)?, IN | OUT)?;
-    is("write of 2^64-2 at 1", add(HIGHEST), no(Errno::EAGAIN))?;
-    is("write of 2^64-4 at 1", add(HIGHEST - 2), Ok(8))?;
-    is("at 2^64-3", mask(k, fd)?, IN | OUT)?;
-    is("write of 1 at 2^64-3", add(1), Ok(8))?;
-    is("at 2^64-2", mask(k, fd)?, IN)?;
-    is("write of 1 at 2^64-2", add(1), no(Errno::EAGAIN))?;
-    let mut value = [0; 8];
-    is("read", k.read(fd, &mut value), Ok(8))?;
-    is("the value", u64::from_ne_bytes(value), HIGHEST)?;
-    is("after the read", mask(k, fd)?, OUT)
-}
-
-fn timerfd_rearm_clears(k: K) -> Held {
-    const LATER: i64 = 100_000_000_000;
-    let fd = k.timerfd_create(CLOCK_MONOTONIC, libc::TFD_NONBLOCK | libc::TFD_CLOEXEC)?;
-    is("a timer without a time", mask(k, fd)?, NONE)?;
-    k.timerfd_settime(fd, LATER, 0)?;
-    is("100 s before it expires", mask(k, fd)?, NONE)?;
-    k.timerfd_settime(fd, 1, 0)?;
-    is("after it expired", mask_with(k, fd, IN)?, IN)?;
-    k.timerfd_settime(fd, LATER, 0)?;
-    is("after another time was set", mask(k, fd)?, NONE)?;
-    k.timerfd_settime(fd, 1, 0)?;
-    is("after it expired again", mask_with(k, fd, IN)?, IN)?;
-    k.timerfd_settime(fd, 0, 0)?;
-    is("after it was disarmed", mask(k, fd)?, NONE)?;
-    is("read after it was disarmed", k.read(fd, &mut [0; 8]), no(Errno::EAGAIN))
-}
-
-fn signalfd_is_callers(k: K) -> Held {
-    let usr1 = raw::bit(SIGUSR1);
-    let send_to_oneself = || raw::kill(std::process::id().cast_signed(), SIGUSR1);
-    raw::sigprocmask(libc::SIG_BLOCK, usr1)?;
-    let fd = k.signalfd(-1, usr1, libc::SFD_NONBLOCK | libc::SFD_CLOEXEC)?;
-    is("without a signal", mask(k, fd)?, NONE)?;
-    send_to_oneself()?;
-    is("with a signal pending", mask(k, fd)?, IN)?;
-    let child = Forked::start(|| {
-        is("in the child, with a signal pending in the parent", mask(k, fd)?, NONE)?;
-        is("read in the child", k.read(fd, &mut [0; 128]), no(Errno::EAGAIN))?;
-        send_to_oneself()?;
-        is("in the child, with a signal of its own", mask(k, fd)?, IN)?;
-        is("read in the child with a signal of its own", k.read(fd, &mut [0; 128]), Ok(128))?;
-        is("in the child after the read", mask(k, fd)?, NONE)
-    })?;
-    child.join()?;
-    is("in the parent after the child has ended", mask(k, fd)?, IN)?;
-    is("read in the parent", k.read(fd, &mut [0; 128]), Ok(128))?;
-    is("in the parent after the read", mask(k, fd)?, NONE)
-}
-
-fn pidfd_exit_then_hup(k: K) -> Held {
-    let child = Forked::start(|| {
-        raw::pause()?;
-        Ok(())
-    })?;
-    let fd = k.pidfd_open(child.pid, 0)?;
-    is("of a process that runs", mask(k, fd)?, NONE)?;
-    raw::kill(child.pid, SIGKILL)?;
-    is("of a process that has ended", mask_with(k, fd, IN)?, IN)?;
-    let (waited_for, _) = raw::waitpid(child.pid, 0)?;
-    is("the child that was waited for", waited_for, child.pid)?;
-    is("of a process that was waited for", mask(k, fd)?, IN | HUP)
-}
 
 /// A pseudoterminal, or skip the experiment.
 fn pty() -> Held<[i32; 2]> {
@@ -173,19 +182,6 @@ fn pty() -> Held<[i32; 2]> {
         }
         ends => Ok(ends?),
     }
-}
-
-fn pty_hup(k: K) -> Held {
-    let [master, slave] = pty()?;
-    is("the master", mask(k, master)?, OUT)?;
-    is("the slave", mask(k, slave)?, OUT)?;
-    k.close(slave)?;
-    is("the master after the slave's close", mask(k, master)?, OUT | HUP)?;
-    is("read from the master", k.read(master, &mut [0]), no(Errno::EIO))?;
-    let [master, slave] = pty()?;
-    k.close(master)?;
-    is("the slave after the master's close", mask(k, slave)?, IN | OUT | ERR | HUP)?;
-    is("read from the slave", k.read(slave, &mut [0]), Ok(0))
 }
 
 /// A thread in poll, which brings back how many entries have something, and what the first has.
@@ -208,20 +204,4 @@ fn closed_during_poll(k: K, timeout: i32) -> Held<Option<(InPoll, i32)>> {
     })?;
     k.close(polled)?;
     Ok(waiter.is_asleep().then_some((waiter, writing)))
-}
-
-fn close_other_thread_nval(k: K) -> Held {
-    let Some((waiter, writing)) = closed_during_poll(k, BOUND_MS)? else {
-        return differs("poll sleeps on after the close", "it does not");
-    };
-    is("poll within 60 ms after the close", waiter.join_within(Duration::from_millis(60)), None)?;
-    holds("the thread is still asleep in poll", waiter.is_asleep(), "it is not")?;
-    is("write", k.write(writing, b"x"), Ok(1))?;
-    is("entries of poll after the write, and revents", waiter.join()?, Ok((1, NVAL)))?;
-    for timeout in [100, 1000, 4000] {
-        if let Some((waiter, _)) = closed_during_poll(k, timeout)? {
-            return is("entries of poll at the end of its time, and revents", waiter.join()?, Ok((1, NVAL)));
-        }
-    }
-    skip("no thread could be caught asleep in poll")
 }

@@ -8,11 +8,9 @@ use libc::{MSG_DONTWAIT, MSG_NOSIGNAL, MSG_OOB, SHUT_RD, SHUT_WR};
 pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "poll-tcp-refused-mask",
-        area: Area::Poll,
         claim: "After a refused connect poll says exactly IN, OUT, ERR, HUP and RDHUP; asked for OUT alone it says \
                 OUT, ERR and HUP.",
         reference: "connect(2) EINPROGRESS; tcp_reset and tcp_poll in net/ipv4",
-        since: Since::ALWAYS,
         matters: "OUT after connect does not mean that it worked. Code that looks at OUT first, and not at \
                   SO_ERROR, takes a refused connection for an established one.",
         experiment: "A non-blocking connect to a port that is bound but not listened at; poll until there are OUT \
@@ -21,11 +19,18 @@ pub(super) const FACTS: &[Fact] = &[
             "mio: https://github.com/tokio-rs/mio/pull/1565",
             "libp2p: https://github.com/libp2p/rust-libp2p/pull/2458",
         ],
-        run: tcp_refused_mask,
+        run: |k| {
+            let nobody = refused_address(k)?;
+            let fd = tcp_nonblocking(k)?;
+            is("connect to a port at which nobody listens", k.connect(fd, &nobody), no(Errno::EINPROGRESS))?;
+            // poll looks without a lock, and the shut directions are what tcp_reset sets last.
+            is("after the refused connect", mask_with(k, fd, OUT | RDHUP)?, FAILED)?;
+            is("after the refused connect, asked for OUT alone", mask_of(k, fd, OUT)?, OUT | ERR | HUP)
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "poll-tcp-peer-fin",
-        area: Area::Poll,
         claim: "When the peer has sent its FIN and we have not, poll says exactly IN, OUT and RDHUP, without HUP. \
                 The connection is in CLOSE_WAIT.",
         reference: "poll(2) POLLRDHUP; the comment on EPOLLHUP in tcp_poll, net/ipv4/tcp.c",
@@ -38,82 +43,134 @@ pub(super) const FACTS: &[Fact] = &[
             "mio: https://github.com/tokio-rs/mio/pull/939",
             "Gramine: https://github.com/gramineproject/gramine/pull/1073",
         ],
-        run: tcp_peer_fin,
+        run: |k| {
+            let (ours, peer) = tcp_pair(k)?;
+            is("before the FIN", mask(k, ours)?, OUT)?;
+            k.shutdown(peer, SHUT_WR)?;
+            is("after the peer's FIN", mask_with(k, ours, RDHUP)?, IN | OUT | RDHUP)?;
+            is("our state", tcp_info(k, ours)?.state, CLOSE_WAIT)?;
+            is("recv", k.recv(ours, &mut [0], MSG_DONTWAIT), Ok(0))?;
+            is("after recv has told the end", mask(k, ours)?, IN | OUT | RDHUP)?;
+            is("send after the peer's FIN", k.send(ours, b"late", MSG_NOSIGNAL), Ok(4))?;
+            until_readable_bytes(k, peer, 4)
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "poll-tcp-own-shutwr-stays-out",
-        area: Area::Poll,
         claim: "After our own shutdown(SHUT_WR) poll says exactly OUT, though every write fails with EPIPE.",
         reference: "tcp_poll in net/ipv4/tcp.c: SEND_SHUTDOWN gives EPOLLOUT",
-        since: Since::ALWAYS,
         matters: "A loop that goes on asking for OUT after it has shut its side down never sleeps again.",
         experiment: "shutdown(SHUT_WR) on one end; poll at once and once the FIN is acknowledged (FIN_WAIT2); send.",
-        wrong: &[],
-        run: tcp_own_shutwr_stays_out,
+        run: |k| {
+            let (ours, _peer) = tcp_pair(k)?;
+            k.shutdown(ours, SHUT_WR)?;
+            is("after our SHUT_WR", mask(k, ours)?, OUT)?;
+            is("send after our SHUT_WR", k.send(ours, b"x", MSG_NOSIGNAL), no(Errno::EPIPE))?;
+            until_state(k, ours, FIN_WAIT2)?;
+            is("once our FIN is acknowledged", mask(k, ours)?, OUT)
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "poll-tcp-both-fins-hup",
-        area: Area::Poll,
         claim: "When both directions are shut, poll says exactly IN, OUT, HUP and RDHUP on both sides.",
         reference: "poll(2) POLLHUP; tcp_poll in net/ipv4/tcp.c: shutdown == SHUTDOWN_MASK",
-        since: Since::ALWAYS,
         matters: "HUP cannot be masked. A socket that is kept in the set after both FINs makes every poll return \
                   at once.",
         experiment: "shutdown(SHUT_WR) on both ends of a connection; poll until there is HUP.",
-        wrong: &[],
-        run: tcp_both_fins_hup,
+        run: |k| {
+            let (first, second) = tcp_pair(k)?;
+            k.shutdown(first, SHUT_WR)?;
+            is("the second end after the first's FIN", mask_with(k, second, RDHUP)?, IN | OUT | RDHUP)?;
+            k.shutdown(second, SHUT_WR)?;
+            is("the second end after both SHUT_WR", mask(k, second)?, SHUT)?;
+            is("the first end after both FINs", mask_with(k, first, RDHUP)?, SHUT)
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "poll-tcp-local-shut-rd",
-        area: Area::Poll,
         claim: "shutdown(SHUT_RD) alone gives IN, OUT and RDHUP at once, and the peer is told nothing: it has \
                 OUT, and its state stays ESTABLISHED.",
         reference: "shutdown(2); tcp_poll in net/ipv4/tcp.c uses sk_shutdown; inet_shutdown",
-        since: Since::ALWAYS,
         matters: "RDHUP does not prove that the peer has closed: it may be our own doing. And the peer goes on \
                   sending.",
         experiment: "shutdown(SHUT_RD) on one end; poll there; a fence over the same path; poll at the other end.",
-        wrong: &[],
-        run: tcp_local_shut_rd,
+        run: |k| {
+            let fence = Fence::new(k)?;
+            let (ours, peer) = tcp_pair(k)?;
+            k.shutdown(ours, SHUT_RD)?;
+            is("at once after our SHUT_RD", mask(k, ours)?, IN | OUT | RDHUP)?;
+            is("recv after our SHUT_RD", k.recv(ours, &mut [0], MSG_DONTWAIT), Ok(0))?;
+            fence.cross(k)?;
+            is("the peer after our SHUT_RD", mask(k, peer)?, OUT)?;
+            is("the peer's state after our SHUT_RD", tcp_info(k, peer)?.state, ESTABLISHED)
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "poll-tcp-rst-mask",
-        area: Area::Poll,
         claim: "After a received RST poll says exactly IN, OUT, ERR, HUP and RDHUP; the state is CLOSE.",
         reference: "tcp_reset in net/ipv4/tcp_input.c",
-        since: Since::ALWAYS,
         matters: "All bits are set at once. Code that tests HUP before IN loses data that came before the RST, \
                   and code that tests IN alone finds the error with recv.",
         experiment: "The peer closes with SO_LINGER of 0 seconds; poll until there is RDHUP; TCP_INFO.",
-        wrong: &[],
-        run: tcp_rst_mask,
+        run: |k| {
+            let ours = reset(k)?;
+            is("our state", tcp_info(k, ours)?.state, CLOSE)
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "poll-soerror-clears-err-only",
-        area: Area::Poll,
         claim: "The SO_ERROR, recv or send that delivers the error takes ERR away. IN, OUT, HUP and RDHUP stay for \
                 good.",
         reference: "socket(7) SO_ERROR; sock_error in include/net/sock.h; tcp_poll",
-        since: Since::ALWAYS,
         matters: "The error can be read once. Whoever polls for ERR after another part of the program has looked \
                   at SO_ERROR does not find it.",
         experiment: "Three connections are reset by the peer. SO_ERROR on one, recv on one, send on one, each \
                      followed by poll; then SO_ERROR and recv again.",
-        wrong: &[],
-        run: soerror_clears_err_only,
+        run: |k| {
+            let by_option = reset(k)?;
+            is("SO_ERROR", so_error(k, by_option)?, Errno::ECONNRESET)?;
+            is("after SO_ERROR", mask(k, by_option)?, SHUT)?;
+            is("SO_ERROR again", so_error(k, by_option)?, NO_ERROR)?;
+            let by_recv = reset(k)?;
+            is("recv", k.recv(by_recv, &mut [0], MSG_DONTWAIT), no(Errno::ECONNRESET))?;
+            is("after recv", mask(k, by_recv)?, SHUT)?;
+            is("recv again", k.recv(by_recv, &mut [0], MSG_DONTWAIT), Ok(0))?;
+            is("after the second recv", mask(k, by_recv)?, SHUT)?;
+            let by_send = reset(k)?;
+            is("send", k.send(by_send, b"x", MSG_NOSIGNAL), no(Errno::ECONNRESET))?;
+            is("after send", mask(k, by_send)?, SHUT)?;
+            is("send again", k.send(by_send, b"x", MSG_NOSIGNAL), no(Errno::EPIPE))?;
+            is("after the second send", mask(k, by_send)?, SHUT)
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "poll-oob-pri",
-        area: Area::Poll,
         claim: "Urgent data of TCP gives PRI. recv(MSG_OOB) returns the urgent byte once, and then EINVAL; PRI is \
                 gone with it, while IN for the bytes before it stays.",
         reference: "tcp(7) SIOCATMARK; recv(2) MSG_OOB; tcp_recv_urg and tcp_poll in net/ipv4/tcp.c",
-        since: Since::ALWAYS,
         matters: "Only the last byte of a send with MSG_OOB is urgent. A server that asks for PRI and never reads \
                   with MSG_OOB spins.",
         experiment: "send of two bytes with MSG_OOB; poll until there is PRI; recv(MSG_OOB) twice, poll, recv, poll.",
-        wrong: &[],
-        run: oob_pri,
+        run: |k| {
+            let (ours, peer) = tcp_pair(k)?;
+            is("send of two bytes with MSG_OOB", k.send(peer, b"ab", MSG_OOB), Ok(2))?;
+            is("with urgent data", mask_with(k, ours, IN | PRI)?, IN | PRI | OUT)?;
+            let mut byte = [0; 2];
+            is("recv with MSG_OOB", k.recv(ours, &mut byte, MSG_OOB), Ok(1))?;
+            is("the urgent byte", char::from(byte[0]).to_string(), "b".to_owned())?;
+            is("recv with MSG_OOB again", k.recv(ours, &mut byte, MSG_OOB), no(Errno::EINVAL))?;
+            is("after the urgent byte", mask(k, ours)?, IN | OUT)?;
+            is("recv", k.recv(ours, &mut byte, MSG_DONTWAIT), Ok(1))?;
+            is("the byte before it", char::from(byte[0]).to_string(), "a".to_owned())?;
+            is("after all bytes", mask(k, ours)?, OUT)
+        },
+        ..Fact::ALWAYS
     },
 ];
 
@@ -122,96 +179,10 @@ const SHUT: Events = Events(IN.0 | OUT.0 | HUP.0 | RDHUP.0);
 /// The same with an error that nobody has read yet.
 const FAILED: Events = Events(SHUT.0 | ERR.0);
 
-fn tcp_refused_mask(k: K) -> Held {
-    let nobody = refused_address(k)?;
-    let fd = tcp_nonblocking(k)?;
-    is("connect to a port at which nobody listens", k.connect(fd, &nobody), no(Errno::EINPROGRESS))?;
-    // poll looks without a lock, and the shut directions are what tcp_reset sets last.
-    is("after the refused connect", mask_with(k, fd, OUT | RDHUP)?, FAILED)?;
-    is("after the refused connect, asked for OUT alone", mask_of(k, fd, OUT)?, OUT | ERR | HUP)
-}
-
-fn tcp_peer_fin(k: K) -> Held {
-    let (ours, peer) = tcp_pair(k)?;
-    is("before the FIN", mask(k, ours)?, OUT)?;
-    k.shutdown(peer, SHUT_WR)?;
-    is("after the peer's FIN", mask_with(k, ours, RDHUP)?, IN | OUT | RDHUP)?;
-    is("our state", tcp_info(k, ours)?.state, CLOSE_WAIT)?;
-    is("recv", k.recv(ours, &mut [0], MSG_DONTWAIT), Ok(0))?;
-    is("after recv has told the end", mask(k, ours)?, IN | OUT | RDHUP)?;
-    is("send after the peer's FIN", k.send(ours, b"late", MSG_NOSIGNAL), Ok(4))?;
-    until_readable_bytes(k, peer, 4)
-}
-
-fn tcp_own_shutwr_stays_out(k: K) -> Held {
-    let (ours, _peer) = tcp_pair(k)?;
-    k.shutdown(ours, SHUT_WR)?;
-    is("after our SHUT_WR", mask(k, ours)?, OUT)?;
-    is("send after our SHUT_WR", k.send(ours, b"x", MSG_NOSIGNAL), no(Errno::EPIPE))?;
-    until_state(k, ours, FIN_WAIT2)?;
-    is("once our FIN is acknowledged", mask(k, ours)?, OUT)
-}
-
-fn tcp_both_fins_hup(k: K) -> Held {
-    let (first, second) = tcp_pair(k)?;
-    k.shutdown(first, SHUT_WR)?;
-    is("the second end after the first's FIN", mask_with(k, second, RDHUP)?, IN | OUT | RDHUP)?;
-    k.shutdown(second, SHUT_WR)?;
-    is("the second end after both SHUT_WR", mask(k, second)?, SHUT)?;
-    is("the first end after both FINs", mask_with(k, first, RDHUP)?, SHUT)
-}
-
-fn tcp_local_shut_rd(k: K) -> Held {
-    let fence = Fence::new(k)?;
-    let (ours, peer) = tcp_pair(k)?;
-    k.shutdown(ours, SHUT_RD)?;
-    is("at once after our SHUT_RD", mask(k, ours)?, IN | OUT | RDHUP)?;
-    is("recv after our SHUT_RD", k.recv(ours, &mut [0], MSG_DONTWAIT), Ok(0))?;
-    fence.cross(k)?;
-    is("the peer after our SHUT_RD", mask(k, peer)?, OUT)?;
-    is("the peer's state after our SHUT_RD", tcp_info(k, peer)?.state, ESTABLISHED)
-}
-
 /// An end of a connection that the peer has reset, with the error still to be read.
 fn reset(k: K) -> Held<i32> {
     let (ours, peer) = tcp_pair(k)?;
     reset_connection(k, peer)?;
     is("after the peer's RST", mask_with(k, ours, RDHUP)?, FAILED)?;
     Ok(ours)
-}
-
-fn tcp_rst_mask(k: K) -> Held {
-    let ours = reset(k)?;
-    is("our state", tcp_info(k, ours)?.state, CLOSE)
-}
-
-fn soerror_clears_err_only(k: K) -> Held {
-    let by_option = reset(k)?;
-    is("SO_ERROR", so_error(k, by_option)?, Errno::ECONNRESET)?;
-    is("after SO_ERROR", mask(k, by_option)?, SHUT)?;
-    is("SO_ERROR again", so_error(k, by_option)?, NO_ERROR)?;
-    let by_recv = reset(k)?;
-    is("recv", k.recv(by_recv, &mut [0], MSG_DONTWAIT), no(Errno::ECONNRESET))?;
-    is("after recv", mask(k, by_recv)?, SHUT)?;
-    is("recv again", k.recv(by_recv, &mut [0], MSG_DONTWAIT), Ok(0))?;
-    is("after the second recv", mask(k, by_recv)?, SHUT)?;
-    let by_send = reset(k)?;
-    is("send", k.send(by_send, b"x", MSG_NOSIGNAL), no(Errno::ECONNRESET))?;
-    is("after send", mask(k, by_send)?, SHUT)?;
-    is("send again", k.send(by_send, b"x", MSG_NOSIGNAL), no(Errno::EPIPE))?;
-    is("after the second send", mask(k, by_send)?, SHUT)
-}
-
-fn oob_pri(k: K) -> Held {
-    let (ours, peer) = tcp_pair(k)?;
-    is("send of two bytes with MSG_OOB", k.send(peer, b"ab", MSG_OOB), Ok(2))?;
-    is("with urgent data", mask_with(k, ours, IN | PRI)?, IN | PRI | OUT)?;
-    let mut byte = [0; 2];
-    is("recv with MSG_OOB", k.recv(ours, &mut byte, MSG_OOB), Ok(1))?;
-    is("the urgent byte", char::from(byte[0]).to_string(), "b".to_owned())?;
-    is("recv with MSG_OOB again", k.recv(ours, &mut byte, MSG_OOB), no(Errno::EINVAL))?;
-    is("after the urgent byte", mask(k, ours)?, IN | OUT)?;
-    is("recv", k.recv(ours, &mut byte, MSG_DONTWAIT), Ok(1))?;
-    is("the byte before it", char::from(byte[0]).to_string(), "a".to_owned())?;
-    is("after all bytes", mask(k, ours)?, OUT)
 }

@@ -8,14 +8,9 @@ mod sets;
 mod signals;
 mod timeouts;
 
-use super::check::{Held, Show, differs, holds, is};
-use super::support::*;
-use super::{Area, Fact, Since};
-use crate::sys::Errno;
-use crate::sys::raw::{self, Action, At, Mask, Nowhere, Reply, Sets, no};
+use crate::facts::support::*;
 use libc::{timespec, timeval};
 use std::fmt;
-use std::time::{Duration, Instant};
 
 pub(super) const FACTS: &[&[Fact]] = &[timeouts::FACTS, sets::FACTS, ready::FACTS, signals::FACTS];
 

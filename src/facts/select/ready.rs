@@ -5,71 +5,137 @@ use super::*;
 pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "sel-regular-file-read-write-ready",
-        area: Area::Select,
         claim: "A regular file is always ready for reading and writing, at its end too, and never in the except set.",
         reference: "DEFAULT_POLLMASK in include/linux/poll.h; poll(2)",
-        since: Since::ALWAYS,
         matters: "select cannot tell when a disk will be slow: the read that follows may block. epoll refuses regular \
                   files instead of saying so.",
         experiment: "select of an empty file on disk, in all sets.",
-        wrong: &[],
-        run: regular_file_read_write_ready,
+        run: |k| {
+            let scratch = Scratch::new();
+            let file = k.open(scratch.path(), libc::O_RDWR | libc::O_CREAT | libc::O_CLOEXEC)?;
+            for &call in CALLS {
+                let answer = call.all_of(k, file);
+                is(
+                    format!("{call} of an empty regular file"),
+                    answer,
+                    (Ok(2), Three::of(&[file], &[file], &[])),
+                )?;
+            }
+            Ok(())
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "sel-pipe-eof-only-readable",
-        area: Area::Select,
         claim: "The reading end of a pipe without writers is in the read set only.",
         reference: "POLLIN_SET in fs/select.c, which has HUP",
-        since: Since::ALWAYS,
         matters: "The end of the data is something to read. Who waits for it in the except set waits for ever.",
         experiment: "The writing end is closed; select of the reading end, in all sets.",
-        wrong: &[],
-        run: pipe_eof_only_readable,
+        run: |k| {
+            let [read_end, write_end] = k.pipe2(libc::O_CLOEXEC)?;
+            k.close(write_end)?;
+            for &call in CALLS {
+                let what = format!("{call} of the reading end of a pipe without writers");
+                is(what, call.all_of(k, read_end), (Ok(1), Three::of(&[read_end], &[], &[])))?;
+            }
+            Ok(())
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "sel-pipe-broken-read-and-write",
-        area: Area::Select,
         claim: "The writing end of a pipe without readers is in the read set and in the write set, not in the except \
                 set; also when the pipe is full.",
         reference: "POLLIN_SET and POLLOUT_SET in fs/select.c, which both have ERR",
-        since: Since::ALWAYS,
         matters: "A writer can notice that its reader went without writing: it asks whether its own end, from which \
                   nothing can be read, is readable.",
         experiment: "The reading end is closed; select of the writing end, in all sets. The same with a full pipe.",
-        wrong: &[],
-        run: pipe_broken_read_and_write,
+        run: |k| {
+            for contents in ["empty", "full"] {
+                let [read_end, write_end] = k.pipe2(libc::O_CLOEXEC)?;
+                if contents == "full" {
+                    fill(k, write_end, 4096)?;
+                }
+                k.close(read_end)?;
+                for &call in CALLS {
+                    let what = format!("{call} of the writing end of a pipe without readers, {contents}");
+                    is(what, call.all_of(k, write_end), (Ok(2), Three::of(&[write_end], &[write_end], &[])))?;
+                }
+            }
+            Ok(())
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "sel-refused-connect-both-sets",
-        area: Area::Select,
         claim: "After a non-blocking TCP connect was refused, the socket is in the read set and in the write set, not \
                 in the except set.",
         reference: "select(2); connect(2) EINPROGRESS; tcp_poll in net/ipv4/tcp.c",
-        since: Since::ALWAYS,
         matters: "Writable does not mean connected: SO_ERROR tells. Code from Windows, where a failed connect is in \
                   the except set, never hears of it here.",
         experiment: "connect to a loopback port where nobody listens; select until something is ready, then once \
                      more with a fresh copy of all sets.",
-        wrong: &[],
-        run: refused_connect_both_sets,
+        run: |k| {
+            let address = refused_address(k)?;
+            for &call in CALLS {
+                let socket = connecting(k, &address)?;
+                let all = Three::<1>::of(&[socket], &[socket], &[socket]);
+                call.within(k, socket + 1, all, BOUND).0?;
+                let what = format!("{call} of a socket whose connect was refused");
+                is(what, call.all_of(k, socket), (Ok(2), Three::of(&[socket], &[socket], &[])))?;
+                is("SO_ERROR after that", so_error(k, socket)?, Errno::ECONNREFUSED)?;
+            }
+            Ok(())
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "sel-oob-in-except-set",
-        area: Area::Select,
         claim: "Urgent data puts a TCP socket into the except set until it is received, and ordinary data, the \
                 peer's end and a reset do not.",
         reference: "select(2): POLLPRI and the except set; tcp(7); tcp_poll in net/ipv4/tcp.c",
-        since: Since::ALWAYS,
         matters: "The except set is not the set of errors, as its name suggests: errors are in the read and the write \
                   set.",
         experiment: "A peer sends a byte, then an urgent byte, which is received; it ends its side, and another peer \
                      resets its connection. select in all sets at each step.",
-        wrong: &[],
-        run: oob_in_except_set,
+        run: |k| {
+            for &call in CALLS {
+                let (peer, socket) = tcp_pair(k)?;
+                let now = |state: &str, expected: (Reply<usize>, Three)| {
+                    is(format!("{call} of a TCP socket {state}"), call.all_of(k, socket), expected)
+                };
+                let writable = (Ok(1), Three::of(&[], &[socket], &[]));
+                let readable = (Ok(2), Three::of(&[socket], &[socket], &[]));
+                now("that has nothing to read", writable)?;
+
+                k.send(peer, b"1", libc::MSG_NOSIGNAL)?;
+                mask_with(k, socket, IN)?;
+                now("with a byte to read", readable)?;
+                k.recv(socket, &mut [0], 0)?;
+
+                k.send(peer, b"2", libc::MSG_OOB | libc::MSG_NOSIGNAL)?;
+                mask_with(k, socket, PRI)?;
+                now("with an urgent byte", (Ok(2), Three::of(&[], &[socket], &[socket])))?;
+                k.recv(socket, &mut [0], libc::MSG_OOB)?;
+                now("whose urgent byte was received", writable)?;
+
+                k.shutdown(peer, libc::SHUT_WR)?;
+                mask_with(k, socket, IN)?;
+                now("whose peer has ended its side", readable)?;
+
+                let (peer, socket) = tcp_pair(k)?;
+                reset_connection(k, peer)?;
+                mask_with(k, socket, ERR)?;
+                let answer = call.all_of(k, socket);
+                let expected = (Ok(2), Three::of(&[socket], &[socket], &[]));
+                is(format!("{call} of a TCP socket whose peer has reset the connection"), answer, expected)?;
+            }
+            Ok(())
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "sel-close-in-other-thread-no-wake",
-        area: Area::Select,
         claim: "Closing a descriptor in another thread does not wake a select that waits for it. When something wakes \
                 it, the closed number is reported ready in every set that held it.",
         reference: "select(2) Multithreaded applications; do_select in fs/select.c; commit 68514dacf271",
@@ -79,104 +145,25 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "A thread sleeps in select with an empty pipe in all three sets. Its reading end is closed; the \
                      thread must still be asleep. Then a byte is written to the pipe.",
         wrong: &["Linux before 5.17: the thread could sleep on (commit 68514dacf271)"],
-        run: close_in_other_thread_no_wake,
+        run: |k| {
+            for &call in CALLS {
+                let [read_end, write_end] = k.pipe2(libc::O_CLOEXEC)?;
+                let all = Three::<1>::of(&[read_end], &[read_end], &[read_end]);
+                let waiter = Waiter::asleep(SELECT, move || call.within(k, read_end + 1, all, LONG))?;
+                k.close(read_end)?;
+                holds(
+                    format!("{call} sleeps on when its descriptor is closed"),
+                    waiter.is_asleep(),
+                    "it woke up",
+                )?;
+                // The sleeping call keeps the pipe: it still has a reader.
+                k.write(write_end, b"!")?;
+                let what =
+                    format!("{call} of a descriptor that was closed meanwhile, after a write to its pipe");
+                is(what, waiter.join()?, (Ok(3), all))?;
+            }
+            Ok(())
+        },
+        ..Fact::ALWAYS
     },
 ];
-
-fn regular_file_read_write_ready(k: K) -> Held {
-    let scratch = Scratch::new();
-    let file = k.open(scratch.path(), libc::O_RDWR | libc::O_CREAT | libc::O_CLOEXEC)?;
-    for &call in CALLS {
-        let answer = call.all_of(k, file);
-        is(format!("{call} of an empty regular file"), answer, (Ok(2), Three::of(&[file], &[file], &[])))?;
-    }
-    Ok(())
-}
-
-fn pipe_eof_only_readable(k: K) -> Held {
-    let [read_end, write_end] = k.pipe2(libc::O_CLOEXEC)?;
-    k.close(write_end)?;
-    for &call in CALLS {
-        let what = format!("{call} of the reading end of a pipe without writers");
-        is(what, call.all_of(k, read_end), (Ok(1), Three::of(&[read_end], &[], &[])))?;
-    }
-    Ok(())
-}
-
-fn pipe_broken_read_and_write(k: K) -> Held {
-    for contents in ["empty", "full"] {
-        let [read_end, write_end] = k.pipe2(libc::O_CLOEXEC)?;
-        if contents == "full" {
-            fill(k, write_end, 4096)?;
-        }
-        k.close(read_end)?;
-        for &call in CALLS {
-            let what = format!("{call} of the writing end of a pipe without readers, {contents}");
-            is(what, call.all_of(k, write_end), (Ok(2), Three::of(&[write_end], &[write_end], &[])))?;
-        }
-    }
-    Ok(())
-}
-
-fn refused_connect_both_sets(k: K) -> Held {
-    let address = refused_address(k)?;
-    for &call in CALLS {
-        let socket = connecting(k, &address)?;
-        let all = Three::<1>::of(&[socket], &[socket], &[socket]);
-        call.within(k, socket + 1, all, BOUND).0?;
-        let what = format!("{call} of a socket whose connect was refused");
-        is(what, call.all_of(k, socket), (Ok(2), Three::of(&[socket], &[socket], &[])))?;
-        is("SO_ERROR after that", so_error(k, socket)?, Errno::ECONNREFUSED)?;
-    }
-    Ok(())
-}
-
-fn oob_in_except_set(k: K) -> Held {
-    for &call in CALLS {
-        let (peer, socket) = tcp_pair(k)?;
-        let now = |state: &str, expected: (Reply<usize>, Three)| {
-            is(format!("{call} of a TCP socket {state}"), call.all_of(k, socket), expected)
-        };
-        let writable = (Ok(1), Three::of(&[], &[socket], &[]));
-        let readable = (Ok(2), Three::of(&[socket], &[socket], &[]));
-        now("that has nothing to read", writable)?;
-
-        k.send(peer, b"1", libc::MSG_NOSIGNAL)?;
-        mask_with(k, socket, IN)?;
-        now("with a byte to read", readable)?;
-        k.recv(socket, &mut [0], 0)?;
-
-        k.send(peer, b"2", libc::MSG_OOB | libc::MSG_NOSIGNAL)?;
-        mask_with(k, socket, PRI)?;
-        now("with an urgent byte", (Ok(2), Three::of(&[], &[socket], &[socket])))?;
-        k.recv(socket, &mut [0], libc::MSG_OOB)?;
-        now("whose urgent byte was received", writable)?;
-
-        k.shutdown(peer, libc::SHUT_WR)?;
-        mask_with(k, socket, IN)?;
-        now("whose peer has ended its side", readable)?;
-
-        let (peer, socket) = tcp_pair(k)?;
-        reset_connection(k, peer)?;
-        mask_with(k, socket, ERR)?;
-        let answer = call.all_of(k, socket);
-        let expected = (Ok(2), Three::of(&[socket], &[socket], &[]));
-        is(format!("{call} of a TCP socket whose peer has reset the connection"), answer, expected)?;
-    }
-    Ok(())
-}
-
-fn close_in_other_thread_no_wake(k: K) -> Held {
-    for &call in CALLS {
-        let [read_end, write_end] = k.pipe2(libc::O_CLOEXEC)?;
-        let all = Three::<1>::of(&[read_end], &[read_end], &[read_end]);
-        let waiter = Waiter::asleep(SELECT, move || call.within(k, read_end + 1, all, LONG))?;
-        k.close(read_end)?;
-        holds(format!("{call} sleeps on when its descriptor is closed"), waiter.is_asleep(), "it woke up")?;
-        // The sleeping call keeps the pipe: it still has a reader.
-        k.write(write_end, b"!")?;
-        let what = format!("{call} of a descriptor that was closed meanwhile, after a write to its pipe");
-        is(what, waiter.join()?, (Ok(3), all))?;
-    }
-    Ok(())
-}

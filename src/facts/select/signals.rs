@@ -5,26 +5,50 @@ use super::*;
 pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "sel-eintr-despite-sa-restart",
-        area: Area::Select,
         claim: "A handler makes select, pselect6, poll, ppoll, epoll_wait and epoll_pwait fail with EINTR, also if it \
                 was installed with SA_RESTART.",
         reference: "signal(7) Interruption of system calls and library functions by signal handlers",
-        since: Since::ALWAYS,
         matters: "SA_RESTART makes read and accept go on, and so hides signals there; a loop must still expect \
                   EINTR where it waits.",
         experiment: "A thread sleeps in each of the calls in turn; a signal with a handler and SA_RESTART is sent to \
                      it.",
-        wrong: &[],
-        run: eintr_despite_sa_restart,
+        run: |k| {
+            let [read_end, _write_end] = k.pipe2(libc::O_CLOEXEC)?;
+            k.sigaction(libc::SIGUSR1, Action::Count, libc::SA_RESTART)?;
+            let mut runs = 0;
+            for wait in [
+                Blocking::Select,
+                Blocking::Pselect6,
+                Blocking::Poll,
+                Blocking::Ppoll,
+                Blocking::EpollWait,
+                Blocking::EpollPwait,
+            ] {
+                if !wait.exists() {
+                    continue;
+                }
+                let waiter = Waiter::asleep(wait.asleep(), move || {
+                    wait.until_readable(k, read_end, LONG, Mask::NONE).0
+                })?;
+                raw::tgkill(waiter.thread, libc::SIGUSR1)?;
+                is(
+                    format!("{wait} that a handler with SA_RESTART interrupted"),
+                    waiter.join()?,
+                    no(Errno::EINTR),
+                )?;
+                runs += 1;
+                is(format!("runs of the handler after {wait}"), raw::handled(libc::SIGUSR1), runs)?;
+            }
+            Ok(())
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "sel-stop-cont-restarts-transparently",
-        area: Area::Select,
         claim: "SIGSTOP and SIGCONT, without a handler, interrupt none of select, pselect6, poll and ppoll: they go on. \
                 For the system call poll the time for which the process was stopped counts. For select, pselect6 and \
                 ppoll it does not: they wait for the rest that they had when they were stopped.",
         reference: "signal(7); do_restart_poll and poll_select_finish (ERESTARTNOHAND) in fs/select.c",
-        since: Since::ALWAYS,
         matters: "A debugger or a shell's job control goes unnoticed, but a deadline in ppoll or select moves by the \
                   time that it took. So does one in the C library's poll where there is no system call poll (arm64): \
                   it is made of ppoll. epoll_wait fails with EINTR.",
@@ -32,12 +56,18 @@ pub(super) const FACTS: &[Fact] = &[
                      overwrite their timeout, a byte wakes it: the time that is gone from the timeout must not \
                      contain the time for which it was stopped. poll waits for its timeout while the child is stopped: \
                      it must take less than both together.",
-        wrong: &[],
-        run: stop_cont_restarts_transparently,
+        run: |k| {
+            for wait in [Blocking::Select, Blocking::Pselect6, Blocking::Ppoll] {
+                if wait.exists() {
+                    stopped_time_does_not_count(k, wait)?;
+                }
+            }
+            stopped_time_counts_for_poll(k)
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "sel-ready-fd-beats-pending-signal",
-        area: Area::Select,
         claim: "When a descriptor is ready and a signal is pending that only the mask of the call lets through, \
                 pselect6, ppoll and epoll_pwait return the number of ready descriptors; the handler does not run, and \
                 the signal stays pending.",
@@ -48,47 +78,94 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "SIGUSR1 is blocked and raised, a pipe has a byte in it; each call with an empty mask; then the \
                      number of handler runs, and sigpending.",
         wrong: &["Linux 5.0 and 5.1: the handler ran although the call succeeded (commit 854a6ed56839)"],
-        run: ready_fd_beats_pending_signal,
+        run: |k| {
+            let [read_end, _write_end] = pipe_with_byte(k)?;
+            pending_signal(k)?;
+            for wait in WITH_MASK {
+                let (reply, _) = wait.until_readable(k, read_end, LONG, EMPTY);
+                is(format!("{wait} of a readable pipe, with a signal pending"), reply, Ok(1))?;
+                is(format!("runs of the handler after {wait}"), raw::handled(libc::SIGUSR1), 0)?;
+                is(format!("pending signals after {wait}, as a set"), k.sigpending()?, USR1)?;
+            }
+            Ok(())
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "sel-pending-signal-is-atomic",
-        area: Area::Select,
         claim: "When nothing is ready and a signal is pending that the mask of the call lets through, pselect6, ppoll \
                 and epoll_pwait fail with EINTR at once, and the handler has run exactly once.",
         reference: "pselect(2), epoll_wait(2); set_user_sigmask in kernel/signal.c",
-        since: Since::ALWAYS,
         matters: "It is what these calls are for: a signal that comes between the look at a flag and the wait is not \
                   slept through.",
         experiment: "SIGUSR1 is blocked and raised, a pipe is empty; each call with an empty mask and a timeout of \
                      60 s.",
-        wrong: &[],
-        run: pending_signal_is_atomic,
+        run: |k| {
+            let [read_end, _write_end] = k.pipe2(libc::O_CLOEXEC)?;
+            for (wait, runs) in WITH_MASK.into_iter().zip(1..) {
+                pending_signal(k)?;
+                let started = Instant::now();
+                let (reply, _) = wait.until_readable(k, read_end, LONG, EMPTY);
+                let took = started.elapsed();
+                is(format!("{wait} of an empty pipe, with a signal pending"), reply, no(Errno::EINTR))?;
+                holds(format!("{wait} returns at once"), took < BOUND, took)?;
+                is(format!("runs of the handler after {wait}"), raw::handled(libc::SIGUSR1), runs)?;
+                is(format!("pending signals after {wait}, as a set"), k.sigpending()?, 0)?;
+            }
+            Ok(())
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "sel-zero-timeout-pending-asymmetry",
-        area: Area::Select,
         claim: "The same with a timeout of 0: pselect6 and ppoll fail with EINTR, and the handler runs; epoll_pwait \
                 returns 0, and leaves the signal pending.",
         reference: "do_select, do_poll in fs/select.c, which look for signals before they look at the time; ep_poll in \
                     fs/eventpoll.c, which returns before it does",
-        since: Since::ALWAYS,
         matters: "A loop that only ever polls with epoll_pwait and 0, as a busy server does, never runs its handlers.",
         experiment: "SIGUSR1 is blocked and raised, a pipe is empty; each call with an empty mask and a timeout of 0.",
-        wrong: &[],
-        run: zero_timeout_pending_asymmetry,
+        run: |k| {
+            let [read_end, _write_end] = k.pipe2(libc::O_CLOEXEC)?;
+            for (wait, runs) in [Blocking::Pselect6, Blocking::Ppoll].into_iter().zip(1..) {
+                pending_signal(k)?;
+                let (reply, _) = wait.until_readable(k, read_end, Duration::ZERO, EMPTY);
+                is(format!("{wait} with a timeout of 0 and a signal pending"), reply, no(Errno::EINTR))?;
+                is(format!("runs of the handler after {wait}"), raw::handled(libc::SIGUSR1), runs)?;
+                is(format!("pending signals after {wait}, as a set"), k.sigpending()?, 0)?;
+            }
+            pending_signal(k)?;
+            let (reply, _) = Blocking::EpollPwait.until_readable(k, read_end, Duration::ZERO, EMPTY);
+            is("epoll_pwait with a timeout of 0 and a signal pending", reply, Ok(0))?;
+            is("runs of the handler after epoll_pwait", raw::handled(libc::SIGUSR1), 2)?;
+            is("pending signals after epoll_pwait, as a set", k.sigpending()?, USR1)
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "sel-sigsetsize-checked",
-        area: Area::Select,
         claim: "A mask whose size is said to be other than 8 bytes is EINVAL for pselect6, ppoll and epoll_pwait. \
                 Without a mask the size is ignored.",
         reference: "pselect(2) C library/kernel differences; set_user_sigmask in kernel/signal.c",
-        since: Since::ALWAYS,
         matters: "Who makes the system call directly must pass the kernel's size, not that of the C library's \
                   sigset_t, which is 128.",
         experiment: "Each call with a mask and the sizes 4 and 0, and without a mask and the sizes 4, 0 and 128.",
-        wrong: &[],
-        run: sigsetsize_checked,
+        run: |k| {
+            let [read_end, _write_end] = pipe_with_byte(k)?;
+            for wait in WITH_MASK {
+                let ask = |mask| wait.until_readable(k, read_end, Duration::ZERO, mask).0;
+                is(format!("{wait} with a mask of 8 bytes"), ask(EMPTY), Ok(1))?;
+                for size in [4, 0] {
+                    let reply = ask(Mask { signals: Some(0), size });
+                    is(format!("{wait} with a mask of {size} bytes"), reply, no(Errno::EINVAL))?;
+                }
+                for size in [4, 0, 128] {
+                    let reply = ask(Mask { signals: None, size });
+                    is(format!("{wait} with a size of {size} bytes and no mask"), reply, Ok(1))?;
+                }
+            }
+            Ok(())
+        },
+        ..Fact::ALWAYS
     },
 ];
 
@@ -161,40 +238,6 @@ impl Blocking {
             _ => k.epoll_wait(epoll, At::from(&mut events), 1, ms),
         }
     }
-}
-
-fn eintr_despite_sa_restart(k: K) -> Held {
-    let [read_end, _write_end] = k.pipe2(libc::O_CLOEXEC)?;
-    k.sigaction(libc::SIGUSR1, Action::Count, libc::SA_RESTART)?;
-    let mut runs = 0;
-    for wait in [
-        Blocking::Select,
-        Blocking::Pselect6,
-        Blocking::Poll,
-        Blocking::Ppoll,
-        Blocking::EpollWait,
-        Blocking::EpollPwait,
-    ] {
-        if !wait.exists() {
-            continue;
-        }
-        let waiter =
-            Waiter::asleep(wait.asleep(), move || wait.until_readable(k, read_end, LONG, Mask::NONE).0)?;
-        raw::tgkill(waiter.thread, libc::SIGUSR1)?;
-        is(format!("{wait} that a handler with SA_RESTART interrupted"), waiter.join()?, no(Errno::EINTR))?;
-        runs += 1;
-        is(format!("runs of the handler after {wait}"), raw::handled(libc::SIGUSR1), runs)?;
-    }
-    Ok(())
-}
-
-fn stop_cont_restarts_transparently(k: K) -> Held {
-    for wait in [Blocking::Select, Blocking::Pselect6, Blocking::Ppoll] {
-        if wait.exists() {
-            stopped_time_does_not_count(k, wait)?;
-        }
-    }
-    stopped_time_counts_for_poll(k)
 }
 
 /// For `wait`, which overwrites its timeout.
@@ -307,64 +350,4 @@ fn pending_signal(k: K) -> Held {
     k.sigprocmask(libc::SIG_BLOCK, USR1)?;
     raw::tgkill(raw::gettid(), libc::SIGUSR1)?;
     is("pending signals, as a set", k.sigpending()?, USR1)
-}
-
-fn ready_fd_beats_pending_signal(k: K) -> Held {
-    let [read_end, _write_end] = pipe_with_byte(k)?;
-    pending_signal(k)?;
-    for wait in WITH_MASK {
-        let (reply, _) = wait.until_readable(k, read_end, LONG, EMPTY);
-        is(format!("{wait} of a readable pipe, with a signal pending"), reply, Ok(1))?;
-        is(format!("runs of the handler after {wait}"), raw::handled(libc::SIGUSR1), 0)?;
-        is(format!("pending signals after {wait}, as a set"), k.sigpending()?, USR1)?;
-    }
-    Ok(())
-}
-
-fn pending_signal_is_atomic(k: K) -> Held {
-    let [read_end, _write_end] = k.pipe2(libc::O_CLOEXEC)?;
-    for (wait, runs) in WITH_MASK.into_iter().zip(1..) {
-        pending_signal(k)?;
-        let started = Instant::now();
-        let (reply, _) = wait.until_readable(k, read_end, LONG, EMPTY);
-        let took = started.elapsed();
-        is(format!("{wait} of an empty pipe, with a signal pending"), reply, no(Errno::EINTR))?;
-        holds(format!("{wait} returns at once"), took < BOUND, took)?;
-        is(format!("runs of the handler after {wait}"), raw::handled(libc::SIGUSR1), runs)?;
-        is(format!("pending signals after {wait}, as a set"), k.sigpending()?, 0)?;
-    }
-    Ok(())
-}
-
-fn zero_timeout_pending_asymmetry(k: K) -> Held {
-    let [read_end, _write_end] = k.pipe2(libc::O_CLOEXEC)?;
-    for (wait, runs) in [Blocking::Pselect6, Blocking::Ppoll].into_iter().zip(1..) {
-        pending_signal(k)?;
-        let (reply, _) = wait.until_readable(k, read_end, Duration::ZERO, EMPTY);
-        is(format!("{wait} with a timeout of 0 and a signal pending"), reply, no(Errno::EINTR))?;
-        is(format!("runs of the handler after {wait}"), raw::handled(libc::SIGUSR1), runs)?;
-        is(format!("pending signals after {wait}, as a set"), k.sigpending()?, 0)?;
-    }
-    pending_signal(k)?;
-    let (reply, _) = Blocking::EpollPwait.until_readable(k, read_end, Duration::ZERO, EMPTY);
-    is("epoll_pwait with a timeout of 0 and a signal pending", reply, Ok(0))?;
-    is("runs of the handler after epoll_pwait", raw::handled(libc::SIGUSR1), 2)?;
-    is("pending signals after epoll_pwait, as a set", k.sigpending()?, USR1)
-}
-
-fn sigsetsize_checked(k: K) -> Held {
-    let [read_end, _write_end] = pipe_with_byte(k)?;
-    for wait in WITH_MASK {
-        let ask = |mask| wait.until_readable(k, read_end, Duration::ZERO, mask).0;
-        is(format!("{wait} with a mask of 8 bytes"), ask(EMPTY), Ok(1))?;
-        for size in [4, 0] {
-            let reply = ask(Mask { signals: Some(0), size });
-            is(format!("{wait} with a mask of {size} bytes"), reply, no(Errno::EINVAL))?;
-        }
-        for size in [4, 0, 128] {
-            let reply = ask(Mask { signals: None, size });
-            is(format!("{wait} with a size of {size} bytes and no mask"), reply, Ok(1))?;
-        }
-    }
-    Ok(())
 }

@@ -3,17 +3,14 @@
 use super::interrupted::child_to_release;
 use super::*;
 use crate::sys::fork::exit_child;
-use crate::sys::raw::no;
 use libc::{SA_NOCLDWAIT, SA_RESTART, SIGKILL, SIGTERM, WEXITED, WNOHANG, WNOWAIT};
 
 pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "sig-sigchld-ign-autoreaps",
-        area: Area::Signals,
         claim: "While SIGCHLD is ignored, waitpid blocks until the child ends, and then fails with ECHILD. \
                 SA_NOCLDWAIT with a handler does the same, but the handler runs, once.",
         reference: "wait(2) NOTES, sigaction(2) SA_NOCLDWAIT; do_notify_parent in kernel/signal.c",
-        since: Since::ALWAYS,
         matters: "A process that inherits an ignored SIGCHLD loses the status of every child that it starts.",
         experiment: "A thread asleep in waitpid for a child that then ends, with SIG_IGN; the same with \
                      SA_NOCLDWAIT and a handler.",
@@ -23,59 +20,115 @@ pub(super) const FACTS: &[Fact] = &[
             "gdnsd: https://github.com/gdnsd/gdnsd/pull/243",
             "Perl: https://github.com/Perl/perl5/issues/6898",
         ],
-        run: sigchld_ign_autoreaps,
+        run: |k| {
+            let children = [child_to_release()?, child_to_release()?];
+            let cases = [
+                ("SIG_IGN", Action::Ignore, SA_RESTART),
+                ("SA_NOCLDWAIT", Action::Count, SA_RESTART | SA_NOCLDWAIT),
+            ];
+            for ((child, release), (name, action, flags)) in children.iter().zip(cases) {
+                k.sigaction(SIGCHLD, action, flags)?;
+                let pid = child.pid;
+                let waiter = Waiter::asleep(WAIT4, move || {
+                    // The handler runs elsewhere, and does not interrupt this.
+                    raw::sigprocmask(SIG_BLOCK, bit(SIGCHLD))?;
+                    k.waitpid(pid, 0)
+                })?;
+                raw::write(*release, b"x")?;
+                is(format!("waitpid, with {name}, of a child that ends"), waiter.join()?, no(Errno::ECHILD))?;
+                // waitpid can be a little faster than the end of the child.
+                bounded(&format!("with {name}, the child is gone"), || {
+                    Ok((k.kill(pid, 0) == no(Errno::ESRCH)).then_some(()))
+                })?;
+            }
+            until_handled(SIGCHLD, 1)?;
+            is("runs of the handler with SA_NOCLDWAIT", handled(SIGCHLD), 1)
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "sig-sigchld-default-keeps-zombie",
-        area: Area::Signals,
         claim: "With SIGCHLD at its default a child that has ended stays a zombie, to which kill with signal \
                 0 succeeds, until it is waited for. From then on kill fails with ESRCH and waitpid with \
                 ECHILD.",
         reference: "wait(2) NOTES, kill(2)",
-        since: Since::ALWAYS,
         matters: "kill with 0 does not tell whether a child is alive. A server that never waits fills the \
                   table of processes.",
         experiment: "A child that ends; waitid with WNOWAIT until it has; kill with 0, waitpid, and both \
                      again.",
-        wrong: &[],
-        run: sigchld_default_keeps_zombie,
+        run: |k| {
+            let child = Forked::start(|| Ok(()))?;
+            is("waitid with WEXITED and WNOWAIT", k.waitid(child.pid, WEXITED | WNOWAIT), Ok(()))?;
+            is("kill with 0 of a child that has ended", k.kill(child.pid, 0), Ok(()))?;
+            is("waitpid", k.waitpid(child.pid, 0), Ok((child.pid, 0)))?;
+            is("kill with 0 after waitpid", k.kill(child.pid, 0), no(Errno::ESRCH))?;
+            is("waitpid again", k.waitpid(child.pid, 0), no(Errno::ECHILD))
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "sig-sigchld-coalesces",
-        area: Area::Signals,
         claim: "Five children that end while SIGCHLD is blocked give one run of the handler. A loop over \
                 waitpid with WNOHANG gets all five, and then ECHILD.",
         reference: "signal(7), queueing and delivery semantics for standard signals; wait(2)",
-        since: Since::ALWAYS,
         matters: "A handler that waits once for each signal leaves zombies behind under load.",
         experiment: "SIGCHLD blocked, five children, waitid with WNOWAIT for each, then SIGCHLD unblocked.",
         wrong: &[
             "systemd: https://github.com/systemd/systemd/pull/2961",
             "tcpdump: https://github.com/the-tcpdump-group/tcpdump/pull/972",
         ],
-        run: sigchld_coalesces,
+        run: |k| {
+            k.sigaction(SIGCHLD, Action::Count, 0)?;
+            k.sigprocmask(SIG_BLOCK, bit(SIGCHLD))?;
+            let children = (0..5).map(|_| Forked::start(|| Ok(()))).collect::<Held<Vec<_>>>()?;
+            for child in &children {
+                k.waitid(child.pid, WEXITED | WNOWAIT)?;
+            }
+            k.sigprocmask(SIG_UNBLOCK, bit(SIGCHLD))?;
+            is("runs of the handler for five children", handled(SIGCHLD), 1)?;
+            let mut reaped = Vec::new();
+            for _ in &children {
+                let (pid, status) = k.waitpid(-1, WNOHANG)?;
+                is("status of a child", status, 0)?;
+                reaped.push(pid);
+            }
+            reaped.sort_unstable();
+            let mut pids: Vec<i32> = children.iter().map(|child| child.pid).collect();
+            pids.sort_unstable();
+            is("children waited for in a loop", reaped, pids)?;
+            is("waitpid after all five", k.waitpid(-1, WNOHANG), no(Errno::ECHILD))
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "sig-fork-mask-not-pending",
-        area: Area::Signals,
         claim: "A forked child inherits the mask of blocked signals, but no pending signal and no interval \
                 timer.",
         reference: "fork(2)",
-        since: Since::ALWAYS,
         matters: "A child started while signals are blocked goes through life with them blocked, deaf to \
                   SIGTERM.",
         experiment: "SIGUSR1 blocked and pending, an alarm set, fork; mask, pending signals and alarm in the \
                      child and in the parent.",
-        wrong: &[],
-        run: fork_mask_not_pending,
+        run: |k| {
+            k.sigprocmask(SIG_BLOCK, bit(SIGUSR1))?;
+            k.kill(me(), SIGUSR1)?;
+            raw::set_alarm(100_000)?;
+            Forked::start(|| {
+                is("blocked signals in the child", k.sigprocmask(SIG_BLOCK, 0), Ok(bit(SIGUSR1)))?;
+                is("pending signals in the child", k.sigpending(), Ok(0))?;
+                is("whether an alarm is set in the child", raw::alarm_is_set(), Ok(false))
+            })?
+            .join()?;
+            is("pending signals in the parent", k.sigpending()? & bit(SIGUSR1), bit(SIGUSR1))?;
+            is("whether an alarm is set in the parent", raw::alarm_is_set(), Ok(true))
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "sig-exec-ignored-stays",
-        area: Area::Signals,
         claim: "Across execve ignored signals stay ignored and the mask stays as it is; handlers become the \
                 default.",
         reference: "execve(2), signal(7); flush_signal_handlers in kernel/signal.c",
-        since: Since::ALWAYS,
         matters: "A program started with SIGPIPE or SIGCHLD ignored behaves differently, and cannot see why.",
         experiment: "A child ignores SIGUSR1, has a handler for SIGUSR2, blocks SIGTERM, and becomes this \
                      program again, which looks at SigIgn, SigCgt and SigBlk in /proc/self/status.",
@@ -83,113 +136,64 @@ pub(super) const FACTS: &[Fact] = &[
             "bspwm: https://github.com/baskerville/bspwm/pull/1534",
             "util-linux: https://github.com/util-linux/util-linux/pull/4014",
         ],
-        run: exec_ignored_stays,
+        run: |k| {
+            Forked::exec("what-exec-keeps", &[], || {
+                k.sigaction(SIGUSR1, Action::Ignore, 0)?;
+                k.sigaction(SIGUSR2, Action::Count, 0)?;
+                k.sigprocmask(SIG_BLOCK, bit(SIGTERM))?;
+                Ok(())
+            })?
+            .join()
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "sig-pipe-eof-needs-all-writers",
-        area: Area::Signals,
         claim: "A pipe does not end for its reader while a forked process has a copy of the writing end; it \
                 does when that process dies.",
         reference: "pipe(7), fork(2)",
-        since: Since::ALWAYS,
         matters: "A program that reads the output of a child until its end waits for every grandchild that \
                   inherited it.",
         experiment: "A child that has the writing end too; the end closed here; poll and read; the child \
                      killed; poll and read again.",
-        wrong: &[],
-        run: pipe_eof_needs_all_writers,
+        run: |k| {
+            let [reader, writer] = k.pipe2(O_CLOEXEC)?;
+            set_nonblocking(k, reader)?;
+            let child = Forked::start(|| Ok(raw::pause()?))?;
+            k.close(writer)?;
+            is("poll, while a child has the writing end", mask(k, reader)?, NONE)?;
+            is("read, while a child has the writing end", k.read(reader, &mut [0]), no(Errno::EAGAIN))?;
+            k.kill(child.pid, SIGKILL)?;
+            k.waitpid(child.pid, 0)?;
+            is("poll, after the child died", mask(k, reader)?, HUP)?;
+            is("read, after the child died", k.read(reader, &mut [0]), Ok(0))
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "sig-exit-status-8-bits",
-        area: Area::Signals,
         claim: "exit with 263 is seen as 7 by wait. A child that a signal killed has WIFSIGNALED and the \
                 signal's number.",
         reference: "_exit(2), wait(2)",
-        since: Since::ALWAYS,
         matters: "256 errors, returned as they are, mean success.",
         experiment: "A child that exits with 263, one that exits with 256, and one that is killed.",
-        wrong: &[],
-        run: exit_status_8_bits,
+        run: |k| {
+            for (exit, expected) in [(263, 7), (256, 0)] {
+                let child = Forked::start(|| exit_child(exit))?;
+                let (_, status) = k.waitpid(child.pid, 0)?;
+                is(format!("WIFEXITED after exit({exit})"), libc::WIFEXITED(status), true)?;
+                is(format!("WEXITSTATUS after exit({exit})"), libc::WEXITSTATUS(status), expected)?;
+            }
+            let child = Forked::start(|| Ok(raw::pause()?))?;
+            k.kill(child.pid, SIGKILL)?;
+            let (_, status) = k.waitpid(child.pid, 0)?;
+            is("WIFEXITED of a child that was killed", libc::WIFEXITED(status), false)?;
+            is("WIFSIGNALED of a child that was killed", libc::WIFSIGNALED(status), true)?;
+            is("WTERMSIG of a child that was killed", libc::WTERMSIG(status), SIGKILL)
+        },
+        ..Fact::ALWAYS
     },
 ];
-
-fn sigchld_ign_autoreaps(k: K) -> Held {
-    let children = [child_to_release()?, child_to_release()?];
-    let cases =
-        [("SIG_IGN", Action::Ignore, SA_RESTART), ("SA_NOCLDWAIT", Action::Count, SA_RESTART | SA_NOCLDWAIT)];
-    for ((child, release), (name, action, flags)) in children.iter().zip(cases) {
-        k.sigaction(SIGCHLD, action, flags)?;
-        let pid = child.pid;
-        let waiter = Waiter::asleep(WAIT4, move || {
-            // The handler runs elsewhere, and does not interrupt this.
-            raw::sigprocmask(SIG_BLOCK, bit(SIGCHLD))?;
-            k.waitpid(pid, 0)
-        })?;
-        raw::write(*release, b"x")?;
-        is(format!("waitpid, with {name}, of a child that ends"), waiter.join()?, no(Errno::ECHILD))?;
-        // waitpid can be a little faster than the end of the child.
-        bounded(&format!("with {name}, the child is gone"), || {
-            Ok((k.kill(pid, 0) == no(Errno::ESRCH)).then_some(()))
-        })?;
-    }
-    until_handled(SIGCHLD, 1)?;
-    is("runs of the handler with SA_NOCLDWAIT", handled(SIGCHLD), 1)
-}
-
-fn sigchld_default_keeps_zombie(k: K) -> Held {
-    let child = Forked::start(|| Ok(()))?;
-    is("waitid with WEXITED and WNOWAIT", k.waitid(child.pid, WEXITED | WNOWAIT), Ok(()))?;
-    is("kill with 0 of a child that has ended", k.kill(child.pid, 0), Ok(()))?;
-    is("waitpid", k.waitpid(child.pid, 0), Ok((child.pid, 0)))?;
-    is("kill with 0 after waitpid", k.kill(child.pid, 0), no(Errno::ESRCH))?;
-    is("waitpid again", k.waitpid(child.pid, 0), no(Errno::ECHILD))
-}
-
-fn sigchld_coalesces(k: K) -> Held {
-    k.sigaction(SIGCHLD, Action::Count, 0)?;
-    k.sigprocmask(SIG_BLOCK, bit(SIGCHLD))?;
-    let children = (0..5).map(|_| Forked::start(|| Ok(()))).collect::<Held<Vec<_>>>()?;
-    for child in &children {
-        k.waitid(child.pid, WEXITED | WNOWAIT)?;
-    }
-    k.sigprocmask(SIG_UNBLOCK, bit(SIGCHLD))?;
-    is("runs of the handler for five children", handled(SIGCHLD), 1)?;
-    let mut reaped = Vec::new();
-    for _ in &children {
-        let (pid, status) = k.waitpid(-1, WNOHANG)?;
-        is("status of a child", status, 0)?;
-        reaped.push(pid);
-    }
-    reaped.sort_unstable();
-    let mut pids: Vec<i32> = children.iter().map(|child| child.pid).collect();
-    pids.sort_unstable();
-    is("children waited for in a loop", reaped, pids)?;
-    is("waitpid after all five", k.waitpid(-1, WNOHANG), no(Errno::ECHILD))
-}
-
-fn fork_mask_not_pending(k: K) -> Held {
-    k.sigprocmask(SIG_BLOCK, bit(SIGUSR1))?;
-    k.kill(me(), SIGUSR1)?;
-    raw::set_alarm(100_000)?;
-    Forked::start(|| {
-        is("blocked signals in the child", k.sigprocmask(SIG_BLOCK, 0), Ok(bit(SIGUSR1)))?;
-        is("pending signals in the child", k.sigpending(), Ok(0))?;
-        is("whether an alarm is set in the child", raw::alarm_is_set(), Ok(false))
-    })?
-    .join()?;
-    is("pending signals in the parent", k.sigpending()? & bit(SIGUSR1), bit(SIGUSR1))?;
-    is("whether an alarm is set in the parent", raw::alarm_is_set(), Ok(true))
-}
-
-fn exec_ignored_stays(k: K) -> Held {
-    Forked::exec("what-exec-keeps", &[], || {
-        k.sigaction(SIGUSR1, Action::Ignore, 0)?;
-        k.sigaction(SIGUSR2, Action::Count, 0)?;
-        k.sigprocmask(SIG_BLOCK, bit(SIGTERM))?;
-        Ok(())
-    })?
-    .join()
-}
 
 /// The helper of [`exec_ignored_stays`].
 pub(in crate::facts) fn what_exec_keeps(_: &[i32]) -> Held {
@@ -202,32 +206,4 @@ pub(in crate::facts) fn what_exec_keeps(_: &[i32]) -> Held {
     is("SIGUSR2, which had a handler, in SigCgt after execve", caught & bit(SIGUSR2), 0)?;
     is("SIGUSR2, which had a handler, in SigIgn after execve", ignored & bit(SIGUSR2), 0)?;
     is("SIGTERM, which was blocked, in SigBlk after execve", blocked & bit(SIGTERM), bit(SIGTERM))
-}
-
-fn pipe_eof_needs_all_writers(k: K) -> Held {
-    let [reader, writer] = k.pipe2(O_CLOEXEC)?;
-    set_nonblocking(k, reader)?;
-    let child = Forked::start(|| Ok(raw::pause()?))?;
-    k.close(writer)?;
-    is("poll, while a child has the writing end", mask(k, reader)?, NONE)?;
-    is("read, while a child has the writing end", k.read(reader, &mut [0]), no(Errno::EAGAIN))?;
-    k.kill(child.pid, SIGKILL)?;
-    k.waitpid(child.pid, 0)?;
-    is("poll, after the child died", mask(k, reader)?, HUP)?;
-    is("read, after the child died", k.read(reader, &mut [0]), Ok(0))
-}
-
-fn exit_status_8_bits(k: K) -> Held {
-    for (exit, expected) in [(263, 7), (256, 0)] {
-        let child = Forked::start(|| exit_child(exit))?;
-        let (_, status) = k.waitpid(child.pid, 0)?;
-        is(format!("WIFEXITED after exit({exit})"), libc::WIFEXITED(status), true)?;
-        is(format!("WEXITSTATUS after exit({exit})"), libc::WEXITSTATUS(status), expected)?;
-    }
-    let child = Forked::start(|| Ok(raw::pause()?))?;
-    k.kill(child.pid, SIGKILL)?;
-    let (_, status) = k.waitpid(child.pid, 0)?;
-    is("WIFEXITED of a child that was killed", libc::WIFEXITED(status), false)?;
-    is("WIFSIGNALED of a child that was killed", libc::WIFSIGNALED(status), true)?;
-    is("WTERMSIG of a child that was killed", libc::WTERMSIG(status), SIGKILL)
 }

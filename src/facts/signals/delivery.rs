@@ -1,33 +1,54 @@
 //! Which signals come, in which order, and to whom.
 
 use super::*;
-use crate::sys::raw::{handled_in, no};
+use crate::sys::raw::handled_in;
 use libc::{MSG_NOSIGNAL, SA_RESTART, SHUT_WR};
 
 pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "sig-rt-queue-order",
-        area: Area::Signals,
         claim: "Real-time signals queue: the lowest number first, and in the order of sending within a \
                 number. With none left, sigtimedwait with a timeout of 0 fails with EAGAIN.",
         reference: "signal(7), real-time signals; next_signal and collect_signal in kernel/signal.c",
-        since: Since::ALWAYS,
         matters: "With standard signals a program learns that something happened, with these how often, and \
                   what.",
         experiment: "Signals 40 and 41 blocked; two of 41 and three of 40 sent with sigqueue in turns; \
                      sigtimedwait six times.",
-        wrong: &[],
-        run: rt_queue_order,
+        run: |k| {
+            let both = bit(40) | bit(41);
+            k.sigprocmask(SIG_BLOCK, both)?;
+            for (value, signal) in (1..).zip([41, 40, 40, 41, 40]) {
+                match k.sigqueue(me(), signal, value) {
+                    Err(refusal) if refusal.errno == Errno::EAGAIN => {
+                        return skip("sigqueue gives EAGAIN: RLIMIT_SIGPENDING of this user is used up");
+                    }
+                    queued => queued?,
+                }
+            }
+            let mut came = Vec::new();
+            while came.len() < 5 {
+                match k.sigtimedwait(both, 0) {
+                    Ok(one) => came.push((one.signal, one.value)),
+                    Err(_) => break,
+                }
+            }
+            let expected = vec![(40, 2), (40, 3), (40, 5), (41, 1), (41, 4)];
+            is("signals and their values, in the order in which they came", came, expected)?;
+            is(
+                "sigtimedwait with none left",
+                k.sigtimedwait(both, 0).map(|came| came.signal),
+                no(Errno::EAGAIN),
+            )
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "sig-sigpipe-rules",
-        area: Area::Signals,
         claim: "A write to a pipe without readers, or to a stream socket that is shut down for writing, \
                 raises SIGPIPE and fails with EPIPE. MSG_NOSIGNAL takes away the signal, not the error. By \
                 default the signal kills.",
         reference: "pipe(7), send(2) MSG_NOSIGNAL; pipe_write in fs/pipe.c, sk_stream_error in \
                     net/core/stream.c",
-        since: Since::ALWAYS,
         matters: "A server that does not care dies with the first client that leaves early. For pipes there \
                   is no MSG_NOSIGNAL: the signal has to be ignored.",
         experiment: "With a handler that counts: write to a pipe, send on an AF_UNIX and on a TCP socket, \
@@ -37,111 +58,87 @@ pub(super) const FACTS: &[Fact] = &[
             "hiredis: https://github.com/redis/hiredis/issues/1229",
             "Rust: https://github.com/rust-lang/rust/issues/13158",
         ],
-        run: sigpipe_rules,
+        run: |k| {
+            k.sigaction(SIGPIPE, Action::Count, 0)?;
+            let [reader, writer] = k.pipe2(O_CLOEXEC)?;
+            k.close(reader)?;
+            let (unix, _unix_peer) = unix_pair(k)?;
+            k.shutdown(unix, SHUT_WR)?;
+            let (tcp, _tcp_peer) = tcp_pair(k)?;
+            k.shutdown(tcp, SHUT_WR)?;
+            let runs = || handled(SIGPIPE);
+            let epipe = no(Errno::EPIPE);
+            is("write to a pipe without readers; SIGPIPEs", (k.write(writer, b"x"), runs()), (epipe, 1))?;
+            is(
+                "send on an AF_UNIX socket, shut down; SIGPIPEs",
+                (k.send(unix, b"x", 0), runs()),
+                (epipe, 2),
+            )?;
+            is("write to it; SIGPIPEs", (k.write(unix, b"x"), runs()), (epipe, 3))?;
+            is("send on a TCP socket, shut down; SIGPIPEs", (k.send(tcp, b"x", 0), runs()), (epipe, 4))?;
+            for (name, fd) in [("an AF_UNIX", unix), ("a TCP", tcp)] {
+                let sent = k.send(fd, b"x", MSG_NOSIGNAL);
+                is(format!("send with MSG_NOSIGNAL on {name} socket; SIGPIPEs"), (sent, runs()), (epipe, 4))?;
+            }
+            let child = Forked::start(|| {
+                k.sigaction(SIGPIPE, Action::Default, 0)?;
+                is("write, with SIGPIPE at its default", k.write(writer, b"x"), no(Errno::EPIPE))
+            })?;
+            let (_, status) = k.waitpid(child.pid, 0)?;
+            is("whether the default of SIGPIPE killed a child", libc::WIFSIGNALED(status), true)?;
+            is("the signal that killed it", libc::WTERMSIG(status), SIGPIPE)
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "sig-no-sigpipe-on-econnreset",
-        area: Area::Signals,
         claim: "The first send after an RST fails with ECONNRESET and raises no SIGPIPE; the next one fails \
                 with EPIPE, and does.",
         reference: "send(2); sk_stream_error in net/core/stream.c",
-        since: Since::ALWAYS,
         matters: "A test in which one send after a reset did no harm proves nothing about the second.",
         experiment: "A handler that counts SIGPIPE; a TCP connection that the peer resets; two sends.",
-        wrong: &[],
-        run: no_sigpipe_on_econnreset,
+        run: |k| {
+            k.sigaction(SIGPIPE, Action::Count, 0)?;
+            let (socket, peer) = tcp_pair(k)?;
+            reset_connection(k, peer)?;
+            is("ERR, once the peer has reset the connection", mask_with(k, socket, ERR)?.has(ERR), true)?;
+            let send = || (k.send(socket, b"x", 0), handled(SIGPIPE));
+            is("the first send; SIGPIPEs", send(), (no(Errno::ECONNRESET), 0))?;
+            is("the second send; SIGPIPEs", send(), (no(Errno::EPIPE), 1))
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "sig-process-signal-one-thread",
-        area: Area::Signals,
         claim: "A signal to the process runs its handler in a thread that does not block it: if there is \
                 only one, it gets all of them.",
         reference: "signal(7), signal mask and pending signals; complete_signal in kernel/signal.c",
-        since: Since::ALWAYS,
         matters: "Blocking signals in all threads but one is a reliable way to have them handled there.",
         experiment: "Three threads, of which one has not blocked SIGUSR1; 20 signals to the process, one \
                      after the other; the thread of each handler.",
-        wrong: &[],
-        run: process_signal_one_thread,
+        run: |k| {
+            k.sigaction(SIGUSR1, Action::Count, SA_RESTART)?;
+            // This thread, and those that it starts.
+            k.sigprocmask(SIG_BLOCK, bit(SIGUSR1))?;
+            let [reader, writer] = k.pipe2(O_CLOEXEC)?;
+            let _deaf = Waiter::asleep(READ, move || k.read(reader, &mut [0]))?;
+            let listens = Waiter::asleep(READ, move || {
+                k.sigprocmask(SIG_UNBLOCK, bit(SIGUSR1))?;
+                k.read(reader, &mut [0])
+            })?;
+            for n in 1..=20 {
+                k.kill(me(), SIGUSR1)?;
+                until_handled(SIGUSR1, n)?;
+                is(
+                    "the thread that ran the handler is the one that listens",
+                    handled_in(SIGUSR1),
+                    listens.thread,
+                )?;
+            }
+            is("runs of the handler for 20 signals", handled(SIGUSR1), 20)?;
+            k.write(writer, b"ab")?;
+            is("read in that thread", listens.join()?, Ok(1))
+        },
+        ..Fact::ALWAYS
     },
 ];
-
-fn rt_queue_order(k: K) -> Held {
-    let both = bit(40) | bit(41);
-    k.sigprocmask(SIG_BLOCK, both)?;
-    for (value, signal) in (1..).zip([41, 40, 40, 41, 40]) {
-        match k.sigqueue(me(), signal, value) {
-            Err(refusal) if refusal.errno == Errno::EAGAIN => {
-                return skip("sigqueue gives EAGAIN: RLIMIT_SIGPENDING of this user is used up");
-            }
-            queued => queued?,
-        }
-    }
-    let mut came = Vec::new();
-    while came.len() < 5 {
-        match k.sigtimedwait(both, 0) {
-            Ok(one) => came.push((one.signal, one.value)),
-            Err(_) => break,
-        }
-    }
-    let expected = vec![(40, 2), (40, 3), (40, 5), (41, 1), (41, 4)];
-    is("signals and their values, in the order in which they came", came, expected)?;
-    is("sigtimedwait with none left", k.sigtimedwait(both, 0).map(|came| came.signal), no(Errno::EAGAIN))
-}
-
-fn sigpipe_rules(k: K) -> Held {
-    k.sigaction(SIGPIPE, Action::Count, 0)?;
-    let [reader, writer] = k.pipe2(O_CLOEXEC)?;
-    k.close(reader)?;
-    let (unix, _unix_peer) = unix_pair(k)?;
-    k.shutdown(unix, SHUT_WR)?;
-    let (tcp, _tcp_peer) = tcp_pair(k)?;
-    k.shutdown(tcp, SHUT_WR)?;
-    let runs = || handled(SIGPIPE);
-    let epipe = no(Errno::EPIPE);
-    is("write to a pipe without readers; SIGPIPEs", (k.write(writer, b"x"), runs()), (epipe, 1))?;
-    is("send on an AF_UNIX socket, shut down; SIGPIPEs", (k.send(unix, b"x", 0), runs()), (epipe, 2))?;
-    is("write to it; SIGPIPEs", (k.write(unix, b"x"), runs()), (epipe, 3))?;
-    is("send on a TCP socket, shut down; SIGPIPEs", (k.send(tcp, b"x", 0), runs()), (epipe, 4))?;
-    for (name, fd) in [("an AF_UNIX", unix), ("a TCP", tcp)] {
-        let sent = k.send(fd, b"x", MSG_NOSIGNAL);
-        is(format!("send with MSG_NOSIGNAL on {name} socket; SIGPIPEs"), (sent, runs()), (epipe, 4))?;
-    }
-    let child = Forked::start(|| {
-        k.sigaction(SIGPIPE, Action::Default, 0)?;
-        is("write, with SIGPIPE at its default", k.write(writer, b"x"), no(Errno::EPIPE))
-    })?;
-    let (_, status) = k.waitpid(child.pid, 0)?;
-    is("whether the default of SIGPIPE killed a child", libc::WIFSIGNALED(status), true)?;
-    is("the signal that killed it", libc::WTERMSIG(status), SIGPIPE)
-}
-
-fn no_sigpipe_on_econnreset(k: K) -> Held {
-    k.sigaction(SIGPIPE, Action::Count, 0)?;
-    let (socket, peer) = tcp_pair(k)?;
-    reset_connection(k, peer)?;
-    is("ERR, once the peer has reset the connection", mask_with(k, socket, ERR)?.has(ERR), true)?;
-    let send = || (k.send(socket, b"x", 0), handled(SIGPIPE));
-    is("the first send; SIGPIPEs", send(), (no(Errno::ECONNRESET), 0))?;
-    is("the second send; SIGPIPEs", send(), (no(Errno::EPIPE), 1))
-}
-
-fn process_signal_one_thread(k: K) -> Held {
-    k.sigaction(SIGUSR1, Action::Count, SA_RESTART)?;
-    // This thread, and those that it starts.
-    k.sigprocmask(SIG_BLOCK, bit(SIGUSR1))?;
-    let [reader, writer] = k.pipe2(O_CLOEXEC)?;
-    let _deaf = Waiter::asleep(READ, move || k.read(reader, &mut [0]))?;
-    let listens = Waiter::asleep(READ, move || {
-        k.sigprocmask(SIG_UNBLOCK, bit(SIGUSR1))?;
-        k.read(reader, &mut [0])
-    })?;
-    for n in 1..=20 {
-        k.kill(me(), SIGUSR1)?;
-        until_handled(SIGUSR1, n)?;
-        is("the thread that ran the handler is the one that listens", handled_in(SIGUSR1), listens.thread)?;
-    }
-    is("runs of the handler for 20 signals", handled(SIGUSR1), 20)?;
-    k.write(writer, b"ab")?;
-    is("read in that thread", listens.join()?, Ok(1))
-}

@@ -1,39 +1,95 @@
 //! What a signal does to a call that waits.
 
 use super::*;
-use crate::sys::raw::{At, Nowhere, no};
 use libc::{SA_RESTART, SO_RCVTIMEO, SO_SNDTIMEO};
 
 pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "sig-restart-matrix",
-        area: Area::Signals,
         claim: "After a handler with SA_RESTART these calls go on: read of a pipe, an eventfd, a timerfd and \
                 a signalfd, write to a pipe, recv, accept, open of a FIFO, waitpid. These give EINTR all the \
                 same: select, poll, epoll_wait, pause, nanosleep, sigtimedwait, and recv, send and accept \
                 with SO_RCVTIMEO or SO_SNDTIMEO. Without SA_RESTART all give EINTR.",
         reference: "signal(7), interruption of system calls by signal handlers; sock_intr_errno in \
                     include/net/sock.h",
-        since: Since::ALWAYS,
         matters: "SA_RESTART is no cure for EINTR: an event loop has to expect it in any case. A time limit \
                   on a socket brings EINTR to code that never saw it.",
         experiment: "For each of the calls, with and without the flag: a thread asleep in it, a signal to \
                      the thread, and, where it should go on, what it waits for.",
-        wrong: &[],
-        run: restart_matrix,
+        run: |k| {
+            let children = [child_to_release()?, child_to_release()?];
+            // For signalfd and sigtimedwait, in all threads.
+            k.sigprocmask(SIG_BLOCK, bit(SIGUSR2))?;
+            let mut runs = handled(SIGUSR1);
+            for (flags, (child, release)) in [0, SA_RESTART].into_iter().zip(children) {
+                k.sigaction(SIGUSR1, Action::Count, flags)?;
+                // It stays until all calls of this round have returned: an open that goes on looks its path up again.
+                let fifo = Scratch::new();
+                raw::mkfifo(fifo.path())?;
+                let mut cells = cells_of_files(k, fifo.path())?;
+                cells.extend(cells_of_sockets(k)?);
+                cells.extend(cells_of_waits(k)?);
+                let pid = child.pid;
+                cells.push(cell(
+                    ("waitpid", WAIT4, true),
+                    move || k.waitpid(pid, 0).map(drop),
+                    move || Ok(raw::write(release, b"x").map(drop)?),
+                ));
+                for Cell { name, call, goes_on, work, release } in cells {
+                    let how = if flags == 0 { "without SA_RESTART" } else { "with SA_RESTART" };
+                    let waiter = Waiter::asleep(call, work)?;
+                    raw::tgkill(waiter.thread, SIGUSR1)?;
+                    runs += 1;
+                    until_handled(SIGUSR1, runs)?;
+                    let expected = if flags != 0 && goes_on {
+                        release()?;
+                        Ok(())
+                    } else {
+                        no(Errno::EINTR)
+                    };
+                    let got = waiter.join_within(BOUND);
+                    holds(
+                        format!("{name}, {how}, returns after a signal"),
+                        got.is_some(),
+                        "it is still blocked",
+                    )?;
+                    is(format!("{name}, {how}, after a signal"), got, Some(expected))?;
+                }
+            }
+            Ok(())
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "sig-handler-before-eintr",
-        area: Area::Signals,
         claim: "When a waiting call returns EINTR, the handler has run to its end: what it wrote is there.",
         reference: "signal(7), execution of signal handlers",
-        since: Since::ALWAYS,
         matters: "A loop may look at a flag that the handler sets right after EINTR, and need not wait for \
                   it.",
         experiment: "A thread asleep in each of read, poll, epoll_wait and nanosleep; a signal; how often \
                      the handler had run when the call returned.",
-        wrong: &[],
-        run: handler_before_eintr,
+        run: |k| {
+            k.sigaction(SIGUSR1, Action::Count, 0)?;
+            let [reader, _writer] = k.pipe2(O_CLOEXEC)?;
+            let instance = epoll(k)?;
+            let calls: [(&str, In, Work); 4] = [
+                ("read", READ, Box::new(move || k.read(reader, &mut [0]).map(drop))),
+                ("poll", POLL, Box::new(move || k.poll(At::Nowhere(Nowhere::Null, 0), -1).map(drop))),
+                ("epoll_wait", EPOLL, Box::new(move || wait(k, instance, -1).map(drop))),
+                ("nanosleep", NANOSLEEP, Box::new(move || k.nanosleep(20, 0))),
+            ];
+            for (runs, (name, call, work)) in (1..).zip(calls) {
+                let waiter = Waiter::asleep(call, move || (work(), handled(SIGUSR1)))?;
+                raw::tgkill(waiter.thread, SIGUSR1)?;
+                is(
+                    format!("{name} after a signal, and how often the handler had run by then"),
+                    waiter.join()?,
+                    (no(Errno::EINTR), runs),
+                )?;
+            }
+            Ok(())
+        },
+        ..Fact::ALWAYS
     },
 ];
 
@@ -62,45 +118,6 @@ fn cell(
 
 /// What it waits for does not come.
 fn never() -> Held {
-    Ok(())
-}
-
-fn restart_matrix(k: K) -> Held {
-    let children = [child_to_release()?, child_to_release()?];
-    // For signalfd and sigtimedwait, in all threads.
-    k.sigprocmask(SIG_BLOCK, bit(SIGUSR2))?;
-    let mut runs = handled(SIGUSR1);
-    for (flags, (child, release)) in [0, SA_RESTART].into_iter().zip(children) {
-        k.sigaction(SIGUSR1, Action::Count, flags)?;
-        // It stays until all calls of this round have returned: an open that goes on looks its path up again.
-        let fifo = Scratch::new();
-        raw::mkfifo(fifo.path())?;
-        let mut cells = cells_of_files(k, fifo.path())?;
-        cells.extend(cells_of_sockets(k)?);
-        cells.extend(cells_of_waits(k)?);
-        let pid = child.pid;
-        cells.push(cell(
-            ("waitpid", WAIT4, true),
-            move || k.waitpid(pid, 0).map(drop),
-            move || Ok(raw::write(release, b"x").map(drop)?),
-        ));
-        for Cell { name, call, goes_on, work, release } in cells {
-            let how = if flags == 0 { "without SA_RESTART" } else { "with SA_RESTART" };
-            let waiter = Waiter::asleep(call, work)?;
-            raw::tgkill(waiter.thread, SIGUSR1)?;
-            runs += 1;
-            until_handled(SIGUSR1, runs)?;
-            let expected = if flags != 0 && goes_on {
-                release()?;
-                Ok(())
-            } else {
-                no(Errno::EINTR)
-            };
-            let got = waiter.join_within(BOUND);
-            holds(format!("{name}, {how}, returns after a signal"), got.is_some(), "it is still blocked")?;
-            is(format!("{name}, {how}, after a signal"), got, Some(expected))?;
-        }
-    }
     Ok(())
 }
 
@@ -193,26 +210,4 @@ fn cells_of_waits(k: K) -> Held<Vec<Cell>> {
             never,
         ),
     ])
-}
-
-fn handler_before_eintr(k: K) -> Held {
-    k.sigaction(SIGUSR1, Action::Count, 0)?;
-    let [reader, _writer] = k.pipe2(O_CLOEXEC)?;
-    let instance = epoll(k)?;
-    let calls: [(&str, In, Work); 4] = [
-        ("read", READ, Box::new(move || k.read(reader, &mut [0]).map(drop))),
-        ("poll", POLL, Box::new(move || k.poll(At::Nowhere(Nowhere::Null, 0), -1).map(drop))),
-        ("epoll_wait", EPOLL, Box::new(move || wait(k, instance, -1).map(drop))),
-        ("nanosleep", NANOSLEEP, Box::new(move || k.nanosleep(20, 0))),
-    ];
-    for (runs, (name, call, work)) in (1..).zip(calls) {
-        let waiter = Waiter::asleep(call, move || (work(), handled(SIGUSR1)))?;
-        raw::tgkill(waiter.thread, SIGUSR1)?;
-        is(
-            format!("{name} after a signal, and how often the handler had run by then"),
-            waiter.join()?,
-            (no(Errno::EINTR), runs),
-        )?;
-    }
-    Ok(())
 }

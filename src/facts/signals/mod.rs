@@ -7,11 +7,8 @@ mod signalfds;
 
 pub(in crate::facts) use children::what_exec_keeps;
 
-use super::check::{Held, holds, is, skip};
-use super::support::*;
-use super::{Area, Fact, Since};
-use crate::sys::Errno;
-use crate::sys::raw::{self, Action, Reply, bit, handled};
+use crate::facts::support::*;
+use crate::sys::raw::handled;
 use libc::{O_CLOEXEC, SIG_BLOCK, SIG_UNBLOCK, SIGCHLD, SIGPIPE, SIGUSR1, SIGUSR2};
 
 pub(super) const FACTS: &[&[Fact]] =

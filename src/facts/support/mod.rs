@@ -9,16 +9,20 @@ mod process;
 mod sockets;
 mod waiter;
 
+pub(super) use super::check::*;
+pub(super) use super::{Fact, Since};
+pub(super) use crate::sys::Errno;
+pub(super) use crate::sys::raw::{self, Action, Address, At, Mask, Nowhere, Reply, Sets, bit, no};
+pub(super) use std::time::{Duration, Instant};
+
 pub(super) use masks::*;
 pub(super) use process::*;
 pub(super) use sockets::*;
 pub(super) use waiter::*;
 
-use super::check::{Held, differs, skip};
 use super::kernel::Kernel;
 use crate::sys::limits::Nofile;
-use crate::sys::raw::{self, Reply};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::SystemTime;
 
 /// The kernel of an experiment. Its threads and children have the same one.
 pub(super) type K = &'static dyn Kernel;

@@ -1,141 +1,116 @@
 //! Half closes, the last reference, and what a connection in TIME_WAIT looks like from its socket.
 
-use super::super::check::{Held, is};
-use super::super::support::*;
-use super::super::{Area, Fact, Since};
-use crate::sys::Errno;
-use crate::sys::raw::no;
+use crate::facts::support::*;
 use libc::{MSG_NOSIGNAL, SHUT_RD, SHUT_WR};
-use std::time::Duration;
 
 pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "tcp-close-vs-shutdown-wake-recv",
-        area: Area::Tcp,
         claim: "close in another thread does not wake a blocked recv; shutdown does, and recv returns 0.",
         reference: "shutdown(2); the call holds a reference to the file",
-        since: Since::ALWAYS,
         matters: "Whoever ends a reader thread by closing its socket leaves the thread, and the connection, behind.",
         experiment: "A thread blocks in recv; the socket is closed; it is still asleep, and gets what the peer sends. Another one \
                      blocks without a limit; the socket is shut for reading; recv returns 0.",
-        wrong: &[],
-        run: close_vs_shutdown_wake_recv,
+        run: |k| {
+            let (reading, peer) = tcp_pair(k)?;
+            let waiter = Waiter::asleep(RECV, move || k.recv(reading, &mut [0; 8], 0))?;
+            k.close(reading)?;
+            let returned = waiter.join_within(Duration::from_millis(60));
+            is("a blocked recv 60 ms after its socket was closed", returned, None)?;
+            is("whether its thread is asleep", waiter.is_asleep(), true)?;
+            k.send(peer, b"x", MSG_NOSIGNAL)?;
+            is("that recv once the peer has sent a byte", waiter.join()?, Ok(1))?;
+
+            let (reading, _peer) = tcp_pair(k)?;
+            let waiter = Waiter::asleep(RECV, move || k.recv(reading, &mut [0; 8], 0))?;
+            k.shutdown(reading, SHUT_RD)?;
+            is("a blocked recv whose socket was shut for reading", waiter.join()?, Ok(0))
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "tcp-half-close-keeps-other-way",
-        area: Area::Tcp,
         claim: "After SHUT_WR the peer reads end of stream and can still send, and our recv gets what it sends.",
         reference: "shutdown(2); RFC 9293 section 3.6",
-        since: Since::ALWAYS,
         matters: "A server that closes at end of stream cuts off clients that said all they have to say and wait for \
                   the answer.",
         experiment: "One end is shut for writing; the other reads 0, then sends; the first receives it.",
-        wrong: &[],
-        run: half_close_keeps_other_way,
+        run: |k| {
+            let (ours, peer) = tcp_pair(k)?;
+            k.shutdown(ours, SHUT_WR)?;
+            is("the peer's recv", k.recv(peer, &mut [0; 8], 0), Ok(0))?;
+            is("the peer's send", k.send(peer, b"late", MSG_NOSIGNAL), Ok(4))?;
+            is("our recv", k.recv(ours, &mut [0; 8], 0), Ok(4))
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "tcp-shut-rd-does-not-block-arrivals",
-        area: Area::Tcp,
         claim: "After SHUT_RD recv returns 0, but data that arrives later is accepted and recv returns it; AF_UNIX fails the \
                 peer's write with EPIPE instead.",
         reference: "shutdown(2); tcp_recvmsg_locked in net/ipv4/tcp.c",
-        since: Since::ALWAYS,
         matters: "SHUT_RD is no filter: a peer may go on to fill the receive buffer, and nobody is told.",
         experiment: "A TCP end is shut for reading and reads 0; the peer writes; once FIONREAD has it, recv returns it. The AF_UNIX form \
                      writes at the peer.",
-        wrong: &[],
-        run: shut_rd_does_not_block_arrivals,
+        run: |k| {
+            let (ours, peer) = tcp_pair(k)?;
+            k.shutdown(ours, SHUT_RD)?;
+            is("recv after SHUT_RD", k.recv(ours, &mut [0; 8], 0), Ok(0))?;
+            is("the peer's send", k.send(peer, b"late", MSG_NOSIGNAL), Ok(4))?;
+            until_readable_bytes(k, ours, 4)?;
+            is("recv once it has arrived", k.recv(ours, &mut [0; 8], 0), Ok(4))?;
+            is("recv when it is empty again", k.recv(ours, &mut [0; 8], 0), Ok(0))?;
+
+            let (ours, peer) = unix_pair(k)?;
+            k.shutdown(ours, SHUT_RD)?;
+            is("the peer's send to an AF_UNIX socket", k.send(peer, b"late", MSG_NOSIGNAL), no(Errno::EPIPE))
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "tcp-fin-needs-last-reference",
-        area: Area::Tcp,
         claim: "close of one of two references to a connection, from dup or fork, sends no FIN; shutdown sends it \
                 regardless.",
         reference: "close(2), shutdown(2)",
-        since: Since::ALWAYS,
         matters: "A forking server whose parent forgets to close its copy leaves clients waiting for an end of stream that does not \
                   come.",
         experiment: "A duplicate is closed, and a second connection over the same path shows that a FIN would have been seen; then shutdown \
                      is called. The same with a copy in a forked child, which is killed instead.",
-        wrong: &[],
-        run: fin_needs_last_reference,
+        run: |k| {
+            let fence = Fence::new(k)?;
+            let (ours, peer) = tcp_pair(k)?;
+            let other = k.dup(ours)?;
+            k.close(ours)?;
+            fence.cross(k)?;
+            is("the peer after one of two references was closed", mask(k, peer)?, OUT)?;
+            k.shutdown(other, SHUT_WR)?;
+            is("the peer after shutdown", mask_with(k, peer, RDHUP)?, IN | OUT | RDHUP)?;
+
+            let (ours, peer) = tcp_pair(k)?;
+            let child = Forked::start(|| k.pause().map_err(Into::into))?;
+            k.close(ours)?;
+            fence.cross(k)?;
+            is("the peer while a forked child has the other reference", mask(k, peer)?, OUT)?;
+            child.kill()?;
+            is("the peer once the child is gone", mask_with(k, peer, RDHUP)?, IN | OUT | RDHUP)
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "tcp-timewait-reads-as-close",
-        area: Area::Tcp,
         claim: "A socket whose connection went to TIME_WAIT reports the state CLOSE, polls HUP, and getpeername gives ENOTCONN.",
         reference: "tcp_time_wait in net/ipv4/tcp_minisocks.c hands over to a small socket of its own",
-        since: Since::ALWAYS,
         matters: "TCP_INFO never says TIME_WAIT: to see it one needs ss or /proc/net/tcp.",
         experiment: "Both ends are shut for writing, the first one's socket is polled until HUP, and asked for its state and its peer.",
-        wrong: &[],
-        run: timewait_reads_as_close,
+        run: |k| {
+            let (first, second) = tcp_pair(k)?;
+            k.shutdown(first, SHUT_WR)?;
+            until_state(k, second, CLOSE_WAIT)?;
+            k.shutdown(second, SHUT_WR)?;
+            is("the mask of the end that closed first", mask_with(k, first, HUP)?, IN | OUT | HUP | RDHUP)?;
+            is("its state", tcp_info(k, first)?.state, CLOSE)?;
+            is("its getpeername", k.getpeername(first).map(drop), no(Errno::ENOTCONN))
+        },
+        ..Fact::ALWAYS
     },
 ];
-
-fn close_vs_shutdown_wake_recv(k: K) -> Held {
-    let (reading, peer) = tcp_pair(k)?;
-    let waiter = Waiter::asleep(RECV, move || k.recv(reading, &mut [0; 8], 0))?;
-    k.close(reading)?;
-    let returned = waiter.join_within(Duration::from_millis(60));
-    is("a blocked recv 60 ms after its socket was closed", returned, None)?;
-    is("whether its thread is asleep", waiter.is_asleep(), true)?;
-    k.send(peer, b"x", MSG_NOSIGNAL)?;
-    is("that recv once the peer has sent a byte", waiter.join()?, Ok(1))?;
-
-    let (reading, _peer) = tcp_pair(k)?;
-    let waiter = Waiter::asleep(RECV, move || k.recv(reading, &mut [0; 8], 0))?;
-    k.shutdown(reading, SHUT_RD)?;
-    is("a blocked recv whose socket was shut for reading", waiter.join()?, Ok(0))
-}
-
-fn half_close_keeps_other_way(k: K) -> Held {
-    let (ours, peer) = tcp_pair(k)?;
-    k.shutdown(ours, SHUT_WR)?;
-    is("the peer's recv", k.recv(peer, &mut [0; 8], 0), Ok(0))?;
-    is("the peer's send", k.send(peer, b"late", MSG_NOSIGNAL), Ok(4))?;
-    is("our recv", k.recv(ours, &mut [0; 8], 0), Ok(4))
-}
-
-fn shut_rd_does_not_block_arrivals(k: K) -> Held {
-    let (ours, peer) = tcp_pair(k)?;
-    k.shutdown(ours, SHUT_RD)?;
-    is("recv after SHUT_RD", k.recv(ours, &mut [0; 8], 0), Ok(0))?;
-    is("the peer's send", k.send(peer, b"late", MSG_NOSIGNAL), Ok(4))?;
-    until_readable_bytes(k, ours, 4)?;
-    is("recv once it has arrived", k.recv(ours, &mut [0; 8], 0), Ok(4))?;
-    is("recv when it is empty again", k.recv(ours, &mut [0; 8], 0), Ok(0))?;
-
-    let (ours, peer) = unix_pair(k)?;
-    k.shutdown(ours, SHUT_RD)?;
-    is("the peer's send to an AF_UNIX socket", k.send(peer, b"late", MSG_NOSIGNAL), no(Errno::EPIPE))
-}
-
-fn fin_needs_last_reference(k: K) -> Held {
-    let fence = Fence::new(k)?;
-    let (ours, peer) = tcp_pair(k)?;
-    let other = k.dup(ours)?;
-    k.close(ours)?;
-    fence.cross(k)?;
-    is("the peer after one of two references was closed", mask(k, peer)?, OUT)?;
-    k.shutdown(other, SHUT_WR)?;
-    is("the peer after shutdown", mask_with(k, peer, RDHUP)?, IN | OUT | RDHUP)?;
-
-    let (ours, peer) = tcp_pair(k)?;
-    let child = Forked::start(|| k.pause().map_err(Into::into))?;
-    k.close(ours)?;
-    fence.cross(k)?;
-    is("the peer while a forked child has the other reference", mask(k, peer)?, OUT)?;
-    child.kill()?;
-    is("the peer once the child is gone", mask_with(k, peer, RDHUP)?, IN | OUT | RDHUP)
-}
-
-fn timewait_reads_as_close(k: K) -> Held {
-    let (first, second) = tcp_pair(k)?;
-    k.shutdown(first, SHUT_WR)?;
-    until_state(k, second, CLOSE_WAIT)?;
-    k.shutdown(second, SHUT_WR)?;
-    is("the mask of the end that closed first", mask_with(k, first, HUP)?, IN | OUT | HUP | RDHUP)?;
-    is("its state", tcp_info(k, first)?.state, CLOSE)?;
-    is("its getpeername", k.getpeername(first).map(drop), no(Errno::ENOTCONN))
-}

@@ -1,96 +1,79 @@
 //! What happens to those who wait when a listener goes.
 
-use super::super::check::{Held, is};
-use super::super::support::*;
-use super::super::{Area, Fact, Since};
-use crate::sys::Errno;
-use crate::sys::raw::no;
-use std::time::Duration;
+use crate::facts::support::*;
 
 pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "tcp-listener-close-resets-queue",
-        area: Area::Tcp,
         claim: "Closing a listener resets the connections in its queue: the client polls IN+OUT+ERR+HUP+RDHUP and recv gives \
                 ECONNRESET; new connects get ECONNREFUSED.",
         reference: "inet_csk_listen_stop in net/ipv4/inet_connection_sock.c",
-        since: Since::ALWAYS,
         matters: "A restart that closes the listener first loses clients that believe to be connected.",
         experiment: "A client connects, the listener is closed, the client is polled and reads; then another one connects.",
-        wrong: &[],
-        run: listener_close_resets_queue,
+        run: |k| {
+            let (listener, address) = listener(k, 5)?;
+            let client = connected(k, &address)?;
+            is("the listener before", mask_with(k, listener, IN)?, IN)?;
+            k.close(listener)?;
+            is("the client", mask_with(k, client, RESET)?, RESET)?;
+            is("its recv", k.recv(client, &mut [0; 8], 0), no(Errno::ECONNRESET))?;
+            is("a new connect", k.connect(tcp(k)?, &address), no(Errno::ECONNREFUSED))
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "tcp-listener-shut-rd",
-        area: Area::Tcp,
         claim: "shutdown(SHUT_RD) on a TCP listener puts it into CLOSE: it polls OUT+HUP, accept gives EINVAL, an accept that was \
                 blocked wakes with EINVAL, and queued clients are reset; SHUT_WR alone changes nothing. An AF_UNIX \
                 listener after SHUT_RDWR still hands out what was queued.",
         reference: "inet_shutdown in net/ipv4/af_inet.c, case TCP_LISTEN",
-        since: Since::ALWAYS,
         matters: "It is the way to end a thread that is blocked in accept; and it loses the queue of a TCP listener.",
         experiment: "A listener with a client in its queue is shut for writing, then for reading, and polled and accepted from after \
                      each; another has a thread blocked in accept; the AF_UNIX form accepts after the shutdown.",
-        wrong: &[],
-        run: listener_shut_rd,
+        run: |k| {
+            let (listening, address) = listener(k, 5)?;
+            let client = connected(k, &address)?;
+            is("the listener", mask_with(k, listening, IN)?, IN)?;
+            k.shutdown(listening, libc::SHUT_WR)?;
+            is("the listener after SHUT_WR", mask(k, listening)?, IN)?;
+            is("its state", tcp_info(k, listening)?.state, LISTEN)?;
+            k.shutdown(listening, libc::SHUT_RD)?;
+            is("its state after SHUT_RD", tcp_info(k, listening)?.state, CLOSE)?;
+            is("the listener after SHUT_RD", mask(k, listening)?, OUT | HUP)?;
+            is("accept after SHUT_RD", k.accept(listening), no(Errno::EINVAL))?;
+            is("the queued client", mask_with(k, client, RESET)?, RESET)?;
+
+            let (listening, _) = listener(k, 5)?;
+            let accepting = Waiter::asleep(ACCEPT, move || k.accept(listening))?;
+            k.shutdown(listening, libc::SHUT_RD)?;
+            is("a blocked accept", accepting.join()?, no(Errno::EINVAL))?;
+
+            let listening = k.socket(libc::AF_UNIX, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0)?;
+            k.bind(listening, &crate::sys::raw::Address::any_unix())?;
+            k.listen(listening, 5)?;
+            let client = k.socket(libc::AF_UNIX, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0)?;
+            k.connect(client, &k.getsockname(listening)?)?;
+            k.shutdown(listening, libc::SHUT_RDWR)?;
+            is("accept of an AF_UNIX listener after SHUT_RDWR", k.accept(listening).map(drop), Ok(()))
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "tcp-listener-close-does-not-wake-accept",
-        area: Area::Tcp,
         claim: "Closing a listener in another thread leaves a blocked accept asleep; the port still takes one more \
                 connection, and that accept succeeds.",
         reference: "accept(2); the call holds a reference to the file",
-        since: Since::ALWAYS,
         matters: "close is no way to stop an accept loop: the thread stays, and serves one client more.",
         experiment: "A thread blocks in accept, the listener is closed, the thread is still asleep, a client connects, and accept returns.",
-        wrong: &[],
-        run: listener_close_does_not_wake_accept,
+        run: |k| {
+            let (listener, address) = listener(k, 5)?;
+            let accepting = Waiter::asleep(ACCEPT, move || k.accept(listener).map(drop))?;
+            k.close(listener)?;
+            is("accept 60 ms after the close", accepting.join_within(Duration::from_millis(60)), None)?;
+            is("whether its thread is asleep", accepting.is_asleep(), true)?;
+            is("a connect to the port", k.connect(tcp(k)?, &address), Ok(()))?;
+            is("the blocked accept", accepting.join()?, Ok(()))
+        },
+        ..Fact::ALWAYS
     },
 ];
-
-fn listener_close_resets_queue(k: K) -> Held {
-    let (listener, address) = listener(k, 5)?;
-    let client = connected(k, &address)?;
-    is("the listener before", mask_with(k, listener, IN)?, IN)?;
-    k.close(listener)?;
-    is("the client", mask_with(k, client, RESET)?, RESET)?;
-    is("its recv", k.recv(client, &mut [0; 8], 0), no(Errno::ECONNRESET))?;
-    is("a new connect", k.connect(tcp(k)?, &address), no(Errno::ECONNREFUSED))
-}
-
-fn listener_shut_rd(k: K) -> Held {
-    let (listening, address) = listener(k, 5)?;
-    let client = connected(k, &address)?;
-    is("the listener", mask_with(k, listening, IN)?, IN)?;
-    k.shutdown(listening, libc::SHUT_WR)?;
-    is("the listener after SHUT_WR", mask(k, listening)?, IN)?;
-    is("its state", tcp_info(k, listening)?.state, LISTEN)?;
-    k.shutdown(listening, libc::SHUT_RD)?;
-    is("its state after SHUT_RD", tcp_info(k, listening)?.state, CLOSE)?;
-    is("the listener after SHUT_RD", mask(k, listening)?, OUT | HUP)?;
-    is("accept after SHUT_RD", k.accept(listening), no(Errno::EINVAL))?;
-    is("the queued client", mask_with(k, client, RESET)?, RESET)?;
-
-    let (listening, _) = listener(k, 5)?;
-    let accepting = Waiter::asleep(ACCEPT, move || k.accept(listening))?;
-    k.shutdown(listening, libc::SHUT_RD)?;
-    is("a blocked accept", accepting.join()?, no(Errno::EINVAL))?;
-
-    let listening = k.socket(libc::AF_UNIX, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0)?;
-    k.bind(listening, &crate::sys::raw::Address::any_unix())?;
-    k.listen(listening, 5)?;
-    let client = k.socket(libc::AF_UNIX, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0)?;
-    k.connect(client, &k.getsockname(listening)?)?;
-    k.shutdown(listening, libc::SHUT_RDWR)?;
-    is("accept of an AF_UNIX listener after SHUT_RDWR", k.accept(listening).map(drop), Ok(()))
-}
-
-fn listener_close_does_not_wake_accept(k: K) -> Held {
-    let (listener, address) = listener(k, 5)?;
-    let accepting = Waiter::asleep(ACCEPT, move || k.accept(listener).map(drop))?;
-    k.close(listener)?;
-    is("accept 60 ms after the close", accepting.join_within(Duration::from_millis(60)), None)?;
-    is("whether its thread is asleep", accepting.is_asleep(), true)?;
-    is("a connect to the port", k.connect(tcp(k)?, &address), Ok(()))?;
-    is("the blocked accept", accepting.join()?, Ok(()))
-}

@@ -6,7 +6,7 @@ mod listeners;
 mod ports;
 mod resets;
 
-use super::Fact;
+use crate::facts::support::*;
 
 pub(super) const FACTS: &[&[Fact]] =
     &[backlog::FACTS, listeners::FACTS, closing::FACTS, resets::FACTS, ports::FACTS];

@@ -1,76 +1,127 @@
 //! Ports that are used again: TIME_WAIT and SO_REUSEADDR.
 
-use super::super::check::{Held, is};
-use super::super::support::*;
-use super::super::{Area, Fact, Since};
-use crate::sys::Errno;
-use crate::sys::raw::{Address, Reply, no};
+use crate::facts::support::*;
 use libc::{MSG_NOSIGNAL, SO_REUSEADDR, SOL_SOCKET};
 
 pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "tcp-linger-zero-no-timewait",
-        area: Area::Tcp,
         claim: "close with SO_LINGER {1, 0} sends an RST and leaves no TIME_WAIT: bind to the same port without SO_REUSEADDR works at \
                 once.",
         reference: "socket(7) SO_LINGER",
-        since: Since::ALWAYS,
         matters: "It is how load generators avoid running out of ports; and it loses what was not yet delivered.",
         experiment: "A server closes its connection first, with that option, and its listener; its port is bound again.",
-        wrong: &[],
-        run: linger_zero_no_timewait,
+        run: |k| {
+            let (listener, address) = own_listener(k, false)?;
+            let client = connected(k, &address)?;
+            let server = k.accept(listener)?;
+            k.close(listener)?;
+            reset_connection(k, server)?;
+            is("the client", mask_with(k, client, RESET)?, RESET)?;
+            is("bind to the server's port", bind_again(k, &address, false), Ok(()))
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "tcp-timewait-blocks-bind",
-        area: Area::Tcp,
         claim: "After the server closed first, bind to its port gives EADDRINUSE without SO_REUSEADDR and works with it; after the client \
                 closed first both work.",
         reference: "tcp(7); inet_csk_bind_conflict in net/ipv4/inet_connection_sock.c",
-        since: Since::ALWAYS,
         matters: "It is why a server cannot be restarted for a minute. Who closes first decides, not who is the server.",
         experiment: "A server with SO_REUSEADDR and its client close in one order, then in the other; TCP_INFO shows when the second FIN has \
                      been dealt with; then the port is bound without and with the option.",
-        wrong: &[],
-        run: timewait_blocks_bind,
+        run: |k| {
+            let address = used_port(k, true, First::Server)?;
+            let without = "bind without SO_REUSEADDR";
+            is(
+                format!("{without}, the server closed first"),
+                bind_again(k, &address, false),
+                no(Errno::EADDRINUSE),
+            )?;
+            is("bind with it", bind_again(k, &address, true), Ok(()))?;
+
+            let address = used_port(k, true, First::Client)?;
+            is(format!("{without}, the client closed first"), bind_again(k, &address, false), Ok(()))?;
+            is("bind with it", bind_again(k, &address, true), Ok(()))
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "tcp-reuseaddr-needed-on-old-socket",
-        area: Area::Tcp,
         claim: "SO_REUSEADDR on the new socket alone is not enough: if the socket that is in TIME_WAIT did not have it, bind still gives \
                 EADDRINUSE.",
         reference: "inet_csk_bind_conflict in net/ipv4/inet_connection_sock.c tests sk_reuse of both",
-        since: Since::ALWAYS,
         matters: "Adding the option to a server helps from the second restart on, not from the first: the connections of the old one do \
                   not have it.",
         experiment: "The TIME_WAIT of a listener with and of one without the option, which accept inherits; the port is bound with it.",
         wrong: &["most texts on SO_REUSEADDR, which describe it as a property of the new socket"],
-        run: reuseaddr_needed_on_old_socket,
+        run: |k| {
+            let address = used_port(k, true, First::Server)?;
+            is("bind with SO_REUSEADDR, which the old socket had", bind_again(k, &address, true), Ok(()))?;
+            let address = used_port(k, false, First::Server)?;
+            let what = "bind with SO_REUSEADDR, which the old socket did not have";
+            is(what, bind_again(k, &address, true), no(Errno::EADDRINUSE))
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "tcp-reuseaddr-no-two-listeners",
-        area: Area::Tcp,
         claim: "SO_REUSEADDR never allows two listeners on one address: bind fails if one listens; two bound sockets are fine, but the \
                 second listen gives EADDRINUSE; the wildcard address conflicts with a specific one too.",
         reference: "socket(7) SO_REUSEADDR; inet_csk_bind_conflict",
-        since: Since::ALWAYS,
         matters: "It is not SO_REUSEPORT: two servers cannot share a port by accident. On Windows the option of that name allows it.",
         experiment: "A second socket with the option binds while the first listens, and while it is only bound, then listens; then the \
                      wildcard address is bound beside a listener.",
-        wrong: &[],
-        run: reuseaddr_no_two_listeners,
+        run: |k| {
+            let reusing = || -> Reply<i32> {
+                let fd = tcp(k)?;
+                set_option(k, fd, SOL_SOCKET, SO_REUSEADDR, 1)?;
+                Ok(fd)
+            };
+            let (_, address) = own_listener(k, true)?;
+            is("bind where another listens", k.bind(reusing()?, &address), no(Errno::EADDRINUSE))?;
+            let everywhere = Address::v4([0, 0, 0, 0], address.port());
+            is(
+                "bind to all addresses where another listens",
+                k.bind(reusing()?, &everywhere),
+                no(Errno::EADDRINUSE),
+            )?;
+
+            let (one, other) = (reusing()?, reusing()?);
+            k.bind(one, &own_address())?;
+            let address = k.getsockname(one)?;
+            is("bind where another is bound", k.bind(other, &address), Ok(()))?;
+            is("the first listen", k.listen(one, 5), Ok(()))?;
+            is("the second listen", k.listen(other, 5), no(Errno::EADDRINUSE))
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "tcp-self-connect",
-        area: Area::Tcp,
         claim: "A socket that is bound to a port and connects to that port connects to itself, blocking with 0, non-blocking with EINPROGRESS and then \
                 ESTABLISHED, and reads its own data.",
         reference: "simultaneous open, RFC 9293 section 3.5",
-        since: Since::ALWAYS,
         matters: "A client that retries a local port of the ephemeral range can connect to itself, and keeps its own server from \
                   binding.",
         experiment: "A socket binds and connects to its own address, writes and reads; both forms.",
-        wrong: &[],
-        run: self_connect,
+        run: |k| {
+            loopback_is_up()?;
+            for blocking in [true, false] {
+                let fd = if blocking { tcp(k)? } else { tcp_nonblocking(k)? };
+                k.bind(fd, &own_address())?;
+                let address = k.getsockname(fd)?;
+                let expected = if blocking { Ok(()) } else { no(Errno::EINPROGRESS) };
+                let how = if blocking { "blocking" } else { "non-blocking" };
+                is(format!("connect to itself, {how}"), k.connect(fd, &address), expected)?;
+                until_state(k, fd, ESTABLISHED)?;
+                is("whether its peer is itself", k.getpeername(fd)? == address, true)?;
+                k.send(fd, b"echo", MSG_NOSIGNAL)?;
+                until_readable_bytes(k, fd, 4)?;
+                is("recv of its own data", k.recv(fd, &mut [0; 8], 0), Ok(4))?;
+            }
+            Ok(())
+        },
+        ..Fact::ALWAYS
     },
 ];
 
@@ -121,74 +172,4 @@ fn used_port(k: K, reuse: bool, first: First) -> Held<Address> {
     k.close(one)?;
     k.close(other)?;
     Ok(address)
-}
-
-fn linger_zero_no_timewait(k: K) -> Held {
-    let (listener, address) = own_listener(k, false)?;
-    let client = connected(k, &address)?;
-    let server = k.accept(listener)?;
-    k.close(listener)?;
-    reset_connection(k, server)?;
-    is("the client", mask_with(k, client, RESET)?, RESET)?;
-    is("bind to the server's port", bind_again(k, &address, false), Ok(()))
-}
-
-fn timewait_blocks_bind(k: K) -> Held {
-    let address = used_port(k, true, First::Server)?;
-    let without = "bind without SO_REUSEADDR";
-    is(format!("{without}, the server closed first"), bind_again(k, &address, false), no(Errno::EADDRINUSE))?;
-    is("bind with it", bind_again(k, &address, true), Ok(()))?;
-
-    let address = used_port(k, true, First::Client)?;
-    is(format!("{without}, the client closed first"), bind_again(k, &address, false), Ok(()))?;
-    is("bind with it", bind_again(k, &address, true), Ok(()))
-}
-
-fn reuseaddr_needed_on_old_socket(k: K) -> Held {
-    let address = used_port(k, true, First::Server)?;
-    is("bind with SO_REUSEADDR, which the old socket had", bind_again(k, &address, true), Ok(()))?;
-    let address = used_port(k, false, First::Server)?;
-    let what = "bind with SO_REUSEADDR, which the old socket did not have";
-    is(what, bind_again(k, &address, true), no(Errno::EADDRINUSE))
-}
-
-fn reuseaddr_no_two_listeners(k: K) -> Held {
-    let reusing = || -> Reply<i32> {
-        let fd = tcp(k)?;
-        set_option(k, fd, SOL_SOCKET, SO_REUSEADDR, 1)?;
-        Ok(fd)
-    };
-    let (_, address) = own_listener(k, true)?;
-    is("bind where another listens", k.bind(reusing()?, &address), no(Errno::EADDRINUSE))?;
-    let everywhere = Address::v4([0, 0, 0, 0], address.port());
-    is(
-        "bind to all addresses where another listens",
-        k.bind(reusing()?, &everywhere),
-        no(Errno::EADDRINUSE),
-    )?;
-
-    let (one, other) = (reusing()?, reusing()?);
-    k.bind(one, &own_address())?;
-    let address = k.getsockname(one)?;
-    is("bind where another is bound", k.bind(other, &address), Ok(()))?;
-    is("the first listen", k.listen(one, 5), Ok(()))?;
-    is("the second listen", k.listen(other, 5), no(Errno::EADDRINUSE))
-}
-
-fn self_connect(k: K) -> Held {
-    loopback_is_up()?;
-    for blocking in [true, false] {
-        let fd = if blocking { tcp(k)? } else { tcp_nonblocking(k)? };
-        k.bind(fd, &own_address())?;
-        let address = k.getsockname(fd)?;
-        let expected = if blocking { Ok(()) } else { no(Errno::EINPROGRESS) };
-        let how = if blocking { "blocking" } else { "non-blocking" };
-        is(format!("connect to itself, {how}"), k.connect(fd, &address), expected)?;
-        until_state(k, fd, ESTABLISHED)?;
-        is("whether its peer is itself", k.getpeername(fd)? == address, true)?;
-        k.send(fd, b"echo", MSG_NOSIGNAL)?;
-        until_readable_bytes(k, fd, 4)?;
-        is("recv of its own data", k.recv(fd, &mut [0; 8], 0), Ok(4))?;
-    }
-    Ok(())
 }

@@ -1,32 +1,31 @@
 //! Resets: who gets which error, how often, and what happens to data.
 
-use super::super::check::{Held, is};
-use super::super::support::*;
-use super::super::{Area, Fact, Since};
-use crate::sys::Errno;
-use crate::sys::raw::{self, Action, Reply, no};
+use crate::facts::support::*;
 use libc::{MSG_NOSIGNAL, SIGPIPE};
 
 pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "tcp-fin-rst-is-epipe",
-        area: Area::Tcp,
         claim: "When the peer has closed (FIN) and we send, the first send succeeds and the RST that answers sets EPIPE: the next send gives \
                 EPIPE, or SO_ERROR is EPIPE, while recv returns 0. ECONNRESET is never seen.",
         reference: "tcp_reset in net/ipv4/tcp_input.c: EPIPE in CLOSE_WAIT",
-        since: Since::ALWAYS,
         matters: "Programs that expect ECONNRESET from a peer that went away see EPIPE, and SIGPIPE with it.",
         experiment: "The peer closes, we send, and wait for ERR; then, on a fresh connection each, send, SO_ERROR and recv are called.",
-        wrong: &[],
-        run: fin_rst_is_epipe,
+        run: |k| {
+            let ours = after_fin_and_rst(k)?;
+            is("the second send", k.send(ours, b"x", MSG_NOSIGNAL), no(Errno::EPIPE))?;
+            is("SO_ERROR instead", so_error(k, after_fin_and_rst(k)?)?, Errno::EPIPE)?;
+            let ours = after_fin_and_rst(k)?;
+            is("recv instead", k.recv(ours, &mut [0; 8], 0), Ok(0))?;
+            is("recv again", k.recv(ours, &mut [0; 8], 0), Ok(0))
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "tcp-plain-rst-is-econnreset",
-        area: Area::Tcp,
         claim: "After an RST without a FIN the first send or recv gives ECONNRESET without SIGPIPE; later sends give EPIPE with \
                 SIGPIPE, later recvs 0.",
         reference: "tcp_reset in net/ipv4/tcp_input.c; sk_stream_error in net/core/stream.c",
-        since: Since::ALWAYS,
         matters: "The error is told once, to whoever asks first: a writer that looks only at EPIPE never learns of a reset that the \
                   reader saw.",
         experiment: "The peer closes with SO_LINGER {1, 0}. On a fresh connection each: send, send; recv, recv; recv, send. A handler \
@@ -35,25 +34,45 @@ pub(super) const FACTS: &[Fact] = &[
             ".NET: https://github.com/dotnet/runtime/issues/57186",
             "Seastar: https://github.com/scylladb/seastar/issues/2983",
         ],
-        run: plain_rst_is_econnreset,
+        run: |k| {
+            k.sigaction(SIGPIPE, Action::Count, 0)?;
+            let recv = |fd| -> Reply<usize> { k.recv(fd, &mut [0; 8], 0) };
+
+            let ours = after_rst(k, b"")?;
+            is("the first send", k.send(ours, b"x", 0), no(Errno::ECONNRESET))?;
+            is("SIGPIPEs after it", raw::handled(SIGPIPE), 0)?;
+            is("the second send", k.send(ours, b"x", 0), no(Errno::EPIPE))?;
+            is("SIGPIPEs after it", raw::handled(SIGPIPE), 1)?;
+
+            let ours = after_rst(k, b"")?;
+            is("the first recv", recv(ours), no(Errno::ECONNRESET))?;
+            is("the second recv", recv(ours), Ok(0))?;
+
+            let ours = after_rst(k, b"")?;
+            is("the first recv", recv(ours), no(Errno::ECONNRESET))?;
+            is("a send after it", k.send(ours, b"x", 0), no(Errno::EPIPE))?;
+            is("SIGPIPEs after it", raw::handled(SIGPIPE), 2)
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "tcp-rst-keeps-received-data",
-        area: Area::Tcp,
         claim: "Data that was received before an RST can still be read: recv gives it, then ECONNRESET, then 0.",
         reference: "tcp_recvmsg_locked in net/ipv4/tcp.c takes the queue first",
-        since: Since::ALWAYS,
         matters: "A response that was sent before the server reset the connection is not lost to a client that reads on.",
         experiment: "The peer writes and closes with SO_LINGER {1, 0}; once ERR is reported, recv is called three times.",
-        wrong: &[],
-        run: rst_keeps_received_data,
+        run: |k| {
+            let ours = after_rst(k, b"last words")?;
+            is("the first recv", k.recv(ours, &mut [0; 32], 0), Ok(10))?;
+            is("the second recv", k.recv(ours, &mut [0; 32], 0), no(Errno::ECONNRESET))?;
+            is("the third recv", k.recv(ours, &mut [0; 32], 0), Ok(0))
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "tcp-close-with-unread-sends-rst",
-        area: Area::Tcp,
         claim: "close of a socket with unread data in its receive buffer sends an RST instead of a FIN.",
         reference: "__tcp_close in net/ipv4/tcp.c; RFC 2525 section 2.17",
-        since: Since::ALWAYS,
         matters: "A server that answers without reading the whole request resets the client, which may lose the answer.",
         experiment: "One end writes, the other closes without reading; the first is polled and reads.",
         wrong: &[
@@ -61,7 +80,15 @@ pub(super) const FACTS: &[Fact] = &[
             "turmoil: https://github.com/tokio-rs/turmoil/issues/269",
             "asterinas: https://github.com/asterinas/asterinas/issues/1855",
         ],
-        run: close_with_unread_sends_rst,
+        run: |k| {
+            let (ours, peer) = tcp_pair(k)?;
+            k.send(ours, b"never read", MSG_NOSIGNAL)?;
+            until_readable_bytes(k, peer, 10)?;
+            k.close(peer)?;
+            is("the mask of the other end", mask_with(k, ours, RESET)?, RESET)?;
+            is("its recv", k.recv(ours, &mut [0; 8], 0), no(Errno::ECONNRESET))
+        },
+        ..Fact::ALWAYS
     },
 ];
 
@@ -75,15 +102,6 @@ fn after_fin_and_rst(k: K) -> Held<i32> {
     Ok(ours)
 }
 
-fn fin_rst_is_epipe(k: K) -> Held {
-    let ours = after_fin_and_rst(k)?;
-    is("the second send", k.send(ours, b"x", MSG_NOSIGNAL), no(Errno::EPIPE))?;
-    is("SO_ERROR instead", so_error(k, after_fin_and_rst(k)?)?, Errno::EPIPE)?;
-    let ours = after_fin_and_rst(k)?;
-    is("recv instead", k.recv(ours, &mut [0; 8], 0), Ok(0))?;
-    is("recv again", k.recv(ours, &mut [0; 8], 0), Ok(0))
-}
-
 /// A socket that was reset, after its peer sent `data`.
 fn after_rst(k: K, data: &[u8]) -> Held<i32> {
     let (ours, peer) = tcp_pair(k)?;
@@ -93,40 +111,4 @@ fn after_rst(k: K, data: &[u8]) -> Held<i32> {
     reset_connection(k, peer)?;
     is("the mask", mask_with(k, ours, RESET)?, RESET)?;
     Ok(ours)
-}
-
-fn plain_rst_is_econnreset(k: K) -> Held {
-    k.sigaction(SIGPIPE, Action::Count, 0)?;
-    let recv = |fd| -> Reply<usize> { k.recv(fd, &mut [0; 8], 0) };
-
-    let ours = after_rst(k, b"")?;
-    is("the first send", k.send(ours, b"x", 0), no(Errno::ECONNRESET))?;
-    is("SIGPIPEs after it", raw::handled(SIGPIPE), 0)?;
-    is("the second send", k.send(ours, b"x", 0), no(Errno::EPIPE))?;
-    is("SIGPIPEs after it", raw::handled(SIGPIPE), 1)?;
-
-    let ours = after_rst(k, b"")?;
-    is("the first recv", recv(ours), no(Errno::ECONNRESET))?;
-    is("the second recv", recv(ours), Ok(0))?;
-
-    let ours = after_rst(k, b"")?;
-    is("the first recv", recv(ours), no(Errno::ECONNRESET))?;
-    is("a send after it", k.send(ours, b"x", 0), no(Errno::EPIPE))?;
-    is("SIGPIPEs after it", raw::handled(SIGPIPE), 2)
-}
-
-fn rst_keeps_received_data(k: K) -> Held {
-    let ours = after_rst(k, b"last words")?;
-    is("the first recv", k.recv(ours, &mut [0; 32], 0), Ok(10))?;
-    is("the second recv", k.recv(ours, &mut [0; 32], 0), no(Errno::ECONNRESET))?;
-    is("the third recv", k.recv(ours, &mut [0; 32], 0), Ok(0))
-}
-
-fn close_with_unread_sends_rst(k: K) -> Held {
-    let (ours, peer) = tcp_pair(k)?;
-    k.send(ours, b"never read", MSG_NOSIGNAL)?;
-    until_readable_bytes(k, peer, 10)?;
-    k.close(peer)?;
-    is("the mask of the other end", mask_with(k, ours, RESET)?, RESET)?;
-    is("its recv", k.recv(ours, &mut [0; 8], 0), no(Errno::ECONNRESET))
 }

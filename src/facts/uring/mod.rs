@@ -8,12 +8,8 @@ mod polls;
 mod rings;
 mod sockets;
 
-use super::check::{Held, Show, holds, is, skip};
-use super::support::*;
-use super::{Area, Fact, Since};
-use crate::sys::Errno;
-use crate::sys::raw::{self, Completion, Op, Reply, Submission};
-use std::time::{Duration, Instant};
+use crate::facts::support::*;
+use crate::sys::raw::{Completion, Op, Submission};
 
 pub(super) const FACTS: &[&[Fact]] = &[polls::FACTS, sockets::FACTS, rings::FACTS];
 

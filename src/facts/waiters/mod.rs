@@ -7,6 +7,6 @@ mod nested;
 mod oneshot;
 mod threads;
 
-use super::Fact;
+use crate::facts::support::*;
 
 pub(super) const FACTS: &[&[Fact]] = &[oneshot::FACTS, threads::FACTS, exclusive::FACTS, nested::FACTS];

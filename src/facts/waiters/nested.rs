@@ -1,100 +1,167 @@
 //! epoll in epoll.
 
-use super::super::check::{Held, holds, is};
-use super::super::support::*;
-use super::super::{Area, Fact, Since};
-use crate::sys::Errno;
-use crate::sys::raw::{Reply, no};
+use crate::facts::support::*;
 use libc::O_CLOEXEC;
 
 pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "multi-nested-in",
-        area: Area::Waiters,
         claim: "An inner epoll with a ready entry makes the outer one report IN; when it is drained both are silent.",
         reference: "epoll(7) Q4",
-        since: Since::ALWAYS,
         matters: "It is how one event loop is put into another.",
         experiment: "A pipe in an epoll in an epoll: a byte is written, both are asked, it is read, both are asked.",
         wrong: &["libev's notes, which say never", "gVisor: https://github.com/google/gvisor/issues/6427"],
-        run: nested_in,
+        run: |k| {
+            let (outer, inner, [reading, writing]) = nest(k, IN, IN)?;
+            is("the outer epoll before", ready(k, outer)?, vec![])?;
+            k.write(writing, b"x")?;
+            is("the outer epoll", ready(k, outer)?, vec![(inner, IN)])?;
+            is("the inner epoll", ready(k, inner)?, vec![(reading, IN)])?;
+            k.read(reading, &mut [0; 8])?;
+            is("the outer epoll once the byte was read", ready(k, outer)?, vec![])?;
+            is("the inner epoll once the byte was read", ready(k, inner)?, vec![])
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "multi-nested-outer-et",
-        area: Area::Waiters,
         claim: "With EPOLLET outside and level-triggered inside there is one outer event for each new inner one; unread data inside alone does not repeat it.",
         reference: "selftests epoll41 to epoll52",
-        since: Since::ALWAYS,
         matters: "Whoever takes the outer event must drain the inner epoll and what is in it.",
         experiment: "A byte is written, the outer epoll asked twice, another byte written, and it is asked again.",
-        wrong: &[],
-        run: nested_outer_et,
+        run: |k| {
+            let (outer, inner, [_, writing]) = nest(k, IN | ET, IN)?;
+            k.write(writing, b"x")?;
+            is("the outer epoll", ready(k, outer)?, vec![(inner, IN)])?;
+            is("the outer epoll, asked again", ready(k, outer)?, vec![])?;
+            k.write(writing, b"x")?;
+            is("the outer epoll after another byte", ready(k, outer)?, vec![(inner, IN)])
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "multi-nested-inner-et",
-        area: Area::Waiters,
         claim: "Level-triggered outside over EPOLLET inside reports until the inner epoll_wait has taken the edge.",
         reference: "ep_eventpoll_poll in fs/eventpoll.c",
-        since: Since::ALWAYS,
         matters: "The outer loop cannot lose an inner edge.",
         experiment: "A byte is written, the outer epoll asked twice, the inner one once, the outer one again.",
-        wrong: &[],
-        run: nested_inner_et,
+        run: |k| {
+            let (outer, inner, [reading, writing]) = nest(k, IN, IN | ET)?;
+            k.write(writing, b"x")?;
+            is("the outer epoll", ready(k, outer)?, vec![(inner, IN)])?;
+            is("the outer epoll, asked again", ready(k, outer)?, vec![(inner, IN)])?;
+            is("the inner epoll", ready(k, inner)?, vec![(reading, IN)])?;
+            is("the outer epoll once the edge was taken", ready(k, outer)?, vec![])
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "multi-nested-inner-close",
-        area: Area::Waiters,
         claim: "Closing the inner epoll removes it from the outer one.",
         reference: "eventpoll_release in include/linux/eventpoll.h",
-        since: Since::ALWAYS,
         matters: "Nothing is left behind when an inner loop goes.",
         experiment: "The inner epoll has an event and is closed; the outer one is asked.",
-        wrong: &[],
-        run: nested_inner_close,
+        run: |k| {
+            let (outer, inner, [_, writing]) = nest(k, IN, IN)?;
+            k.write(writing, b"x")?;
+            is("the outer epoll", ready(k, outer)?, vec![(inner, IN)])?;
+            k.close(inner)?;
+            is("the outer epoll once the inner one was closed", ready(k, outer)?, vec![])
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "multi-nested-depth-five",
-        area: Area::Waiters,
         claim: "A chain of five epolls above a pipe is accepted, and the sixth ADD fails, with ELOOP. Before, it failed with EINVAL from the bottom up, and not at all from the top down.",
         reference: "epoll_ctl(2) ELOOP; EP_MAX_NESTS in fs/eventpoll.c; commit f2e467a48287",
         since: Since(6, 17),
         matters: "Libraries that nest loops in loops meet a limit, and its errno changed in stable kernels.",
         experiment: "A chain is built from the bottom up, and another one from the top down, until ADD fails.",
-        wrong: &[],
-        run: nested_depth_five,
+        run: |k| {
+            let [reading, _writing] = k.pipe2(O_CLOEXEC)?;
+            let mut below = reading;
+            for n in 1..=5 {
+                let above = epoll(k)?;
+                is(format!("ADD of level {n}, from the bottom up"), add(k, above, below, IN), Ok(()))?;
+                below = above;
+            }
+            is_too_deep("ADD of level 6, from the bottom up", add(k, epoll(k)?, below, IN))?;
+
+            let [reading, _writing] = k.pipe2(O_CLOEXEC)?;
+            let mut above = epoll(k)?;
+            for n in 1..=4 {
+                let below = epoll(k)?;
+                is(format!("ADD below level {n}, from the top down"), add(k, above, below, IN), Ok(()))?;
+                above = below;
+            }
+            is("ADD of the pipe at the bottom", add(k, above, reading, IN), Ok(()))?;
+            is_too_deep("ADD of an epoll below level 5", add(k, above, epoll(k)?, IN))
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "multi-nested-loop-eloop",
-        area: Area::Waiters,
         claim: "A ring of two or three epolls fails with ELOOP at the ADD that would close it.",
         reference: "epoll_ctl(2) ELOOP; ep_loop_check in fs/eventpoll.c",
-        since: Since::ALWAYS,
         matters: "Without the check an event would go round for ever; kernels that lack it hang.",
         experiment: "Two epolls are added to each other, and three in a ring.",
         wrong: &["iSH: https://github.com/emkey1/ish-AOK/issues/492"],
-        run: nested_loop_eloop,
+        run: |k| {
+            let (a, b, c) = (epoll(k)?, epoll(k)?, epoll(k)?);
+            add(k, a, b, IN)?;
+            is("ADD that closes a ring of two", add(k, b, a, IN), no(Errno::ELOOP))?;
+            add(k, b, c, IN)?;
+            is("ADD that closes a ring of three", add(k, c, a, IN), no(Errno::ELOOP))
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "multi-nested-path-limit",
-        area: Area::Waiters,
         claim: "500 outer epolls may watch one inner epoll with a pipe in it, and the 501st ADD gives EINVAL; a pipe itself may be in 3000 epolls.",
         reference: "path_limits in fs/eventpoll.c: 1000, 500, 100, 50, 10; a depth of 1 is exempt",
         since: Since(3, 2),
         matters: "Where each client has a process that watches one shared epoll through its own, client 501 cannot be served.",
         experiment: "Outer epolls are made until ADD fails; then a pipe is added to 3000 of them.",
-        wrong: &[],
-        run: nested_path_limit,
+        run: |k| {
+            room_for_descriptor(3600)?;
+            let inner = epoll(k)?;
+            let [reading, _writing] = k.pipe2(O_CLOEXEC)?;
+            add(k, inner, reading, IN)?;
+            let mut outers = 0;
+            let refused = loop {
+                match add(k, epoll(k)?, inner, IN) {
+                    Ok(()) => outers += 1,
+                    refused => break refused,
+                }
+                holds("ADD fails before the 600th outer epoll", outers < 600, outers)?;
+            };
+            is("outer epolls that may watch one inner one", outers, 500)?;
+            is("the next ADD", refused, no(Errno::EINVAL))?;
+            let [reading, _writing] = k.pipe2(O_CLOEXEC)?;
+            for n in 1..=3000 {
+                is(format!("ADD of a pipe to epoll {n}"), add(k, epoll(k)?, reading, IN), Ok(()))?;
+            }
+            Ok(())
+        },
+        ..Fact::ALWAYS
     },
     Fact {
         id: "multi-poll-on-epfd",
-        area: Area::Waiters,
         claim: "poll on an epoll does not take an edge: poll gives IN, epoll_wait one event, poll nothing.",
         reference: "selftests epoll6 and epoll8",
-        since: Since::ALWAYS,
         matters: "An epoll can be asked whether it has something without changing that.",
         experiment: "A byte comes for an edge-triggered entry; poll, epoll_wait, poll.",
-        wrong: &[],
-        run: poll_on_epfd,
+        run: |k| {
+            let epoll = epoll(k)?;
+            let [reading, writing] = k.pipe2(O_CLOEXEC)?;
+            add(k, epoll, reading, IN | ET)?;
+            k.write(writing, b"x")?;
+            is("poll of the epoll", mask(k, epoll)?, IN)?;
+            is("poll of it again", mask(k, epoll)?, IN)?;
+            is("epoll_wait", ready(k, epoll)?, vec![(reading, IN)])?;
+            is("poll after it", mask(k, epoll)?, NONE)
+        },
+        ..Fact::ALWAYS
     },
 ];
 
@@ -107,107 +174,8 @@ fn nest(k: K, outside: Events, inside: Events) -> Reply<(i32, i32, [i32; 2])> {
     Ok((outer, inner, ends))
 }
 
-fn nested_in(k: K) -> Held {
-    let (outer, inner, [reading, writing]) = nest(k, IN, IN)?;
-    is("the outer epoll before", ready(k, outer)?, vec![])?;
-    k.write(writing, b"x")?;
-    is("the outer epoll", ready(k, outer)?, vec![(inner, IN)])?;
-    is("the inner epoll", ready(k, inner)?, vec![(reading, IN)])?;
-    k.read(reading, &mut [0; 8])?;
-    is("the outer epoll once the byte was read", ready(k, outer)?, vec![])?;
-    is("the inner epoll once the byte was read", ready(k, inner)?, vec![])
-}
-
-fn nested_outer_et(k: K) -> Held {
-    let (outer, inner, [_, writing]) = nest(k, IN | ET, IN)?;
-    k.write(writing, b"x")?;
-    is("the outer epoll", ready(k, outer)?, vec![(inner, IN)])?;
-    is("the outer epoll, asked again", ready(k, outer)?, vec![])?;
-    k.write(writing, b"x")?;
-    is("the outer epoll after another byte", ready(k, outer)?, vec![(inner, IN)])
-}
-
-fn nested_inner_et(k: K) -> Held {
-    let (outer, inner, [reading, writing]) = nest(k, IN, IN | ET)?;
-    k.write(writing, b"x")?;
-    is("the outer epoll", ready(k, outer)?, vec![(inner, IN)])?;
-    is("the outer epoll, asked again", ready(k, outer)?, vec![(inner, IN)])?;
-    is("the inner epoll", ready(k, inner)?, vec![(reading, IN)])?;
-    is("the outer epoll once the edge was taken", ready(k, outer)?, vec![])
-}
-
-fn nested_inner_close(k: K) -> Held {
-    let (outer, inner, [_, writing]) = nest(k, IN, IN)?;
-    k.write(writing, b"x")?;
-    is("the outer epoll", ready(k, outer)?, vec![(inner, IN)])?;
-    k.close(inner)?;
-    is("the outer epoll once the inner one was closed", ready(k, outer)?, vec![])
-}
-
 /// Either errno: which it is depends on the stable kernel, not on the version alone.
 fn is_too_deep(what: &str, reply: Reply<()>) -> Held {
     let refused = matches!(&reply, Err(refusal) if [Errno::ELOOP, Errno::EINVAL].contains(&refusal.errno));
     holds(format!("{what}: ELOOP or EINVAL"), refused, reply)
-}
-
-fn nested_depth_five(k: K) -> Held {
-    let [reading, _writing] = k.pipe2(O_CLOEXEC)?;
-    let mut below = reading;
-    for n in 1..=5 {
-        let above = epoll(k)?;
-        is(format!("ADD of level {n}, from the bottom up"), add(k, above, below, IN), Ok(()))?;
-        below = above;
-    }
-    is_too_deep("ADD of level 6, from the bottom up", add(k, epoll(k)?, below, IN))?;
-
-    let [reading, _writing] = k.pipe2(O_CLOEXEC)?;
-    let mut above = epoll(k)?;
-    for n in 1..=4 {
-        let below = epoll(k)?;
-        is(format!("ADD below level {n}, from the top down"), add(k, above, below, IN), Ok(()))?;
-        above = below;
-    }
-    is("ADD of the pipe at the bottom", add(k, above, reading, IN), Ok(()))?;
-    is_too_deep("ADD of an epoll below level 5", add(k, above, epoll(k)?, IN))
-}
-
-fn nested_loop_eloop(k: K) -> Held {
-    let (a, b, c) = (epoll(k)?, epoll(k)?, epoll(k)?);
-    add(k, a, b, IN)?;
-    is("ADD that closes a ring of two", add(k, b, a, IN), no(Errno::ELOOP))?;
-    add(k, b, c, IN)?;
-    is("ADD that closes a ring of three", add(k, c, a, IN), no(Errno::ELOOP))
-}
-
-fn nested_path_limit(k: K) -> Held {
-    room_for_descriptor(3600)?;
-    let inner = epoll(k)?;
-    let [reading, _writing] = k.pipe2(O_CLOEXEC)?;
-    add(k, inner, reading, IN)?;
-    let mut outers = 0;
-    let refused = loop {
-        match add(k, epoll(k)?, inner, IN) {
-            Ok(()) => outers += 1,
-            refused => break refused,
-        }
-        holds("ADD fails before the 600th outer epoll", outers < 600, outers)?;
-    };
-    is("outer epolls that may watch one inner one", outers, 500)?;
-    is("the next ADD", refused, no(Errno::EINVAL))?;
-    let [reading, _writing] = k.pipe2(O_CLOEXEC)?;
-    for n in 1..=3000 {
-        is(format!("ADD of a pipe to epoll {n}"), add(k, epoll(k)?, reading, IN), Ok(()))?;
-    }
-    Ok(())
-}
-
-fn poll_on_epfd(k: K) -> Held {
-    let epoll = epoll(k)?;
-    let [reading, writing] = k.pipe2(O_CLOEXEC)?;
-    add(k, epoll, reading, IN | ET)?;
-    k.write(writing, b"x")?;
-    is("poll of the epoll", mask(k, epoll)?, IN)?;
-    is("poll of it again", mask(k, epoll)?, IN)?;
-    is("epoll_wait", ready(k, epoll)?, vec![(reading, IN)])?;
-    is("poll after it", mask(k, epoll)?, NONE)
 }

@@ -54,7 +54,7 @@ impl<'a> Entry<'a> {
         };
         Entry {
             id: fact.id,
-            area: fact.area.name(),
+            area: fact.area().name(),
             outcome: outcome.name(),
             expected,
             observed,

@@ -40,6 +40,6 @@ fn case(Run { fact, outcome, ended, took }: &Run) -> TestCase {
         Outcome::Skipped { why } => skipped(why),
     };
     let mut case = TestCase::new(fact.id, status);
-    case.set_classname(format!("facts.{}", fact.area.name())).set_time(*took);
+    case.set_classname(format!("facts.{}", fact.area().name())).set_time(*took);
     case
 }

@@ -128,7 +128,7 @@ impl Report {
     /// The areas of which there are facts in this report, with them.
     fn by_area(&self) -> impl Iterator<Item = (Area, Vec<&Run>)> {
         Area::ALL.iter().filter_map(|&area| {
-            let runs: Vec<_> = self.runs.iter().filter(|run| run.fact.area == area).collect();
+            let runs: Vec<_> = self.runs.iter().filter(|run| run.fact.area() == area).collect();
             (!runs.is_empty()).then_some((area, runs))
         })
     }

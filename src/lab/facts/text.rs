@@ -191,7 +191,7 @@ pub fn list(facts: &[&'static Fact], width: Option<usize>) -> String {
     let mut page = Page::new(width);
     for area in Area::ALL {
         let mut table = Table::new(&[""], "");
-        for fact in facts.iter().filter(|fact| fact.area == *area) {
+        for fact in facts.iter().filter(|fact| fact.area() == *area) {
             table.row([fact.id.to_owned()], fact.claim, Style::new());
         }
         if !table.is_empty() {
@@ -213,9 +213,9 @@ pub fn list(facts: &[&'static Fact], width: Option<usize>) -> String {
 /// All that there is to know about a fact, in lines of at most `width` columns.
 #[must_use]
 pub fn explain(fact: &Fact, width: Option<usize>) -> String {
-    let Fact { id, area, claim, reference, since, matters, experiment, wrong, .. } = fact;
+    let Fact { id, claim, reference, since, matters, experiment, wrong, .. } = fact;
     let mut page = Page::new(width);
-    page.paragraph(&format!("{id} ({})", area.title()));
+    page.paragraph(&format!("{id} ({})", fact.area().title()));
     let since = match *since {
         Since::ALWAYS => "every supported kernel".to_owned(),
         since => since.to_string(),
