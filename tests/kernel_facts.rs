@@ -4,7 +4,7 @@
 //! What cannot be shown here (an old kernel, a sandbox) is ignored, with the reason. tests/mutants.rs shows
 //! that these tests can fail.
 
-use io_models::facts::{self, Fact, Outcome, Runner};
+use io_models::facts::{self, Fact, Outcome, Runner, Step};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use std::process::ExitCode;
 
@@ -18,13 +18,20 @@ fn main() -> ExitCode {
 }
 
 fn test(fact: &'static Fact) -> Result<Completion, Failed> {
-    match Runner::default().run(fact).outcome {
+    let run = Runner::default().run(fact);
+    let steps: Vec<String> = run.not_held().map(Step::to_string).collect();
+    match run.outcome() {
         Outcome::Holds => Ok(Completion::Completed),
-        Outcome::Skipped { why } => Ok(Completion::ignored_with(why)),
-        Outcome::Differs { expected, observed } => Err(Failed::from(format!(
-            "{}\n  expected   {expected}\n  observed   {observed}\n  reference  {}\n  matters    {}\n  \
-             experiment {}",
-            fact.claim, fact.reference, fact.matters, fact.experiment
+        Outcome::InPart | Outcome::ClaimsOlder | Outcome::Skipped => {
+            Ok(Completion::ignored_with(steps.join("; ")))
+        }
+        Outcome::Differs => Err(Failed::from(format!(
+            "{}\n  {}\n  reference  {}\n  matters    {}\n  experiment {}",
+            fact.claim,
+            steps.join("\n  "),
+            fact.reference,
+            fact.matters,
+            fact.experiment
         ))),
     }
 }

@@ -56,7 +56,7 @@ const FLAGS: &[Fact] = &[
                      through the new one before and after a write. Then a socket.",
         run: |k| {
             if !std::path::Path::new("/proc/self/fd/0").exists() {
-                return skip("there is no /proc/self/fd here");
+                return skip(Why::Oracle, "there is no /proc/self/fd here");
             }
             let [reader, writer] = k.pipe2(O_CLOEXEC)?;
             let again = k.open(&format!("/proc/self/fd/{reader}"), O_RDONLY | O_NONBLOCK)?;
@@ -183,7 +183,7 @@ const FLAGS: &[Fact] = &[
             let flags = k.fcntl(socket, F_GETFL, 0)?;
             k.fcntl(socket, F_SETFL, flags | O_ASYNC)?;
             is("F_GETFL of a socket, with O_ASYNC set", k.fcntl(socket, F_GETFL, 0)?, flags | O_ASYNC)?;
-            let came = |signal| k.sigtimedwait(bit(signal), BOUND_MS.into());
+            let came = |signal| k.sigtimedwait(bit(signal), bound_ms().into());
             let what = |reply: Reply<Came>| reply.map(|came| (came.signal, came.code, came.fd, came.band));
             k.write(peer, b"x")?;
             is(
@@ -239,7 +239,7 @@ const FLAGS: &[Fact] = &[
             k.fcntl(server, F_SETOWN, std::process::id().cast_signed())?;
             is("O_ASYNC of the socket with an owner", k.fcntl(server, F_GETFL, 0)? & O_ASYNC, 0)?;
             urgent(client)?;
-            let came = k.sigtimedwait(bit(libc::SIGURG), BOUND_MS.into()).map(|came| came.signal);
+            let came = k.sigtimedwait(bit(libc::SIGURG), bound_ms().into()).map(|came| came.signal);
             is("signal, with an owner", came, Ok(libc::SIGURG))
         },
         ..Fact::ALWAYS

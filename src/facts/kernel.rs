@@ -4,6 +4,7 @@
 //! overrides one, and may use the others to do it. What experiments only need to set themselves up (fork, a
 //! new namespace, a limit) is not here: nothing would be learned from getting it wrong.
 
+use super::hook::{Again, Hook};
 use crate::sys::raw::{self, Action, Address, At, Came, Completion, Mask, Message, Reply, Sets, Submission};
 use libc::{epoll_event, pollfd, timespec, timeval};
 use std::time::Duration;
@@ -14,6 +15,21 @@ macro_rules! kernel {
         pub(super) trait Kernel: Sync {
             $(fn $call(&self, $($argument: $type),*) -> Reply<$reply> {
                 raw::$call($($argument),*)
+            })*
+        }
+
+        /// A row of the table.
+        #[expect(non_camel_case_types, reason = "the names of the calls, as everybody writes them")]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(super) enum Call { $($call,)* }
+
+        impl<H: Hook> Kernel for H {
+            $(fn $call(&self, $(mut $argument: $type),*) -> Reply<$reply> {
+                if let Some(instead) = self.instead(Call::$call) {
+                    return instead;
+                }
+                let reply = raw::$call($(<$type as Again>::again(&mut $argument)),*);
+                self.after(Call::$call, reply, &mut [$(&mut $argument),*])
             })*
         }
     };

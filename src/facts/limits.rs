@@ -20,21 +20,21 @@ const LIMITS: &[Fact] = &[
             mask_with(k, listener, IN)?;
             let limit = room_for(0)?;
             let full = || no(Errno::EMFILE);
-            is("socket at the limit", tcp(k), full())?;
-            is("socketpair at the limit", k.socketpair(SOCK_STREAM).map(drop), no(Errno::EMFILE))?;
-            is("accept at the limit", k.accept(listener), full())?;
-            is("accept4 at the limit", k.accept4(listener, SOCK_CLOEXEC), full())?;
-            is("open at the limit", k.open("/dev/null", O_RDONLY), full())?;
-            is("pipe at the limit", k.pipe2(0).map(drop), no(Errno::EMFILE))?;
-            is("dup at the limit", k.dup(0), full())?;
-            is("F_DUPFD at the limit", k.fcntl(0, F_DUPFD, 0), full())?;
-            is("epoll_create1 at the limit", k.epoll_create1(0), full())?;
-            is("eventfd at the limit", k.eventfd(0, EFD_CLOEXEC), full())?;
-            is("timerfd_create at the limit", k.timerfd_create(libc::CLOCK_MONOTONIC, 0), full())?;
-            is("signalfd at the limit", k.signalfd(-1, bit(libc::SIGUSR1), 0), full())?;
-            is("dup2 to the limit", k.dup2(0, limit), no(Errno::EBADF))?;
-            is("dup3 to the limit", k.dup3(0, limit, O_CLOEXEC), no(Errno::EBADF))?;
-            is("dup2 to the highest number below the limit", k.dup2(0, limit - 1), Ok(limit - 1))?;
+            noted(is("socket at the limit", tcp(k), full()));
+            noted(is("socketpair at the limit", k.socketpair(SOCK_STREAM).map(drop), no(Errno::EMFILE)));
+            noted(is("accept at the limit", k.accept(listener), full()));
+            noted(is("accept4 at the limit", k.accept4(listener, SOCK_CLOEXEC), full()));
+            noted(is("open at the limit", k.open("/dev/null", O_RDONLY), full()));
+            noted(is("pipe at the limit", k.pipe2(0).map(drop), no(Errno::EMFILE)));
+            noted(is("dup at the limit", k.dup(0), full()));
+            noted(is("F_DUPFD at the limit", k.fcntl(0, F_DUPFD, 0), full()));
+            noted(is("epoll_create1 at the limit", k.epoll_create1(0), full()));
+            noted(is("eventfd at the limit", k.eventfd(0, EFD_CLOEXEC), full()));
+            noted(is("timerfd_create at the limit", k.timerfd_create(libc::CLOCK_MONOTONIC, 0), full()));
+            noted(is("signalfd at the limit", k.signalfd(-1, bit(libc::SIGUSR1), 0), full()));
+            noted(is("dup2 to the limit", k.dup2(0, limit), no(Errno::EBADF)));
+            noted(is("dup3 to the limit", k.dup3(0, limit, O_CLOEXEC), no(Errno::EBADF)));
+            noted(is("dup2 to the highest number below the limit", k.dup2(0, limit - 1), Ok(limit - 1)));
             is("F_DUPFD from the limit on", k.fcntl(0, F_DUPFD, limit), no(Errno::EINVAL))
         },
         ..Fact::ALWAYS

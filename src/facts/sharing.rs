@@ -17,10 +17,10 @@ const SHARING: &[Fact] = &[
                      the second in a child that is another user.",
         run: |k| {
             for (first, second) in [(true, true), (true, false), (false, true), (false, false)] {
-                let (one, reply) = bound(k, &Address::loopback(0), first)?;
+                let (one, reply) = listener_bound(k, &Address::loopback(0), first)?;
                 reply?;
                 k.listen(one, 1)?;
-                let (other, reply) = bound(k, &k.getsockname(one)?, second)?;
+                let (other, reply) = listener_bound(k, &k.getsockname(one)?, second)?;
                 let expected = if first && second { Ok(()) } else { no(Errno::EADDRINUSE) };
                 is(
                     format!("bind, with SO_REUSEPORT {second}, to a port taken with {first}"),
@@ -31,16 +31,19 @@ const SHARING: &[Fact] = &[
                     is("listen of the second", k.listen(other, 1), Ok(()))?;
                 }
             }
-            let (one, reply) = bound(k, &Address::loopback(0), true)?;
+            let (one, reply) = listener_bound(k, &Address::loopback(0), true)?;
             reply?;
             k.listen(one, 1)?;
             let address = k.getsockname(one)?;
             Forked::start(|| {
                 let user = std::fs::metadata("/proc/self").map_or(0, |process| process.uid());
                 if raw::setuid(user + 1).is_err() {
-                    return skip("only root can be another user; all but the users is as it should be");
+                    return skip(
+                        Why::Denied,
+                        "only root can be another user; all but the users is as it should be",
+                    );
                 }
-                let (_, reply) = bound(k, &address, true)?;
+                let (_, reply) = listener_bound(k, &address, true)?;
                 is("bind, with SO_REUSEPORT, to the port of another user", reply, no(Errno::EADDRINUSE))
             })?
             .join()
@@ -65,7 +68,7 @@ const SHARING: &[Fact] = &[
                 let mut entries = [entry(a, IN), entry(b, IN)];
                 is(
                     "listeners that are readable after one connect",
-                    k.poll(At::from(&mut entries), BOUND_MS)?,
+                    k.poll(At::from(&mut entries), bound_ms())?,
                     1,
                 )?;
                 let owner = usize::from(revents(&entries[1]) == IN);
@@ -143,10 +146,10 @@ const SHARING: &[Fact] = &[
         experiment: "Two listeners, bound in one order and listening in the other; 10 clients for k = 0, 10 \
                      for k = 1.",
         run: |k| {
-            let (second, reply) = bound(k, &Address::loopback(0), true)?;
+            let (second, reply) = listener_bound(k, &Address::loopback(0), true)?;
             reply?;
             let address = k.getsockname(second)?;
-            let (first, reply) = bound(k, &address, true)?;
+            let (first, reply) = listener_bound(k, &address, true)?;
             reply?;
             k.listen(first, 128)?;
             k.listen(second, 128)?;
@@ -178,7 +181,7 @@ const SHARING: &[Fact] = &[
                      first; the second binds, and 60 clients go to both.",
         run: |k| {
             let (first, address) = listener(k, 128)?;
-            let (second, reply) = bound(k, &address, true)?;
+            let (second, reply) = listener_bound(k, &address, true)?;
             is("bind to the port of a listener without SO_REUSEPORT", reply, no(Errno::EADDRINUSE))?;
             is(
                 "SO_REUSEPORT set on it after listen",
@@ -267,9 +270,7 @@ const SHARING: &[Fact] = &[
             }
             connected(k, &address)?;
             let all = |pipe| {
-                bounded("all four processes are heard of", || {
-                    Ok((readable_bytes(k, pipe)? == 4).then_some(()))
-                })
+                until("all four processes are heard of", || Ok((readable_bytes(k, pipe)? == 4).then_some(())))
             };
             all(woken)?;
             k.write(tell_go, b"gggg")?;
@@ -287,7 +288,7 @@ const SHARING: &[Fact] = &[
 pub(super) const FACTS: &[&[Fact]] = &[SHARING];
 
 /// A socket that is bound to `address`, if it may be; with SO_REUSEPORT or without.
-fn bound(k: K, address: &Address, reuseport: bool) -> Held<(i32, Reply<()>)> {
+fn listener_bound(k: K, address: &Address, reuseport: bool) -> Held<(i32, Reply<()>)> {
     let fd = tcp(k)?;
     set_option(k, fd, SOL_SOCKET, SO_REUSEPORT, reuseport.into())?;
     Ok((fd, k.bind(fd, address)))
@@ -295,7 +296,7 @@ fn bound(k: K, address: &Address, reuseport: bool) -> Held<(i32, Reply<()>)> {
 
 /// A non-blocking listener with SO_REUSEPORT.
 fn sharing(k: K, address: &Address) -> Held<i32> {
-    let (fd, reply) = bound(k, address, true)?;
+    let (fd, reply) = listener_bound(k, address, true)?;
     reply?;
     set_nonblocking(k, fd)?;
     k.listen(fd, 128)?;
@@ -316,15 +317,15 @@ fn clients(k: K, address: &Address, n: usize) -> Reply<Vec<i32>> {
 
 /// How many connections wait at each, once all `n` do.
 fn waiting(k: K, listeners: (i32, i32), n: u32) -> Held<(u32, u32)> {
-    bounded(&format!("{n} connections are in the queues"), || {
+    until(&format!("{n} connections are in the queues"), || {
         let now = (tcp_info(k, listeners.0)?.queued()?, tcp_info(k, listeners.1)?.queued()?);
         Ok((now.0 + now.1 >= n).then_some(now))
     })
 }
 
-/// How many of `clients` have been reset, once `n` have or after [`BOUND`].
+/// How many of `clients` have been reset, once `n` have or after [`bound`].
 fn resets(k: K, clients: &[i32], n: usize) -> Held<usize> {
-    let deadline = Instant::now() + BOUND;
+    let deadline = Instant::now() + bound();
     let (mut clients, mut resets) = (clients.to_vec(), 0);
     loop {
         clients.retain(|&fd| {

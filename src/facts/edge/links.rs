@@ -64,9 +64,10 @@ pub(super) fn links(k: K) -> Held<Vec<Link>> {
 pub(super) fn all_kinds() -> Held {
     match raw::pty_pair() {
         Ok(_) => Ok(()),
-        Err(refusal) => {
-            skip(format!("it holds for all other kinds, but no pseudoterminal can be had: {refusal:?}"))
-        }
+        Err(refusal) => skip(
+            Why::Missing,
+            format!("it holds for all other kinds, but no pseudoterminal can be had: {refusal:?}"),
+        ),
     }
 }
 
@@ -97,7 +98,7 @@ pub(super) fn events(k: K, epoll: i32) -> Reply<Vec<Events>> {
     Ok(ready(k, epoll)?.into_iter().map(|(_, events)| events).collect())
 }
 
-/// As [`events`], as soon as there are any, or none after [`BOUND`].
+/// As [`events`], as soon as there are any, or none after [`bound`].
 pub(super) fn events_soon(k: K, epoll: i32) -> Reply<Vec<Events>> {
     Ok(ready_soon(k, epoll)?.into_iter().map(|(_, events)| events).collect())
 }

@@ -159,7 +159,7 @@ pub(super) const FACTS: &[Fact] = &[
             let epoll = epoll(k)?;
             // All of it must be ours: the kernel checks that before it waits. None of it is ever touched.
             let Some(memory) = raw::fresh_pages::<epoll_event>(most + 1) else {
-                return skip("2 GiB of addresses cannot be reserved here");
+                return skip(Why::Limits, "2 GiB of addresses cannot be reserved here");
             };
             let mut wait = |max: i32| k.epoll_wait(epoll, At::from(&mut *memory), max, 0);
             for max in [0, -1, i32::MIN] {

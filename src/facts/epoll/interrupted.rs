@@ -67,7 +67,7 @@ pub(super) const FACTS: &[Fact] = &[
             k.sigaction(SIGUSR1, raw::Action::Ignore, 0)?;
             k.sigprocmask(libc::SIG_BLOCK, raw::bit(SIGUSR2))?;
             let child = Forked::start(|| {
-                is("epoll_wait, with signals that do nothing", wait(k, ep, BOUND_MS), Ok(vec![(r, IN)]))?;
+                is("epoll_wait, with signals that do nothing", wait(k, ep, bound_ms()), Ok(vec![(r, IN)]))?;
                 is("SIGUSR2, which is blocked, is pending", k.sigpending()? & raw::bit(SIGUSR2) != 0, true)
             })?;
             child.until_asleep(EPOLL)?;
@@ -75,7 +75,7 @@ pub(super) const FACTS: &[Fact] = &[
                 k.kill(child.pid, signal)?;
                 // Whom a signal wakes is awake when kill returns: so that it is asleep again, or has come to its end.
                 let directory = format!("/proc/{}", child.pid);
-                bounded("the child waits on or ends", || {
+                until("the child waits on or ends", || {
                     let stat = std::fs::read_to_string(format!("{directory}/stat")).unwrap_or_default();
                     Ok((asleep_in(&directory, EPOLL) || state_of(&stat) == Some('Z')).then_some(()))
                 })?;
@@ -112,7 +112,7 @@ pub(super) const FACTS: &[Fact] = &[
             is("a wait of 0 ns", wait2(Some(after(0)))?, vec![])?;
 
             // Again and again, for one that no other program disturbs.
-            bounded("a wait of 1 ns is over in less than 1 ms", || {
+            until("a wait of 1 ns is over in less than 1 ms", || {
                 let start = Instant::now();
                 wait2(Some(after(1)))?;
                 Ok((start.elapsed() < Duration::from_millis(1)).then_some(()))
@@ -148,18 +148,18 @@ pub(super) const FACTS: &[Fact] = &[
 type Call = fn(K, i32, i32) -> Found;
 
 fn by_epoll_wait(k: K, ep: i32, _: i32) -> Found {
-    wait(k, ep, BOUND_MS)
+    wait(k, ep, bound_ms())
 }
 
 fn by_epoll_pwait(k: K, ep: i32, _: i32) -> Found {
     let mut event = epoll_event { events: 0, u64: 0 };
-    let n = k.epoll_pwait(ep, At::from(&mut event), 1, BOUND_MS, Mask::of(0))?;
+    let n = k.epoll_pwait(ep, At::from(&mut event), 1, bound_ms(), Mask::of(0))?;
     Ok([(event.u64 as i32, Events(event.events))][..n].to_vec())
 }
 
 fn by_poll(k: K, _: i32, r: i32) -> Found {
     let mut one = entry(r, IN);
-    let n = k.poll(At::from(&mut one), BOUND_MS)?;
+    let n = k.poll(At::from(&mut one), bound_ms())?;
     Ok([(r, revents(&one))][..n].to_vec())
 }
 

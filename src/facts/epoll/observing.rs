@@ -42,7 +42,7 @@ pub(super) const FACTS: &[Fact] = &[
             add(k, ep, r, IN)?;
             add(k, ep, event, OUT | ET)?;
             if entries_in_fdinfo(ep)? == 0 {
-                return skip("fdinfo lists no entries here");
+                return skip(Why::Oracle, "fdinfo lists no entries here");
             }
             is("the pipe's events in fdinfo, IN asked for", entry_in_fdinfo(ep, r)?, Some(IN | ERR | HUP))?;
             is(
@@ -97,7 +97,7 @@ pub(super) const FACTS: &[Fact] = &[
         run: |k| {
             // Give it up by being somebody else.
             if may_block_suspend()? && (raw::setuid(65534).is_err() || may_block_suspend()?) {
-                return skip("the capability CAP_BLOCK_SUSPEND cannot be given up here");
+                return skip(Why::Denied, "the capability CAP_BLOCK_SUSPEND cannot be given up here");
             }
             let ep = epoll(k)?;
             let (r, w) = pipe(k)?;
@@ -105,7 +105,7 @@ pub(super) const FACTS: &[Fact] = &[
             k.write(w, b"x")?;
             is("the event of that entry", ready(k, ep)?, vec![(r, IN)])?;
             if entries_in_fdinfo(ep)? == 0 {
-                return skip("fdinfo lists no entries here");
+                return skip(Why::Oracle, "fdinfo lists no entries here");
             }
             is("the events of that entry in fdinfo", entry_in_fdinfo(ep, r)?, Some(IN | ERR | HUP))
         },
@@ -118,7 +118,7 @@ fn entries_in_fdinfo(ep: i32) -> Held<usize> {
     let file = format!("/proc/self/fdinfo/{ep}");
     match std::fs::read_to_string(&file) {
         Ok(text) => Ok(text.lines().filter(|line| line.starts_with("tfd:")).count()),
-        Err(why) => skip(format!("{file} cannot be read here: {why}")),
+        Err(why) => skip(Why::Oracle, format!("{file} cannot be read here: {why}")),
     }
 }
 
@@ -128,6 +128,6 @@ fn may_block_suspend() -> Held<bool> {
     let effective = line_of("/proc/self/status", "CapEff:")?;
     match u64::from_str_radix(&effective, 16) {
         Ok(set) => Ok(set >> CAP_BLOCK_SUSPEND & 1 == 1),
-        Err(_) => skip("/proc/self/status tells no capabilities here"),
+        Err(_) => skip(Why::Oracle, "/proc/self/status tells no capabilities here"),
     }
 }

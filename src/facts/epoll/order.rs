@@ -64,7 +64,7 @@ pub(super) const FACTS: &[Fact] = &[
             first.sort_unstable();
             let all: Vec<usize> = (0..PIPES).collect();
             if first != all {
-                return differs("each of 13 pipes among the first 13 events", seen[..PIPES].show());
+                return differs("the first 13 events", "each of 13 pipes", seen[..PIPES].show());
             }
             is("the pipes of the next 13 events", &seen[PIPES..2 * PIPES], &seen[..PIPES])
         },

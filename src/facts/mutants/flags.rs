@@ -15,14 +15,12 @@ pub(super) const MUTANTS: &[Mutant] = &[
         breaks: "fl-nonblock-is-per-description",
         behaviour: "O_NONBLOCK belongs to the descriptor, as FD_CLOEXEC does and as people expect who set it \
                     on their standard input.",
-        also: &["nb-accept-flags-not-inherited"],
         kernel: &NonblockPerDescriptor,
     },
     Mutant {
         name: "procfd-open-is-dup",
         breaks: "fl-procfd-reopen-is-new-description",
         behaviour: "open of /proc/self/fd/N is a dup, as that of /dev/fd/N is on the BSDs and on macOS.",
-        also: &[],
         kernel: &ProcfdOpenIsDup,
     },
     Mutant {
@@ -30,12 +28,6 @@ pub(super) const MUTANTS: &[Mutant] = &[
         breaks: "fl-nonblock-does-not-wake",
         behaviour: "A read that is under way gives EAGAIN as soon as O_NONBLOCK is set, as where a call \
                     looks at the flag whenever it wakes.",
-        also: &[
-            "ep-fd-is-pollable",
-            "mp-prefork-shared-listener",
-            "sig-process-signal-one-thread",
-            "sig-restart-matrix",
-        ],
         kernel: &SetflNonblockWakes,
     },
     Mutant {
@@ -43,7 +35,6 @@ pub(super) const MUTANTS: &[Mutant] = &[
         breaks: "fl-regular-file-ignores-nonblock",
         behaviour: "read at the end of a non-blocking file gives EAGAIN, as that of an empty pipe does and \
                     as people expect of a file that grows.",
-        also: &[],
         kernel: &NonblockFileEagain,
     },
     Mutant {
@@ -51,21 +42,18 @@ pub(super) const MUTANTS: &[Mutant] = &[
         breaks: "fl-setfl-ignores-access-bits",
         behaviour: "F_SETFL with an access mode that is not that of the description gives EINVAL, as people \
                     expect.",
-        also: &[],
         kernel: &SetflRefusesAccessBits,
     },
     Mutant {
         name: "setsig-ignored",
         breaks: "fl-async-sigio-and-setsig",
         behaviour: "F_SETSIG does nothing: it is always SIGIO, as on systems that do not have it.",
-        also: &[],
         kernel: &SetsigIgnored,
     },
     Mutant {
         name: "sigurg-wants-async",
         breaks: "fl-owner-gets-sigurg",
         behaviour: "An owner without O_ASYNC gets no signal at all, as people expect.",
-        also: &[],
         kernel: &SigurgWantsAsync,
     },
 ];

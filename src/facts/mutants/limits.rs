@@ -12,14 +12,12 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "dup2-emfile",
         breaks: "fd-emfile-everywhere",
         behaviour: "dup2 to a number at the limit fails with EMFILE, as the other calls do.",
-        also: &[],
         kernel: &Dup2Emfile,
     },
     Mutant {
         name: "emfile-drops-connection",
         breaks: "fd-accept-emfile-keeps-connection",
         behaviour: "accept that fails with EMFILE takes the connection out of the queue and closes it.",
-        also: &[],
         kernel: &EmfileDropsConnection,
     },
     Mutant {
@@ -27,7 +25,6 @@ pub(super) const MUTANTS: &[Mutant] = &[
         breaks: "fd-accept-emfile-beats-eagain",
         behaviour: "accept on an idle non-blocking listener gives EAGAIN, whether there is a descriptor free \
                     or not, as people expect.",
-        also: &[],
         kernel: &EagainBeforeEmfile,
     },
     Mutant {
@@ -35,7 +32,6 @@ pub(super) const MUTANTS: &[Mutant] = &[
         breaks: "fd-pipe-emfile-atomic",
         behaviour: "pipe that fails with EMFILE leaves the descriptor that it did get open, and in the \
                     array.",
-        also: &[],
         kernel: &PipeHalfMade,
     },
     Mutant {
@@ -43,7 +39,6 @@ pub(super) const MUTANTS: &[Mutant] = &[
         breaks: "fd-lowered-limit-keeps-open",
         behaviour: "Descriptors whose numbers are not below the limit are as good as closed, as people \
                     expect.",
-        also: &[],
         kernel: &LimitCutsOff,
     },
     Mutant {
@@ -51,14 +46,12 @@ pub(super) const MUTANTS: &[Mutant] = &[
         breaks: "fd-lowest-free",
         behaviour: "open gives a number above all that it gave before, as people hope for who use one after \
                     close.",
-        also: &[],
         kernel: &NextNotLowest,
     },
     Mutant {
         name: "scm-rights-all-or-nothing",
         breaks: "fd-scm-rights-truncated",
         behaviour: "If there is no room for all descriptors of a message, none of them is received.",
-        also: &[],
         kernel: &ScmRightsAllOrNothing,
     },
 ];

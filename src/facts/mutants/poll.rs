@@ -2,6 +2,7 @@
 
 use super::super::kernel::Kernel;
 use super::Mutant;
+use super::kinds::{Changed, ready};
 use crate::sys::Errno;
 use crate::sys::limits::Nofile;
 use crate::sys::raw::{self, At, Refusal, Reply, no};
@@ -18,14 +19,12 @@ pub(super) const MUTANTS: &[Mutant] = &[
         breaks: "poll-negative-fd-ignored",
         behaviour: "An entry with a negative descriptor gets NVAL and is counted, as one for a number that \
                     is not open.",
-        also: &[],
         kernel: &Changed(negative_is_nval),
     },
     Mutant {
         name: "poll-ebadf",
         breaks: "poll-closed-fd-nval",
         behaviour: "poll fails with EBADF when one descriptor is not open, as select does.",
-        also: &[],
         kernel: &Ebadf,
     },
     Mutant {
@@ -33,21 +32,18 @@ pub(super) const MUTANTS: &[Mutant] = &[
         breaks: "poll-nval-not-requestable",
         behaviour: "NVAL that is asked for is reported: a kernel that takes the flag for one of the \
                     caller's.",
-        also: &[],
         kernel: &Changed(nval_by_request),
     },
     Mutant {
         name: "poll-masks-errors",
         breaks: "poll-err-hup-unmaskable",
         behaviour: "An entry that asks for nothing gets neither ERR nor HUP, as people expect.",
-        also: &[],
         kernel: &Changed(masks_errors),
     },
     Mutant {
         name: "poll-without-limit",
         breaks: "poll-nfds-over-rlimit-einval",
         behaviour: "poll takes an array of any length, whatever RLIMIT_NOFILE is.",
-        also: &["sel-huge-nfds-accepted"],
         kernel: &WithoutLimit,
     },
     Mutant {
@@ -55,7 +51,6 @@ pub(super) const MUTANTS: &[Mutant] = &[
         breaks: "poll-duplicate-entries",
         behaviour: "A descriptor is reported in its first entry only, as by a kernel that makes a set of the \
                     array.",
-        also: &[],
         kernel: &DuplicatesOnce,
     },
     Mutant {
@@ -63,70 +58,60 @@ pub(super) const MUTANTS: &[Mutant] = &[
         breaks: "poll-revents-overwritten",
         behaviour: "revents of an entry that is not ready stay as they were, as those of epoll_wait's array \
                     do.",
-        also: &[],
         kernel: &WritesReadyOnly,
     },
     Mutant {
         name: "poll-eintr-writes-nothing",
         breaks: "poll-revents-written-on-eintr",
         behaviour: "poll that fails leaves revents as they were, as people expect of a call that fails.",
-        also: &[],
         kernel: &EintrWritesNothing,
     },
     Mutant {
         name: "poll-takes-events",
         breaks: "poll-events-never-written",
         behaviour: "What is reported is taken out of events, as a one-shot entry of epoll is switched off.",
-        also: &[],
         kernel: &Changed(takes_events),
     },
     Mutant {
         name: "poll-timeout-einval",
         breaks: "poll-negative-timeout-infinite",
         behaviour: "A timeout below -1 gives EINVAL, as the manual of macOS says.",
-        also: &[],
         kernel: &TimeoutEinval,
     },
     Mutant {
         name: "poll-early",
         breaks: "poll-never-early",
         behaviour: "The millisecond that has begun counts as one, so that the wait is up to one too short.",
-        also: &[],
         kernel: &Early,
     },
     Mutant {
         name: "epoll-wait-early",
         breaks: "poll-never-early",
         behaviour: "epoll_wait does so: the millisecond that has begun counts as one.",
-        also: &[],
         kernel: &EpollWaitEarly,
     },
     Mutant {
         name: "poll-refuses-files",
         breaks: "poll-regular-file",
         behaviour: "A file that nobody can wait for gets NVAL, as epoll_ctl refuses it with EPERM.",
-        also: &["ep-eperm-unpollable"],
         kernel: &Changed(refuses_files),
     },
     Mutant {
         name: "poll-takes-opath",
         breaks: "poll-opath-nval",
         behaviour: "A descriptor that was opened with O_PATH is IN+OUT, as any other of that file.",
-        also: &[],
         kernel: &Changed(takes_opath),
     },
     Mutant {
         name: "poll-pipe-both-ways",
         breaks: "poll-wrong-pipe-end-silent",
         behaviour: "The reading end of a pipe has OUT too, as on systems whose pipes go both ways (FreeBSD).",
-        also: &["fd-lowered-limit-keeps-open", "fd-scm-rights-truncated", "sig-pipe-eof-needs-all-writers"],
         kernel: &Changed(pipe_both_ways),
     },
     Mutant {
         name: "poll-pipe-eof-has-in",
         breaks: "poll-pipe-eof-is-hup-only",
         behaviour: "The reading end of a pipe without writers is IN+HUP, since read does not wait.",
-        also: &["fd-scm-rights-truncated", "sig-pipe-eof-needs-all-writers"],
         kernel: &Changed(pipe_eof_has_in),
     },
     Mutant {
@@ -134,7 +119,6 @@ pub(super) const MUTANTS: &[Mutant] = &[
         breaks: "poll-pipe-data-then-eof",
         behaviour: "HUP takes the place of IN when the last writer has gone, although there is something to \
                     read.",
-        also: &["multi-oneshot-disables"],
         kernel: &Changed(pipe_hup_hides_data),
     },
     Mutant {
@@ -142,21 +126,18 @@ pub(super) const MUTANTS: &[Mutant] = &[
         breaks: "poll-pipe-broken-writer",
         behaviour: "The writing end of a pipe without readers has HUP instead of ERR, as the reading end \
                     has.",
-        also: &[],
         kernel: &Changed(pipe_broken_is_hup),
     },
     Mutant {
         name: "poll-fifo-hup-before-writer",
         breaks: "poll-fifo-never-opened-for-write",
         behaviour: "A FIFO without a writer has HUP, also before the first one: whenever read gives 0.",
-        also: &[],
         kernel: &Changed(fifo_hup_before_writer),
     },
     Mutant {
         name: "poll-fifo-hup-stays",
         breaks: "poll-fifo-hup-cleared-by-new-writer",
         behaviour: "HUP of a pipe stays for good, as that of a socket does.",
-        also: &[],
         kernel: &Changed(fifo_hup_stays),
     },
     Mutant {
@@ -164,35 +145,30 @@ pub(super) const MUTANTS: &[Mutant] = &[
         breaks: "poll-pipe-out-needs-free-slot",
         behaviour: "A pipe has OUT for as long as there are fewer bytes in it than its size, as people \
                     expect.",
-        also: &[],
         kernel: &Changed(pipe_out_for_a_byte),
     },
     Mutant {
         name: "poll-pipe-out-after-any-read",
         breaks: "poll-pipe-full-read-under-page-no-out",
         behaviour: "A full pipe has OUT again once a byte has been read from it, as a ring of bytes would.",
-        also: &[],
         kernel: &OutAfterAnyRead,
     },
     Mutant {
         name: "poll-tcp-fresh-out",
         breaks: "poll-tcp-fresh-out-hup",
         behaviour: "A TCP socket that never had a connection is OUT: nobody has hung up.",
-        also: &["tcp-listener-shut-rd"],
         kernel: &Changed(tcp_fresh_out),
     },
     Mutant {
         name: "poll-datagram-without-peer-hup",
         breaks: "poll-unix-fresh-out-hup",
         behaviour: "An AF_UNIX datagram socket without a peer is OUT+HUP, as a stream socket is.",
-        also: &[],
         kernel: &Changed(datagram_without_peer_hup),
     },
     Mutant {
         name: "poll-listener-stays-hup",
         breaks: "poll-listener-idle-zero",
         behaviour: "An AF_UNIX listener stays OUT+HUP, as the socket was before listen.",
-        also: &[],
         kernel: &Changed(listener_stays_hup),
     },
     Mutant {
@@ -200,34 +176,15 @@ pub(super) const MUTANTS: &[Mutant] = &[
         breaks: "poll-listener-pending-in",
         behaviour: "A listener from which a connection was accepted is not IN for those that came before \
                     that; people who accept one at a time under EPOLLET believe the opposite.",
-        also: &[],
         kernel: &ListenerInOnce,
     },
     Mutant {
         name: "poll-connecting-stays-hup",
         breaks: "poll-tcp-connecting-zero",
         behaviour: "A TCP socket that connects is OUT+HUP until it is connected, as a fresh one is.",
-        also: &["tcp-backlog-plus-one"],
         kernel: &Changed(connecting_stays_hup),
     },
 ];
-
-/// Linux, but each entry of poll is changed after the call; those that are ready are counted again.
-struct Changed(fn(&mut pollfd));
-
-impl Kernel for Changed {
-    fn poll(&self, mut fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
-        let n = raw::poll(fds.again(), timeout)?;
-        let At::Memory(entries) = fds else { return Ok(n) };
-        entries.iter_mut().for_each(self.0);
-        Ok(ready(entries))
-    }
-}
-
-/// How many entries have something to report.
-fn ready(entries: &[pollfd]) -> usize {
-    entries.iter().filter(|entry| entry.revents != 0).count()
-}
 
 fn is_pipe(fd: i32) -> bool {
     raw::fcntl(fd, F_GETPIPE_SZ, 0).is_ok()

@@ -2,6 +2,7 @@
 
 use super::super::kernel::Kernel;
 use super::Mutant;
+use super::kinds::OptionIgnored;
 use super::poll_sockets::{Marked, asked, is_socket, poll_changed};
 use crate::sys::Errno;
 use crate::sys::raw::{self, At, Reply, no};
@@ -13,70 +14,60 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "eventfd-always-writable",
         breaks: "poll-eventfd-mask",
         behaviour: "An eventfd always has OUT, also where every write would give EAGAIN.",
-        also: &[],
         kernel: &EventfdAlwaysWritable,
     },
     Mutant {
         name: "timerfd-keeps-expiry",
         breaks: "poll-timerfd-rearm-clears",
         behaviour: "An expiry stays until it is read, whatever time is set, as people expect of an event.",
-        also: &[],
         kernel: &TimerfdKeepsExpiry,
     },
     Mutant {
         name: "signalfd-is-makers",
         breaks: "poll-signalfd-is-callers",
         behaviour: "poll of a signalfd answers for the process that made it, as for any other descriptor.",
-        also: &[],
         kernel: &SignalfdIsMakers,
     },
     Mutant {
         name: "pidfd-no-hup",
         breaks: "poll-pidfd-exit-then-hup",
         behaviour: "A pidfd has IN and no HUP once its process was waited for, as before Linux 6.9.",
-        also: &[],
         kernel: &PidfdNoHup,
     },
     Mutant {
         name: "pty-end-is-readable",
         breaks: "poll-pty-hup",
         behaviour: "The master of a pseudoterminal has IN with HUP when the slave is closed, as sockets have.",
-        also: &[],
         kernel: &PtyEndIsReadable,
     },
     Mutant {
         name: "poll-answers-for-the-file",
         breaks: "poll-close-other-thread-nval",
         behaviour: "poll that sleeps answers for the file that it began with, not for what its number means now.",
-        also: &[],
         kernel: &PollAnswersForTheFile,
     },
     Mutant {
         name: "rcvlowat-ignored",
         breaks: "poll-rcvlowat-gates-in",
         behaviour: "SO_RCVLOWAT is taken and has no effect on poll, as before Linux 2.6.28.",
-        also: &[],
-        kernel: &RcvlowatIgnored,
+        kernel: &OptionIgnored(SOL_SOCKET, libc::SO_RCVLOWAT),
     },
     Mutant {
         name: "notsent-lowat-ignored",
         breaks: "poll-notsent-lowat-gates-out",
         behaviour: "TCP_NOTSENT_LOWAT is taken and has no effect.",
-        also: &[],
-        kernel: &NotsentLowatIgnored,
+        kernel: &OptionIgnored(libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT),
     },
     Mutant {
         name: "tcp-out-until-eagain",
         breaks: "poll-tcp-out-hysteresis",
         behaviour: "A TCP socket has OUT as long as send would take a byte, as people expect.",
-        also: &[],
         kernel: &OutUntilEagain(AF_INET),
     },
     Mutant {
         name: "unix-out-until-eagain",
         breaks: "poll-unix-out-quarter-rule",
         behaviour: "An AF_UNIX stream has OUT as long as send would take a byte, as people expect.",
-        also: &[],
         kernel: &OutUntilEagain(AF_UNIX),
     },
 ];
@@ -198,28 +189,6 @@ impl Kernel for PollAnswersForTheFile {
             }
         }
         ready
-    }
-}
-
-struct RcvlowatIgnored;
-
-impl Kernel for RcvlowatIgnored {
-    fn setsockopt(&self, fd: i32, level: i32, option: i32, value: &[u8]) -> Reply<()> {
-        if (level, option) == (SOL_SOCKET, libc::SO_RCVLOWAT) {
-            return Ok(());
-        }
-        raw::setsockopt(fd, level, option, value)
-    }
-}
-
-struct NotsentLowatIgnored;
-
-impl Kernel for NotsentLowatIgnored {
-    fn setsockopt(&self, fd: i32, level: i32, option: i32, value: &[u8]) -> Reply<()> {
-        if (level, option) == (libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT) {
-            return Ok(());
-        }
-        raw::setsockopt(fd, level, option, value)
     }
 }
 

@@ -13,18 +13,12 @@ pub(super) const MUTANTS: &[Mutant] = &[
         breaks: "mp-reuseport-all-or-nothing",
         behaviour: "Every TCP socket has SO_REUSEPORT, so that one which did not ask for it can share a \
                     port.",
-        also: &[
-            "tcp-reuseaddr-needed-on-old-socket",
-            "tcp-reuseaddr-no-two-listeners",
-            "tcp-timewait-blocks-bind",
-        ],
         kernel: &ReuseportAlways,
     },
     Mutant {
         name: "reuseport-last-wins",
         breaks: "mp-reuseport-one-owner",
         behaviour: "All connections go to the listener that came last, as on the BSDs and on macOS.",
-        also: &[],
         kernel: &ReuseportLastWins,
     },
     Mutant {
@@ -32,7 +26,6 @@ pub(super) const MUTANTS: &[Mutant] = &[
         breaks: "mp-reuseport-close-drops-queue",
         behaviour: "close of a listener resets none of the connections in its queue, as with \
                     net.ipv4.tcp_migrate_req.",
-        also: &["poll-unix-listener-close-err", "tcp-listener-close-resets-queue"],
         kernel: &CloseKeepsQueue,
     },
     Mutant {
@@ -40,21 +33,18 @@ pub(super) const MUTANTS: &[Mutant] = &[
         breaks: "mp-migrate-req-keeps-queue",
         behaviour: "The queue of a listener that is closed is lost to those that are left, as before Linux \
                     5.14.",
-        also: &["poll-unix-listener-close-err", "tcp-listener-close-resets-queue"],
         kernel: &MigratesToNobody,
     },
     Mutant {
         name: "cbpf-ignored",
         breaks: "mp-reuseport-cbpf-steers",
         behaviour: "SO_ATTACH_REUSEPORT_CBPF does nothing: connections are spread at random.",
-        also: &[],
         kernel: &CbpfIgnored,
     },
     Mutant {
         name: "reuseport-before-bind-only",
         breaks: "mp-reuseport-after-bind",
         behaviour: "SO_REUSEPORT on a socket that is bound fails with EINVAL, as socket(7) lets one expect.",
-        also: &[],
         kernel: &ReuseportBeforeBindOnly,
     },
     Mutant {
@@ -62,7 +52,6 @@ pub(super) const MUTANTS: &[Mutant] = &[
         breaks: "mp-prefork-shared-listener",
         behaviour: "accept of a non-blocking listener whose connection somebody else took gives \
                     ECONNABORTED, which POSIX has for connections that went away.",
-        also: &["et-listener-per-connection", "fd-accept-emfile-beats-eagain", "nb-accept-eagain"],
         kernel: &AcceptAborted,
     },
 ];

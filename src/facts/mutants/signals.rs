@@ -15,7 +15,6 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "eintr-retried",
         breaks: "sig-restart-matrix",
         behaviour: "read never gives EINTR: it is retried inside, as runtimes of languages do it.",
-        also: &[],
         kernel: &EintrRetried,
     },
     Mutant {
@@ -23,7 +22,6 @@ pub(super) const MUTANTS: &[Mutant] = &[
         breaks: "sig-sigchld-ign-autoreaps",
         behaviour: "waitpid brings the status of a child though SIGCHLD is ignored, as old BSDs had it and \
                     as people expect who ignore it because they wait anyway.",
-        also: &[],
         kernel: &IgnoredChildrenAreZombies,
     },
     Mutant {
@@ -31,37 +29,24 @@ pub(super) const MUTANTS: &[Mutant] = &[
         breaks: "sig-sigchld-default-keeps-zombie",
         behaviour: "A child that has ended is gone, and kill does not find it, as people expect who ask with \
                     kill whether a child lives.",
-        also: &[],
         kernel: &NoZombies,
     },
     Mutant {
         name: "sigchld-for-each",
         breaks: "sig-sigchld-coalesces",
         behaviour: "SIGCHLD queues: the handler runs once for each child, as people expect.",
-        also: &[],
         kernel: &SigchldForEach,
     },
     Mutant {
         name: "fork-copies-pending",
         breaks: "sig-fork-mask-not-pending",
         behaviour: "A forked child has its parent's pending signals, as it has its mask.",
-        also: &[],
         kernel: &ForkCopiesPending,
     },
     Mutant {
         name: "exec-ignores-handled",
         breaks: "sig-exec-ignored-stays",
         behaviour: "A signal with a handler is ignored after execve, instead of at its default.",
-        also: &[
-            "nb-connect-interrupted-continues",
-            "poll-revents-written-on-eintr",
-            "sel-eintr-despite-sa-restart",
-            "sel-pending-signal-is-atomic",
-            "sel-timeout-rewritten-on-eintr",
-            "sel-zero-timeout-pending-asymmetry",
-            "tcp-plain-rst-is-econnreset",
-            "ur-enter-eintr",
-        ],
         kernel: &ExecIgnoresHandled,
     },
     Mutant {
@@ -69,7 +54,6 @@ pub(super) const MUTANTS: &[Mutant] = &[
         breaks: "sig-exit-status-8-bits",
         behaviour: "A child that was killed is seen as one that exited with 128 and the signal's number, as \
                     shells tell it.",
-        also: &[],
         kernel: &KilledIsExit128,
     },
     Mutant {
@@ -77,22 +61,12 @@ pub(super) const MUTANTS: &[Mutant] = &[
         breaks: "sig-rt-queue-order",
         behaviour: "A real-time signal that is pending already is not queued again, as a standard one is \
                     not.",
-        also: &[],
         kernel: &RealTimeCoalesces,
     },
     Mutant {
         name: "nosignal-ignored",
         breaks: "sig-sigpipe-rules",
         behaviour: "MSG_NOSIGNAL does nothing, as on systems that have SO_NOSIGPIPE instead.",
-        also: &[
-            "nb-connect-error-once",
-            "nb-unconnected-errors",
-            "poll-soerror-clears-err-only",
-            "poll-tcp-own-shutwr-stays-out",
-            "poll-unix-peer-close-hup",
-            "tcp-fin-rst-is-epipe",
-            "tcp-shut-rd-does-not-block-arrivals",
-        ],
         kernel: &NosignalIgnored,
     },
     Mutant {
@@ -100,7 +74,6 @@ pub(super) const MUTANTS: &[Mutant] = &[
         breaks: "sig-no-sigpipe-on-econnreset",
         behaviour: "A send that fails with ECONNRESET raises SIGPIPE too, as people expect of every broken \
                     connection.",
-        also: &["tcp-plain-rst-is-econnreset"],
         kernel: &SigpipeOnEconnreset,
     },
     Mutant {
@@ -108,7 +81,6 @@ pub(super) const MUTANTS: &[Mutant] = &[
         breaks: "sig-process-signal-one-thread",
         behaviour: "A signal to the process is one to its first thread, blocked there or not, as with \
                     LinuxThreads, before Linux 2.6.",
-        also: &[],
         kernel: &KillMeansMainThread,
     },
     Mutant {
@@ -116,7 +88,6 @@ pub(super) const MUTANTS: &[Mutant] = &[
         breaks: "sig-signalfd-consumes",
         behaviour: "read of a signalfd tells of the signal and leaves it pending, so that the handler runs \
                     all the same: a signalfd of its kind is a view, as kqueue's EVFILT_SIGNAL is.",
-        also: &["poll-signalfd-is-callers"],
         kernel: &SignalfdKeepsSignal,
     },
     Mutant {
@@ -124,7 +95,6 @@ pub(super) const MUTANTS: &[Mutant] = &[
         breaks: "sig-signalfd-epoll-registrar",
         behaviour: "epoll_wait finds the signals of the process that calls it, as read and poll of a \
                     signalfd do.",
-        also: &[],
         kernel: &SignalfdFollowsReader,
     },
     Mutant {
@@ -132,27 +102,18 @@ pub(super) const MUTANTS: &[Mutant] = &[
         breaks: "sig-signalfd-needs-blocking",
         behaviour: "A signalfd is told of a signal that is not blocked too, besides the handler, as kqueue's \
                     EVFILT_SIGNAL is.",
-        also: &[],
         kernel: &SignalfdSeesUnblocked,
     },
     Mutant {
         name: "eintr-before-handler",
         breaks: "sig-handler-before-eintr",
         behaviour: "poll gives EINTR while the handler has yet to run.",
-        also: &[
-            "poll-closed-fd-nval",
-            "poll-nfds-over-rlimit-einval",
-            "poll-revents-written-on-eintr",
-            "poll-signalfd-is-callers",
-            "sel-eintr-despite-sa-restart",
-        ],
         kernel: &EintrBeforeHandler,
     },
     Mutant {
         name: "pipe-eof-by-process",
         breaks: "sig-pipe-eof-needs-all-writers",
         behaviour: "A pipe is at its end when this process has closed its writing end, as one is led to believe.",
-        also: &["fd-scm-rights-truncated"],
         kernel: &PipeEofByProcess,
     },
 ];

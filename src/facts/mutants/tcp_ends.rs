@@ -2,6 +2,7 @@
 
 use super::super::kernel::Kernel;
 use super::Mutant;
+use super::kinds::OptionIgnored;
 use crate::sys::Errno;
 use crate::sys::raw::{self, Address, Refusal, Reply};
 use libc::{
@@ -15,99 +16,72 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "close-wakes-recv",
         breaks: "tcp-close-vs-shutdown-wake-recv",
         behaviour: "close wakes a recv in another thread, as on Solaris and with Java's sockets.",
-        also: &["ur-close-does-not-cancel"],
         kernel: &ShutThenClose(SHUT_RD),
     },
     Mutant {
         name: "close-wakes-accept",
         breaks: "tcp-listener-close-does-not-wake-accept",
         behaviour: "close of a listener wakes an accept in another thread.",
-        also: &[
-            "nb-accept-after-rst",
-            "poll-soerror-clears-err-only",
-            "sig-no-sigpipe-on-econnreset",
-            "ur-close-does-not-cancel",
-        ],
         kernel: &ShutThenClose(SHUT_RDWR),
     },
     Mutant {
         name: "half-close-is-whole",
         breaks: "tcp-half-close-keeps-other-way",
         behaviour: "After SHUT_WR nothing is received either.",
-        also: &[],
         kernel: &HalfCloseIsWhole,
     },
     Mutant {
         name: "timewait-in-tcp-info",
         breaks: "tcp-timewait-reads-as-close",
         behaviour: "TCP_INFO says TIME_WAIT of a connection that is in it.",
-        also: &["nb-connect-unspec-disconnects", "poll-tcp-rst-mask"],
         kernel: &TimewaitInTcpInfo,
     },
     Mutant {
         name: "defer-accept-ignored",
         breaks: "tcp-defer-accept",
         behaviour: "TCP_DEFER_ACCEPT is taken and ignored.",
-        also: &[],
         kernel: &OptionIgnored(IPPROTO_TCP, TCP_DEFER_ACCEPT),
     },
     Mutant {
         name: "linger-ignored",
         breaks: "tcp-linger-zero-no-timewait",
         behaviour: "SO_LINGER is taken and ignored.",
-        also: &[
-            "nb-accept-after-rst",
-            "poll-soerror-clears-err-only",
-            "poll-tcp-rst-mask",
-            "sel-oob-in-except-set",
-            "sig-no-sigpipe-on-econnreset",
-        ],
         kernel: &OptionIgnored(SOL_SOCKET, SO_LINGER),
     },
     Mutant {
         name: "listener-close-keeps-queue",
         breaks: "tcp-listener-close-resets-queue",
         behaviour: "Connections in the queue of a listener that is closed stay as they are.",
-        also: &[
-            "mp-migrate-req-keeps-queue",
-            "mp-reuseport-close-drops-queue",
-            "poll-unix-listener-close-err",
-        ],
         kernel: &ListenerCloseKeepsQueue,
     },
     Mutant {
         name: "listener-shutdown-ignored",
         breaks: "tcp-listener-shut-rd",
         behaviour: "shutdown of a listener does nothing.",
-        also: &["ur-accept-multishot"],
         kernel: &ListenerShutdownIgnored,
     },
     Mutant {
         name: "rst-is-epipe",
         breaks: "tcp-plain-rst-is-econnreset",
         behaviour: "The first send after an RST gives EPIPE.",
-        also: &["poll-soerror-clears-err-only", "sig-no-sigpipe-on-econnreset"],
         kernel: &RstIsEpipe,
     },
     Mutant {
         name: "reuseaddr-shares",
         breaks: "tcp-reuseaddr-no-two-listeners",
         behaviour: "SO_REUSEADDR allows two listeners on one address, as the option of that name does on Windows.",
-        also: &["mp-reuseport-after-bind", "mp-reuseport-all-or-nothing"],
         kernel: &BindSets(libc::SO_REUSEPORT),
     },
     Mutant {
         name: "timewait-blocks-nobody",
         breaks: "tcp-timewait-blocks-bind",
         behaviour: "A port in TIME_WAIT can be bound without SO_REUSEADDR, as on Windows.",
-        also: &[],
         kernel: &BindSets(libc::SO_REUSEADDR),
     },
     Mutant {
         name: "self-connect-refused",
         breaks: "tcp-self-connect",
         behaviour: "A socket cannot connect to itself, as some BSDs have it.",
-        also: &["poll-udp-icmp-error"],
         kernel: &SelfConnectRefused,
     },
 ];
@@ -157,15 +131,6 @@ impl Kernel for TimewaitInTcpInfo {
             value[0] = TIME_WAIT;
         }
         Ok(n)
-    }
-}
-
-/// An option, by its level and its name.
-struct OptionIgnored(i32, i32);
-
-impl Kernel for OptionIgnored {
-    fn setsockopt(&self, fd: i32, level: i32, option: i32, value: &[u8]) -> Reply<()> {
-        if (level, option) == (self.0, self.1) { Ok(()) } else { raw::setsockopt(fd, level, option, value) }
     }
 }
 

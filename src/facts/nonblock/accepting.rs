@@ -125,7 +125,7 @@ pub(super) const FACTS: &[Fact] = &[
             let (mut connected_ports, mut accepted_ports) = (Vec::new(), Vec::new());
             for n in 1..=4 {
                 connected_ports.push(k.getsockname(connected(k, &address)?)?.port());
-                bounded("the connection is in the queue", || {
+                until("the connection is in the queue", || {
                     Ok((tcp_info(k, listener)?.queued()? == n).then_some(()))
                 })?;
             }

@@ -187,7 +187,7 @@ pub(super) const FACTS: &[Fact] = &[
             let (socket, _peer) = unix_pair(k)?;
             let waiter = Waiter::asleep(POLL, move || {
                 let mut entries = [empty, socket, -1].map(|fd| stale(fd, IN | PRI));
-                let reply = k.poll(At::from(&mut entries), BOUND_MS);
+                let reply = k.poll(At::from(&mut entries), bound_ms());
                 (reply, written(&entries))
             })?;
             raw::tgkill(waiter.thread, libc::SIGUSR1)?;

@@ -77,7 +77,7 @@ pub(super) const FACTS: &[Fact] = &[
                 let client = k.socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)?;
                 k.connect(client, &address)?;
             }
-            bounded("two connections are in the queue", || {
+            until("two connections are in the queue", || {
                 Ok((tcp_info(k, tcp_listener)?.queued()? == 2).then_some(()))
             })?;
             for (name, fd) in [("TCP", tcp_listener), ("AF_UNIX", listener)] {

@@ -35,11 +35,11 @@ pub(super) const FACTS: &[Fact] = &[
                     Waiter::started(EPOLL, move || by_epoll(timeout))?,
                 ));
             }
-            let until = Instant::now() + Duration::from_millis(60);
+            let end = Instant::now() + Duration::from_millis(60);
             for (what, waiter) in &waiters {
-                let came = waiter.join_within(until.saturating_duration_since(Instant::now()));
+                let came = waiter.join_within(end.saturating_duration_since(Instant::now()));
                 is(format!("{what} of an empty pipe, within 60 ms"), came, None)?;
-                bounded(&format!("{what} is asleep"), || Ok(waiter.is_asleep().then_some(())))?;
+                until(&format!("{what} is asleep"), || Ok(waiter.is_asleep().then_some(())))?;
             }
             k.write(writer, b"1")?;
             for (what, waiter) in waiters {

@@ -115,7 +115,8 @@ pub(super) const FACTS: &[Fact] = &[
                 match k.recv(peer, &mut buffer, 0)? {
                     0 => {
                         return differs(
-                            "the peer reads all that was sent",
+                            "what the peer reads",
+                            "all that was sent",
                             format!("{left} bytes are missing"),
                         );
                     }

@@ -80,7 +80,7 @@ pub(super) const FACTS: &[Fact] = &[
             for &call in CALLS {
                 let socket = connecting(k, &address)?;
                 let all = Three::<1>::of(&[socket], &[socket], &[socket]);
-                call.within(k, socket + 1, all, BOUND).0?;
+                call.within(k, socket + 1, all, bound()).0?;
                 let what = format!("{call} of a socket whose connect was refused");
                 is(what, call.all_of(k, socket), (Ok(2), Three::of(&[socket], &[socket], &[])))?;
                 is("SO_ERROR after that", so_error(k, socket)?, Errno::ECONNREFUSED)?;

@@ -305,7 +305,9 @@ fn closed_fd(k: K) -> Reply<i32> {
 /// The first closed number that `call` does not refuse is FDSize, and its bit survives the call.
 fn ignored_from_fdsize_on(k: K, call: Call) -> Held {
     let size = line_of("/proc/self/status", "FDSize:")?;
-    let Ok(size) = size.parse::<i32>() else { return differs("FDSize is a number", size) };
+    let Ok(size) = size.parse::<i32>() else {
+        return skip(Why::Oracle, format!("FDSize is no number: {size}"));
+    };
     let words = size as usize / 64 + 2;
     let is_closed = |fd: &i32| k.fcntl(*fd, libc::F_GETFD, 0).is_err();
     let mut ignored = None;

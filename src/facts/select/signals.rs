@@ -108,7 +108,7 @@ pub(super) const FACTS: &[Fact] = &[
                 let (reply, _) = wait.until_readable(k, read_end, LONG, EMPTY);
                 let took = started.elapsed();
                 is(format!("{wait} of an empty pipe, with a signal pending"), reply, no(Errno::EINTR))?;
-                holds(format!("{wait} returns at once"), took < BOUND, took)?;
+                holds(format!("{wait} returns at once"), took < bound(), took)?;
                 is(format!("runs of the handler after {wait}"), raw::handled(libc::SIGUSR1), runs)?;
                 is(format!("pending signals after {wait}, as a set"), k.sigpending()?, 0)?;
             }
@@ -262,7 +262,7 @@ fn stopped_time_does_not_count(k: K, wait: Blocking) -> Held {
     let Some(stopped_at) = stop(k, &child)? else {
         // It reports why.
         child.join()?;
-        return differs("a stopped child stays", "it ended");
+        return skip(Why::Setup, "the child that should be stopped had ended");
     };
     let stopped = go_on(&child, stopped_at, Duration::from_millis(20))?;
     send(write_end, stopped)?;
@@ -275,7 +275,7 @@ fn stopped_time_counts_for_poll(k: K) -> Held {
     // The others make poll of ppoll.
     let counts = cfg!(target_arch = "x86_64");
     let mut limit = Duration::from_millis(150);
-    let mut last = Duration::ZERO;
+    let (mut last, mut made) = (Duration::ZERO, false);
     for _ in 0..4 {
         let [read_end, _write_end] = raw::pipe2(libc::O_CLOEXEC)?;
         let [result, report] = raw::pipe2(libc::O_CLOEXEC)?;
@@ -302,13 +302,15 @@ fn stopped_time_counts_for_poll(k: K) -> Held {
         if in_time && (last < limit + stopped || !counts) {
             return Ok(());
         }
+        made |= in_time;
         limit *= 2;
     }
     let limit = limit / 2;
-    differs(
-        format!("poll with {}, stopped for as long, ends before {}", limit.show(), (limit * 2).show()),
-        last.show(),
-    )
+    if !made {
+        return skip(Why::Moment, "the process was never stopped before poll's time was over");
+    }
+    let what = format!("poll with {}, stopped for as long, ends before {}", limit.show(), (limit * 2).show());
+    differs(what, "so", last.show())
 }
 
 /// Stop a child: when it was stopped at the latest, or `None` if it has ended instead.

@@ -37,7 +37,7 @@ pub(super) const FACTS: &[Fact] = &[
                 raw::write(*release, b"x")?;
                 is(format!("waitpid, with {name}, of a child that ends"), waiter.join()?, no(Errno::ECHILD))?;
                 // waitpid can be a little faster than the end of the child.
-                bounded(&format!("with {name}, the child is gone"), || {
+                until(&format!("with {name}, the child is gone"), || {
                     Ok((k.kill(pid, 0) == no(Errno::ESRCH)).then_some(()))
                 })?;
             }

@@ -20,7 +20,10 @@ pub(super) const FACTS: &[Fact] = &[
             for (value, signal) in (1..).zip([41, 40, 40, 41, 40]) {
                 match k.sigqueue(me(), signal, value) {
                     Err(refusal) if refusal.errno == Errno::EAGAIN => {
-                        return skip("sigqueue gives EAGAIN: RLIMIT_SIGPENDING of this user is used up");
+                        return skip(
+                            Why::Limits,
+                            "sigqueue gives EAGAIN: RLIMIT_SIGPENDING of this user is used up",
+                        );
                     }
                     queued => queued?,
                 }

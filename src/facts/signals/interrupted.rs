@@ -47,7 +47,7 @@ pub(super) const FACTS: &[Fact] = &[
                     } else {
                         no(Errno::EINTR)
                     };
-                    let got = waiter.join_within(BOUND);
+                    let got = waiter.join_within(bound());
                     holds(
                         format!("{name}, {how}, returns after a signal"),
                         got.is_some(),

@@ -1,12 +1,11 @@
 //! Readiness, as poll and epoll report it.
 
-use super::super::check::{Held, Show};
-use super::{BOUND, BOUND_MS, K};
-use crate::sys::raw::{At, Nowhere, Reply, Sets};
-use libc::{epoll_event, pollfd};
+use super::super::kernel::Linux;
+use super::{At, Errno, Held, Instant, K, Mask, Nowhere, Reply, Sets, Show, Why, bound, bound_ms};
+use libc::{epoll_event, pollfd, timespec};
 use std::fmt;
 use std::ops::{BitOr, Sub};
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 /// Events of poll or epoll: the values are the same.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
@@ -115,9 +114,9 @@ pub(in crate::facts) fn mask_of(k: K, fd: i32, events: Events) -> Reply<Events> 
     Ok(revents(&one))
 }
 
-/// What poll says of `fd`, asked for [`ALL`], once all of `wanted` are in it, or after [`BOUND`].
+/// What poll says of `fd`, asked for [`ALL`], once all of `wanted` are in it, or after [`bound`].
 pub(in crate::facts) fn mask_with(k: K, fd: i32, wanted: Events) -> Reply<Events> {
-    let deadline = Instant::now() + BOUND;
+    let deadline = Instant::now() + bound();
     loop {
         let now = mask(k, fd)?;
         if now.has(wanted) || Instant::now() > deadline {
@@ -152,10 +151,86 @@ pub(in crate::facts) fn event(fd: i32, events: Events) -> epoll_event {
     epoll_event { events: events.0, u64: u64::from(fd.cast_unsigned()) }
 }
 
+/// A call that waits on an epoll instance. A fact that waits by [`wait`] is looked at over each of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wait {
+    /// epoll_wait(2).
+    Epoll,
+    /// epoll_pwait(2), without a mask.
+    Pwait,
+    /// epoll_pwait2(2), without a mask.
+    Pwait2,
+}
+
+static CHOSEN: AtomicU8 = AtomicU8::new(Wait::Epoll as u8);
+static USED: AtomicBool = AtomicBool::new(false);
+
+impl Wait {
+    /// All of them.
+    pub const ALL: &[Wait] = &[Wait::Epoll, Wait::Pwait, Wait::Pwait2];
+
+    /// The name of the call.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Wait::Epoll => "epoll_wait",
+            Wait::Pwait => "epoll_pwait",
+            Wait::Pwait2 => "epoll_pwait2",
+        }
+    }
+
+    /// The one of that name.
+    #[must_use]
+    pub fn find(name: &str) -> Option<Wait> {
+        Wait::ALL.iter().copied().find(|wait| wait.name() == name)
+    }
+
+    /// Wait by this one from now on, or skip the experiment where it is missing or denied.
+    pub(in crate::facts) fn choose(self) -> Held {
+        CHOSEN.store(self as u8, Ordering::SeqCst);
+        let nobody = wait_into(&Linux, -1, At::from(&mut [NO_EVENT]), 1, 0);
+        USED.store(false, Ordering::SeqCst);
+        match nobody {
+            Err(refusal) if matches!(refusal.errno, Errno::ENOSYS | Errno::EPERM) => Err(refusal.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether this process has waited by [`wait_into`].
+    pub(in crate::facts) fn was_used() -> bool {
+        USED.load(Ordering::SeqCst)
+    }
+}
+
+/// Room for an event.
+const NO_EVENT: epoll_event = epoll_event { events: 0, u64: 0 };
+
+/// epoll_wait, or the sibling of it that this experiment is made over.
+pub(in crate::facts) fn wait_into(
+    k: K,
+    epoll: i32,
+    events: At<'_, epoll_event>,
+    max_events: i32,
+    timeout_ms: i32,
+) -> Reply<usize> {
+    USED.store(true, Ordering::SeqCst);
+    let chosen = CHOSEN.load(Ordering::SeqCst);
+    if chosen == Wait::Pwait as u8 {
+        return k.epoll_pwait(epoll, events, max_events, timeout_ms, Mask::NONE);
+    }
+    if chosen == Wait::Pwait2 as u8 {
+        let ms = i64::from(timeout_ms);
+        let mut limit = timespec { tv_sec: ms / 1000, tv_nsec: ms % 1000 * 1_000_000 };
+        let limit = (timeout_ms >= 0).then_some(&mut limit);
+        return k.epoll_pwait2(epoll, events, max_events, limit, Mask::NONE);
+    }
+    k.epoll_wait(epoll, events, max_events, timeout_ms)
+}
+
 /// What epoll_wait says, up to 64 events: the descriptor of each, as it was added, and its events.
 pub(in crate::facts) fn wait(k: K, epoll: i32, timeout_ms: i32) -> Reply<Vec<(i32, Events)>> {
-    let mut events = [epoll_event { events: 0, u64: 0 }; 64];
-    let n = k.epoll_wait(epoll, At::from(&mut events), 64, timeout_ms)?;
+    let mut events = [NO_EVENT; 64];
+    let n = wait_into(k, epoll, At::from(&mut events), 64, timeout_ms)?;
     Ok(events[..n].iter().map(|event| (event.u64 as i32, Events(event.events))).collect())
 }
 
@@ -164,16 +239,16 @@ pub(in crate::facts) fn ready(k: K, epoll: i32) -> Reply<Vec<(i32, Events)>> {
     wait(k, epoll, 0)
 }
 
-/// What epoll_wait says as soon as there is something, or nothing after [`BOUND`].
+/// What epoll_wait says as soon as there is something, or nothing after [`bound`].
 pub(in crate::facts) fn ready_soon(k: K, epoll: i32) -> Reply<Vec<(i32, Events)>> {
-    wait(k, epoll, BOUND_MS)
+    wait(k, epoll, bound_ms())
 }
 
 /// The events of `fd` in `/proc/self/fdinfo/EPOLL`, or `None` if it has no entry.
 pub(in crate::facts) fn entry_in_fdinfo(epoll: i32, fd: i32) -> Held<Option<Events>> {
     let file = format!("/proc/self/fdinfo/{epoll}");
     let Ok(text) = std::fs::read_to_string(&file) else {
-        return super::skip(format!("{file} cannot be read here"));
+        return super::skip(Why::Oracle, format!("{file} cannot be read here"));
     };
     let entry = text.lines().filter_map(|line| line.strip_prefix("tfd:")).find_map(|line| {
         let mut words = line.split_whitespace();

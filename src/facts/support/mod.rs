@@ -1,7 +1,7 @@
 //! What experiments share: masks, waits with a bound, sockets in a known state, threads and processes that are
 //! known to be asleep.
 //!
-//! Nothing here sleeps to let something happen. A state is waited for until [`BOUND`]; that nothing happens
+//! Nothing here sleeps to let something happen. A state is waited for until [`bound`]; that nothing happens
 //! is shown by something else happening after it ([`Fence`]), or by a waiter's own time limit.
 
 mod masks;
@@ -10,11 +10,13 @@ mod sockets;
 mod waiter;
 
 pub(super) use super::check::*;
+pub(super) use super::found::Why;
 pub(super) use super::{Fact, Since};
 pub(super) use crate::sys::Errno;
 pub(super) use crate::sys::raw::{self, Action, Address, At, Mask, Nowhere, Reply, Sets, bit, no};
 pub(super) use std::time::{Duration, Instant};
 
+pub use masks::Wait;
 pub(super) use masks::*;
 pub(super) use process::*;
 pub(super) use sockets::*;
@@ -22,27 +24,52 @@ pub(super) use waiter::*;
 
 use super::kernel::Kernel;
 use crate::sys::limits::Nofile;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 /// The kernel of an experiment. Its threads and children have the same one.
 pub(super) type K = &'static dyn Kernel;
 
-/// How long something that should happen may take, under whatever load this machine has.
-pub(super) const BOUND: Duration = Duration::from_secs(5);
-/// [`BOUND`] in milliseconds, as poll and epoll_wait want it.
-pub(super) const BOUND_MS: i32 = 5000;
+/// How long something that should happen may take, under whatever load this machine has: 5 s.
+pub(super) fn bound() -> Duration {
+    Duration::from_millis(BOUND_MS.load(Ordering::SeqCst))
+}
 
-/// Ask again and again until there is an answer. `what` is a statement that should come true.
-pub(super) fn bounded<T>(what: &str, mut ask: impl FnMut() -> Reply<Option<T>>) -> Held<T> {
-    let deadline = Instant::now() + BOUND;
+/// [`bound`] in milliseconds, as poll and epoll_wait want it.
+pub(super) fn bound_ms() -> i32 {
+    BOUND_MS.load(Ordering::SeqCst) as i32
+}
+
+/// Of an experiment with an altered call, which often waits for what no longer comes.
+pub(super) fn shorten_bound() {
+    BOUND_MS.store(300, Ordering::SeqCst);
+}
+
+static BOUND_MS: AtomicU64 = AtomicU64::new(5000);
+
+/// Ask again and again until there is an answer that the experiment needs, and is not about. `what` is a statement
+/// that should come true; if it does not, the experiment cannot be made.
+pub(super) fn until<T>(what: &str, mut ask: impl FnMut() -> Reply<Option<T>>) -> Held<T> {
+    match asked(&mut ask)? {
+        Some(answer) => Ok(answer),
+        None => skip(Why::Setup, format!("{what}: not so after {} s", bound().as_secs())),
+    }
+}
+
+/// Ask again and again until it is so: the kernel should bring it about by itself. `what` is a statement.
+pub(super) fn comes_true(what: &str, mut ask: impl FnMut() -> Reply<bool>) -> Held {
+    let came = asked(&mut || Ok(ask()?.then_some(())))?.is_some();
+    holds(what, came, format!("not so after {} s", bound().as_secs()))
+}
+
+/// The first answer within [`bound`].
+fn asked<T>(ask: &mut impl FnMut() -> Reply<Option<T>>) -> Reply<Option<T>> {
+    let deadline = Instant::now() + bound();
     loop {
-        if let Some(answer) = ask()? {
-            return Ok(answer);
+        match ask()? {
+            None if Instant::now() <= deadline => between_looks(),
+            answer => return Ok(answer),
         }
-        if Instant::now() > deadline {
-            return differs(what, format!("not so after {} s", BOUND.as_secs()));
-        }
-        between_looks();
     }
 }
 
@@ -60,15 +87,17 @@ pub(super) fn room_for_descriptor(highest: u64) -> Held {
     if nofile.hard > highest && raw::limit_descriptors(highest + 1).is_ok() {
         return Ok(());
     }
-    skip(format!("it needs descriptor {highest}, and RLIMIT_NOFILE is {}", nofile.hard))
+    skip(Why::Limits, format!("it needs descriptor {highest}, and RLIMIT_NOFILE is {}", nofile.hard))
 }
 
 /// A line of a file below /proc, after its name: `line_of("/proc/self/status", "FDSize:")`.
 pub(super) fn line_of(file: &str, name: &str) -> Held<String> {
-    let Ok(text) = std::fs::read_to_string(file) else { return skip(format!("{file} cannot be read here")) };
+    let Ok(text) = std::fs::read_to_string(file) else {
+        return skip(Why::Oracle, format!("{file} cannot be read here"));
+    };
     match text.lines().find_map(|line| line.strip_prefix(name)) {
         Some(rest) => Ok(rest.trim().to_owned()),
-        None => skip(format!("{file} has no line {name:?} here")),
+        None => skip(Why::Oracle, format!("{file} has no line {name:?} here")),
     }
 }
 

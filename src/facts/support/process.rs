@@ -1,15 +1,12 @@
 //! Children of an experiment.
 
-use super::super::Outcome;
-use super::super::check::{Held, Not, differs};
-use super::super::runner::{LAUNCHER, decode, encode};
+use super::super::found::{Found, Record, tell, tell_to};
+use super::super::runner::LAUNCHER;
 use super::waiter::{In, asleep_in};
-use super::{BOUND, bounded, skip};
-use crate::sys::fork::{Fork, exit_child, fork};
-use crate::sys::raw::{self, Reply};
+use super::{Errno, Held, Instant, Not, Reply, Why, bound, raw, skip, until};
+use crate::sys::fork::exit_child;
 use std::ffi::CString;
 use std::os::unix::ffi::OsStringExt;
-use std::time::Instant;
 
 /// A forked child, which is killed when this is dropped, at the latest when the experiment ends.
 ///
@@ -22,22 +19,17 @@ pub(in crate::facts) struct Forked {
 }
 
 impl Forked {
-    /// A child that does `work`, reports what became of it, and ends.
+    /// A child that does `work`, reports what it found, and ends.
     pub(in crate::facts) fn start(work: impl FnOnce() -> Held) -> Held<Forked> {
         let [report, write_end] = raw::pipe2(libc::O_CLOEXEC)?;
-        match fork() {
-            Err(why) => skip(format!("no child can be forked here: {why}")),
-            Ok(Fork::Parent(pid)) => {
-                raw::close(write_end)?;
-                Ok(Forked { pid: pid.as_raw(), report })
-            }
-            Ok(Fork::Child) => {
-                raw::die_with_parent();
-                let outcome = encode(&Outcome::from(work()));
-                let written = raw::write(write_end, outcome.as_bytes());
-                exit_child(i32::from(written.is_err()))
-            }
+        let pid = raw::fork()?;
+        if pid == 0 {
+            raw::die_with_parent();
+            tell_to(write_end);
+            told(work);
         }
+        raw::close(write_end)?;
+        Ok(Forked { pid, report })
     }
 
     /// A child that does `work`, then becomes the helper `name` (execve(2) of this program, through the same launcher as
@@ -47,9 +39,9 @@ impl Forked {
         let mut words = vec![HELPER.to_owned(), name.to_owned(), write_end.to_string()];
         words.extend(arguments.iter().map(i32::to_string));
         let child = Forked::start(|| {
-            let failed = work().and_then(|()| exec_this_program(words));
-            // Still here: the report that the helper would have made.
-            Ok(raw::write(write_end, encode(&Outcome::from(failed)).as_bytes()).map(drop)?)
+            tell_to(write_end);
+            work()?;
+            exec_this_program(words)
         })?;
         raw::close(write_end)?;
         Ok(Forked { pid: child.into_pid(), report })
@@ -60,39 +52,44 @@ impl Forked {
         std::mem::ManuallyDrop::new(self).pid
     }
 
-    /// What the child found, within the bound.
+    /// What the child found is told here too, within the bound; what it could not go on with ends this experiment as well.
     pub(in crate::facts) fn join(&self) -> Held {
-        let deadline = Instant::now() + BOUND;
-        raw_nonblocking(self.report)?;
+        let deadline = Instant::now() + bound();
+        raw::fcntl(self.report, libc::F_SETFL, libc::O_NONBLOCK)?;
         let (mut said, mut chunk) = (Vec::new(), [0; 1024]);
         loop {
             match raw::read(self.report, &mut chunk) {
                 Ok(0) => break,
                 Ok(n) => said.extend_from_slice(&chunk[..n]),
-                Err(refusal) if refusal.errno == crate::sys::Errno::EAGAIN => {
+                Err(refusal) if refusal.errno == Errno::EAGAIN => {
                     if Instant::now() > deadline {
-                        return differs("a forked child comes to its end", "it did not");
+                        return super::differs("a forked child comes to its end", "it does", "it did not");
                     }
                     super::between_looks();
                 }
                 Err(refusal) => return Err(refusal.into()),
             }
         }
-        match decode(&said) {
-            Some(Outcome::Holds) => Ok(()),
-            Some(Outcome::Differs { expected, observed }) => Err(Not::Differs { expected, observed }),
-            Some(Outcome::Skipped { why }) => Err(Not::Skipped { why }),
-            None if std::env::var_os(LAUNCHER).is_some() => skip(
+        let records = Record::take(&mut said);
+        let ended = records.iter().any(|record| matches!(record, Record::End { .. }));
+        let steps = records.iter().filter(|record| matches!(record, Record::Step(_)));
+        steps.for_each(tell);
+        let held = |record: &Record| !matches!(record, Record::Step(step) if step.found != Found::Holds);
+        match ended {
+            true if records.iter().all(held) => Ok(()),
+            true => Err(Not::Told),
+            false if std::env::var_os(LAUNCHER).is_some() => skip(
+                Why::Start,
                 "a child of the experiment ended without a report: its launcher may not start another one",
             ),
-            None => differs("a forked child reports", "it ended without a report"),
+            false => super::differs("a forked child reports", "it does", "it ended without a report"),
         }
     }
 
     /// Wait until the child is asleep in `call`.
     pub(in crate::facts) fn until_asleep(&self, call: In) -> Held {
         let directory = format!("/proc/{}", self.pid);
-        bounded("the child is asleep in its call", || Ok(asleep_in(&directory, call).then_some(())))
+        until("the child is asleep in its call", || Ok(asleep_in(&directory, call).then_some(())))
     }
 
     /// Kill it, and wait until it is gone.
@@ -112,8 +109,13 @@ impl Drop for Forked {
     }
 }
 
-fn raw_nonblocking(fd: i32) -> Reply<()> {
-    raw::fcntl(fd, libc::F_SETFL, libc::O_NONBLOCK).map(drop)
+/// Do `work`, tell what it finds, and end this process.
+fn told(work: impl FnOnce() -> Held) -> ! {
+    if let Err(not) = work() {
+        not.told();
+    }
+    tell(&Record::End { waited: false });
+    exit_child(0)
 }
 
 /// The hidden argument of a process that an experiment became through execve(2).
@@ -136,8 +138,8 @@ pub(in crate::facts) fn help_if_asked() {
     let numbers: Vec<i32> = arguments.filter_map(|argument| argument.parse().ok()).collect();
     let helper = HELPERS.iter().find(|helper| helper.0 == name);
     let (Some((_, help)), Some((&report, numbers))) = (helper, numbers.split_first()) else { exit_child(2) };
-    let outcome = encode(&Outcome::from(help(numbers)));
-    exit_child(i32::from(raw::write(report, outcome.as_bytes()).is_err()))
+    tell_to(report);
+    told(|| help(numbers))
 }
 
 /// Become this program again, with other arguments.

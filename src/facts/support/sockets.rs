@@ -1,8 +1,9 @@
 //! Sockets in a known state.
 
-use super::super::check::Held;
-use super::{BOUND_MS, Events, IN, K, bounded, entry};
-use crate::sys::raw::{self, Address, At, Refusal, Reply};
+use super::{
+    Address, At, Events, Held, IN, K, Reply, Why, bound_ms, entry, mask_with, needs, raw, skip, until,
+};
+use crate::sys::raw::Refusal;
 use libc::{
     AF_INET, IPPROTO_TCP, MSG_DONTWAIT, SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET,
 };
@@ -82,10 +83,14 @@ pub(in crate::facts) fn refused_address(k: K) -> Reply<Address> {
 pub(in crate::facts) fn full_listener(k: K) -> Held<(i32, Address)> {
     let (listener, address) = listener(k, 0)?;
     connected(k, &address)?;
-    bounded("the first connection is in the queue", || {
-        Ok((tcp_info(k, listener)?.queued()? == 1).then_some(()))
-    })?;
+    until_pending(k, listener)?;
     Ok((listener, address))
+}
+
+/// Wait until a connection can be accepted from `listener`.
+pub(in crate::facts) fn until_pending(k: K, listener: i32) -> Held {
+    let now = mask_with(k, listener, IN)?;
+    needs(Why::Setup, "a connection waits in the queue of the listener", now.has(IN), now)
 }
 
 /// A non-blocking socket that is in SYN_SENT, and stays there: the queue of the listener is full.
@@ -190,12 +195,12 @@ pub(in crate::facts) fn tcp_info(k: K, fd: i32) -> Reply<TcpInfo> {
 
 /// Wait until the connection of `fd` is in `state`.
 pub(in crate::facts) fn until_state(k: K, fd: i32, state: u8) -> Held {
-    bounded(&format!("TCP state {state}"), || Ok((tcp_info(k, fd)?.state == state).then_some(())))
+    until(&format!("TCP state {state}"), || Ok((tcp_info(k, fd)?.state == state).then_some(())))
 }
 
 /// Wait until `n` bytes can be read from `fd`, and leave them there: FIONREAD.
 pub(in crate::facts) fn until_readable_bytes(k: K, fd: i32, n: i32) -> Held {
-    bounded(&format!("{n} bytes have arrived"), || Ok((readable_bytes(k, fd)? >= n).then_some(())))
+    until(&format!("{n} bytes have arrived"), || Ok((readable_bytes(k, fd)? >= n).then_some(())))
 }
 
 /// How many bytes can be read from `fd` now: FIONREAD.
@@ -257,8 +262,8 @@ impl Fence {
     pub(in crate::facts) fn cross(&self, k: K) -> Held {
         self.trip(k)?;
         let mut one = entry(self.fd, IN);
-        let n = k.poll(At::from(&mut one), BOUND_MS)?;
-        super::super::check::is("descriptors of the fence that are readable", n, 1)?;
+        let n = k.poll(At::from(&mut one), bound_ms())?;
+        needs(Why::Setup, "the byte of the fence arrives", n == 1, n)?;
         k.recv(self.fd, &mut [0], 0)?;
         Ok(())
     }
@@ -281,12 +286,12 @@ pub(in crate::facts) fn set_sysctl(name: &str, value: &str) -> Held {
     let file = format!("/proc/sys/{}", name.replace('.', "/"));
     match std::fs::write(&file, value) {
         Ok(()) => Ok(()),
-        Err(why) => super::skip(format!("{name} cannot be set here: {why}")),
+        Err(why) => skip(Why::Setting, format!("{name} cannot be set here: {why}")),
     }
 }
 
 /// Whether `fd` has `events` (asked for alone) within the bound.
 pub(in crate::facts) fn has_soon(k: K, fd: i32, events: Events) -> Reply<bool> {
     let mut one = entry(fd, events);
-    Ok(k.poll(At::from(&mut one), BOUND_MS)? == 1)
+    Ok(k.poll(At::from(&mut one), bound_ms())? == 1)
 }

@@ -1,10 +1,7 @@
 //! Threads that are known to be asleep in a call.
 
-use super::super::check::{Held, differs};
-use super::BOUND;
-use crate::sys::raw;
+use super::{Duration, Held, Instant, Why, bound, differs, raw, skip};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::time::{Duration, Instant};
 
 /// A call to be asleep in, by the numbers of the system calls that implement it here or under an emulator.
 #[derive(Debug, Clone, Copy)]
@@ -56,10 +53,14 @@ impl<T: Send + 'static> Waiter<T> {
     /// Start a thread that does `work`, and return when it is asleep in `call`.
     pub(in crate::facts) fn asleep(call: In, work: impl FnOnce() -> T + Send + 'static) -> Held<Waiter<T>> {
         let waiter = Waiter::started(call, work)?;
-        let deadline = Instant::now() + BOUND;
+        let deadline = Instant::now() + bound();
         while !waiter.is_asleep() {
             if Instant::now() > deadline {
-                return differs("a thread is asleep in its call", waiter.what_it_does());
+                let what = waiter.what_it_does();
+                return match waiter.result.try_recv() {
+                    Ok(_) => differs("a call waits", "it does", "it returned"),
+                    Err(_) => skip(Why::Oracle, format!("a thread should be asleep in its call, and {what}")),
+                };
             }
             super::between_looks();
         }
@@ -76,8 +77,8 @@ impl<T: Send + 'static> Waiter<T> {
         });
         match (started, thread.recv()) {
             (Ok(_), Ok(thread)) => Ok(Waiter { thread, call, result }),
-            (Err(why), _) => super::skip(format!("no thread can be started here: {why}")),
-            (_, Err(_)) => differs("a new thread runs", "it ended at once"),
+            (Err(why), _) => skip(Why::Limits, format!("no thread can be started here: {why}")),
+            (_, Err(_)) => skip(Why::Setup, "a new thread ended at once"),
         }
     }
 
@@ -96,12 +97,14 @@ impl<T: Send + 'static> Waiter<T> {
 
     /// What its call gave. It should have returned by now, or be about to.
     pub(in crate::facts) fn join(self) -> Held<T> {
-        match self.result.recv_timeout(BOUND) {
+        match self.result.recv_timeout(bound()) {
             Ok(result) => Ok(result),
             Err(RecvTimeoutError::Timeout) => {
-                differs("a blocked call returns", format!("it did not; {}", self.what_it_does()))
+                differs("a blocked call returns", "it does", format!("it did not; {}", self.what_it_does()))
             }
-            Err(RecvTimeoutError::Disconnected) => differs("a blocked call returns", "its thread panicked"),
+            Err(RecvTimeoutError::Disconnected) => {
+                differs("a blocked call returns", "it does", "its thread panicked")
+            }
         }
     }
 
@@ -133,3 +136,30 @@ pub(in crate::facts) fn asleep_in(directory: &str, In(calls): In) -> bool {
 pub(in crate::facts) fn state_of(stat: &str) -> Option<char> {
     stat.rsplit_once(") ")?.1.chars().next()
 }
+
+/// The name of the call that a thread (`/proc/PID/task/TID`) sleeps in; `None` where it is awake, or is not told.
+pub(in crate::facts) fn calls_of(directory: &str) -> Option<String> {
+    let syscall = std::fs::read_to_string(format!("{directory}/syscall")).ok()?;
+    let number: libc::c_long = syscall.split_whitespace().next()?.parse().ok()?;
+    let known = NAMES.iter().find(|(_, In(numbers))| numbers.contains(&number));
+    Some(known.map_or_else(|| format!("system call {number}"), |(name, _)| (*name).to_owned()))
+}
+
+/// The calls that an experiment may sleep in for ever.
+const NAMES: &[(&str, In)] = &[
+    ("select", SELECT),
+    ("poll", POLL),
+    ("epoll_wait", EPOLL),
+    ("pause", PAUSE),
+    ("open", OPEN),
+    ("read", READ),
+    ("write", WRITE),
+    ("recv", RECV),
+    ("send", SEND),
+    ("accept", ACCEPT),
+    ("connect", CONNECT),
+    ("wait4", WAIT4),
+    ("nanosleep", NANOSLEEP),
+    ("sigtimedwait", SIGTIMEDWAIT),
+    ("io_uring_enter", IO_URING_ENTER),
+];

@@ -28,7 +28,7 @@ pub(super) const FACTS: &[Fact] = &[
                     let what = format!(
                         "{expected} connections are in the queue of listen({backlog}) after {n} connects"
                     );
-                    bounded(&what, || Ok((tcp_info(k, listener)?.queued()? >= expected).then_some(())))?;
+                    comes_true(&what, || Ok(tcp_info(k, listener)?.queued()? >= expected))?;
                 }
                 let mut states = (0, 0);
                 for &client in &clients {
@@ -70,10 +70,10 @@ pub(super) const FACTS: &[Fact] = &[
         wrong: &["asterinas: https://github.com/asterinas/asterinas/issues/1734"],
         run: |k| {
             let Ok(text) = std::fs::read_to_string("/proc/sys/net/core/somaxconn") else {
-                return skip("net.core.somaxconn cannot be read here");
+                return skip(Why::Oracle, "net.core.somaxconn cannot be read here");
             };
             let Ok(most) = text.trim().parse::<u32>() else {
-                return skip(format!("net.core.somaxconn is {text:?} here"));
+                return skip(Why::Setting, format!("net.core.somaxconn is {text:?} here"));
             };
             let (listener, _) = listener(k, 5)?;
             is("the limit with listen(5)", tcp_info(k, listener)?.limit()?, 5.min(most))?;

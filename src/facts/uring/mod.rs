@@ -21,11 +21,14 @@ fn ring(k: K) -> Held<i32> {
 /// A ring with room for so many operations and completions.
 fn ring_of(k: K, entries: u32, completions: u32) -> Held<i32> {
     if !raw::HAS_URING {
-        return skip("this program was built without io_uring");
+        return skip(Why::Missing, "this program was built without io_uring");
     }
     let ring = k.uring_setup(entries, completions)?;
     if !raw::uring_has_limits(ring)? {
-        return skip("the experiments wait with a limit, which io_uring_enter has since Linux 5.11");
+        return skip(
+            Why::Missing,
+            "the experiments wait with a limit, which io_uring_enter has since Linux 5.11",
+        );
     }
     Ok(ring)
 }
@@ -47,7 +50,7 @@ fn now(k: K, ring: i32) -> Reply<Vec<Completion>> {
 
 /// The next `n` completions, sorted by name; fewer if they do not come within the bound.
 fn soon(k: K, ring: i32, n: usize) -> Reply<Vec<Completion>> {
-    within(k, ring, n, BOUND)
+    within(k, ring, n, bound())
 }
 
 /// The next `n` completions, sorted by name, or those that come within `limit`.

@@ -98,7 +98,10 @@ pub(super) const FACTS: &[Fact] = &[
                 ["NOP 0", "NOP 1", "NOP 2", "NOP 3", "NOP 4", "NOP 5", "NOP 6", "NOP 7", "NOP 8", "NOP 9"];
             let ring = ring_of(k, 4, 4)?;
             if !raw::uring_keeps_overflow(ring)? {
-                return skip("this kernel does not claim to keep completions: it lacks IORING_FEAT_NODROP");
+                return skip(
+                    Why::Missing,
+                    "this kernel does not claim to keep completions: it lacks IORING_FEAT_NODROP",
+                );
             }
             for names in NAMES.chunks(4) {
                 submit(k, ring, &names.iter().map(|name| Op::Nop.named(name)).collect::<Vec<_>>())?;

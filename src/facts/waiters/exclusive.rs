@@ -86,7 +86,7 @@ pub(super) const FACTS: &[Fact] = &[
                      well.",
         run: |k| {
             let ([idle, waited], [reading, writing]) = epolls(k, [IN | EXCLUSIVE; 2])?;
-            let waiter = Waiter::asleep(EPOLL, move || wait(k, waited, BOUND_MS / 2))?;
+            let waiter = Waiter::asleep(EPOLL, move || wait(k, waited, bound_ms() / 2))?;
             k.write(writing, b"x")?;
             is("the epoll with a waiter, registered second", waiter.join()?, Ok(vec![(reading, IN)]))?;
             is("the epoll without one, registered first", ready(k, idle)?, vec![(reading, IN)])

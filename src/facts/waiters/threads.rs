@@ -18,7 +18,7 @@ pub(super) const FACTS: &[Fact] = &[
             add(k, epoll, reading, IN)?;
             let waiters: Held<Vec<_>> = (0..4)
                 .map(|_| {
-                    Waiter::asleep(EPOLL, move || wait(k, epoll, BOUND_MS / 2).map(|events| events.len()))
+                    Waiter::asleep(EPOLL, move || wait(k, epoll, bound_ms() / 2).map(|events| events.len()))
                 })
                 .collect();
             let waiters = waiters?;
@@ -120,9 +120,9 @@ pub(super) const FACTS: &[Fact] = &[
             for turn in 0..4 {
                 connected(k, &address)?;
                 let mut served = None;
-                bounded("one of the threads in accept returns", || {
+                comes_true("one of the threads in accept returns", || {
                     served = (0..4).find(|&n| waiters[n].join_within(Duration::ZERO) == Some(Ok(())));
-                    Ok(served.is_some().then_some(()))
+                    Ok(served.is_some())
                 })?;
                 is(
                     format!("the thread that has connection {turn}, of those blocked as 0, 1, 2, 3"),
@@ -152,7 +152,7 @@ fn waiters(k: K, epoll: i32, n: usize) -> Held<Vec<Waiter<Seen>>> {
 
 /// Wait until one of the threads returns, take it out, and tell which it was.
 fn first_woken(waiters: &mut Vec<Waiter<Seen>>) -> Held<usize> {
-    let (n, seen) = bounded("one of the threads returns", || {
+    let (n, seen) = until("one of the threads returns", || {
         let mut returned = waiters.iter().map(|waiter| waiter.join_within(Duration::ZERO)).enumerate();
         Ok(returned.find_map(|(n, seen)| Some((n, seen?))))
     })?;

@@ -1,7 +1,7 @@
 //! A profile that was recorded earlier, or elsewhere: what changed since?
 
 use super::{SCHEMA, SCHEMA_VERSION};
-use crate::facts::{Outcome, Run};
+use crate::facts::{Outcome, Run, Step};
 use crate::lab::results::Head;
 use crate::lab::visible::visible;
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use std::collections::HashMap;
 pub struct Baseline {
     name: String,
     kernel: String,
-    outcomes: HashMap<String, String>,
+    outcomes: HashMap<String, Outcome>,
 }
 
 /// A fact with another outcome than before.
@@ -20,9 +20,9 @@ pub struct Baseline {
 pub struct Change {
     /// Which.
     pub id: &'static str,
-    /// What it was: `holds`, `differs`, `skipped`; `null` if the profile does not know it.
-    pub was: Option<String>,
-    /// What it is.
+    /// The name of the outcome that it had; `null` if the profile does not know it.
+    pub was: Option<&'static str>,
+    /// The name of the outcome that it has.
     pub is: &'static str,
     /// What was found now, in words; nothing where it holds.
     pub found: String,
@@ -38,7 +38,9 @@ pub enum NotABaseline {
     #[error("its schema is {0} {1}, and a profile's is {SCHEMA} {SCHEMA_VERSION}")]
     OtherSchema(String, u32),
     /// A fact has an outcome that there is not.
-    #[error("its fact {0} has the outcome {1:?}; there are holds, differs and skipped")]
+    #[error(
+        "its fact {0} has the outcome {1:?}; there are holds, in-part, differs, claims-older and skipped"
+    )]
     OtherOutcome(String, String),
     /// It was interrupted, so that what it lacks means nothing.
     #[error("it is partial: the run that it records was interrupted")]
@@ -80,15 +82,15 @@ impl Baseline {
         if profile.partial {
             return Err(NotABaseline::Partial);
         }
-        let known = |outcome: &str| ["holds", "differs", "skipped"].contains(&outcome);
-        if let Some(other) = profile.facts.iter().find(|fact| !known(&fact.outcome)) {
-            return Err(NotABaseline::OtherOutcome(other.id.clone(), other.outcome.clone()));
-        }
+        let outcome = |Recorded { id, outcome }| match Outcome::find(&outcome) {
+            Some(known) => Ok((id, known)),
+            None => Err(NotABaseline::OtherOutcome(id, outcome)),
+        };
         let Kernel { kernel, machine } = profile.environment;
         Ok(Baseline {
             name: name.to_owned(),
             kernel: visible(&format!("Linux {kernel} {machine}")),
-            outcomes: profile.facts.into_iter().map(|fact| (fact.id, fact.outcome)).collect(),
+            outcomes: profile.facts.into_iter().map(outcome).collect::<Result<_, _>>()?,
         })
     }
 
@@ -98,19 +100,16 @@ impl Baseline {
 
     /// Those of `runs` whose outcome is another.
     pub(super) fn changes(&self, runs: &[Run]) -> Vec<Change> {
-        let changed = runs.iter().filter_map(|Run { fact, outcome, .. }| {
-            let was = self.outcomes.get(fact.id);
-            if was.is_some_and(|was| was == outcome.name()) {
-                return None;
-            }
-            let found = match outcome {
-                Outcome::Holds => String::new(),
-                Outcome::Differs { expected, observed } => {
-                    format!("expected {expected}; observed {observed}")
-                }
-                Outcome::Skipped { why } => why.clone(),
+        let changed = runs.iter().filter_map(|run| {
+            let (was, is) = (self.outcomes.get(run.fact.id).copied(), run.outcome());
+            let found: Vec<String> = run.not_held().map(Step::to_string).collect();
+            let change = Change {
+                id: run.fact.id,
+                was: was.map(Outcome::name),
+                is: is.name(),
+                found: found.join("; "),
             };
-            Some(Change { id: fact.id, was: was.cloned(), is: outcome.name(), found })
+            (was != Some(is)).then_some(change)
         });
         changed.collect()
     }
@@ -119,30 +118,32 @@ impl Baseline {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::facts::{Found, Why};
 
-    const PROFILE: &str = r#"{"schema": "io-models/facts", "schema_version": 1, "partial": false,
+    const PROFILE: &str = r#"{"schema": "io-models/facts", "schema_version": 2, "partial": false,
         "environment": {"kernel": "6.18.44", "machine": "x86_64"},
         "facts": [{"id": "fd-accept-emfile-keeps-connection", "outcome": "holds"}]}"#;
 
-    fn run(outcome: Outcome) -> Vec<Run> {
+    fn run(found: Found) -> Vec<Run> {
         let fact = crate::facts::find("fd-accept-emfile-keeps-connection").unwrap();
-        vec![Run { fact, outcome, ended: true, took: std::time::Duration::ZERO }]
+        vec![Run::with(fact, vec![Step::new("accept", found)])]
     }
 
     #[test]
     fn only_another_outcome_is_a_change() {
         let baseline = Baseline::read("a file", PROFILE).unwrap();
-        assert_eq!(baseline.changes(&run(Outcome::Holds)), []);
-        let changes = baseline.changes(&run(Outcome::Skipped { why: "no network".to_owned() }));
+        assert_eq!(baseline.changes(&run(Found::Holds)), []);
+        let changes =
+            baseline.changes(&run(Found::Skipped { why: Why::Network, detail: "no loopback".to_owned() }));
         assert_eq!(changes.len(), 1);
-        assert_eq!((changes[0].was.as_deref(), changes[0].is), (Some("holds"), "skipped"));
-        assert_eq!(changes[0].found, "no network");
+        assert_eq!((changes[0].was, changes[0].is), (Some("holds"), "skipped"));
+        assert_eq!(changes[0].found, "accept: network: no loopback");
     }
 
     #[test]
     fn a_fact_that_the_profile_does_not_know_is_a_change() {
         let baseline = Baseline::read("a file", &PROFILE.replace("fd-accept", "fd-except")).unwrap();
-        assert_eq!(baseline.changes(&run(Outcome::Holds))[0].was, None);
+        assert_eq!(baseline.changes(&run(Found::Holds))[0].was, None);
     }
 
     #[test]
@@ -150,8 +151,8 @@ mod tests {
         for (json, why) in [
             ("", "no profile of facts: EOF"),
             ("{}", "missing field `schema`"),
-            (&PROFILE.replace("/facts", "/load"), "its schema is io-models/load 1"),
-            (&PROFILE.replace("version\": 1", "version\": 2"), "its schema is io-models/facts 2"),
+            (&PROFILE.replace("/facts", "/load"), "its schema is io-models/load 2"),
+            (&PROFILE.replace("version\": 2", "version\": 1"), "its schema is io-models/facts 1"),
             (&PROFILE.replace("\"holds\"", "\"perhaps\""), "has the outcome \"perhaps\""),
             (&PROFILE.replace("false", "true"), "it is partial"),
         ] {

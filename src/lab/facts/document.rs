@@ -1,14 +1,14 @@
 //! The report as JSON, which is also what a [`Baseline`](super::Baseline) is read from.
 
 use super::{Change, Report, Totals};
-use crate::facts::{Outcome, Run};
+use crate::facts::{Found, Outcome, Run, Step};
 use crate::lab::env::Environment;
 use serde::Serialize;
 
 /// What kind of document it is.
 pub const SCHEMA: &str = "io-models/facts";
 /// Which version of it.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// All of a report but the times: the `facts` of two runs on one kernel are equal where they hold, so that a recorded
 /// profile changes when the kernel does.
@@ -21,6 +21,8 @@ pub struct Document<'a> {
     launcher: Option<String>,
     /// The wrong kernel, if it was not the real one.
     under: Option<&'static str>,
+    /// The version of Linux that the kernel was judged as; `null` if it was judged as what it says it is.
+    judged_as: Option<String>,
     partial: bool,
     totals: Totals,
     facts: Vec<Entry<'a>>,
@@ -31,36 +33,59 @@ pub struct Document<'a> {
 #[derive(Debug, Serialize)]
 struct Entry<'a> {
     id: &'static str,
-    area: &'static str,
     outcome: &'static str,
+    /// How many steps hold.
+    held: usize,
+    /// The others.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    observed: Vec<NotHeld<'a>>,
+    /// The commits that explain a difference of this kernel, where it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
-    expected: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    observed: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    why: Option<&'a str>,
-    claim: &'static str,
-    reference: &'static str,
+    known: Option<&'static str>,
+}
+
+/// A step that does not hold: what was expected and observed, or why it was not made.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum NotHeld<'a> {
+    Differs {
+        step: &'a str,
+        expected: &'a str,
+        observed: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        since: Option<String>,
+    },
+    Skipped {
+        step: &'a str,
+        why: &'static str,
+        detail: &'a str,
+    },
+}
+
+impl<'a> NotHeld<'a> {
+    fn of(Step { what, found, .. }: &'a Step) -> Option<NotHeld<'a>> {
+        match found {
+            Found::Holds => None,
+            Found::Differs { expected, observed, .. } => {
+                Some(NotHeld::Differs { step: what, expected, observed, since: None })
+            }
+            Found::ClaimsOlder { expected, observed, since } => {
+                Some(NotHeld::Differs { step: what, expected, observed, since: Some(since.to_string()) })
+            }
+            Found::Skipped { why, detail } => Some(NotHeld::Skipped { step: what, why: why.name(), detail }),
+        }
+    }
 }
 
 impl<'a> Entry<'a> {
-    fn of(Run { fact, outcome, .. }: &'a Run) -> Entry<'a> {
-        let (expected, observed, why) = match outcome {
-            Outcome::Holds => (None, None, None),
-            Outcome::Differs { expected, observed } => {
-                (Some(expected.as_str()), Some(observed.as_str()), None)
-            }
-            Outcome::Skipped { why } => (None, None, Some(why.as_str())),
-        };
+    fn of(run: &'a Run) -> Entry<'a> {
+        let outcome = run.outcome();
         Entry {
-            id: fact.id,
-            area: fact.area().name(),
+            id: run.fact.id,
             outcome: outcome.name(),
-            expected,
-            observed,
-            why,
-            claim: fact.claim,
-            reference: fact.reference,
+            held: run.steps.len() - run.not_held().count(),
+            observed: run.steps.iter().filter_map(NotHeld::of).collect(),
+            known: run.known().filter(|_| outcome == Outcome::Differs),
         }
     }
 }
@@ -75,6 +100,7 @@ impl<'a> Document<'a> {
             environment: &report.environment,
             launcher: (!report.launcher.is_empty()).then(|| report.launcher.join(" ")),
             under: report.under.map(|mutant| mutant.name),
+            judged_as: report.judged_as.map(|version| version.to_string()),
             partial: report.is_partial(),
             totals: report.totals(),
             facts: report.runs.iter().map(Entry::of).collect(),

@@ -1,7 +1,7 @@
 //! The report as CI servers read it.
 
 use super::Report;
-use crate::facts::{Outcome, Run};
+use crate::facts::{Outcome, Run, Step};
 use crate::lab::show::junit::{not_ok, skipped};
 use quick_junit::{NonSuccessKind, Report as JUnit, TestCase, TestCaseStatus, TestSuite};
 
@@ -24,20 +24,24 @@ impl Report {
     }
 }
 
-fn case(Run { fact, outcome, ended, took }: &Run) -> TestCase {
-    let status = match outcome {
-        Outcome::Holds => TestCaseStatus::success(),
-        Outcome::Differs { expected, observed } => {
+fn case(run: &Run) -> TestCase {
+    let Run { fact, ended, took, .. } = run;
+    let steps: Vec<String> = run.not_held().map(Step::to_string).collect();
+    let status = match run.outcome() {
+        Outcome::Holds | Outcome::InPart => TestCaseStatus::success(),
+        Outcome::Differs => {
             // An experiment that did not come to its end is an error to JUnit, not a failure.
             let kind = if *ended { NonSuccessKind::Failure } else { NonSuccessKind::Error };
-            let line = format!("expected {expected}; observed {observed}");
             let all = format!(
-                "{}\nexpected   {expected}\nobserved   {observed}\nreference  {}\nbreaks     {}",
-                fact.claim, fact.reference, fact.matters
+                "{}\n{}\nreference  {}\nbreaks     {}",
+                fact.claim,
+                steps.join("\n"),
+                fact.reference,
+                fact.matters
             );
-            not_ok(kind, "differs", &line, &all)
+            not_ok(kind, "differs", &steps.join("; "), &all)
         }
-        Outcome::Skipped { why } => skipped(why),
+        Outcome::ClaimsOlder | Outcome::Skipped => skipped(&steps.join("; ")),
     };
     let mut case = TestCase::new(fact.id, status);
     case.set_classname(format!("facts.{}", fact.area().name())).set_time(*took);

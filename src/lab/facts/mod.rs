@@ -10,7 +10,7 @@ pub use document::{Document, SCHEMA, SCHEMA_VERSION};
 pub use text::{explain, list};
 
 use super::env::Environment;
-use crate::facts::{Area, Fact, Mutant, Outcome, Run, Runner};
+use crate::facts::{Area, Fact, Mutant, Outcome, Run, Runner, Since, Step};
 use serde::Serialize;
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ pub struct Report {
     environment: Environment,
     launcher: Vec<String>,
     under: Option<&'static Mutant>,
+    judged_as: Option<Since>,
     asked: usize,
     runs: Vec<Run>,
     took: Duration,
@@ -39,8 +40,12 @@ struct Changes {
 pub struct Totals {
     /// The kernel does what the claim says.
     pub holds: usize,
+    /// The same, but some steps could not be made.
+    pub in_part: usize,
     /// It does something else.
     pub differs: usize,
+    /// It does something else in what is newer than it says it is.
+    pub claims_older: usize,
     /// The experiment could not be made.
     pub skipped: usize,
 }
@@ -49,10 +54,12 @@ impl Totals {
     fn of<'a>(runs: impl Iterator<Item = &'a Run>) -> Totals {
         let mut totals = Totals::default();
         for run in runs {
-            match run.outcome {
+            match run.outcome() {
                 Outcome::Holds => totals.holds += 1,
-                Outcome::Differs { .. } => totals.differs += 1,
-                Outcome::Skipped { .. } => totals.skipped += 1,
+                Outcome::InPart => totals.in_part += 1,
+                Outcome::Differs => totals.differs += 1,
+                Outcome::ClaimsOlder => totals.claims_older += 1,
+                Outcome::Skipped => totals.skipped += 1,
             }
         }
         totals
@@ -61,7 +68,7 @@ impl Totals {
     /// All of them.
     #[must_use]
     pub fn all(self) -> usize {
-        self.holds + self.differs + self.skipped
+        self.holds + self.in_part + self.differs + self.claims_older + self.skipped
     }
 }
 
@@ -73,6 +80,7 @@ impl Report {
             environment: Environment::here(),
             launcher: runner.launcher.clone(),
             under: runner.under,
+            judged_as: runner.judge_as,
             asked: asked.len(),
             runs,
             took,
@@ -111,17 +119,14 @@ impl Report {
     /// interrupted.
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
-        let mut skipped = self.runs.iter().filter_map(|run| match &run.outcome {
-            Outcome::Skipped { why } => Some((run.fact.id, why)),
-            _ => None,
-        });
         if self.is_partial() || self.totals().skipped < self.totals().all() {
             return None;
         }
-        let (id, why) = skipped.next()?;
-        Some(match skipped.count() {
-            0 => format!("nothing was checked: {id} was skipped: {why}"),
-            more => format!("nothing was checked: {id} and {more} more were skipped: {why}"),
+        let (first, more) = self.runs.split_first()?;
+        let why = first.not_held().next().map(Step::to_string)?;
+        Some(match (first.fact.id, more.len()) {
+            (id, 0) => format!("nothing was checked: {id} was skipped: {why}"),
+            (id, more) => format!("nothing was checked: {id} and {more} more were skipped: {why}"),
         })
     }
 
@@ -141,6 +146,7 @@ impl Report {
         };
         let under =
             self.under.map_or(String::new(), |mutant| format!(", under the wrong kernel `{}`", mutant.name));
-        format!("{}{through}{under}", self.environment.system())
+        let judged = self.judged_as.map_or(String::new(), |version| format!(", judged as {version}"));
+        format!("{}{through}{under}{judged}", self.environment.system())
     }
 }

@@ -1,7 +1,7 @@
 //! The report for people: one page, or Markdown; and what there is to read about a fact.
 
 use super::{Report, Totals};
-use crate::facts::{Area, Fact, Mutant, Outcome, Run, Since};
+use crate::facts::{Area, Fact, Found, Mutant, Outcome, Since, Step, Wait, Why};
 use crate::lab::show::{DOUBTFUL, Page, Table, WRONG, paint, paint_if};
 use crate::lab::units::{count, of, seconds};
 use anstyle::Style;
@@ -19,9 +19,13 @@ impl Report {
         }
         if verbose {
             for (area, runs) in self.by_area() {
-                let mut table = Table::new(&["", ""], "");
-                for Run { fact, outcome, .. } in runs {
-                    table.row([fact.id.to_owned(), outcome.name().to_owned()], fact.claim, style(outcome));
+                let mut table = Table::new(&["", "", "steps that hold"], "");
+                for run in runs {
+                    let outcome = run.outcome();
+                    let steps =
+                        format!("{} of {}", run.steps.len() - run.not_held().count(), run.steps.len());
+                    let cells = [run.fact.id.to_owned(), outcome.name().to_owned(), steps];
+                    table.row(cells, run.fact.claim, style(outcome));
                 }
                 titled(&mut page, area, &table);
             }
@@ -29,24 +33,48 @@ impl Report {
         page.table(&self.counts());
         page.blank();
         for run in &self.runs {
-            if let Outcome::Differs { expected, observed } = &run.outcome {
-                let Fact { id, claim, reference, since, matters, .. } = run.fact;
-                page.paragraph(&paint(WRONG, &format!("DIFFERS: {id}")));
-                page.line("claim", claim);
-                page.line("expected", expected);
-                page.line("observed", paint(WRONG, observed));
-                page.line("reference", format!("{reference}{}", version(*since)));
-                page.line("breaks", matters);
-                page.blank();
+            let (title, colour) = match run.outcome() {
+                Outcome::Differs => ("DIFFERS", WRONG),
+                Outcome::ClaimsOlder => ("DIFFERS, CLAIMS TO BE OLDER", DOUBTFUL),
+                _ => continue,
+            };
+            let Fact { id, claim, reference, since, matters, .. } = run.fact;
+            page.paragraph(&paint(colour, &format!("{title}: {id}")));
+            page.line("claim", claim);
+            for step in &run.steps {
+                if let Found::Differs { expected, observed, .. }
+                | Found::ClaimsOlder { expected, observed, .. } = &step.found
+                {
+                    page.line("step", &step.what);
+                    page.line("expected", expected);
+                    page.line("observed", paint(colour, observed));
+                }
             }
+            if let Some(commits) = run.known() {
+                page.line("known", commits);
+            }
+            page.line("reference", format!("{reference}{}", version(*since)));
+            page.line("breaks", matters);
+            page.blank();
         }
         let reasons = self.reasons();
         if !reasons.is_empty() {
             page.paragraph(&paint(DOUBTFUL, "Not checked:"));
-            for (why, ids) in reasons {
-                page.indented(2, 4, &format!("{}: {why}", ids.join(", ")));
+            for (why, detail, ids) in reasons {
+                page.indented(2, 4, &format!("{}: {}: {detail}", ids.join(", "), why.name()));
             }
             page.blank();
+        }
+        for &wait in Wait::ALL {
+            let lack = self.runs.iter().filter(|run| run.lacks.contains(&wait)).count();
+            if lack > 0 {
+                let facts = of(lack as u64, "fact");
+                page.paragraph(&format!(
+                    "{} is missing or denied here: {facts} not looked at over it.",
+                    wait.name()
+                ));
+                page.blank();
+            }
         }
         if let Some(changes) = &self.changes {
             page.paragraph(&match changes.list.len() {
@@ -54,7 +82,7 @@ impl Report {
                 n => paint(WRONG, &format!("{n} changed since {}:", changes.baseline)),
             });
             for change in &changes.list {
-                let was = change.was.as_deref().unwrap_or("not in it");
+                let was = change.was.unwrap_or("not in it");
                 page.indented(0, 2, &format!("- {}: {was}", change.id));
                 let colon = if change.found.is_empty() { "" } else { ": " };
                 page.indented(0, 2, &format!("+ {}: {}{colon}{}", change.id, change.is, change.found));
@@ -75,22 +103,21 @@ impl Report {
         writeln!(text, "{}", self.counts().markdown()).ok();
         for (area, runs) in self.by_area() {
             let mut table = Table::new(&["fact", "outcome"], "claim");
-            for Run { fact, outcome, .. } in runs {
-                let outcome = match outcome {
-                    Outcome::Holds => "holds".to_owned(),
-                    Outcome::Differs { expected, observed } => {
-                        format!("**differs**: expected {expected}; observed {observed}")
-                    }
-                    Outcome::Skipped { why } => format!("skipped: {why}"),
+            for run in runs {
+                let steps: Vec<String> = run.not_held().map(Step::to_string).collect();
+                let outcome = match run.outcome() {
+                    outcome @ Outcome::Holds => outcome.name().to_owned(),
+                    outcome @ Outcome::Differs => format!("**{}**: {}", outcome.name(), steps.join("; ")),
+                    outcome => format!("{}: {}", outcome.name(), steps.join("; ")),
                 };
-                table.row([format!("`{}`", fact.id), outcome], fact.claim, Style::new());
+                table.row([format!("`{}`", run.fact.id), outcome], run.fact.claim, Style::new());
             }
             writeln!(text, "## {}: {}\n\n{}", area.name(), area.title(), table.markdown()).ok();
         }
         if let Some(changes) = &self.changes {
             write!(text, "## Changed since {}\n\n", changes.baseline).ok();
             for change in &changes.list {
-                let was = change.was.as_deref().unwrap_or("not in it");
+                let was = change.was.unwrap_or("not in it");
                 writeln!(text, "- `{}`: {was} → {} {}", change.id, change.is, change.found).ok();
             }
             text += if changes.list.is_empty() { "Nothing.\n\n" } else { "\n" };
@@ -118,9 +145,11 @@ impl Report {
 
     /// How many of each area.
     fn counts(&self) -> Table {
-        let mut table = Table::new(&["area", "holds", "differs", "skipped"], "what it is about");
-        let mut row = |name: &str, Totals { holds, differs, skipped }, about: &str| {
-            let numbers = [holds, differs, skipped].map(|n| count(n as u64));
+        let columns = ["area", "holds", "in part", "differs", "claims older", "skipped"];
+        let mut table = Table::new(&columns, "what it is about");
+        let mut row = |name: &str, totals: Totals, about: &str| {
+            let Totals { holds, in_part, differs, claims_older, skipped } = totals;
+            let numbers = [holds, in_part, differs, claims_older, skipped].map(|n| count(n as u64));
             let style = if differs > 0 { WRONG } else { Style::new() };
             table.row([name.to_owned()].into_iter().chain(numbers), about, style);
         };
@@ -131,41 +160,48 @@ impl Report {
         table
     }
 
-    /// Why facts were skipped, the most frequent reason first, with their ids.
-    fn reasons(&self) -> Vec<(&str, Vec<&str>)> {
-        let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
+    /// Why steps were not made, the most frequent reason first, with the ids of their facts.
+    fn reasons(&self) -> Vec<(Why, &str, Vec<&str>)> {
+        let mut reasons: Vec<(Why, &str, Vec<&str>)> = Vec::new();
         for run in &self.runs {
-            if let Outcome::Skipped { why } = &run.outcome {
-                match reasons.iter_mut().find(|(known, _)| known == why) {
-                    Some((_, ids)) => ids.push(run.fact.id),
-                    None => reasons.push((why, vec![run.fact.id])),
+            for Step { found, .. } in &run.steps {
+                let Found::Skipped { why, detail } = found else { continue };
+                match reasons.iter_mut().find(|(_, known, _)| known == detail) {
+                    Some((_, _, ids)) if ids.contains(&run.fact.id) => {}
+                    Some((_, _, ids)) => ids.push(run.fact.id),
+                    None => reasons.push((*why, detail, vec![run.fact.id])),
                 }
             }
         }
-        reasons.sort_by_key(|(_, ids)| std::cmp::Reverse(ids.len()));
+        reasons.sort_by_key(|(_, _, ids)| std::cmp::Reverse(ids.len()));
         reasons
     }
 
     /// The last line.
     fn sum(&self) -> String {
         let totals = self.totals();
-        let Totals { holds, differs, skipped } = totals;
+        let Totals { holds, in_part, differs, claims_older, skipped } = totals;
+        let some = |n: usize, what: &str| {
+            if n > 0 { format!(", {}", paint(DOUBTFUL, &format!("{n} {what}"))) } else { String::new() }
+        };
         format!(
-            "{} in {}: {holds} hold, {}, {}",
+            "{} in {}: {holds} hold{}, {}{}, {}",
             of(totals.all() as u64, "fact"),
             seconds(self.took.as_secs_f64()),
+            some(in_part, "in part"),
             paint_if(differs > 0, WRONG, format!("{differs} differ")),
+            some(claims_older, "differ and claim to be older"),
             paint_if(skipped > 0, DOUBTFUL, format!("{skipped} skipped"))
         )
     }
 }
 
 /// The colour of an outcome.
-fn style(outcome: &Outcome) -> Style {
+fn style(outcome: Outcome) -> Style {
     match outcome {
         Outcome::Holds => Style::new(),
-        Outcome::Differs { .. } => WRONG,
-        Outcome::Skipped { .. } => DOUBTFUL,
+        Outcome::Differs => WRONG,
+        Outcome::InPart | Outcome::ClaimsOlder | Outcome::Skipped => DOUBTFUL,
     }
 }
 

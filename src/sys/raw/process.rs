@@ -22,6 +22,17 @@ pub(crate) fn waitid(pid: i32, options: i32) -> Reply<()> {
     done("waitid", waited)
 }
 
+/// fork: 0 in the child.
+///
+/// For experiments, whose threads hold no lock when they fork. Under an emulator there is a thread that is not ours,
+/// which is why [`sys::fork`](crate::sys::fork) would refuse.
+pub(crate) fn fork() -> Reply<i32> {
+    // SAFETY: the child has its own copy of the memory, and of the threads only the one that called. A lock that another
+    // thread held would stay locked, and the child would wait for it until the experiment's time is over; no memory is
+    // used after its end, or by two threads.
+    number("fork", unsafe { libc::fork() })
+}
+
 /// kill; a negative number is a process group.
 pub(crate) fn kill(pid: i32, signal: i32) -> Reply<()> {
     // SAFETY: numbers.

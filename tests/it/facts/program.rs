@@ -44,8 +44,9 @@ fn a_fact_that_differs_is_told_in_full_and_the_exit_code_is_3() {
     let page = page(&[ONE, "--under", WRONG], 3);
     for said in [
         &format!("DIFFERS: {ONE}"),
-        "expected       the listener after accept failed: IN",
-        "observed       the listener after accept failed: nothing",
+        "step           the listener after accept failed",
+        "expected       IN",
+        "observed       nothing",
         "reference      accept(2)",
         "breaks         A level-triggered loop",
         "under the wrong kernel",
@@ -57,19 +58,22 @@ fn a_fact_that_differs_is_told_in_full_and_the_exit_code_is_3() {
 #[test]
 fn the_document_has_the_schema_the_totals_and_one_entry_a_fact() {
     let holds = document(&[ONE], 0);
-    assert_eq!((&holds["schema"], &holds["schema_version"]), (&"io-models/facts".into(), &1.into()));
-    assert_eq!(holds["facts"][0]["outcome"], "holds");
-    assert_eq!(holds["facts"][0]["area"], "limits");
+    assert_eq!((&holds["schema"], &holds["schema_version"]), (&"io-models/facts".into(), &2.into()));
+    assert_eq!((&holds["facts"][0]["outcome"], &holds["facts"][0]["held"]), (&"holds".into(), &4.into()));
     assert!(holds["facts"][0].get("observed").is_none(), "{holds}");
 
     let differs = document(&[ONE, "--under", WRONG], 3);
     assert_eq!((&differs["totals"]["differs"], &differs["under"]), (&1.into(), &WRONG.into()));
-    assert!(differs["facts"][0]["expected"].as_str().unwrap().ends_with("IN"), "{differs}");
-    assert!(differs["facts"][0]["observed"].as_str().unwrap().ends_with("nothing"), "{differs}");
+    let step = serde_json::json!({
+        "step": "the listener after accept failed", "expected": "IN", "observed": "nothing"
+    });
+    assert_eq!(differs["facts"][0]["observed"], serde_json::json!([step]));
 
     let skipped = document(&[ONE, "--launcher", "prlimit --nofile=4"], 1);
     assert_eq!(skipped["facts"][0]["outcome"], "skipped");
-    assert!(skipped["facts"][0]["why"].as_str().unwrap().contains("EMFILE"), "{skipped}");
+    let step = &skipped["facts"][0]["observed"][0];
+    assert_eq!(step["why"], "limits");
+    assert!(step["detail"].as_str().unwrap().contains("EMFILE"), "{skipped}");
 }
 
 #[test]
@@ -78,13 +82,16 @@ fn markdown_is_tables_and_junit_a_file_that_names_failures() {
     let junit = folder.path().join("junit.xml");
     let markdown = page(&[ONE, "--under", WRONG, "--markdown", "--junit", junit.to_str().unwrap()], 3);
     assert!(markdown.starts_with("# Kernel facts of Linux "), "{markdown}");
-    assert!(markdown.contains(&format!("| `{ONE}` | **differs**: expected ")), "{markdown}");
+    assert!(
+        markdown.contains(&format!("| `{ONE}` | **differs**: the listener after accept failed: expected ")),
+        "{markdown}"
+    );
     let xml = fs::read_to_string(junit).unwrap();
     for said in [
         r#"tests="1""#,
         r#"failures="1""#,
         &format!(r#"testcase name="{ONE}""#),
-        "<failure message=\"expected",
+        "<failure message=\"the listener after accept failed: expected",
     ] {
         assert!(xml.contains(said), "no {said:?} in {xml}");
     }
@@ -99,7 +106,12 @@ fn a_baseline_that_still_holds_ends_with_0_and_a_change_with_3_and_a_diff() {
     assert!(page(&[ONE, "--baseline", file], 0).contains("Nothing changed since"));
 
     let changed = page(&[ONE, "--baseline", file, "--under", WRONG], 3);
-    assert!(changed.contains(&format!("\n- {ONE}: holds\n+ {ONE}: differs: expected ")), "{changed}");
+    assert!(
+        changed.contains(&format!(
+            "\n- {ONE}: holds\n+ {ONE}: differs: the listener after accept failed: expected "
+        )),
+        "{changed}"
+    );
     let changes = &document(&[ONE, "--baseline", file, "--under", WRONG], 3)["changes"];
     assert_eq!((&changes[0]["was"], &changes[0]["is"]), (&"holds".into(), &"differs".into()));
 
@@ -157,7 +169,7 @@ fn an_experiment_that_crashes_is_an_outcome_with_its_last_words() {
 fn an_experiment_that_says_no_end_of_things_is_an_outcome_too() {
     let (_folder, talks) = launcher("exec yes");
     let page = page(&[ONE, "--launcher", &talks, "--deadline", "200ms"], 3);
-    assert!(page.contains("it did not end within 0.2 s; it said: y"), "{page}");
+    assert!(page.contains("it did not end within 0.2 s, asleep in write; it said: y"), "{page}");
     assert!(page.len() < 4000, "{} bytes", page.len());
 }
 

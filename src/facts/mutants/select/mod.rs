@@ -21,7 +21,6 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "select-timeout-kept",
         breaks: "sel-timeout-rewritten-on-ready",
         behaviour: "select and pselect6 leave their timeout as it was, as on BSD and macOS.",
-        also: &[],
         kernel: &Rest(|_, before, _| before),
     },
     Mutant {
@@ -29,7 +28,6 @@ pub(super) const MUTANTS: &[Mutant] = &[
         breaks: "sel-timeout-zeroed-on-expiry",
         behaviour: "select and pselect6 leave their timeout as it was when they return 0, as loops expect that set it \
                     once.",
-        also: &[],
         kernel: &Rest(|reply, before, left| if *reply == Ok(0) { before } else { left }),
     },
     Mutant {
@@ -37,14 +35,12 @@ pub(super) const MUTANTS: &[Mutant] = &[
         breaks: "sel-timeout-rewritten-on-eintr",
         behaviour: "select and pselect6 leave their timeout as it was when a signal interrupts them, as on BSD and \
                     macOS.",
-        also: &[],
         kernel: &Rest(|reply, before, left| if *reply == no(Errno::EINTR) { before } else { left }),
     },
     Mutant {
         name: "epoll-pwait2-rewrites-timeout",
         breaks: "sel-pselect6-rewrites-glibc-hides",
         behaviour: "epoll_pwait2 overwrites its timeout with the rest, as ppoll does.",
-        also: &[],
         kernel: &Pwait2Rewrites,
     },
     Mutant {
@@ -52,35 +48,30 @@ pub(super) const MUTANTS: &[Mutant] = &[
         breaks: "sel-sticky-timeouts",
         behaviour: "select and pselect6 overwrite their timeout whatever the personality is, as emulators do that \
                     ignore it.",
-        also: &[],
         kernel: &Rest(|reply, _, left| if *reply == Ok(0) { (0, 0) } else { left }),
     },
     Mutant {
         name: "select-usec-strict",
         breaks: "sel-usec-overflow-normalised",
         behaviour: "select refuses a tv_usec of 1000000 and more with EINVAL, as BSD and macOS do.",
-        also: &[],
         kernel: &UsecStrict,
     },
     Mutant {
         name: "pselect-nsec-normalised",
         breaks: "sel-nsec-out-of-range-einval",
         behaviour: "pselect6 takes a tv_nsec of 1000000000 and more as whole seconds, as select does with tv_usec.",
-        also: &[],
         kernel: &NsecNormalised,
     },
     Mutant {
         name: "select-negative-is-none",
         breaks: "sel-negative-nfds-einval",
         behaviour: "A negative number of descriptors is none, as a kernel does that clamps it at both ends.",
-        also: &[],
         kernel: &OnSets(|nfds, sets, ask| ask(nfds.max(0), sets)),
     },
     Mutant {
         name: "select-checks-limit",
         breaks: "sel-huge-nfds-accepted",
         behaviour: "A number of descriptors above RLIMIT_NOFILE is EINVAL, as select(2) says and as poll does.",
-        also: &["fd-lowered-limit-keeps-open"],
         kernel: &OnSets(|nfds, sets, ask| {
             let soft = Nofile::current().map_or(u64::MAX, |nofile| nofile.soft);
             if u64::try_from(nfds).is_ok_and(|nfds| nfds > soft) {
@@ -94,7 +85,6 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "select-skips-closed",
         breaks: "sel-closed-fd-ebadf",
         behaviour: "A closed descriptor in a set is ignored, as poll ignores a negative one.",
-        also: &[],
         kernel: &OnSets(|nfds, mut sets, ask| {
             for fd in asked(&sets, nfds).into_iter().filter(|&fd| is_closed(fd)) {
                 each(&mut sets, |words| put(words, fd, false));
@@ -106,7 +96,6 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "select-any-closed-ebadf",
         breaks: "sel-bit-above-fdsize-ignored",
         behaviour: "A closed descriptor is EBADF whatever its number, as POSIX wants it.",
-        also: &[],
         kernel: &OnSets(|nfds, sets, ask| {
             if asked(&sets, nfds).into_iter().any(is_closed) { no(Errno::EBADF) } else { ask(nfds, sets) }
         }),
@@ -115,7 +104,6 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "select-ebadf-clears-sets",
         breaks: "sel-ebadf-leaves-sets",
         behaviour: "A call that fails empties the sets, as loops expect that look at the sets alone.",
-        also: &[],
         kernel: &OnSets(|nfds, mut sets, ask| {
             let reply = ask(nfds, sets.again());
             if reply.is_err() {
@@ -128,7 +116,6 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "select-timeout-keeps-sets",
         breaks: "sel-timeout-clears-sets",
         behaviour: "A call that returns 0 leaves the sets as they were, as loops expect that fill them once.",
-        also: &[],
         kernel: &OnSets(|nfds, mut sets, ask| {
             let before = copy(&sets);
             let reply = ask(nfds, sets.again());
@@ -143,7 +130,6 @@ pub(super) const MUTANTS: &[Mutant] = &[
         breaks: "sel-bits-ge-nfds-not-polled",
         behaviour: "The number of descriptors is taken for the highest descriptor, without plus one, as many people \
                     expect.",
-        also: &[],
         kernel: &OnSets(|nfds, sets, ask| match &sets.read {
             At::Memory(_) => ask(nfds.saturating_add(1), sets),
             At::Nowhere(..) => ask(nfds, sets),
@@ -153,7 +139,6 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "select-copies-bits",
         breaks: "sel-tail-of-last-word-cleared",
         behaviour: "The sets are written back bit by bit, up to the number of descriptors, and not in whole longs.",
-        also: &[],
         kernel: &OnSets(|nfds, mut sets, ask| {
             let before = copy(&sets);
             let reply = ask(nfds, sets.again());
@@ -168,7 +153,6 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "select-counts-descriptors",
         breaks: "sel-counts-bits-not-fds",
         behaviour: "The number that is returned is that of the descriptors that are ready, as people expect.",
-        also: &[],
         kernel: &OnSets(|nfds, mut sets, ask| {
             ask(nfds, sets.again()).map(|n| n.min(asked(&sets, nfds).len()))
         }),
@@ -177,7 +161,6 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "select-stops-at-1024",
         breaks: "sel-raw-bitmap-above-1024",
         behaviour: "More than FD_SETSIZE descriptors are EINVAL, as on macOS unless a program asks for more.",
-        also: &[],
         kernel: &OnSets(|nfds, sets, ask| if nfds > 1024 { no(Errno::EINVAL) } else { ask(nfds, sets) }),
     },
     Mutant {
@@ -185,7 +168,6 @@ pub(super) const MUTANTS: &[Mutant] = &[
         breaks: "sel-bad-pointer-efault",
         behaviour: "A pointer that leads nowhere is EFAULT with no descriptors too, as in emulators that translate \
                     all pointers first.",
-        also: &[],
         kernel: &OnSets(|nfds, sets, ask| {
             let nowhere = |set: &At<'_, u64>| matches!(set, At::Nowhere(Nowhere::Low | Nowhere::Kernel, _));
             let any = [&sets.read, &sets.write, &sets.except].into_iter().any(nowhere);
@@ -196,7 +178,6 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "select-files-not-ready",
         breaks: "sel-regular-file-read-write-ready",
         behaviour: "A regular file is never ready, as epoll has it: there is nothing to wait for.",
-        also: &[],
         kernel: &OnSets(|nfds, mut sets, ask| {
             let reply = ask(nfds, sets.again());
             for fd in asked(&sets, nfds).into_iter().filter(|&fd| is_unpollable(fd)) {
@@ -209,7 +190,6 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "select-hup-not-readable",
         breaks: "sel-pipe-eof-only-readable",
         behaviour: "HUP puts a descriptor into no set, as a kernel does that takes IN alone for readable.",
-        also: &[],
         kernel: &OnSets(|nfds, mut sets, ask| {
             let reply = ask(nfds, sets.again())?;
             let hung_up = |fd: &i32| now(*fd) & (libc::POLLIN | libc::POLLHUP) == libc::POLLHUP;
@@ -223,7 +203,6 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "select-err-not-readable",
         breaks: "sel-pipe-broken-read-and-write",
         behaviour: "ERR makes a descriptor writable and not readable, as one would think of a pipe without readers.",
-        also: &[],
         kernel: &OnSets(|nfds, mut sets, ask| {
             let reply = ask(nfds, sets.again())?;
             let broken = |fd: &i32| now(*fd) & (libc::POLLIN | libc::POLLERR) == libc::POLLERR;
@@ -237,7 +216,6 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "select-refused-in-except",
         breaks: "sel-refused-connect-both-sets",
         behaviour: "A socket whose connect failed is in the except set alone, as on Windows.",
-        also: &[],
         kernel: &OnSets(|nfds, mut sets, ask| {
             let wanted = copy(&sets);
             let reply = ask(nfds, sets.again())?;
@@ -253,7 +231,6 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "select-no-except",
         breaks: "sel-oob-in-except-set",
         behaviour: "The except set always comes back empty, as in network stacks without urgent data.",
-        also: &[],
         kernel: &OnSets(|nfds, mut sets, ask| {
             let reply = ask(nfds, sets.again())?;
             if let At::Memory(words) = &mut sets.except {
@@ -266,7 +243,6 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "select-closed-meanwhile-ebadf",
         breaks: "sel-close-in-other-thread-no-wake",
         behaviour: "A descriptor that was closed while select waited is EBADF when it wakes up, as before it waits.",
-        also: &[],
         kernel: &OnSets(|nfds, mut sets, ask| {
             let reply = ask(nfds, sets.again());
             if asked(&sets, nfds).into_iter().any(is_closed) { no(Errno::EBADF) } else { reply }
@@ -276,21 +252,18 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "epoll-pwait-restarts",
         breaks: "sel-eintr-despite-sa-restart",
         behaviour: "epoll_pwait goes on waiting after a handler with SA_RESTART, as read does and as people expect.",
-        also: &[],
         kernel: &PwaitRestarts,
     },
     Mutant {
         name: "poll-eintr-after-stop",
         breaks: "sel-stop-cont-restarts-transparently",
         behaviour: "poll fails with EINTR when its process was stopped and continued, as epoll_wait does.",
-        also: &["ep-stop-cont-eintr"],
         kernel: &EintrAfterStop,
     },
     Mutant {
         name: "ppoll-stopped-time-counts",
         breaks: "sel-stop-cont-restarts-transparently",
         behaviour: "ppoll keeps to its deadline when its process was stopped, as poll does and as people expect.",
-        also: &[],
         kernel: &StoppedTimeCounts,
     },
     Mutant {
@@ -298,7 +271,6 @@ pub(super) const MUTANTS: &[Mutant] = &[
         breaks: "sel-ready-fd-beats-pending-signal",
         behaviour: "pselect6, ppoll and epoll_pwait run the handler of a pending signal although they succeed, as in \
                     Linux 5.0 and 5.1.",
-        also: &[],
         kernel: &OnMask(|mask, ask| deliver(ask(mask, false), mask)),
     },
     Mutant {
@@ -306,21 +278,18 @@ pub(super) const MUTANTS: &[Mutant] = &[
         breaks: "sel-pending-signal-is-atomic",
         behaviour: "pselect6, ppoll and epoll_pwait set the mask, wait, and set it back, in three steps, as the C \
                     library did before Linux 2.6.16: the handler runs first, and the wait goes on.",
-        also: &[],
         kernel: &OnMask(in_three_steps),
     },
     Mutant {
         name: "epoll-pwait-zero-eintr",
         breaks: "sel-zero-timeout-pending-asymmetry",
         behaviour: "epoll_pwait with a timeout of 0 fails with EINTR if a signal is pending, as ppoll does.",
-        also: &[],
         kernel: &PwaitZeroEintr,
     },
     Mutant {
         name: "sigsetsize-ignored",
         breaks: "sel-sigsetsize-checked",
         behaviour: "The size of a signal mask is not checked, as in emulators that know it anyway.",
-        also: &[],
         kernel: &OnMask(|mask, ask| ask(Mask { size: 8, ..mask }, false)),
     },
 ];
