@@ -3,6 +3,7 @@
 
 mod elsewhere;
 mod program;
+mod upstream;
 
 use assert_cmd::Command;
 use serde_json::Value;
