@@ -116,7 +116,10 @@ pub(crate) fn sigtimedwait(signals: u64, timeout_ms: i64) -> Reply<Came> {
 
 /// sigqueue.
 pub(crate) fn sigqueue(pid: i32, signal: i32, value: i32) -> Reply<()> {
-    let value = libc::sigval { sival_ptr: std::ptr::without_provenance_mut(value as usize) };
+    // `union sigval` has the number in its first bytes, which are the upper ones of the pointer where the byte order is big-endian.
+    let mut union = [0; size_of::<usize>()];
+    union[..size_of::<i32>()].copy_from_slice(&value.to_ne_bytes());
+    let value = libc::sigval { sival_ptr: std::ptr::without_provenance_mut(usize::from_ne_bytes(union)) };
     // SAFETY: the value is a number for the receiver, which is an experiment.
     done("rt_sigqueueinfo", unsafe { libc::sigqueue(pid, signal, value) })
 }
