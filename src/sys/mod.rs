@@ -48,7 +48,7 @@ pub mod limits;
 pub mod lock;
 pub mod passing;
 pub mod poll;
-#[cfg(all(feature = "lab", any(target_arch = "x86_64", target_arch = "aarch64")))]
+#[cfg(feature = "lab")]
 #[doc(hidden)]
 pub mod ptrace;
 #[cfg(feature = "facts")]

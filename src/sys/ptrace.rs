@@ -3,8 +3,8 @@
 //! A tracer is a *thread*: only the one that has seized a thread may wait for it and change it.
 //!
 //! With `PTRACE_SYSCALL` a traced thread stops twice for each call, before and after it. Before it, the number of the call
-//! can be replaced by one that does not exist, and the call is not made; after it, the result can be replaced. Registers are those of
-//! x86-64 and aarch64.
+//! can be replaced by one that does not exist, and the call is not made; after it, the result can be replaced. Only the registers of
+//! x86-64 and aarch64 are known here: on other architectures no thread is traced.
 
 use super::fork::Pid;
 use super::{Call, Errno, cvt, retry};
@@ -41,9 +41,13 @@ pub enum Stop {
 ///
 /// # Errors
 ///
-/// `EPERM` when tracing is not permitted: kernel.yama.ptrace_scope, a seccomp filter, another tracer; `ESRCH`.
+/// `EPERM` when tracing is not permitted: kernel.yama.ptrace_scope, a seccomp filter, another tracer; `ESRCH`; `ENOSYS` on an
+/// architecture other than x86-64 and aarch64.
 #[doc(alias = "PTRACE_SEIZE")]
 pub fn seize(thread: Pid) -> Result<()> {
+    if !cfg!(any(target_arch = "x86_64", target_arch = "aarch64")) {
+        return cvt(Call::Ptrace, Err(Errno::ENOSYS));
+    }
     let options = libc::PTRACE_O_TRACESYSGOOD
         | libc::PTRACE_O_TRACECLONE
         | libc::PTRACE_O_TRACEFORK
@@ -149,6 +153,8 @@ struct Info {
 const NATIVE: u32 = 0xc000_003e;
 #[cfg(target_arch = "aarch64")]
 const NATIVE: u32 = 0xc000_00b7;
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+const NATIVE: u32 = 0;
 
 /// In the number of a call: a program of x86-64 with pointers of 32 bits.
 const X32: u64 = 0x4000_0000;
@@ -172,93 +178,139 @@ fn call_of(thread: Pid) -> Result<Stop> {
     })
 }
 
-/// Registers of a stopped thread.
-type Registers = libc::user_regs_struct;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+pub use change::*;
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+pub use unchanged::*;
 
-/// The set of general registers, for `PTRACE_GETREGSET`.
-const NT_PRSTATUS: usize = 1;
+/// Changes to a call at which a thread has stopped.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod change {
+    use super::*;
 
-fn registers(thread: Pid) -> Result<Registers> {
-    let mut registers = MaybeUninit::<Registers>::zeroed();
-    let mut all = libc::iovec { iov_base: registers.as_mut_ptr().cast(), iov_len: size_of::<Registers>() };
-    // SAFETY: PTRACE_GETREGSET writes at most `iov_len` bytes to `iov_base`, which is `registers`, ours and as large as that; both
-    // live until the call returns.
-    let read = unsafe { libc::ptrace(libc::PTRACE_GETREGSET, thread.as_raw(), NT_PRSTATUS, &raw mut all) };
-    cvt(Call::Ptrace, Errno::result(read))?;
-    // SAFETY: it is zeroed or written by the kernel, and each of its fields is a number, for which all bits are valid.
-    Ok(unsafe { registers.assume_init() })
-}
+    /// Registers of a stopped thread.
+    type Registers = libc::user_regs_struct;
 
-fn set_registers(thread: Pid, mut registers: Registers) -> Result<()> {
-    let mut all = libc::iovec { iov_base: (&raw mut registers).cast(), iov_len: size_of::<Registers>() };
-    // SAFETY: PTRACE_SETREGSET reads at most `iov_len` bytes from `iov_base`, which is `registers`, ours and as large as that; both
-    // live until the call returns.
-    let set = unsafe { libc::ptrace(libc::PTRACE_SETREGSET, thread.as_raw(), NT_PRSTATUS, &raw mut all) };
-    cvt(Call::Ptrace, Errno::result(set)).map(drop)
-}
+    /// The set of general registers, for `PTRACE_GETREGSET`.
+    const NT_PRSTATUS: usize = 1;
 
-/// Before a call: do not make it.
-///
-/// # Errors
-///
-/// `ESRCH` when the thread has ended.
-pub fn skip_call(thread: Pid) -> Result<()> {
-    #[cfg(target_arch = "x86_64")]
-    {
-        let mut registers = registers(thread)?;
-        registers.orig_rax = u64::MAX;
-        set_registers(thread, registers)
+    fn registers(thread: Pid) -> Result<Registers> {
+        let mut registers = MaybeUninit::<Registers>::zeroed();
+        let mut all =
+            libc::iovec { iov_base: registers.as_mut_ptr().cast(), iov_len: size_of::<Registers>() };
+        // SAFETY: PTRACE_GETREGSET writes at most `iov_len` bytes to `iov_base`, which is `registers`, ours and as large as that; both
+        // live until the call returns.
+        let read =
+            unsafe { libc::ptrace(libc::PTRACE_GETREGSET, thread.as_raw(), NT_PRSTATUS, &raw mut all) };
+        cvt(Call::Ptrace, Errno::result(read))?;
+        // SAFETY: it is zeroed or written by the kernel, and each of its fields is a number, for which all bits are valid.
+        Ok(unsafe { registers.assume_init() })
     }
-    #[cfg(target_arch = "aarch64")]
-    {
-        /// The set with the number of the call.
-        const NT_ARM_SYSTEM_CALL: usize = 0x404;
-        let mut none: libc::c_int = -1;
-        let mut all = libc::iovec { iov_base: (&raw mut none).cast(), iov_len: size_of::<libc::c_int>() };
-        // SAFETY: PTRACE_SETREGSET reads at most `iov_len` bytes from `iov_base`, which is one `int` of ours; both live until the
-        // call returns.
-        let set = unsafe {
-            libc::ptrace(libc::PTRACE_SETREGSET, thread.as_raw(), NT_ARM_SYSTEM_CALL, &raw mut all)
-        };
+
+    fn set_registers(thread: Pid, mut registers: Registers) -> Result<()> {
+        let mut all = libc::iovec { iov_base: (&raw mut registers).cast(), iov_len: size_of::<Registers>() };
+        // SAFETY: PTRACE_SETREGSET reads at most `iov_len` bytes from `iov_base`, which is `registers`, ours and as large as that; both
+        // live until the call returns.
+        let set = unsafe { libc::ptrace(libc::PTRACE_SETREGSET, thread.as_raw(), NT_PRSTATUS, &raw mut all) };
         cvt(Call::Ptrace, Errno::result(set)).map(drop)
     }
+
+    /// Before a call: do not make it.
+    ///
+    /// # Errors
+    ///
+    /// `ESRCH` when the thread has ended.
+    pub fn skip_call(thread: Pid) -> Result<()> {
+        #[cfg(target_arch = "x86_64")]
+        {
+            let mut registers = registers(thread)?;
+            registers.orig_rax = u64::MAX;
+            set_registers(thread, registers)
+        }
+        #[cfg(target_arch = "aarch64")]
+        {
+            /// The set with the number of the call.
+            const NT_ARM_SYSTEM_CALL: usize = 0x404;
+            let mut none: libc::c_int = -1;
+            let mut all = libc::iovec { iov_base: (&raw mut none).cast(), iov_len: size_of::<libc::c_int>() };
+            // SAFETY: PTRACE_SETREGSET reads at most `iov_len` bytes from `iov_base`, which is one `int` of ours; both live until the
+            // call returns.
+            let set = unsafe {
+                libc::ptrace(libc::PTRACE_SETREGSET, thread.as_raw(), NT_ARM_SYSTEM_CALL, &raw mut all)
+            };
+            cvt(Call::Ptrace, Errno::result(set)).map(drop)
+        }
+    }
+
+    /// After a call: let it have failed so.
+    ///
+    /// # Errors
+    ///
+    /// `ESRCH` when the thread has ended.
+    pub fn set_failure(thread: Pid, errno: Errno) -> Result<()> {
+        let mut registers = registers(thread)?;
+        let result = i64::from(-(errno as i32)).cast_unsigned();
+        #[cfg(target_arch = "x86_64")]
+        {
+            registers.rax = result;
+        }
+        #[cfg(target_arch = "aarch64")]
+        {
+            registers.regs[0] = result;
+        }
+        set_registers(thread, registers)
+    }
+
+    /// Before a call: replace its third argument, which is the length for read, write, recv and send.
+    ///
+    /// # Errors
+    ///
+    /// `ESRCH` when the thread has ended.
+    pub fn set_third_argument(thread: Pid, value: u64) -> Result<()> {
+        let mut registers = registers(thread)?;
+        #[cfg(target_arch = "x86_64")]
+        {
+            registers.rdx = value;
+        }
+        #[cfg(target_arch = "aarch64")]
+        {
+            registers.regs[2] = value;
+        }
+        set_registers(thread, registers)
+    }
 }
 
-/// After a call: let it have failed so.
-///
-/// # Errors
-///
-/// `ESRCH` when the thread has ended.
-pub fn set_failure(thread: Pid, errno: Errno) -> Result<()> {
-    let mut registers = registers(thread)?;
-    let result = i64::from(-(errno as i32)).cast_unsigned();
-    #[cfg(target_arch = "x86_64")]
-    {
-        registers.rax = result;
-    }
-    #[cfg(target_arch = "aarch64")]
-    {
-        registers.regs[0] = result;
-    }
-    set_registers(thread, registers)
-}
+/// The same where registers are not known, and [`seize`] traces no thread.
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod unchanged {
+    use super::*;
 
-/// Before a call: replace its third argument, which is the length for read, write, recv and send.
-///
-/// # Errors
-///
-/// `ESRCH` when the thread has ended.
-pub fn set_third_argument(thread: Pid, value: u64) -> Result<()> {
-    let mut registers = registers(thread)?;
-    #[cfg(target_arch = "x86_64")]
-    {
-        registers.rdx = value;
+    /// Before a call: do not make it.
+    ///
+    /// # Errors
+    ///
+    /// `ENOSYS` always.
+    pub fn skip_call(_: Pid) -> Result<()> {
+        cvt(Call::Ptrace, Err(Errno::ENOSYS))
     }
-    #[cfg(target_arch = "aarch64")]
-    {
-        registers.regs[2] = value;
+
+    /// After a call: let it have failed so.
+    ///
+    /// # Errors
+    ///
+    /// `ENOSYS` always.
+    pub fn set_failure(_: Pid, _: Errno) -> Result<()> {
+        cvt(Call::Ptrace, Err(Errno::ENOSYS))
     }
-    set_registers(thread, registers)
+
+    /// Before a call: replace its third argument.
+    ///
+    /// # Errors
+    ///
+    /// `ENOSYS` always.
+    pub fn set_third_argument(_: Pid, _: u64) -> Result<()> {
+        cvt(Call::Ptrace, Err(Errno::ENOSYS))
+    }
 }
 
 /// The bytes at this address of a stopped thread: process_vm_readv(2).
