@@ -7,7 +7,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 #[derive(Debug, Clone, Copy)]
 pub(in crate::facts) struct In(pub(in crate::facts) &'static [libc::c_long]);
 
-#[cfg(target_arch = "x86_64")]
+/// Architectures that have the older calls: their C library makes these.
+#[cfg(any(target_arch = "x86_64", target_arch = "s390x"))]
 mod calls {
     use super::In;
     pub(in crate::facts) const SELECT: In = In(&[libc::SYS_select, libc::SYS_pselect6]);
@@ -18,7 +19,7 @@ mod calls {
     pub(in crate::facts) const OPEN: In = In(&[libc::SYS_open, libc::SYS_openat]);
 }
 
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(not(any(target_arch = "x86_64", target_arch = "s390x")))]
 mod calls {
     use super::In;
     pub(in crate::facts) const SELECT: In = In(&[libc::SYS_pselect6]);
@@ -28,13 +29,29 @@ mod calls {
     pub(in crate::facts) const OPEN: In = In(&[libc::SYS_openat]);
 }
 
+#[cfg(not(target_arch = "s390x"))]
+mod socket_calls {
+    use super::In;
+    pub(in crate::facts) const RECV: In = In(&[libc::SYS_recvfrom, libc::SYS_recvmsg]);
+    pub(in crate::facts) const SEND: In = In(&[libc::SYS_sendto, libc::SYS_sendmsg]);
+    pub(in crate::facts) const ACCEPT: In = In(&[libc::SYS_accept, libc::SYS_accept4]);
+    pub(in crate::facts) const CONNECT: In = In(&[libc::SYS_connect]);
+}
+
+/// Here the C library makes socketcall(2) of all of them, and there is no system call accept.
+#[cfg(target_arch = "s390x")]
+mod socket_calls {
+    use super::In;
+    pub(in crate::facts) const RECV: In = In(&[libc::SYS_recvfrom, libc::SYS_recvmsg, libc::SYS_socketcall]);
+    pub(in crate::facts) const SEND: In = In(&[libc::SYS_sendto, libc::SYS_sendmsg, libc::SYS_socketcall]);
+    pub(in crate::facts) const ACCEPT: In = In(&[libc::SYS_accept4, libc::SYS_socketcall]);
+    pub(in crate::facts) const CONNECT: In = In(&[libc::SYS_connect, libc::SYS_socketcall]);
+}
+
 pub(in crate::facts) use calls::*;
+pub(in crate::facts) use socket_calls::*;
 pub(in crate::facts) const READ: In = In(&[libc::SYS_read]);
 pub(in crate::facts) const WRITE: In = In(&[libc::SYS_write]);
-pub(in crate::facts) const RECV: In = In(&[libc::SYS_recvfrom, libc::SYS_recvmsg]);
-pub(in crate::facts) const SEND: In = In(&[libc::SYS_sendto, libc::SYS_sendmsg]);
-pub(in crate::facts) const ACCEPT: In = In(&[libc::SYS_accept, libc::SYS_accept4]);
-pub(in crate::facts) const CONNECT: In = In(&[libc::SYS_connect]);
 pub(in crate::facts) const WAIT4: In = In(&[libc::SYS_wait4]);
 pub(in crate::facts) const NANOSLEEP: In = In(&[libc::SYS_nanosleep, libc::SYS_clock_nanosleep]);
 pub(in crate::facts) const SIGTIMEDWAIT: In = In(&[libc::SYS_rt_sigtimedwait]);

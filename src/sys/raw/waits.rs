@@ -55,7 +55,7 @@ impl Mask {
 }
 
 /// The system call select, not glibc's function: it writes the rest of the time back.
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "s390x"))]
 pub(crate) fn select(nfds: i32, mut sets: Sets<'_>, timeout: Option<&mut timeval>) -> Reply<usize> {
     let [read, write, except] = sets.pointers(nfds);
     let timeout = timeout.map_or(null_mut(), std::ptr::from_mut);
@@ -66,7 +66,7 @@ pub(crate) fn select(nfds: i32, mut sets: Sets<'_>, timeout: Option<&mut timeval
 }
 
 /// There is no system call select on this architecture.
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(not(any(target_arch = "x86_64", target_arch = "s390x")))]
 pub(crate) fn select(_: i32, _: Sets<'_>, _: Option<&mut timeval>) -> Reply<usize> {
     Err(super::Refusal { call: "select", errno: super::Errno::ENOSYS })
 }
