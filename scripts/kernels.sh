@@ -13,7 +13,7 @@ cd "$(dirname "$0")/.."
 source=$PWD/scripts
 [ "$(uname -m)" = x86_64 ] || { echo "the host must be x86-64" >&2; exit 2; }
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
-for needed in apt-get dpkg-deb jq rustup unshare setsid "$keyring"; do
+for needed in apt-get dpkg-deb cc jq rustup unshare "$keyring"; do
   command -v "$needed" >/dev/null || [ -r "$needed" ] || { echo "$needed is missing" >&2; exit 2; }
 done
 
@@ -179,7 +179,7 @@ qemu() { # ARCHITECTURE
     s390x) options=console=ttysclp0 machine=(-M s390-ccw-virtio -cpu max) ;;
   esac
   # Not a program of this system's C library: so it is started by its own loader.
-  timeout 300 "$lib/ld-linux-x86-64.so.2" --library-path "$lib" "$work/tools/usr/bin/qemu-system-$1" \
+  timeout 600 "$lib/ld-linux-x86-64.so.2" --library-path "$lib" "$work/tools/usr/bin/qemu-system-$1" \
     -L "$work/tools/usr/share/qemu" -L "$work/tools/usr/share/seabios" -accel tcg "${machine[@]}" -smp 2 -m 2048 \
     -nodefaults -no-user-config -display none -no-reboot -nic none -serial stdio \
     -kernel kernel -initrd "$work/initrd/$1.cpio" -append "$options quiet panic=-1" >console 2>&1 </dev/null
@@ -194,23 +194,23 @@ uml() { # NAME START
     loaded=/tmp/$1.so options=("GLIBC_TUNABLES=glibc.cpu.hwcaps=-AVX512VL,-AVX512F,-AVX2,-AVX,-AVX_Fast_Unaligned_Load")
   fi
   # shellcheck disable=SC2016 # These are of that shell.
-  HOME=/tmp TMPDIR=/dev/shm timeout 300 unshare --map-root-user --mount sh -c '
+  HOME=/tmp TMPDIR=/dev/shm timeout 600 unshare --map-root-user --mount sh -c '
     mount --rbind /dev "$0/dev" && mount --rbind /proc "$0/proc" && chroot "$0" /usr/bin/busybox env "$@"; exit $?' \
     "$root" LD_PRELOAD="$loaded" "/tmp/$1" mem=2048M "initrd=/tmp/$1.cpio" \
     con=null con0=null,fd:1 console=tty0 quiet panic=-1 "${options[@]}" >console 2>&1 </dev/null
 }
 
 native() {
-  PATH=$work/bin/x86_64:$PATH timeout 300 io-models facts --quiet --json >facts.json 2>console || [ $? -eq 3 ]
+  PATH=$work/bin/x86_64:$PATH timeout 600 io-models facts --quiet --json >facts.json 2>console || [ $? -eq 3 ]
 }
 
 qemu-user() {
-  PATH=$work/bin/x86_64:$work/tools/usr/bin:$PATH timeout 300 \
+  PATH=$work/bin/x86_64:$work/tools/usr/bin:$PATH timeout 600 \
     io-models facts --quiet --json --launcher qemu-x86_64 --deadline 30s >facts.json 2>console || [ $? -eq 3 ]
 }
 
 gvisor() { # PLATFORM
-  PATH=$work/bin/x86_64:$PATH timeout 300 "$work/tools/usr/bin/runsc" --root="$PWD/state" --ignore-cgroups --network=none \
+  PATH=$work/bin/x86_64:$PATH timeout 600 "$work/tools/usr/bin/runsc" --root="$PWD/state" --ignore-cgroups --network=none \
     --platform="$1" "do" -- io-models facts --quiet --json >facts.json 2>console || [ $? -eq 3 ]
 }
 
@@ -248,7 +248,7 @@ start() { # NAME START FLAVOUR VERSION
 
 # The last words of its console, on one line.
 reason() { # EXIT-CODE
-  [ "$1" -ne 124 ] || echo "it did not end within 300 s"
+  [ "$1" -ne 124 ] || echo "it did not end within its 600 s"
   { tr -d '\r' <console | grep -a -B 1 -m 1 'Kernel panic' || tail -n 2 console; } | tr -cd '[:print:]\n' | cut -c 1-200
 }
 
