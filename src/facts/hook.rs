@@ -1,7 +1,9 @@
 //! Something that stands between an experiment and every call that it makes.
 
 use super::kernel::Call;
-use crate::sys::raw::{Action, Address, At, Came, Completion, Mask, Message, Reply, Sets, Submission};
+use crate::sys::raw::{
+    Action, Address, At, Came, Completion, Mask, Message, ReadOnly, Reply, Sets, Submission,
+};
 use libc::{epoll_event, pollfd, timespec, timeval};
 use std::time::Duration;
 
@@ -86,7 +88,7 @@ macro_rules! shared {
         }
     )* };
 }
-shared!([u8], str, [i32], [Submission], Address);
+shared!([u8], str, [i32], [Submission], Address, ReadOnly<timespec>);
 
 macro_rules! filled {
     ($($type:ty: |$value:ident, $change:ident| $filled:expr;)*) => { $(

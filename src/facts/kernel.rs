@@ -5,7 +5,9 @@
 //! new namespace, a limit) is not here: nothing would be learned from getting it wrong.
 
 use super::hook::{Again, Hook};
-use crate::sys::raw::{self, Action, Address, At, Came, Completion, Mask, Message, Reply, Sets, Submission};
+use crate::sys::raw::{
+    self, Action, Address, At, Came, Completion, Mask, Message, ReadOnly, Reply, Sets, Submission,
+};
 use libc::{epoll_event, pollfd, timespec, timeval};
 use std::time::Duration;
 
@@ -39,6 +41,7 @@ kernel! {
     // select, poll, epoll
     fn select(nfds: i32, sets: Sets<'_>, timeout: Option<&mut timeval>) -> usize;
     fn pselect6(nfds: i32, sets: Sets<'_>, timeout: Option<&mut timespec>, mask: Mask) -> usize;
+    fn pselect6_read_only(nfds: i32, sets: Sets<'_>, timeout: &ReadOnly<timespec>, mask: Mask) -> usize;
     fn poll(fds: At<'_, pollfd>, timeout: i32) -> usize;
     fn ppoll(fds: At<'_, pollfd>, timeout: Option<&mut timespec>, mask: Mask) -> usize;
     fn epoll_create(size: i32) -> i32;

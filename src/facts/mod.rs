@@ -14,7 +14,6 @@
 //! Man pages contain errors, and so does every book; the kernel is the oracle. A claim that a run
 //! contradicts is corrected, with the evidence.
 
-#[expect(dead_code, reason = "the areas take these into use one after another")]
 mod check;
 mod found;
 mod hook;

@@ -148,7 +148,8 @@ impl Hook for Perturbed {
         if !DUE.replace(false) {
             return reply;
         }
-        let mut change = |change| memory.iter_mut().any(|argument| argument.change(change));
+        let mut change =
+            |change| memory.iter_mut().fold(false, |any, argument| argument.change(change) | any);
         let changed = match self.alteration.how {
             How::Dropped | How::Delayed => false,
             How::Refused => {

@@ -16,6 +16,8 @@ pub(super) const FACTS: &[&[Fact]] = &[timeouts::FACTS, sets::FACTS, ready::FACT
 
 /// A time limit that no experiment reaches.
 const LONG: Duration = Duration::from_secs(60);
+/// A time to wait out.
+const BRIEF: Duration = Duration::from_millis(20);
 
 /// One of the system calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +29,12 @@ enum Call {
 /// Those that this architecture has.
 const CALLS: &[Call] =
     if cfg!(target_arch = "x86_64") { &[Call::Select, Call::Pselect6] } else { &[Call::Pselect6] };
+
+/// Look at each of the calls, for itself.
+fn each_call(work: impl Fn(Call) -> Held) -> Held {
+    CALLS.iter().for_each(|&call| step(call, || work(call)));
+    Ok(())
+}
 
 impl fmt::Display for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -40,43 +48,36 @@ impl fmt::Display for Call {
 impl Call {
     /// The call; `limit` is what it is afterwards. The timeout of select is in microseconds.
     fn call(self, k: K, nfds: i32, sets: Sets<'_>, limit: &mut Duration) -> Reply<usize> {
-        let seconds = limit.as_secs().cast_signed();
-        match self {
+        let mut time = of_duration(*limit);
+        let reply = match self {
             Call::Select => {
-                let mut time = timeval { tv_sec: seconds, tv_usec: limit.subsec_micros().into() };
-                let reply = k.select(nfds, sets, Some(&mut time));
-                *limit = Duration::new(time.tv_sec.cast_unsigned(), time.tv_usec as u32 * 1000);
+                let mut coarse = timeval { tv_sec: time.tv_sec, tv_usec: time.tv_nsec / 1000 };
+                let reply = k.select(nfds, sets, Some(&mut coarse));
+                time = timespec { tv_sec: coarse.tv_sec, tv_nsec: coarse.tv_usec * 1000 };
                 reply
             }
-            Call::Pselect6 => {
-                let mut time = of_duration(*limit);
-                let reply = k.pselect6(nfds, sets, Some(&mut time), Mask::NONE);
-                *limit = to_duration(time);
-                reply
-            }
-        }
+            Call::Pselect6 => k.pselect6(nfds, sets, Some(&mut time), Mask::NONE),
+        };
+        *limit = to_duration(time);
+        reply
     }
 
     /// The call without waiting: what it gave, and what it left in the sets.
-    fn now<const N: usize>(self, k: K, nfds: i32, asked: Three<N>) -> (Reply<usize>, Three<N>) {
-        self.within(k, nfds, asked, Duration::ZERO)
-    }
-
-    /// The same with a time limit.
-    fn within<const N: usize>(
-        self,
-        k: K,
-        nfds: i32,
-        mut sets: Three<N>,
-        mut limit: Duration,
-    ) -> (Reply<usize>, Three<N>) {
-        let reply = self.call(k, nfds, sets.sets(), &mut limit);
+    fn now<const N: usize>(self, k: K, nfds: i32, mut sets: Three<N>) -> (Reply<usize>, Three<N>) {
+        let reply = self.call(k, nfds, sets.sets(), &mut { Duration::ZERO });
         (reply, sets)
     }
 
     /// What it says now of `fd`, which is in all three sets.
     fn all_of(self, k: K, fd: i32) -> (Reply<usize>, Three) {
         self.now(k, fd + 1, Three::of(&[fd], &[fd], &[fd]))
+    }
+
+    /// Wait until `fd` is readable: what the call gave, what it left of `limit`, how long it took.
+    fn until_readable(self, k: K, fd: i32, limit: Duration) -> (Reply<usize>, Duration, Duration) {
+        let (mut sets, mut left, started) = (Three::<1>::of(&[fd], &[], &[]), limit, Instant::now());
+        let reply = self.call(k, fd + 1, sets.sets(), &mut left);
+        (reply, left, started.elapsed())
     }
 }
 
@@ -94,11 +95,8 @@ impl<const N: usize> Three<N> {
     }
 
     fn sets(&mut self) -> Sets<'_> {
-        Sets {
-            read: At::from(&mut self.read),
-            write: At::from(&mut self.write),
-            except: At::from(&mut self.except),
-        }
+        let [read, write, except] = [&mut self.read, &mut self.write, &mut self.except].map(At::from);
+        Sets { read, write, except }
     }
 }
 
@@ -128,11 +126,12 @@ fn pipe_with_byte(k: K) -> Reply<[i32; 2]> {
     Ok(ends)
 }
 
-/// `left` is what remains of `limit` after a call that took at most `took`. The rest of select is rounded
-/// down to microseconds.
-fn is_the_rest(what: impl fmt::Display, limit: Duration, left: Duration, took: Duration) -> Held {
-    holds(format!("the timeout after {what} is less than {}", limit.show()), left < limit, left)?;
+/// `left` is what remains of `limit` after a call that slept for at least `slept` and took at most `took`. select rounds
+/// the rest down to microseconds.
+fn is_the_rest(limit: Duration, left: Duration, slept: Duration, took: Duration) -> Held {
     let gone = limit.saturating_sub(left);
+    holds("more is gone from the timeout than the call slept at least", gone > slept, gone)?;
     let most = took + Duration::from_micros(1);
-    holds(format!("the timeout after {what} is less by at most {}", most.show()), gone <= most, gone)
+    let observed = format!("{} gone, and it took {}", gone.show(), took.show());
+    holds("no more is gone from the timeout than the call took", gone <= most, observed)
 }

@@ -13,15 +13,9 @@ pub(super) const FACTS: &[Fact] = &[
         run: |k| {
             let scratch = Scratch::new();
             let file = k.open(scratch.path(), libc::O_RDWR | libc::O_CREAT | libc::O_CLOEXEC)?;
-            for &call in CALLS {
-                let answer = call.all_of(k, file);
-                is(
-                    format!("{call} of an empty regular file"),
-                    answer,
-                    (Ok(2), Three::of(&[file], &[file], &[])),
-                )?;
-            }
-            Ok(())
+            each_call(|call| {
+                is("an empty regular file", call.all_of(k, file), (Ok(2), Three::of(&[file], &[file], &[])))
+            })
         },
         ..Fact::ALWAYS
     },
@@ -29,16 +23,15 @@ pub(super) const FACTS: &[Fact] = &[
         id: "sel-pipe-eof-only-readable",
         claim: "The reading end of a pipe without writers is in the read set only.",
         reference: "POLLIN_SET in fs/select.c, which has HUP",
-        matters: "The end of the data is something to read. Who waits for it in the except set waits for ever.",
+        matters: "The end of the data is something to read. Code that waits for it in the except set waits for ever.",
         experiment: "The writing end is closed; select of the reading end, in all sets.",
         run: |k| {
             let [read_end, write_end] = k.pipe2(libc::O_CLOEXEC)?;
             k.close(write_end)?;
-            for &call in CALLS {
-                let what = format!("{call} of the reading end of a pipe without writers");
-                is(what, call.all_of(k, read_end), (Ok(1), Three::of(&[read_end], &[], &[])))?;
-            }
-            Ok(())
+            each_call(|call| {
+                let expected = (Ok(1), Three::of(&[read_end], &[], &[]));
+                is("the reading end of a pipe without writers", call.all_of(k, read_end), expected)
+            })
         },
         ..Fact::ALWAYS
     },
@@ -51,18 +44,19 @@ pub(super) const FACTS: &[Fact] = &[
                   nothing can be read, is readable.",
         experiment: "The reading end is closed; select of the writing end, in all sets. The same with a full pipe.",
         run: |k| {
-            for contents in ["empty", "full"] {
-                let [read_end, write_end] = k.pipe2(libc::O_CLOEXEC)?;
-                if contents == "full" {
-                    fill(k, write_end, 4096)?;
+            each_call(|call| {
+                for contents in ["empty", "full"] {
+                    let [read_end, write_end] = k.pipe2(libc::O_CLOEXEC)?;
+                    if contents == "full" {
+                        fill(k, write_end, 4096)?;
+                    }
+                    k.close(read_end)?;
+                    let what = format!("the writing end of a pipe without readers, {contents}");
+                    let expected = (Ok(2), Three::of(&[write_end], &[write_end], &[]));
+                    noted(is(what, call.all_of(k, write_end), expected));
                 }
-                k.close(read_end)?;
-                for &call in CALLS {
-                    let what = format!("{call} of the writing end of a pipe without readers, {contents}");
-                    is(what, call.all_of(k, write_end), (Ok(2), Three::of(&[write_end], &[write_end], &[])))?;
-                }
-            }
-            Ok(())
+                Ok(())
+            })
         },
         ..Fact::ALWAYS
     },
@@ -73,19 +67,16 @@ pub(super) const FACTS: &[Fact] = &[
         reference: "select(2); connect(2) EINPROGRESS; tcp_poll in net/ipv4/tcp.c",
         matters: "Writable does not mean connected: SO_ERROR tells. Code from Windows, where a failed connect is in \
                   the except set, never hears of it here.",
-        experiment: "connect to a loopback port where nobody listens; select until something is ready, then once \
-                     more with a fresh copy of all sets.",
+        experiment: "connect to a loopback port where nobody listens; once poll says ERR, select in all sets.",
         run: |k| {
             let address = refused_address(k)?;
-            for &call in CALLS {
+            each_call(|call| {
                 let socket = connecting(k, &address)?;
-                let all = Three::<1>::of(&[socket], &[socket], &[socket]);
-                call.within(k, socket + 1, all, bound()).0?;
-                let what = format!("{call} of a socket whose connect was refused");
-                is(what, call.all_of(k, socket), (Ok(2), Three::of(&[socket], &[socket], &[])))?;
-                is("SO_ERROR after that", so_error(k, socket)?, Errno::ECONNREFUSED)?;
-            }
-            Ok(())
+                mask_with(k, socket, RESET)?;
+                let expected = (Ok(2), Three::of(&[socket], &[socket], &[]));
+                is("a socket whose connect was refused", call.all_of(k, socket), expected)?;
+                is("SO_ERROR after that", so_error(k, socket)?, Errno::ECONNREFUSED)
+            })
         },
         ..Fact::ALWAYS
     },
@@ -99,38 +90,36 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "A peer sends a byte, then an urgent byte, which is received; it ends its side, and another peer \
                      resets its connection. select in all sets at each step.",
         run: |k| {
-            for &call in CALLS {
+            each_call(|call| {
                 let (peer, socket) = tcp_pair(k)?;
                 let now = |state: &str, expected: (Reply<usize>, Three)| {
-                    is(format!("{call} of a TCP socket {state}"), call.all_of(k, socket), expected)
+                    noted(is(format!("a TCP socket {state}"), call.all_of(k, socket), expected));
                 };
                 let writable = (Ok(1), Three::of(&[], &[socket], &[]));
                 let readable = (Ok(2), Three::of(&[socket], &[socket], &[]));
-                now("that has nothing to read", writable)?;
+                now("that has nothing to read", writable);
 
                 k.send(peer, b"1", libc::MSG_NOSIGNAL)?;
                 mask_with(k, socket, IN)?;
-                now("with a byte to read", readable)?;
-                k.recv(socket, &mut [0], 0)?;
+                now("with a byte to read", readable);
+                k.recv(socket, &mut [0], libc::MSG_DONTWAIT)?;
 
                 k.send(peer, b"2", libc::MSG_OOB | libc::MSG_NOSIGNAL)?;
                 mask_with(k, socket, PRI)?;
-                now("with an urgent byte", (Ok(2), Three::of(&[], &[socket], &[socket])))?;
+                now("with an urgent byte", (Ok(2), Three::of(&[], &[socket], &[socket])));
                 k.recv(socket, &mut [0], libc::MSG_OOB)?;
-                now("whose urgent byte was received", writable)?;
+                now("whose urgent byte was received", writable);
 
                 k.shutdown(peer, libc::SHUT_WR)?;
                 mask_with(k, socket, IN)?;
-                now("whose peer has ended its side", readable)?;
+                now("whose peer has ended its side", readable);
 
                 let (peer, socket) = tcp_pair(k)?;
                 reset_connection(k, peer)?;
-                mask_with(k, socket, ERR)?;
-                let answer = call.all_of(k, socket);
+                mask_with(k, socket, RESET)?;
                 let expected = (Ok(2), Three::of(&[socket], &[socket], &[]));
-                is(format!("{call} of a TCP socket whose peer has reset the connection"), answer, expected)?;
-            }
-            Ok(())
+                is("a TCP socket whose peer has reset the connection", call.all_of(k, socket), expected)
+            })
         },
         ..Fact::ALWAYS
     },
@@ -142,27 +131,27 @@ pub(super) const FACTS: &[Fact] = &[
         since: Since(5, 17),
         matters: "close is no way to stop a thread that waits: it needs a descriptor of its own for that. And the \
                   number may belong to another file by the time it is reported.",
-        experiment: "A thread sleeps in select with an empty pipe in all three sets. Its reading end is closed; the \
-                     thread must still be asleep. Then a byte is written to the pipe.",
+        experiment: "A thread sleeps in select with an empty pipe in all three sets. Its reading end is closed; 60 ms \
+                     later the thread must still be asleep. Then a byte is written to the pipe.",
         wrong: &["Linux before 5.17: the thread could sleep on (commit 68514dacf271)"],
         run: |k| {
-            for &call in CALLS {
+            each_call(|call| {
                 let [read_end, write_end] = k.pipe2(libc::O_CLOEXEC)?;
-                let all = Three::<1>::of(&[read_end], &[read_end], &[read_end]);
-                let waiter = Waiter::asleep(SELECT, move || call.within(k, read_end + 1, all, LONG))?;
+                // What this thread opens in /proc to see the other asleep must not be mistaken for the pipe.
+                let polled = k.fcntl(read_end, libc::F_DUPFD_CLOEXEC, 40)?;
                 k.close(read_end)?;
-                holds(
-                    format!("{call} sleeps on when its descriptor is closed"),
-                    waiter.is_asleep(),
-                    "it woke up",
-                )?;
+                let mut sets = Three::<1>::of(&[polled], &[polled], &[polled]);
+                let waiter = Waiter::asleep(SELECT, move || {
+                    let reply = call.call(k, polled + 1, sets.sets(), &mut { LONG });
+                    (reply, sets)
+                })?;
+                k.close(polled)?;
+                waiter.sleeps_on(Duration::from_millis(60))?;
                 // The sleeping call keeps the pipe: it still has a reader.
                 k.write(write_end, b"!")?;
-                let what =
-                    format!("{call} of a descriptor that was closed meanwhile, after a write to its pipe");
-                is(what, waiter.join()?, (Ok(3), all))?;
-            }
-            Ok(())
+                let what = "a descriptor that was closed meanwhile, after a write to its pipe";
+                is(what, waiter.join()?, (Ok(3), Three::of(&[polled], &[polled], &[polled])))
+            })
         },
         ..Fact::ALWAYS
     },

@@ -125,6 +125,15 @@ impl<T: Send + 'static> Waiter<T> {
         }
     }
 
+    /// Its call does not return for so long, and the thread is asleep in it then; for how long it has slept at least.
+    pub(in crate::facts) fn sleeps_on(&self, time: Duration) -> Held<Duration> {
+        let since = Instant::now();
+        if self.join_within(time).is_some() {
+            return differs("a call waits", "it does", "it returned");
+        }
+        super::until("a thread is asleep in its call", || Ok(self.is_asleep().then_some(since.elapsed())))
+    }
+
     /// What its call gave, if it returns within `limit`.
     pub(in crate::facts) fn join_within(&self, limit: Duration) -> Option<T> {
         self.result.recv_timeout(limit).ok()

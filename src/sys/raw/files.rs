@@ -208,3 +208,28 @@ pub(crate) unsafe trait AllZero: Copy {}
 
 // SAFETY: an event consists of numbers.
 unsafe impl AllZero for libc::epoll_event {}
+// SAFETY: a number.
+unsafe impl AllZero for u64 {}
+// SAFETY: two numbers.
+unsafe impl AllZero for timespec {}
+
+/// A value in a page of its own, which nobody can write to: not this process, nor the kernel for it.
+#[derive(Debug)]
+pub(crate) struct ReadOnly<T: 'static>(&'static T);
+
+impl<T: AllZero> ReadOnly<T> {
+    /// `None` if there is no page for it.
+    pub(crate) fn new(value: T) -> Option<ReadOnly<T>> {
+        let page = fresh_pages::<T>(1)?;
+        page[0] = value;
+        let value: &'static T = &page[0];
+        let page = std::ptr::from_ref(value).cast_mut().cast();
+        // SAFETY: the page is ours, holds nothing else, and is only read from here on.
+        let protected = unsafe { libc::mprotect(page, size_of::<T>(), libc::PROT_READ) };
+        (protected == 0).then_some(ReadOnly(value))
+    }
+
+    pub(super) fn pointer(&self) -> *const T {
+        self.0
+    }
+}

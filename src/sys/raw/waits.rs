@@ -1,6 +1,6 @@
 //! select, poll, epoll.
 
-use super::{At, Reply, count, done, number};
+use super::{At, ReadOnly, Reply, count, done, number};
 use libc::{c_int, c_long, epoll_event, pollfd, timespec, timeval};
 use std::ptr::{null, null_mut};
 
@@ -88,6 +88,24 @@ pub(crate) fn pselect6(
     let packed = &raw const packed;
     // SAFETY: the sets and the timeout are as in `select`; the last argument is a live pair of a pointer and a
     // size, and the pointer is null or that of a live mask of at least that size.
+    let ready = unsafe {
+        libc::syscall(libc::SYS_pselect6, c_long::from(nfds), read, write, except, timeout, packed)
+    };
+    count("pselect6", ready)
+}
+
+/// The system call pselect6 with a timeout that it cannot write to.
+pub(crate) fn pselect6_read_only(
+    nfds: i32,
+    mut sets: Sets<'_>,
+    timeout: &ReadOnly<timespec>,
+    mask: Mask,
+) -> Reply<usize> {
+    let [read, write, except] = sets.pointers(nfds);
+    let timeout = timeout.pointer();
+    let packed = PackedMask(mask.pointer(), mask.size);
+    let packed = &raw const packed;
+    // SAFETY: as in `pselect6`; the kernel's attempt to write to the timeout fails, since its page is read-only.
     let ready = unsafe {
         libc::syscall(libc::SYS_pselect6, c_long::from(nfds), read, write, except, timeout, packed)
     };

@@ -1,109 +1,106 @@
 //! Wrong kernels that treat timeouts, masks and signals differently.
 
-use super::super::super::kernel::Kernel;
+use super::super::super::kernel::{Call, Kernel};
 use crate::sys::Errno;
-use crate::sys::raw::{self, Action, At, Mask, Reply, Sets, no};
+use crate::sys::raw::{self, Action, At, Mask, ReadOnly, Reply, Sets, no};
 use libc::{epoll_event, pollfd, timespec, timeval};
-use std::time::Instant;
 
-/// select and pselect6, with another timeout on the way out: it is told the reply, and the timeout before and after.
-pub(super) struct Rest(pub(super) fn(&Reply<usize>, Time, Time) -> Time);
+/// The calls that take a timeout as seconds and micro- or nanoseconds, with the timeout changed on the way in or out.
+pub(super) struct OnTime(pub(super) fn(Call, &mut Time, AskTime<'_>) -> Reply<usize>);
 
 /// Seconds, and micro- or nanoseconds.
 pub(super) type Time = (i64, i64);
 
-impl Kernel for Rest {
-    fn select(&self, nfds: i32, sets: Sets<'_>, timeout: Option<&mut timeval>) -> Reply<usize> {
+/// The real call.
+pub(super) type AskTime<'a> = &'a mut dyn FnMut(&mut Time) -> Reply<usize>;
+
+/// The call, with the time that `left` says on the way out: it is told the reply, and the time before and after.
+pub(super) fn rest(
+    time: &mut Time,
+    ask: AskTime<'_>,
+    left: fn(&Reply<usize>, Time, Time) -> Time,
+) -> Reply<usize> {
+    let before = *time;
+    let reply = ask(time);
+    *time = left(&reply, before, *time);
+    reply
+}
+
+impl OnTime {
+    fn on(
+        &self,
+        call: Call,
+        timeout: Option<&mut timespec>,
+        mut ask: impl FnMut(Option<&mut timespec>) -> Reply<usize>,
+    ) -> Reply<usize> {
+        let Some(timeout) = timeout else { return ask(None) };
+        let mut time = (timeout.tv_sec, timeout.tv_nsec);
+        let reply = (self.0)(call, &mut time, &mut |time| {
+            let mut timeout = timespec { tv_sec: time.0, tv_nsec: time.1 };
+            let reply = ask(Some(&mut timeout));
+            *time = (timeout.tv_sec, timeout.tv_nsec);
+            reply
+        });
+        (timeout.tv_sec, timeout.tv_nsec) = time;
+        reply
+    }
+}
+
+impl Kernel for OnTime {
+    fn select(&self, nfds: i32, mut sets: Sets<'_>, timeout: Option<&mut timeval>) -> Reply<usize> {
         let Some(time) = timeout else { return raw::select(nfds, sets, None) };
-        let before = (time.tv_sec, time.tv_usec);
-        let reply = raw::select(nfds, sets, Some(time));
-        (time.tv_sec, time.tv_usec) = (self.0)(&reply, before, (time.tv_sec, time.tv_usec));
+        let mut as_is = timespec { tv_sec: time.tv_sec, tv_nsec: time.tv_usec };
+        let reply = self.on(Call::select, Some(&mut as_is), |timeout| {
+            let Some(timeout) = timeout else { return raw::select(nfds, sets.again(), None) };
+            let mut time = timeval { tv_sec: timeout.tv_sec, tv_usec: timeout.tv_nsec };
+            let reply = raw::select(nfds, sets.again(), Some(&mut time));
+            *timeout = timespec { tv_sec: time.tv_sec, tv_nsec: time.tv_usec };
+            reply
+        });
+        *time = timeval { tv_sec: as_is.tv_sec, tv_usec: as_is.tv_nsec };
         reply
     }
 
     fn pselect6(
         &self,
         nfds: i32,
-        sets: Sets<'_>,
+        mut sets: Sets<'_>,
         timeout: Option<&mut timespec>,
         mask: Mask,
     ) -> Reply<usize> {
-        let Some(time) = timeout else { return raw::pselect6(nfds, sets, None, mask) };
-        let before = (time.tv_sec, time.tv_nsec);
-        let reply = raw::pselect6(nfds, sets, Some(time), mask);
-        (time.tv_sec, time.tv_nsec) = (self.0)(&reply, before, (time.tv_sec, time.tv_nsec));
-        reply
+        self.on(Call::pselect6, timeout, |timeout| raw::pselect6(nfds, sets.again(), timeout, mask))
     }
-}
 
-pub(super) struct Pwait2Rewrites;
+    fn ppoll(&self, mut fds: At<'_, pollfd>, timeout: Option<&mut timespec>, mask: Mask) -> Reply<usize> {
+        self.on(Call::ppoll, timeout, |timeout| raw::ppoll(fds.again(), timeout, mask))
+    }
 
-impl Kernel for Pwait2Rewrites {
     fn epoll_pwait2(
         &self,
         epoll: i32,
-        events: At<'_, epoll_event>,
-        max_events: i32,
-        mut timeout: Option<&mut timespec>,
-        mask: Mask,
-    ) -> Reply<usize> {
-        let reply = raw::epoll_pwait2(epoll, events, max_events, timeout.as_deref_mut(), mask);
-        if let (Some(timeout), Ok(0)) = (timeout, &reply) {
-            *timeout = timespec { tv_sec: 0, tv_nsec: 0 };
-        }
-        reply
-    }
-}
-
-pub(super) struct UsecStrict;
-
-impl Kernel for UsecStrict {
-    fn select(&self, nfds: i32, sets: Sets<'_>, timeout: Option<&mut timeval>) -> Reply<usize> {
-        match timeout {
-            Some(timeout) if timeout.tv_usec >= 1_000_000 => no(Errno::EINVAL),
-            timeout => raw::select(nfds, sets, timeout),
-        }
-    }
-}
-
-pub(super) struct NsecNormalised;
-
-impl Kernel for NsecNormalised {
-    fn pselect6(
-        &self,
-        nfds: i32,
-        sets: Sets<'_>,
-        mut timeout: Option<&mut timespec>,
-        mask: Mask,
-    ) -> Reply<usize> {
-        if let Some(timeout) = &mut timeout
-            && timeout.tv_nsec >= 1_000_000_000
-        {
-            timeout.tv_sec += timeout.tv_nsec / 1_000_000_000;
-            timeout.tv_nsec %= 1_000_000_000;
-        }
-        raw::pselect6(nfds, sets, timeout, mask)
-    }
-}
-
-pub(super) struct PwaitRestarts;
-
-impl Kernel for PwaitRestarts {
-    fn epoll_pwait(
-        &self,
-        epoll: i32,
         mut events: At<'_, epoll_event>,
-        max_events: i32,
-        timeout: i32,
+        max: i32,
+        timeout: Option<&mut timespec>,
         mask: Mask,
     ) -> Reply<usize> {
-        match raw::epoll_pwait(epoll, events.again(), max_events, timeout, mask) {
-            // For a while: nobody shall wait here for ever.
-            Err(refusal) if refusal.errno == Errno::EINTR && mask == Mask::NONE => {
-                raw::epoll_pwait(epoll, events, max_events, timeout.clamp(0, 20), mask)
-            }
-            reply => reply,
-        }
+        self.on(Call::epoll_pwait2, timeout, |timeout| {
+            raw::epoll_pwait2(epoll, events.again(), max, timeout, mask)
+        })
+    }
+}
+
+pub(super) struct ReadOnlyIsEfault;
+
+impl Kernel for ReadOnlyIsEfault {
+    fn pselect6_read_only(
+        &self,
+        n: i32,
+        sets: Sets<'_>,
+        timeout: &ReadOnly<timespec>,
+        mask: Mask,
+    ) -> Reply<usize> {
+        raw::pselect6_read_only(n, sets, timeout, mask)?;
+        no(Errno::EFAULT)
     }
 }
 
@@ -119,34 +116,21 @@ impl Kernel for EintrAfterStop {
     }
 }
 
-pub(super) struct StoppedTimeCounts;
-
-impl Kernel for StoppedTimeCounts {
-    fn ppoll(&self, fds: At<'_, pollfd>, timeout: Option<&mut timespec>, mask: Mask) -> Reply<usize> {
-        let Some(time) = timeout else { return raw::ppoll(fds, None, mask) };
-        let nanoseconds = |time: &timespec| time.tv_sec * 1_000_000_000 + time.tv_nsec;
-        let (started, before) = (Instant::now(), nanoseconds(time));
-        let reply = raw::ppoll(fds, Some(time), mask)?;
-        let left = (before - started.elapsed().as_nanos() as i64).max(0);
-        *time = timespec { tv_sec: left / 1_000_000_000, tv_nsec: left % 1_000_000_000 };
-        Ok(reply)
-    }
-}
-
 /// The calls that take a mask, with another one on the way in, and the reply changed on the way out.
-pub(super) struct OnMask(pub(super) fn(Mask, AskMask<'_>) -> Reply<usize>);
+pub(super) struct OnMask(pub(super) fn(Call, Mask, AskMask<'_>) -> Reply<usize>);
 
 /// The real call, with its timeout or, if that is what is asked for, no longer than 20 ms: a fact under a wrong kernel
 /// tells a difference, and does not hang.
 pub(super) type AskMask<'a> = &'a mut dyn FnMut(Mask, bool) -> Reply<usize>;
 
-/// Let pending signals through as `mask` does, if the call has found something.
-pub(super) fn deliver(reply: Reply<usize>, mask: Mask) -> Reply<usize> {
-    if let (Ok(1..), Some(signals)) = (&reply, mask.signals) {
-        let blocked = raw::sigprocmask(libc::SIG_SETMASK, signals)?;
-        raw::sigprocmask(libc::SIG_SETMASK, blocked)?;
+/// Let pending signals through as `mask` does; whether there were any.
+pub(super) fn deliver(mask: Mask) -> bool {
+    let Some(signals) = mask.signals else { return false };
+    let any = raw::sigpending().is_ok_and(|pending| pending & !signals != 0);
+    if let Ok(blocked) = raw::sigprocmask(libc::SIG_SETMASK, signals) {
+        raw::sigprocmask(libc::SIG_SETMASK, blocked).ok();
     }
-    reply
+    any
 }
 
 /// Set the mask, wait without one, set it back.
@@ -175,7 +159,7 @@ impl Kernel for OnMask {
         mut timeout: Option<&mut timespec>,
         mask: Mask,
     ) -> Reply<usize> {
-        (self.0)(mask, &mut |mask, briefly| {
+        (self.0)(Call::pselect6, mask, &mut |mask, briefly| {
             let mut brief = brief(timeout.as_deref());
             let timeout = if briefly { Some(&mut brief) } else { timeout.as_deref_mut() };
             raw::pselect6(nfds, sets.again(), timeout, mask)
@@ -183,7 +167,7 @@ impl Kernel for OnMask {
     }
 
     fn ppoll(&self, mut fds: At<'_, pollfd>, mut timeout: Option<&mut timespec>, mask: Mask) -> Reply<usize> {
-        (self.0)(mask, &mut |mask, briefly| {
+        (self.0)(Call::ppoll, mask, &mut |mask, briefly| {
             let mut brief = brief(timeout.as_deref());
             let timeout = if briefly { Some(&mut brief) } else { timeout.as_deref_mut() };
             raw::ppoll(fds.again(), timeout, mask)
@@ -198,27 +182,9 @@ impl Kernel for OnMask {
         timeout: i32,
         mask: Mask,
     ) -> Reply<usize> {
-        (self.0)(mask, &mut |mask, briefly| {
+        (self.0)(Call::epoll_pwait, mask, &mut |mask, briefly| {
             let timeout = if briefly { timeout.clamp(0, 20) } else { timeout };
             raw::epoll_pwait(epoll, events.again(), max_events, timeout, mask)
         })
-    }
-}
-
-pub(super) struct PwaitZeroEintr;
-
-impl Kernel for PwaitZeroEintr {
-    fn epoll_pwait(
-        &self,
-        epoll: i32,
-        events: At<'_, epoll_event>,
-        max_events: i32,
-        timeout: i32,
-        mask: Mask,
-    ) -> Reply<usize> {
-        let let_through = mask.signals.map_or(0, |blocked| !blocked);
-        // Any other timeout looks at signals before it waits.
-        let pending = timeout == 0 && raw::sigpending()? & let_through != 0;
-        raw::epoll_pwait(epoll, events, max_events, if pending { 1 } else { timeout }, mask)
     }
 }

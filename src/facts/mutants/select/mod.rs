@@ -3,64 +3,78 @@
 mod calls;
 mod sets;
 
+use super::super::kernel::Call;
 use super::Mutant;
 use crate::sys::Errno;
 use crate::sys::limits::Nofile;
 use crate::sys::raw::{At, Mask, Nowhere, no};
-use calls::{
-    EintrAfterStop, NsecNormalised, OnMask, Pwait2Rewrites, PwaitRestarts, PwaitZeroEintr, Rest,
-    StoppedTimeCounts, UsecStrict,
-};
-use calls::{deliver, in_three_steps};
+use calls::{EintrAfterStop, OnMask, OnTime, ReadOnlyIsEfault, deliver, in_three_steps, rest};
 use sets::{
-    OnSets, asked, bits, change, copy, each, each_with, has, is_closed, is_socket, is_unpollable, now, put,
+    Fewer, OnSets, asked, bits, copy, each, each_with, has, is_closed, is_socket, is_unpollable, now, put,
 };
+use std::time::Instant;
 
 pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "select-timeout-kept",
         breaks: "sel-timeout-rewritten-on-ready",
         behaviour: "select and pselect6 leave their timeout as it was, as on BSD and macOS.",
-        kernel: &Rest(|_, before, _| before),
+        kernel: &OnTime(|_, time, ask| rest(time, ask, |_, before, _| before)),
     },
     Mutant {
         name: "select-timeout-kept-on-expiry",
         breaks: "sel-timeout-zeroed-on-expiry",
         behaviour: "select and pselect6 leave their timeout as it was when they return 0, as loops expect that set it \
                     once.",
-        kernel: &Rest(|reply, before, left| if *reply == Ok(0) { before } else { left }),
+        kernel: &OnTime(|_, time, ask| {
+            rest(time, ask, |reply, before, left| if *reply == Ok(0) { before } else { left })
+        }),
     },
     Mutant {
         name: "select-timeout-kept-on-eintr",
         breaks: "sel-timeout-rewritten-on-eintr",
         behaviour: "select and pselect6 leave their timeout as it was when a signal interrupts them, as on BSD and \
                     macOS.",
-        kernel: &Rest(|reply, before, left| if *reply == no(Errno::EINTR) { before } else { left }),
+        kernel: &OnTime(|_, time, ask| {
+            rest(time, ask, |reply, before, left| if *reply == no(Errno::EINTR) { before } else { left })
+        }),
     },
     Mutant {
         name: "epoll-pwait2-rewrites-timeout",
         breaks: "sel-pselect6-rewrites-glibc-hides",
         behaviour: "epoll_pwait2 overwrites its timeout with the rest, as ppoll does.",
-        kernel: &Pwait2Rewrites,
+        kernel: &OnTime(|_, time, ask| {
+            rest(time, ask, |reply, _, left| if *reply == Ok(0) { (0, 0) } else { left })
+        }),
     },
     Mutant {
         name: "select-no-sticky-timeouts",
         breaks: "sel-sticky-timeouts",
         behaviour: "select and pselect6 overwrite their timeout whatever the personality is, as emulators do that \
                     ignore it.",
-        kernel: &Rest(|reply, _, left| if *reply == Ok(0) { (0, 0) } else { left }),
+        kernel: &OnTime(|_, time, ask| {
+            rest(time, ask, |reply, _, left| if *reply == Ok(0) { (0, 0) } else { left })
+        }),
     },
     Mutant {
         name: "select-usec-strict",
         breaks: "sel-usec-overflow-normalised",
         behaviour: "select refuses a tv_usec of 1000000 and more with EINVAL, as BSD and macOS do.",
-        kernel: &UsecStrict,
+        kernel: &OnTime(|call, time, ask| match call {
+            Call::select if time.1 >= 1_000_000 => no(Errno::EINVAL),
+            _ => ask(time),
+        }),
     },
     Mutant {
         name: "pselect-nsec-normalised",
         breaks: "sel-nsec-out-of-range-einval",
         behaviour: "pselect6 takes a tv_nsec of 1000000000 and more as whole seconds, as select does with tv_usec.",
-        kernel: &NsecNormalised,
+        kernel: &OnTime(|call, time, ask| {
+            if call == Call::pselect6 && time.1 >= 1_000_000_000 {
+                *time = (time.0 + time.1 / 1_000_000_000, time.1 % 1_000_000_000);
+            }
+            ask(time)
+        }),
     },
     Mutant {
         name: "select-negative-is-none",
@@ -178,39 +192,19 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "select-files-not-ready",
         breaks: "sel-regular-file-read-write-ready",
         behaviour: "A regular file is never ready, as epoll has it: there is nothing to wait for.",
-        kernel: &OnSets(|nfds, mut sets, ask| {
-            let reply = ask(nfds, sets.again());
-            for fd in asked(&sets, nfds).into_iter().filter(|&fd| is_unpollable(fd)) {
-                each(&mut sets, |words| put(words, fd, false));
-            }
-            Ok(reply?.min(bits(&mut sets)))
-        }),
+        kernel: &Fewer(|fd, _| is_unpollable(fd)),
     },
     Mutant {
         name: "select-hup-not-readable",
         breaks: "sel-pipe-eof-only-readable",
         behaviour: "HUP puts a descriptor into no set, as a kernel does that takes IN alone for readable.",
-        kernel: &OnSets(|nfds, mut sets, ask| {
-            let reply = ask(nfds, sets.again())?;
-            let hung_up = |fd: &i32| now(*fd) & (libc::POLLIN | libc::POLLHUP) == libc::POLLHUP;
-            for fd in asked(&sets, nfds).into_iter().filter(hung_up) {
-                change(&mut sets.read, fd, false);
-            }
-            Ok(reply.min(bits(&mut sets)))
-        }),
+        kernel: &Fewer(|fd, set| set == "read" && now(fd) & (libc::POLLIN | libc::POLLHUP) == libc::POLLHUP),
     },
     Mutant {
         name: "select-err-not-readable",
         breaks: "sel-pipe-broken-read-and-write",
         behaviour: "ERR makes a descriptor writable and not readable, as one would think of a pipe without readers.",
-        kernel: &OnSets(|nfds, mut sets, ask| {
-            let reply = ask(nfds, sets.again())?;
-            let broken = |fd: &i32| now(*fd) & (libc::POLLIN | libc::POLLERR) == libc::POLLERR;
-            for fd in asked(&sets, nfds).into_iter().filter(broken) {
-                change(&mut sets.read, fd, false);
-            }
-            Ok(reply.min(bits(&mut sets)))
-        }),
+        kernel: &Fewer(|fd, set| set == "read" && now(fd) & (libc::POLLIN | libc::POLLERR) == libc::POLLERR),
     },
     Mutant {
         name: "select-refused-in-except",
@@ -222,7 +216,9 @@ pub(super) const MUTANTS: &[Mutant] = &[
             let failed = |fd: &i32| now(*fd) & libc::POLLERR != 0 && is_socket(*fd);
             for fd in asked(&sets, nfds).into_iter().filter(failed) {
                 each(&mut sets, |words| put(words, fd, false));
-                change(&mut sets.except, fd, has(&wanted[2], fd));
+                if let At::Memory(words) = &mut sets.except {
+                    put(words, fd, has(&wanted[2], fd));
+                }
             }
             Ok(if reply == 0 { 0 } else { bits(&mut sets) })
         }),
@@ -231,13 +227,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "select-no-except",
         breaks: "sel-oob-in-except-set",
         behaviour: "The except set always comes back empty, as in network stacks without urgent data.",
-        kernel: &OnSets(|nfds, mut sets, ask| {
-            let reply = ask(nfds, sets.again())?;
-            if let At::Memory(words) = &mut sets.except {
-                words.fill(0);
-            }
-            Ok(reply.min(bits(&mut sets)))
-        }),
+        kernel: &Fewer(|_, set| set == "except"),
     },
     Mutant {
         name: "select-closed-meanwhile-ebadf",
@@ -252,7 +242,11 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "epoll-pwait-restarts",
         breaks: "sel-eintr-despite-sa-restart",
         behaviour: "epoll_pwait goes on waiting after a handler with SA_RESTART, as read does and as people expect.",
-        kernel: &PwaitRestarts,
+        kernel: &OnMask(|call, mask, ask| match ask(mask, false) {
+            // For a while: nobody shall wait here for ever.
+            Err(refusal) if refusal.errno == Errno::EINTR && call == Call::epoll_pwait => ask(mask, true),
+            reply => reply,
+        }),
     },
     Mutant {
         name: "poll-eintr-after-stop",
@@ -264,32 +258,55 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "ppoll-stopped-time-counts",
         breaks: "sel-stop-cont-restarts-transparently",
         behaviour: "ppoll keeps to its deadline when its process was stopped, as poll does and as people expect.",
-        kernel: &StoppedTimeCounts,
+        kernel: &OnTime(|call, time, ask| {
+            let (started, before) = (Instant::now(), time.0 * 1_000_000_000 + time.1);
+            let reply = ask(time);
+            if call == Call::ppoll {
+                let left = (before - started.elapsed().as_nanos() as i64).max(0);
+                *time = (left / 1_000_000_000, left % 1_000_000_000);
+            }
+            reply
+        }),
+    },
+    Mutant {
+        name: "pselect6-read-only-timeout-efault",
+        breaks: "sel-timeout-read-only",
+        behaviour: "pselect6 fails with EFAULT when it cannot write the rest of the time back.",
+        kernel: &ReadOnlyIsEfault,
     },
     Mutant {
         name: "handler-despite-success",
         breaks: "sel-ready-fd-beats-pending-signal",
         behaviour: "pselect6, ppoll and epoll_pwait run the handler of a pending signal although they succeed, as in \
                     Linux 5.0 and 5.1.",
-        kernel: &OnMask(|mask, ask| deliver(ask(mask, false), mask)),
+        kernel: &OnMask(|_, mask, ask| {
+            let reply = ask(mask, false);
+            if matches!(reply, Ok(1..)) {
+                deliver(mask);
+            }
+            reply
+        }),
     },
     Mutant {
         name: "pselect-not-atomic",
         breaks: "sel-pending-signal-is-atomic",
         behaviour: "pselect6, ppoll and epoll_pwait set the mask, wait, and set it back, in three steps, as the C \
                     library did before Linux 2.6.16: the handler runs first, and the wait goes on.",
-        kernel: &OnMask(in_three_steps),
+        kernel: &OnMask(|_, mask, ask| in_three_steps(mask, ask)),
     },
     Mutant {
         name: "epoll-pwait-zero-eintr",
         breaks: "sel-zero-timeout-pending-asymmetry",
         behaviour: "epoll_pwait with a timeout of 0 fails with EINTR if a signal is pending, as ppoll does.",
-        kernel: &PwaitZeroEintr,
+        kernel: &OnMask(|call, mask, ask| match ask(mask, false) {
+            Ok(0) if call == Call::epoll_pwait && deliver(mask) => no(Errno::EINTR),
+            reply => reply,
+        }),
     },
     Mutant {
         name: "sigsetsize-ignored",
         breaks: "sel-sigsetsize-checked",
         behaviour: "The size of a signal mask is not checked, as in emulators that know it anyway.",
-        kernel: &OnMask(|mask, ask| ask(Mask { size: 8, ..mask }, false)),
+        kernel: &OnMask(|_, mask, ask| ask(Mask { size: 8, ..mask }, false)),
     },
 ];

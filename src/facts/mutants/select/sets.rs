@@ -27,6 +27,45 @@ impl Kernel for OnSets {
     }
 }
 
+/// select and pselect6, which leave out what is ready: a descriptor, and the name of the set that it is in.
+pub(super) struct Fewer(pub(super) fn(i32, &str) -> bool);
+
+impl Fewer {
+    fn fewer(
+        &self,
+        nfds: i32,
+        mut sets: Sets<'_>,
+        ask: impl FnOnce(Sets<'_>) -> Reply<usize>,
+    ) -> Reply<usize> {
+        let reply = ask(sets.again())?;
+        let ready = asked(&sets, nfds);
+        for (name, set) in
+            [("read", &mut sets.read), ("write", &mut sets.write), ("except", &mut sets.except)]
+        {
+            if let At::Memory(words) = set {
+                ready.iter().filter(|&&fd| self.0(fd, name)).for_each(|&fd| put(words, fd, false));
+            }
+        }
+        Ok(reply.min(bits(&mut sets)))
+    }
+}
+
+impl Kernel for Fewer {
+    fn select(&self, nfds: i32, sets: Sets<'_>, timeout: Option<&mut timeval>) -> Reply<usize> {
+        self.fewer(nfds, sets, |sets| raw::select(nfds, sets, timeout))
+    }
+
+    fn pselect6(
+        &self,
+        nfds: i32,
+        sets: Sets<'_>,
+        timeout: Option<&mut timespec>,
+        mask: Mask,
+    ) -> Reply<usize> {
+        self.fewer(nfds, sets, |sets| raw::pselect6(nfds, sets, timeout, mask))
+    }
+}
+
 pub(super) fn has(words: &[u64], fd: i32) -> bool {
     words.get(fd as usize / 64).is_some_and(|word| word >> (fd % 64) & 1 == 1)
 }
@@ -34,12 +73,6 @@ pub(super) fn has(words: &[u64], fd: i32) -> bool {
 pub(super) fn put(words: &mut [u64], fd: i32, set: bool) {
     if let Some(word) = words.get_mut(fd as usize / 64) {
         *word = *word & !(1 << (fd % 64)) | u64::from(set) << (fd % 64);
-    }
-}
-
-pub(super) fn change(set: &mut At<'_, u64>, fd: i32, to: bool) {
-    if let At::Memory(words) = set {
-        put(words, fd, to);
     }
 }
 
