@@ -52,6 +52,8 @@ kernel! {
     fn epoll_pwait2(
         epoll: i32, events: At<'_, epoll_event>, max_events: i32, timeout: Option<&mut timespec>, mask: Mask
     ) -> usize;
+    fn epoll_params(epoll: i32, params: &mut [u8]) -> ();
+    fn set_epoll_params(epoll: i32, params: &[u8]) -> ();
 
     // descriptors
     fn pipe2(flags: i32) -> [i32; 2];

@@ -1,7 +1,7 @@
 //! Edges of the input: new data, partial reads, the end of the stream.
 
 use super::links::*;
-use crate::facts::support::*;
+use super::*;
 use libc::{IN_MODIFY, IN_OPEN, O_CLOEXEC, O_CREAT, O_RDWR};
 
 pub(super) const FACTS: &[Fact] = &[
@@ -9,9 +9,9 @@ pub(super) const FACTS: &[Fact] = &[
         id: "et-new-data-without-drain",
         claim: "Every new write is an edge, even if what came before was never read. It holds for pipes, \
                 with O_DIRECT too, AF_UNIX, TCP, UDP, both ends of a pty, eventfd, inotify and listeners. An \
-                inotify event that is equal to the last one is merged into it, and is none.",
-        reference: "epoll(7); commits 1b6b26ae7053 (5.5: pipes only when empty) and 3a34b13a88ca (5.14: \
-                    pipes always); inotify(7)",
+                inotify event that is equal to the last one is merged and gives no event.",
+        reference: "epoll(7); pipe_write in fs/pipe.c; inotify(7)",
+        gap: PIPES_ONLY_FROM_EMPTY,
         matters: "Programs that do not drain work by chance as long as data keeps coming, and rely on it: \
                   the change of 5.5 broke Android programs and was taken back.",
         experiment: "For each kind of descriptor: something arrives, epoll_wait with EPOLLET reports IN, and \
@@ -23,22 +23,31 @@ pub(super) const FACTS: &[Fact] = &[
             "netty, which assumed otherwise at first: https://github.com/netty/netty/issues/9348",
         ],
         run: |k| {
-            let scratch = Scratch::new();
-            for Source { name, fd, arrive } in sources(k, &scratch)? {
-                let epoll = watching(k, fd, IN | ET)?;
-                is(format!("{name}, before anything has come"), events(k, epoll)?, SILENT)?;
-                for (n, time) in ["first", "second", "third"].into_iter().enumerate() {
-                    arrive(k, n)?;
-                    let what = format!("after the {time} arrival, nothing having been read");
-                    is(format!("{name}, the first wait {what}"), events_soon(k, epoll)?, vec![IN])?;
-                    is(format!("{name}, the second wait {what}"), events(k, epoll)?, SILENT)?;
-                }
-                if name == "an inotify descriptor" {
-                    arrive(k, 2)?;
-                    is("an inotify event equal to the last", events(k, epoll)?, SILENT)?;
-                }
-            }
-            all_kinds()
+            each_of(k, KINDS, |link| each_arrival(k, link.reader, |_| Ok(link.write(k, b"x")?)).map(drop))?;
+            step("an eventfd", || {
+                let counter = k.eventfd(0, libc::EFD_CLOEXEC)?;
+                each_arrival(k, counter, |_| Ok(k.write(counter, &1u64.to_ne_bytes()).map(drop)?))?;
+                Ok(())
+            });
+            step("a listener", || {
+                let (listener, address) = listener(k, 8)?;
+                each_arrival(k, listener, |_| Ok(connected(k, &address).map(drop)?))?;
+                Ok(())
+            });
+            step("an inotify descriptor", || {
+                let scratch = Scratch::new();
+                let file = k.open(scratch.path(), O_RDWR | O_CREAT | O_CLOEXEC)?;
+                let inotify = raw::inotify_init1(O_CLOEXEC)?;
+                raw::inotify_add_watch(inotify, scratch.path(), IN_MODIFY | IN_OPEN)?;
+                // Written to, opened, written to: no event is equal to the last.
+                let epoll = each_arrival(k, inotify, |n| match n {
+                    1 => Ok(k.open(scratch.path(), O_RDWR | O_CLOEXEC).map(drop)?),
+                    _ => Ok(k.write(file, b"x").map(drop)?),
+                })?;
+                k.write(file, b"x")?;
+                is("after an event equal to the last", events(k, epoll)?, SILENT)
+            });
+            Ok(())
         },
         ..Fact::ALWAYS
     },
@@ -55,24 +64,20 @@ pub(super) const FACTS: &[Fact] = &[
             "tgoskits, in review: https://github.com/rcore-os/tgoskits/issues/1034",
         ],
         run: |k| {
-            for link in links(k)? {
-                let name = link.name;
+            each_of(k, KINDS, |link| {
                 let epoll = watching(k, link.reader, IN | ET)?;
-                if link.messages {
-                    link.write(k, b"a")?;
-                    link.write(k, b"b")?;
-                } else {
-                    link.write(k, b"ab")?;
+                let parts: &[&[u8]] = if link.messages { &[b"a", b"b"] } else { &[b"ab"] };
+                for part in parts {
+                    link.write(k, part)?;
                 }
                 link.settle(k)?;
-                is(format!("{name}, with two bytes or messages"), events_soon(k, epoll)?, vec![IN])?;
-                is(format!("{name}, the second wait"), events(k, epoll)?, SILENT)?;
-                is(format!("{name}, what was read first"), link.read_one(k), Ok(b'a'))?;
+                is("the first wait with two bytes or messages", events_soon(k, epoll)?, vec![IN])?;
+                is("the second wait", events(k, epoll)?, SILENT)?;
+                is("what was read first", link.read_one(k), Ok(b'a'))?;
                 link.settle(k)?;
-                is(format!("{name}, after one of the two was read"), events(k, epoll)?, SILENT)?;
-                is(format!("{name}, what was left"), link.read_one(k), Ok(b'b'))?;
-            }
-            all_kinds()
+                is("after one of the two was read", events(k, epoll)?, SILENT)?;
+                is("what was left", link.read_one(k), Ok(b'b'))
+            })
         },
         ..Fact::ALWAYS
     },
@@ -85,18 +90,42 @@ pub(super) const FACTS: &[Fact] = &[
                      shuts its writing side: one more event, IN+RDHUP, and then none. The byte is still \
                      there.",
         run: |k| {
-            for (name, (ours, peer)) in [("TCP", tcp_pair(k)?), ("AF_UNIX", unix_pair(k)?)] {
-                let epoll = watching(k, ours, IN | RDHUP | ET)?;
-                k.write(peer, b"x")?;
-                is(format!("{name}, the first wait with a byte"), events_soon(k, epoll)?, vec![IN])?;
-                is(format!("{name}, the second wait with a byte"), events(k, epoll)?, SILENT)?;
-                k.shutdown(peer, libc::SHUT_WR)?;
-                let what = "after the end, the byte not having been read";
-                is(format!("{name}, the first wait {what}"), events_soon(k, epoll)?, vec![IN | RDHUP])?;
-                is(format!("{name}, the second wait {what}"), events(k, epoll)?, SILENT)?;
-                is(format!("{name}, the byte"), k.read(ours, &mut [0; 8]), Ok(1))?;
-            }
-            Ok(())
+            each_of(k, &["TCP", "AF_UNIX, stream"], |link| {
+                let epoll = watching(k, link.reader, IN | RDHUP | ET)?;
+                link.write(k, b"x")?;
+                is("the first wait with a byte", events_soon(k, epoll)?, vec![IN])?;
+                is("the second wait with a byte", events(k, epoll)?, SILENT)?;
+                k.shutdown(link.writer, libc::SHUT_WR)?;
+                // A FIN wakes twice, for the state and for the data: both must have been done.
+                link.settle(k)?;
+                is("the first wait after the end", events(k, epoll)?, vec![IN | RDHUP])?;
+                is("the second wait after the end", events(k, epoll)?, SILENT)?;
+                is("the byte", k.read(link.reader, &mut [0; 8]), Ok(1))
+            })
+        },
+        ..Fact::ALWAYS
+    },
+    Fact {
+        id: "et-second-shutdown",
+        claim: "When a peer that has shut its writing side does so again, AF_UNIX gives an edge again, \
+                IN+RDHUP, and TCP gives no event.",
+        reference: "unix_shutdown in net/unix/af_unix.c wakes the other end each time; tcp_shutdown in \
+                    net/ipv4/tcp.c sends a FIN only from a state that has not sent one",
+        matters: "The end of a stream may be reported more than once: a handler that frees a connection must \
+                  not be called for it again.",
+        experiment: "An entry with IN+RDHUP+EPOLLET; the peer calls shutdown with SHUT_WR, and once more.",
+        run: |k| {
+            each_of(k, &["TCP", "AF_UNIX, stream"], |link| {
+                let epoll = watching(k, link.reader, IN | RDHUP | ET)?;
+                let again = if link.name == "TCP" { SILENT } else { vec![IN | RDHUP] };
+                for (time, expected) in [("first", vec![IN | RDHUP]), ("second", again)] {
+                    is(format!("the {time} shutdown"), k.shutdown(link.writer, libc::SHUT_WR), Ok(()))?;
+                    link.settle(k)?;
+                    is(format!("the first wait after the {time} shutdown"), events(k, epoll)?, expected)?;
+                    is(format!("the second wait after the {time} shutdown"), events(k, epoll)?, SILENT)?;
+                }
+                Ok(())
+            })
         },
         ..Fact::ALWAYS
     },
@@ -118,8 +147,7 @@ pub(super) const FACTS: &[Fact] = &[
             "tgoskits, in review, without a wait between: https://github.com/rcore-os/tgoskits/issues/1034",
         ],
         run: |k| {
-            for link in links(k)? {
-                let name = link.name;
+            each_of(k, KINDS, |link| {
                 let epoll = watching(k, link.reader, IN | ET)?;
                 let mut buffer = [0; 64];
                 link.write(k, b"abc")?;
@@ -127,22 +155,19 @@ pub(super) const FACTS: &[Fact] = &[
                     link.write(k, b"de")?;
                 }
                 link.settle(k)?;
-                is(format!("{name}, the first wait"), events_soon(k, epoll)?, vec![IN])?;
-                is(format!("{name}, a read of up to 64 bytes"), k.read(link.reader, &mut buffer), Ok(3))?;
+                is("the first wait", events_soon(k, epoll)?, vec![IN])?;
+                is("a read of up to 64 bytes", k.read(link.reader, &mut buffer), Ok(3))?;
                 link.settle(k)?;
-                is(format!("{name}, after the short read"), events(k, epoll)?, SILENT)?;
-                if !link.messages {
-                    link.write(k, b"de")?;
-                    is(format!("{name}, after a write that came later"), events_soon(k, epoll)?, vec![IN])?;
+                is("after the short read", events(k, epoll)?, SILENT)?;
+                if link.messages {
+                    return is("the second read", k.read(link.reader, &mut buffer), Ok(2));
                 }
-                is(format!("{name}, the second read"), k.read(link.reader, &mut buffer), Ok(2))?;
-                if !link.messages {
-                    link.write(k, b"f")?;
-                    let what = format!("{name}, after a read and a write without a wait between");
-                    is(what, events_soon(k, epoll)?, vec![IN])?;
-                }
-            }
-            all_kinds()
+                link.write(k, b"de")?;
+                is("after a write that came later", events_soon(k, epoll)?, vec![IN])?;
+                is("the second read", k.read(link.reader, &mut buffer), Ok(2))?;
+                link.write(k, b"f")?;
+                is("after a read and a write without a wait between", events_soon(k, epoll)?, vec![IN])
+            })
         },
         ..Fact::ALWAYS
     },
@@ -159,21 +184,23 @@ pub(super) const FACTS: &[Fact] = &[
         run: |k| {
             let link = link(k, "UDP")?;
             let epoll = watching(k, link.reader, IN | ET)?;
+            let receive = || -> Reply<u8> {
+                let mut one = [0];
+                k.recv(link.reader, &mut one, 0)?;
+                Ok(one[0])
+            };
             link.write(k, b"a")?;
             link.write(k, b"b")?;
             link.settle(k)?;
             is("the first wait with two datagrams", events_soon(k, epoll)?, vec![IN])?;
             is("the second wait with two datagrams", events(k, epoll)?, SILENT)?;
-            let mut one = [0];
-            is("recv", k.recv(link.reader, &mut one, 0), Ok(1))?;
-            is("the first datagram", one, [b'a'])?;
+            is("the first datagram", receive(), Ok(b'a'))?;
             link.settle(k)?;
             is("the wait with the second datagram left", events(k, epoll)?, SILENT)?;
             link.write(k, b"c")?;
             is("the wait after a third datagram", events_soon(k, epoll)?, vec![IN])?;
-            is("the wait after that", events(k, epoll)?, SILENT)?;
-            is("recv", k.recv(link.reader, &mut one, 0), Ok(1))?;
-            is("the datagram that was left", one, [b'b'])
+            is("the second wait after a third datagram", events(k, epoll)?, SILENT)?;
+            is("the datagram that was left", receive(), Ok(b'b'))
         },
         ..Fact::ALWAYS
     },
@@ -184,68 +211,38 @@ pub(super) const FACTS: &[Fact] = &[
         reference: "epoll(7); sock_def_readable in net/core/sock.c, from tcp_child_process",
         matters: "A server with an edge-triggered listener has to accept until EAGAIN; with one accept for \
                   each event, connections that came together stay in the queue.",
-        experiment: "Two clients connect, one after the other: an event for each. A third connects, and one \
-                     accept is made: nothing is reported after it. Then two more accepts succeed.",
+        experiment: "Three clients connect, one after the other: an event for each. Then three accepts are \
+                     made: nothing is reported after any of them, and the next accept gives EAGAIN.",
         wrong: &["a program over mio: https://github.com/tokio-rs/mio/issues/845"],
         run: |k| {
             let (listener, address) = listener(k, 8)?;
             set_nonblocking(k, listener)?;
             let epoll = watching(k, listener, IN | ET)?;
-            for (n, which) in ["first", "second", "third"].into_iter().enumerate() {
+            for n in 0..3 {
                 connected(k, &address)?;
-                let what = format!("after the {which} connection, {n} being in the queue");
-                is(format!("the first wait {what}"), events_soon(k, epoll)?, vec![IN])?;
-                is(format!("the second wait {what}"), events(k, epoll)?, SILENT)?;
+                let what = |wait| format!("the {wait} wait after a connection, {n} being in the queue");
+                is(what("first"), events_soon(k, epoll)?, vec![IN])?;
+                is(what("second"), events(k, epoll)?, SILENT)?;
             }
             for left in [2, 1, 0] {
-                is("accept", k.accept(listener).map(drop), Ok(()))?;
-                is(format!("the wait after accept, {left} being left"), events(k, epoll)?, SILENT)?;
+                is(format!("accept that leaves {left}"), k.accept(listener).map(drop), Ok(()))?;
+                is(format!("the wait after the accept that leaves {left}"), events(k, epoll)?, SILENT)?;
             }
-            is("accept of the empty queue", k.accept(listener), raw::no(crate::sys::Errno::EAGAIN))
+            is("accept of the empty queue", k.accept(listener), no(Errno::EAGAIN))
         },
         ..Fact::ALWAYS
     },
 ];
 
-/// Something that can be made readable again and again, each time in another way if need be.
-struct Source {
-    name: &'static str,
-    fd: i32,
-    arrive: Box<dyn Fn(K, usize) -> Held>,
-}
-
-fn sources(k: K, scratch: &Scratch) -> Held<Vec<Source>> {
-    let mut sources: Vec<Source> = links(k)?
-        .into_iter()
-        .map(|link| Source {
-            name: link.name,
-            fd: link.reader,
-            arrive: Box::new(move |k, _| Ok(link.write(k, b"x")?)),
-        })
-        .collect();
-    let counter = k.eventfd(0, libc::EFD_CLOEXEC)?;
-    sources.push(Source {
-        name: "an eventfd",
-        fd: counter,
-        arrive: Box::new(move |k, _| Ok(k.write(counter, &1u64.to_ne_bytes()).map(drop)?)),
-    });
-    let (listener, address) = listener(k, 8)?;
-    sources.push(Source {
-        name: "a listener",
-        fd: listener,
-        arrive: Box::new(move |k, _| Ok(connected(k, &address).map(drop)?)),
-    });
-    let path = scratch.path().to_owned();
-    let file = k.open(&path, O_RDWR | O_CREAT | O_CLOEXEC)?;
-    let inotify = raw::inotify_init1(O_CLOEXEC)?;
-    raw::inotify_add_watch(inotify, &path, IN_MODIFY | IN_OPEN)?;
-    sources.push(Source {
-        name: "an inotify descriptor",
-        fd: inotify,
-        arrive: Box::new(move |k, n| match n % 2 {
-            0 => Ok(k.write(file, b"x").map(drop)?),
-            _ => Ok(k.open(&path, O_RDWR | O_CLOEXEC).map(drop)?),
-        }),
-    });
-    Ok(sources)
+/// Something arrives at `fd` three times, nothing is read, and each time is an edge; then the instance, with no event left.
+fn each_arrival(k: K, fd: i32, arrive: impl Fn(usize) -> Held) -> Held<i32> {
+    let epoll = watching(k, fd, IN | ET)?;
+    is("before anything has come", events(k, epoll)?, SILENT)?;
+    for (n, time) in ["first", "second", "third"].into_iter().enumerate() {
+        arrive(n)?;
+        let what = |wait| format!("the {wait} wait after the {time} arrival, nothing having been read");
+        is(what("first"), events_soon(k, epoll)?, vec![IN])?;
+        is(what("second"), events(k, epoll)?, SILENT)?;
+    }
+    Ok(epoll)
 }

@@ -37,8 +37,8 @@ impl Link {
     }
 }
 
-/// The kinds of links.
-const KINDS: [&str; 9] = [
+/// All kinds of links.
+pub(super) const KINDS: &[&str] = &[
     "a pipe",
     "a pipe with O_DIRECT",
     "AF_UNIX, stream",
@@ -50,41 +50,27 @@ const KINDS: [&str; 9] = [
     "a pty, from the slave to the master",
 ];
 
-/// A link of each kind; without ptys where there are none, which [`all_kinds`] tells.
-pub(super) fn links(k: K) -> Held<Vec<Link>> {
-    let has_ptys = raw::pty_pair().is_ok();
-    KINDS
-        .into_iter()
-        .filter(|name| has_ptys || !name.starts_with("a pty"))
-        .map(|name| link(k, name))
-        .collect()
-}
-
-/// The end of an experiment with all kinds of links: it is not made in full where one cannot be had.
-pub(super) fn all_kinds() -> Held {
-    match raw::pty_pair() {
-        Ok(_) => Ok(()),
-        Err(refusal) => skip(
-            Why::Missing,
-            format!("it holds for all other kinds, but no pseudoterminal can be had: {refusal:?}"),
-        ),
-    }
+/// A step for a link of each of these kinds. What one of them does, or that it cannot be had, says nothing of the others.
+pub(super) fn each_of(k: K, kinds: &[&'static str], mut work: impl FnMut(Link) -> Held) -> Held {
+    kinds.iter().for_each(|kind| step(kind, || work(link(k, kind)?)));
+    Ok(())
 }
 
 /// A link of one kind.
 pub(super) fn link(k: K, name: &'static str) -> Held<Link> {
+    let missing = |refusal| skip(Why::Missing, format!("there is none here: {refusal:?}"));
     let network = name == "TCP" || name == "UDP";
     let [reader, writer] = match name {
         "a pipe" => k.pipe2(O_CLOEXEC)?,
-        "a pipe with O_DIRECT" => k.pipe2(O_CLOEXEC | O_DIRECT)?,
+        "a pipe with O_DIRECT" => k.pipe2(O_CLOEXEC | O_DIRECT).or_else(missing)?,
         "AF_UNIX, stream" => k.socketpair(SOCK_STREAM | SOCK_CLOEXEC)?,
         "AF_UNIX, datagrams" => k.socketpair(SOCK_DGRAM | SOCK_CLOEXEC)?,
         "AF_UNIX, packets" => k.socketpair(SOCK_SEQPACKET | SOCK_CLOEXEC)?,
         "TCP" => tcp_pair(k)?.into(),
         "UDP" => udp_pair(k)?.into(),
-        "a pty, from the slave to the master" => raw::pty_pair()?,
+        "a pty, from the slave to the master" => raw::pty_pair().or_else(missing)?,
         _ => {
-            let [master, slave] = raw::pty_pair()?;
+            let [master, slave] = raw::pty_pair().or_else(missing)?;
             [slave, master]
         }
     };

@@ -5,31 +5,31 @@ use super::*;
 pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "ep-wait-efault-lazy",
-        claim: "An array at an address where nothing is mapped does no harm while nothing is ready: epoll_wait \
-                gives 0, and EFAULT only when it has an event to copy. An address of the kernel gives EFAULT at \
-                once.",
+        claim: "An array at an address where nothing is mapped does no harm while nothing is ready: \
+                epoll_wait gives 0, and EFAULT only when it has an event to copy. An address of the kernel \
+                gives EFAULT at once.",
         reference: "epoll_wait(2) EFAULT; access_ok in ep_check_params, ep_send_events in fs/eventpoll.c",
         matters: "A wrong pointer can go unnoticed in every test in which no event comes.",
-        experiment: "Waits that do not block, with the array at 8, at null and at a kernel address; first with \
-                     an empty pipe on the list, then with a byte in it.",
+        experiment: "Waits that do not block, with the array at 8, at null and at a kernel address; first \
+                     with an empty pipe on the list, then with a byte in it.",
         wrong: &[
             "QEMU in user mode (seen with 7.2): do_syscall1 in linux-user/syscall.c locks the array before it waits",
         ],
         run: |k| {
             let (epoll, (r, w)) = (epoll(k)?, pipe(k)?);
-            let wait_at = |nowhere| k.epoll_wait(epoll, At::Nowhere(nowhere, 4), 4, 0);
             add(k, epoll, r, IN)?;
-            is("nothing is ready, the array at address 8", wait_at(Nowhere::Low), Ok(0))?;
-            is("nothing is ready, the array at null", wait_at(Nowhere::Null), Ok(0))?;
-            is(
-                "nothing is ready, the array at a kernel address",
-                wait_at(Nowhere::Kernel),
-                no(Errno::EFAULT),
-            )?;
+            let places =
+                [("8", Nowhere::Low), ("null", Nowhere::Null), ("a kernel address", Nowhere::Kernel)];
+            let wait_at = |nowhere| wait_into(k, epoll, At::Nowhere(nowhere, 4), 4, 0);
+            for (name, place) in places {
+                let answer = if place == Nowhere::Kernel { no(Errno::EFAULT) } else { Ok(0) };
+                noted(is(format!("nothing is ready, the array at {name}"), wait_at(place), answer));
+            }
             k.write(w, b"!")?;
-            is("a pipe is ready, the array at address 8", wait_at(Nowhere::Low), no(Errno::EFAULT))?;
-            is("a pipe is ready, the array at null", wait_at(Nowhere::Null), no(Errno::EFAULT))?;
-            is("a pipe is ready, the array at a kernel address", wait_at(Nowhere::Kernel), no(Errno::EFAULT))
+            for (name, place) in places {
+                noted(is(format!("a pipe is ready, the array at {name}"), wait_at(place), no(Errno::EFAULT)));
+            }
+            Ok(())
         },
         ..Fact::ALWAYS
     },
@@ -37,9 +37,10 @@ pub(super) const FACTS: &[Fact] = &[
         id: "ep-efault-loses-nothing",
         claim: "An event that could not be copied is not lost: the next wait returns it, even with EPOLLET.",
         reference: "ep_send_events in fs/eventpoll.c puts the entry back when it cannot write the event",
-        matters: "An edge that was taken from the list and told to nobody would leave its connection hanging.",
-        experiment: "Two pipes with EPOLLET get a byte; a wait into address 8 fails; a wait into memory follows, \
-                     and one more.",
+        matters: "An edge that was taken from the list and told to nobody would leave its connection \
+                  hanging.",
+        experiment: "Two pipes with EPOLLET get a byte; a wait into address 8 fails; a wait into memory \
+                     follows, and one more.",
         run: |k| {
             let epoll = epoll(k)?;
             let (a, b) = (pipe(k)?, pipe(k)?);
@@ -47,7 +48,7 @@ pub(super) const FACTS: &[Fact] = &[
                 add(k, epoll, r, IN | ET)?;
                 k.write(w, b"!")?;
             }
-            let failed = k.epoll_wait(epoll, At::Nowhere(Nowhere::Low, 4), 4, 0);
+            let failed = wait_into(k, epoll, At::Nowhere(Nowhere::Low, 4), 4, 0);
             is("a wait into address 8", failed, no(Errno::EFAULT))?;
             is("the next wait", ready(k, epoll)?, vec![(a.0, IN), (b.0, IN)])?;
             is("the wait after it, with both edges taken", ready(k, epoll)?, vec![])
@@ -56,13 +57,13 @@ pub(super) const FACTS: &[Fact] = &[
     },
     Fact {
         id: "ep-untouched-tail",
-        claim: "Of the array only as many entries are written as epoll_wait returns. When it returns 0 nothing is \
-                written.",
+        claim: "Of the array only as many entries are written as epoll_wait returns. When it returns 0 \
+                nothing is written.",
         reference: "epoll_wait(2); ep_send_events in fs/eventpoll.c",
-        matters: "What is behind the returned count is left from an earlier wait. A loop over the whole array \
-                  handles old events again.",
-        experiment: "An array full of a pattern; waits with nothing ready, with one pipe of three ready, and with \
-                     all three ready and room for two.",
+        matters: "What is behind the returned count is left from an earlier wait. A loop over the whole \
+                  array handles old events again.",
+        experiment: "An array full of a pattern; waits with nothing ready, with one pipe of three ready, and \
+                     with all three ready and room for two.",
         run: |k| {
             let epoll = epoll(k)?;
             let pipes = [pipe(k)?, pipe(k)?, pipe(k)?];
@@ -94,37 +95,35 @@ pub(super) const FACTS: &[Fact] = &[
     },
     Fact {
         id: "ep-data-opaque",
-        claim: "The 64 bits of data come back bit for bit. MOD replaces them, for an event too that is on the \
-                ready list already.",
+        claim: "The 64 bits of data come back bit for bit. MOD replaces them, for an event too that is on \
+                the ready list already.",
         reference: "epoll_ctl(2); ep_modify and ep_send_events in fs/eventpoll.c",
-        matters: "The data may be a pointer, or a number with a generation; the kernel never looks at it. After MOD \
-                  no event with the old data can come.",
-        experiment: "Entries with several values, all with a byte to read; then MOD to another value before the \
-                     event is taken, with and without EPOLLET.",
+        matters: "The data may be a pointer, or a number with a generation; the kernel never looks at it. \
+                  After MOD no event with the old data can come.",
+        experiment: "Entries with several values, all with a byte to read; then MOD to another value before \
+                     the event is taken, with and without EPOLLET.",
         run: |k| {
             const VALUES: [u64; 5] = [0, 1 << 63, u64::MAX, 0x0123_4567_89ab_cdef, 0xffff_ffff_0000_0000];
             const OTHER: u64 = 0xfedc_ba98_7654_3210;
-            for value in VALUES {
-                for flags in [NONE, ET] {
-                    let (epoll, (r, w)) = (epoll(k)?, pipe(k)?);
-                    let ctl = |operation, value| {
-                        k.epoll_ctl(
-                            epoll,
-                            operation,
-                            r,
-                            Some(epoll_event { events: (IN | flags).0, u64: value }),
-                        )
-                    };
-                    ctl(libc::EPOLL_CTL_ADD, value)?;
-                    k.write(w, b"!")?;
-                    is("data, as it was added", data(k, epoll)?, vec![hexadecimal(value)])?;
-                    k.write(w, b"!")?;
-                    ctl(libc::EPOLL_CTL_MOD, OTHER)?;
-                    is("data, with MOD after the event came", data(k, epoll)?, vec![hexadecimal(OTHER)])?;
-                    ctl(libc::EPOLL_CTL_MOD, value)?;
-                    k.write(w, b"!")?;
-                    is("data, with MOD before the event came", data(k, epoll)?, vec![hexadecimal(value)])?;
-                }
+            for (value, flags) in VALUES.into_iter().flat_map(|value| [(value, IN), (value, IN | ET)]) {
+                let (epoll, (r, w)) = (epoll(k)?, pipe(k)?);
+                let ctl = |operation, data| {
+                    k.epoll_ctl(epoll, operation, r, Some(epoll_event { events: flags.0, u64: data }))
+                };
+                let what = |when| format!("{} with {flags}, {when}", hexadecimal(value));
+                ctl(libc::EPOLL_CTL_ADD, value)?;
+                k.write(w, b"!")?;
+                is(what("as it was added"), data(k, epoll)?, vec![hexadecimal(value)])?;
+                k.write(w, b"!")?;
+                ctl(libc::EPOLL_CTL_MOD, OTHER)?;
+                is(
+                    what("with MOD to another after the event came"),
+                    data(k, epoll)?,
+                    vec![hexadecimal(OTHER)],
+                )?;
+                ctl(libc::EPOLL_CTL_MOD, value)?;
+                k.write(w, b"!")?;
+                is(what("with MOD before the event came"), data(k, epoll)?, vec![hexadecimal(value)])?;
             }
             Ok(())
         },
@@ -138,7 +137,7 @@ const PATTERN: (u32, u64) = (0x5a5a_5a5a, 0x5a5a_5a5a_5a5a_5a5a);
 /// How many events epoll_wait gives with room for `max` of four, and what is in the array then.
 fn patterned(k: K, epoll: i32, max: i32, timeout_ms: i32) -> Reply<(usize, Vec<String>)> {
     let mut events = [epoll_event { events: PATTERN.0, u64: PATTERN.1 }; 4];
-    let n = k.epoll_wait(epoll, At::from(&mut events), max, timeout_ms)?;
+    let n = wait_into(k, epoll, At::from(&mut events), max, timeout_ms)?;
     Ok((n, events.iter().map(|event| in_the_array(event.events, event.u64)).collect()))
 }
 
@@ -153,7 +152,7 @@ fn in_the_array(events: u32, data: u64) -> String {
 /// The data of the events that there are now, in hexadecimal.
 fn data(k: K, epoll: i32) -> Reply<Vec<String>> {
     let mut events = [event(0, NONE); 8];
-    let n = k.epoll_wait(epoll, At::from(&mut events), 8, 0)?;
+    let n = wait_into(k, epoll, At::from(&mut events), 8, 0)?;
     Ok(events[..n].iter().map(|event| hexadecimal(event.u64)).collect())
 }
 

@@ -5,11 +5,11 @@ use super::*;
 pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "ep-key-is-file-and-fd",
-        claim: "A copy (dup) of a descriptor that is on the list can be added too, and both entries report. DEL of \
-                one leaves the other.",
+        claim: "A copy (dup) of a descriptor that is on the list can be added too, and both entries report. \
+                DEL of one leaves the other.",
         reference: "epoll(7) Questions and answers 1; ep_cmp_ffd in fs/eventpoll.c",
-        matters: "Two parts of a program can each add a copy of one socket with a mask of their own. Whoever does it \
-                  by mistake handles each event twice.",
+        matters: "Two parts of a program can each add a copy of one socket with a mask of their own. Whoever \
+                  does it by mistake handles each event twice.",
         experiment: "The reading end of a pipe and a copy are added; a byte is written; one is deleted.",
         run: |k| {
             let (epoll, (r, w)) = (epoll(k)?, pipe(k)?);
@@ -26,14 +26,14 @@ pub(super) const FACTS: &[Fact] = &[
     },
     Fact {
         id: "ep-closed-dup-still-reports",
-        claim: "After close of a descriptor on the list, events for it keep coming for as long as a copy keeps its file \
-                open. DEL and MOD of the closed number give EBADF.",
-        reference: "epoll(7) Questions and answers 6; eventpoll_release in fs/eventpoll.c is called for the last \
-                    reference",
-        matters: "The events name a descriptor that is gone, and nothing but the copy can stop them: 100 % CPU, or the \
-                  handler of another connection. DEL before close, always.",
-        experiment: "The reading end of a pipe is added, copied and closed; a byte is written; DEL and MOD of the closed \
-                     number; a second wait.",
+        claim: "After close of a descriptor on the list, events for it keep coming for as long as a copy \
+                keeps its file open. DEL and MOD of the closed number give EBADF.",
+        reference: "epoll(7) Questions and answers 6; eventpoll_release in fs/eventpoll.c is called for the \
+                    last reference",
+        matters: "The events name a descriptor that is gone, and nothing but the copy can stop them: 100 % \
+                  CPU, or the handler of another connection. DEL before close, always.",
+        experiment: "The reading end of a pipe is added, copied and closed; a byte is written; DEL and MOD \
+                     of the closed number; a second wait.",
         wrong: &[
             "libuv: https://github.com/libuv/libuv/issues/1468",
             "illumos, on purpose: https://github.com/rust-lang/miri/issues/5182",
@@ -55,14 +55,14 @@ pub(super) const FACTS: &[Fact] = &[
     },
     Fact {
         id: "ep-reused-number-is-new-key",
-        claim: "When the number of such a closed descriptor is reused for another file, DEL and MOD of it give ENOENT, \
-                ADD succeeds, and the old and the new entry both report under the same number. With dup2 of the \
-                old file back to the number, DEL finds the old entry.",
+        claim: "When the number of such a closed descriptor is reused for another file, DEL and MOD of it \
+                give ENOENT, ADD succeeds, and the old and the new entry both report under the same number. \
+                With dup2 of the old file back to the number, DEL finds the old entry.",
         reference: "epoll(7) Questions and answers 6; ep_find in fs/eventpoll.c",
-        matters: "Events of the old file arrive as events of the new one. EPOLL_CTL_DEL cannot help any more; a number \
-                  of the program's own in the data can.",
-        experiment: "As in ep-closed-dup-still-reports; then an eventfd gets the number with dup2, is added, and both \
-                     have something to report; then the copy is put back to the number and deleted.",
+        matters: "Events of the old file arrive as events of the new one. EPOLL_CTL_DEL cannot help any \
+                  more; a number of the program's own in the data can.",
+        experiment: "As in ep-closed-dup-still-reports; then an eventfd gets the number with dup2, is added, \
+                     and both have something to report; then the copy is put back to the number and deleted.",
         wrong: &["io-event: https://github.com/socketry/io-event/issues/71"],
         run: |k| {
             let (epoll, (r, w)) = (epoll(k)?, pipe(k)?);
@@ -87,12 +87,12 @@ pub(super) const FACTS: &[Fact] = &[
     },
     Fact {
         id: "ep-last-close-removes",
-        claim: "The close of the last descriptor of a file removes its entry, with an event that was not delivered \
-                yet. Nobody is told, and the number can be added again.",
+        claim: "The close of the last descriptor of a file removes its entry, with an event that was not \
+                delivered yet. Nobody is told, and the number can be added again.",
         reference: "epoll(7) Questions and answers 6; eventpoll_release_file in fs/eventpoll.c",
         matters: "A plain close is enough where no copy can exist, and only there.",
-        experiment: "A pipe on the list gets a byte, its reading end is closed, and a wait made; then another pipe gets \
-                     its number and is added.",
+        experiment: "A pipe on the list gets a byte, its reading end is closed, and a wait made; then \
+                     another pipe gets its number and is added.",
         wrong: &[
             "Nanos: https://github.com/nanovms/nanos/issues/1178",
             "Shadow: https://github.com/shadow/shadow/issues/1101",
@@ -112,14 +112,39 @@ pub(super) const FACTS: &[Fact] = &[
         ..Fact::ALWAYS
     },
     Fact {
+        id: "ep-in-flight-keeps-entry",
+        claim: "A descriptor that was sent over a Unix socket and closed is still on the list while the \
+                message waits to be received, and its events come under the closed number. The entry goes \
+                when the message is thrown away with its socket.",
+        reference: "unix(7) SCM_RIGHTS; epoll(7) Questions and answers 6; the message holds a reference to \
+                    the file",
+        matters: "A server that hands a connection to a worker and closes it gets the worker's events until \
+                  the worker receives it, and after. DEL before close, always.",
+        experiment: "The reading end of a pipe is added, sent to a Unix socket and closed; a byte is \
+                     written; then the Unix sockets are closed.",
+        run: |k| {
+            let (epoll, (r, w), (ours, theirs)) = (epoll(k)?, pipe(k)?, unix_pair(k)?);
+            add(k, epoll, r, IN)?;
+            k.send_fds(ours, &[r])?;
+            k.close(r)?;
+            is("events while there is nothing to read", ready(k, epoll)?, vec![])?;
+            k.write(w, b"!")?;
+            is("events under the number that was closed", ready(k, epoll)?, vec![(r, IN)])?;
+            is("DEL of the closed number", delete(k, epoll, r), no(Errno::EBADF))?;
+            k.close(theirs)?;
+            comes_true("the entry goes with the message", || Ok(ready(k, epoll)?.is_empty()))
+        },
+        ..Fact::ALWAYS
+    },
+    Fact {
         id: "ep-fork-keeps-registration",
-        claim: "A forked child that holds a descriptor keeps its entry alive after the parent has closed it. The entry \
-                goes when the child exits.",
+        claim: "A forked child that holds a descriptor keeps its entry alive after the parent has closed it. \
+                The entry goes when the child exits.",
         reference: "epoll(7) Questions and answers 6; fork(2)",
-        matters: "A helper process that was started without closing what it does not need keeps the sockets of the \
-                  server alive, and their events.",
-        experiment: "A child is forked and stays. The parent closes the reading end of a pipe on the list, writes a \
-                     byte, and waits for events; then the child exits.",
+        matters: "A helper process that was started without closing what it does not need keeps the sockets \
+                  of the server alive, and their events.",
+        experiment: "A child is forked and stays. The parent closes the reading end of a pipe on the list, \
+                     writes a byte, and waits for events; then the child exits.",
         wrong: &[
             "libuv: https://github.com/joyent/libuv/issues/1099",
             "h2o: https://github.com/h2o/h2o/issues/1100",
@@ -144,14 +169,14 @@ pub(super) const FACTS: &[Fact] = &[
     },
     Fact {
         id: "ep-fork-shares-interest-list",
-        claim: "fork does not copy the list of an epoll: an ADD or DEL by the child changes what the parent waits for. \
-                The numbers are looked up among the descriptors of the caller, so that one number can stand for two \
-                entries.",
+        claim: "fork does not copy the list of an epoll: an ADD or DEL by the child changes what the parent \
+                waits for. The numbers are looked up among the descriptors of the caller, so that one number \
+                can stand for two entries.",
         reference: "epoll_create(2); epoll(7); do_epoll_ctl in fs/eventpoll.c",
-        matters: "A child that cleans up with DEL takes the descriptors out of its parent's loop. It must make an epoll \
-                  of its own, and close the old one.",
-        experiment: "A child adds a pipe, another one deletes it; a third adds an eventfd under the same number and \
-                     stays while the parent waits, adds and deletes the pipe.",
+        matters: "A child that cleans up with DEL takes the descriptors out of its parent's loop. It must \
+                  make an epoll of its own, and close the old one.",
+        experiment: "A child adds a pipe, another one deletes it; a third adds an eventfd under the same \
+                     number and stays while the parent waits, adds and deletes the pipe.",
         wrong: &["OpenSmalltalk: https://github.com/OpenSmalltalk/opensmalltalk-vm/issues/552"],
         run: |k| {
             let (epoll, (r, w)) = (epoll(k)?, pipe(k)?);
@@ -179,14 +204,15 @@ pub(super) const FACTS: &[Fact] = &[
     },
     Fact {
         id: "ep-exec-cloexec-target",
-        claim: "execve closes a descriptor with FD_CLOEXEC, and if it was the last one of its file, the entry goes from \
-                an epoll that is inherited. Entries whose files stay open, here or in another process, stay.",
+        claim: "execve closes a descriptor with FD_CLOEXEC, and if it was the last one of its file, the \
+                entry goes from an epoll that is inherited. Entries whose files stay open, here or in \
+                another process, stay.",
         reference: "epoll(7) Questions and answers 6; execve(2); do_close_on_exec in fs/file.c",
-        matters: "A program that re-executes itself and keeps its epoll gets events under numbers that it does not \
-                  have.",
-        experiment: "A child adds three pipes to an inherited epoll, each with a byte: one that stays open, one that is \
-                     closed by exec but open in the parent, and one that is its own and closed by exec. It \
-                     executes a program that waits.",
+        matters: "A program that re-executes itself and keeps its epoll gets events under numbers that it \
+                  does not have.",
+        experiment: "A child adds three pipes to an inherited epoll, each with a byte: one that stays open, \
+                     one that is closed by exec but open in the parent, and one that is its own and closed \
+                     by exec. It executes a program that waits.",
         run: |k| {
             let epoll = k.epoll_create1(0)?;
             let [stays, write_stays] = k.pipe2(0)?;

@@ -10,7 +10,9 @@ mod identity;
 mod order;
 mod threads;
 mod interrupted;
+mod timeouts;
 mod observing;
+mod busy;
 
 pub(super) use identity::help_after_exec;
 
@@ -26,21 +28,30 @@ pub(super) const FACTS: &[&[Fact]] = &[
     order::FACTS,
     threads::FACTS,
     interrupted::FACTS,
+    timeouts::FACTS,
     observing::FACTS,
+    busy::FACTS,
 ];
-
-/// What a wait gave: the descriptor of each event, and its events.
-type Found = Reply<Vec<(i32, Events)>>;
-
-/// A pipe with nothing in it: the reading end, the writing end.
-fn pipe(k: K) -> Reply<(i32, i32)> {
-    let [r, w] = k.pipe2(libc::O_CLOEXEC)?;
-    Ok((r, w))
-}
 
 /// A number at which nothing is open.
 fn closed_number(k: K) -> Reply<i32> {
     let fd = k.eventfd(0, libc::EFD_CLOEXEC)?;
     k.close(fd)?;
     Ok(fd)
+}
+
+/// How long a wait is given to show that it does not end: on a system where a wake-up takes its time it would by then.
+const AWHILE: Duration = Duration::from_millis(60);
+
+/// Have a capability no more, by being somebody else, or skip what needs that.
+fn give_up(capability: u32) -> Held {
+    let has = || -> Held<bool> {
+        let effective = line_of("/proc/self/status", "CapEff:")?;
+        Ok(u64::from_str_radix(&effective, 16).is_ok_and(|set| set >> capability & 1 == 1))
+    };
+    if has()? {
+        raw::setuid(65534)?;
+        raw::stay_dumpable();
+    }
+    needs(Why::Denied, "a capability can be given up here", !has()?, "still there")
 }

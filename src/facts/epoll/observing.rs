@@ -5,12 +5,12 @@ use super::*;
 pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "ep-fd-is-pollable",
-        claim: "The epoll descriptor itself has IN while some entry is ready, and nothing otherwise. read and write on it are \
-                EINVAL.",
+        claim: "The epoll descriptor itself has IN while some entry is ready, and nothing otherwise. read \
+                and write on it are EINVAL.",
         reference: "epoll(7) Q4; ep_eventpoll_poll in fs/eventpoll.c",
         matters: "One event loop can be put into another: a library's into the program's.",
-        experiment: "An instance is polled while it is empty, with an empty pipe, with a byte in the pipe, and when that is \
-                     read; then it is read from and written to.",
+        experiment: "An instance is polled while it is empty, with an empty pipe, with a byte in the pipe, \
+                     and when that is read; then it is read from and written to.",
         run: |k| {
             let ep = epoll(k)?;
             is("an empty instance", mask(k, ep)?, NONE)?;
@@ -28,106 +28,79 @@ pub(super) const FACTS: &[Fact] = &[
     },
     Fact {
         id: "ep-fdinfo-lists-entries",
-        claim: "/proc/self/fdinfo of an epoll descriptor has one `tfd:` line for each entry, with its events in hexadecimal, \
-                including the EPOLLERR and EPOLLHUP that were not asked for.",
+        claim: "/proc/self/fdinfo of an epoll descriptor has one `tfd:` line for each entry, with its events \
+                in hexadecimal, including the EPOLLERR and EPOLLHUP that were not asked for.",
         reference: "proc_pid_fdinfo(5); ep_show_fdinfo in fs/eventpoll.c",
         since: Since(3, 8),
         matters: "It shows what a stuck program waits for, and which entries it has forgotten, from outside.",
         experiment: "A pipe and an eventfd are added; fdinfo is read; one is removed, and it is read again.",
         run: |k| {
-            let ep = epoll(k)?;
-            let (r, _w) = pipe(k)?;
+            let (ep, (r, _w)) = (epoll(k)?, pipe(k)?);
             let event = k.eventfd(0, libc::EFD_CLOEXEC)?;
-            is("lines of an empty instance", entries_in_fdinfo(ep)?, 0)?;
+            let entries = || -> Held<Vec<(i32, Events)>> {
+                let mut entries = entries_in_fdinfo(ep)?;
+                entries.sort_unstable_by_key(|(fd, _)| *fd);
+                Ok(entries)
+            };
+            let (pipe_entry, event_entry) = ((r, IN | ERR | HUP), (event, OUT | ERR | HUP | ET));
+            is("an empty instance", entries()?, vec![])?;
             add(k, ep, r, IN)?;
+            is("a pipe, IN asked for", entries()?, vec![pipe_entry])?;
             add(k, ep, event, OUT | ET)?;
-            if entries_in_fdinfo(ep)? == 0 {
-                return skip(Why::Oracle, "fdinfo lists no entries here");
-            }
-            is("the pipe's events in fdinfo, IN asked for", entry_in_fdinfo(ep, r)?, Some(IN | ERR | HUP))?;
-            is(
-                "the eventfd's events in fdinfo, OUT+ET asked for",
-                entry_in_fdinfo(ep, event)?,
-                Some(OUT | ERR | HUP | ET),
-            )?;
-            is("lines of an instance with two entries", entries_in_fdinfo(ep)?, 2)?;
+            is("an eventfd too, OUT+ET asked for", entries()?, vec![pipe_entry, event_entry])?;
             delete(k, ep, r)?;
-            is("the pipe's events in fdinfo, after it was removed", entry_in_fdinfo(ep, r)?, None)?;
-            is("lines of an instance with one entry", entries_in_fdinfo(ep)?, 1)
+            is("once the pipe was removed", entries()?, vec![event_entry])
         },
         ..Fact::ALWAYS
     },
     Fact {
         id: "ep-kcmp-finds-target",
-        claim: "kcmp with KCMP_EPOLL_TFD gives 0 for a descriptor of the file that is registered, also under another number, \
-                something else for another file, and ENOENT for an entry that does not exist.",
+        claim: "kcmp with KCMP_EPOLL_TFD gives 0 for a descriptor of the file that is registered, also under \
+                another number, something else for another file, and ENOENT for an entry that does not \
+                exist.",
         reference: "kcmp(2); get_epoll_tfile_raw_ptr in fs/eventpoll.c",
         since: Since(4, 13),
-        matters: "Numbers alone do not tell which file an entry is about: it may have been closed, and the number used again. \
-                  Checkpointing needs to know.",
-        experiment: "A pipe's reading end is added; it, a dup of it and the other end are compared with the entry; then \
-                     an offset and a number that are not there, and the entry once more after it was removed.",
+        matters: "Numbers alone do not tell which file an entry is about: it may have been closed, and the \
+                  number used again. Checkpointing needs to know.",
+        experiment: "A pipe's reading end is added; it, a dup of it and the other end are compared with the \
+                     entry; then an offset and a number that are not there, and the entry once more after it \
+                     was removed.",
         run: |k| {
-            let ep = epoll(k)?;
-            let (r, w) = pipe(k)?;
+            let (ep, (r, w)) = (epoll(k)?, pipe(k)?);
             add(k, ep, r, IN)?;
-            let same = k.kcmp_epoll_target(r, ep, r, 0);
-            is("kcmp of a pipe with its entry", same?, 0)?;
-            is("kcmp of a dup of the pipe with that entry", k.kcmp_epoll_target(k.dup(r)?, ep, r, 0), Ok(0))?;
-            let other = k.kcmp_epoll_target(w, ep, r, 0)?;
-            holds("kcmp of the other end with that entry is 1 or 2", [1, 2].contains(&other), other)?;
-            is(
-                "kcmp with the second entry of that number",
-                k.kcmp_epoll_target(r, ep, r, 1),
-                no(Errno::ENOENT),
-            )?;
-            is("kcmp with a number that was not added", k.kcmp_epoll_target(w, ep, w, 0), no(Errno::ENOENT))?;
+            let copy = k.dup(r)?;
+            let compare = |fd, number, offset| k.kcmp_epoll_target(fd, ep, number, offset);
+            let same = compare(r, r, 0)?;
+            is("a pipe with its entry", same, 0)?;
+            is("a dup of the pipe with that entry", compare(copy, r, 0), Ok(0))?;
+            let other = compare(w, r, 0)?;
+            holds("the other end with that entry is 1 or 2", [1, 2].contains(&other), other)?;
+            is("the second entry of that number", compare(r, r, 1), no(Errno::ENOENT))?;
+            is("a number that was not added", compare(w, w, 0), no(Errno::ENOENT))?;
             delete(k, ep, r)?;
-            is("kcmp with an entry that was removed", k.kcmp_epoll_target(r, ep, r, 0), no(Errno::ENOENT))
+            is("an entry that was removed", compare(r, r, 0), no(Errno::ENOENT))
         },
         ..Fact::ALWAYS
     },
     Fact {
         id: "ep-wakeup-flag-dropped",
-        claim: "EPOLLWAKEUP without CAP_BLOCK_SUSPEND is accepted and dropped in silence: fdinfo does not have it.",
+        claim: "EPOLLWAKEUP without CAP_BLOCK_SUSPEND is accepted and dropped in silence: fdinfo does not \
+                have it.",
         reference: "epoll_ctl(2); ep_take_care_of_epollwakeup in fs/eventpoll.c",
         since: Since(3, 5),
         matters: "A program that relies on it to keep a machine awake gets no error, and the machine sleeps.",
-        experiment: "A process that has no such capability, or gives it up, adds a pipe with the flag, and reads fdinfo.",
+        experiment: "A process that has no such capability, or gives it up, adds a pipe with the flag, and \
+                     reads fdinfo.",
         run: |k| {
-            // Give it up by being somebody else.
-            if may_block_suspend()? && (raw::setuid(65534).is_err() || may_block_suspend()?) {
-                return skip(Why::Denied, "the capability CAP_BLOCK_SUSPEND cannot be given up here");
-            }
-            let ep = epoll(k)?;
-            let (r, w) = pipe(k)?;
+            give_up(CAP_BLOCK_SUSPEND)?;
+            let (ep, (r, w)) = (epoll(k)?, pipe(k)?);
             is("EPOLL_CTL_ADD with EPOLLWAKEUP", add(k, ep, r, IN | WAKEUP), Ok(()))?;
             k.write(w, b"x")?;
             is("the event of that entry", ready(k, ep)?, vec![(r, IN)])?;
-            if entries_in_fdinfo(ep)? == 0 {
-                return skip(Why::Oracle, "fdinfo lists no entries here");
-            }
-            is("the events of that entry in fdinfo", entry_in_fdinfo(ep, r)?, Some(IN | ERR | HUP))
+            is("the events of that entry in fdinfo", events_in_fdinfo(ep)?, IN | ERR | HUP)
         },
         ..Fact::ALWAYS
     },
 ];
 
-/// How many lines about entries there are in fdinfo.
-fn entries_in_fdinfo(ep: i32) -> Held<usize> {
-    let file = format!("/proc/self/fdinfo/{ep}");
-    match std::fs::read_to_string(&file) {
-        Ok(text) => Ok(text.lines().filter(|line| line.starts_with("tfd:")).count()),
-        Err(why) => skip(Why::Oracle, format!("{file} cannot be read here: {why}")),
-    }
-}
-
-/// Whether this process has CAP_BLOCK_SUSPEND.
-fn may_block_suspend() -> Held<bool> {
-    const CAP_BLOCK_SUSPEND: u32 = 36;
-    let effective = line_of("/proc/self/status", "CapEff:")?;
-    match u64::from_str_radix(&effective, 16) {
-        Ok(set) => Ok(set >> CAP_BLOCK_SUSPEND & 1 == 1),
-        Err(_) => skip(Why::Oracle, "/proc/self/status tells no capabilities here"),
-    }
-}
+const CAP_BLOCK_SUSPEND: u32 = 36;

@@ -1,149 +1,298 @@
 //! Kernels that break a fact of `facts/edge/`.
 
-use super::super::kernel::Kernel;
+use super::super::kernel::{Call, Kernel};
 use super::Mutant;
+use super::kinds::*;
 use crate::sys::Errno;
 use crate::sys::raw::{self, At, Refusal, Reply};
-use libc::{EPOLL_CTL_DEL, EPOLL_CTL_MOD, MSG_PEEK, epoll_event};
+use libc::{EPOLL_CTL_MOD, epoll_event};
 use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "epoll-lt-is-et",
         breaks: "et-lt-repeats-until-drained",
         behaviour: "Every entry is edge-triggered, as some texts say of epoll.",
-        kernel: &LtIsEt,
+        kernel: &Ctl(|call| call.with(|events| events | ET).real()),
     },
     Mutant {
         name: "epoll-eof-once",
         breaks: "et-lt-eof-sticky",
         behaviour: "The end of a stream is reported once, to level-triggered entries too.",
-        kernel: &EofOnce,
+        kernel: &Waited(|epoll, events| {
+            events.retain(|event| event.events & RDHUP == 0 || report(epoll, event).is_none());
+        }),
     },
     Mutant {
         name: "epoll-out-is-an-edge",
         breaks: "et-lt-out-spins",
         behaviour: "OUT is reported only when it becomes true, as people expect who ask for it all the time.",
-        kernel: &OutIsAnEdge,
+        kernel: &Ctl(|call| call.with(|events| if events & OUT != 0 { events | ET } else { events }).real()),
     },
     Mutant {
         name: "epollet-ignored",
         breaks: "et-once-per-edge",
         behaviour: "EPOLLET is ignored, as in F-Stack (F-Stack/f-stack#115).",
-        kernel: &EpolletIgnored,
+        kernel: &Ctl(|call| call.with(|events| events & !ET).real()),
     },
     Mutant {
         name: "epoll-event-per-write",
         breaks: "et-writes-coalesce",
         behaviour: "Each write is an event of its own, as people expect who count events.",
-        kernel: &EventPerWrite,
+        kernel: &Edges {
+            after: |call, _, _| *locked(&WRITES) += usize::from(call == Call::write),
+            waited: |epoll, events| {
+                let mut left = locked(&WRITES);
+                if events.is_empty() && *left > 0 {
+                    rearm(|entry| entry.epoll == epoll && entry.has(libc::EPOLLIN));
+                    events.extend(ready_now(epoll).unwrap_or_default());
+                }
+                *left = left.saturating_sub(events.len());
+            },
+        },
     },
     Mutant {
         name: "epoll-stale-events",
         breaks: "et-drained-before-wait",
         behaviour: "An event is noted when something arrives, and not checked when it is reported.",
-        kernel: &StaleEvents,
+        kernel: &Edges {
+            after: |call, _, _| {
+                if call == Call::write {
+                    let mut instances: Vec<i32> = entries().iter().map(|entry| entry.epoll).collect();
+                    instances.dedup();
+                    let noted = |epoll| {
+                        ready_now(epoll).unwrap_or_default().into_iter().map(move |event| (epoll, event))
+                    };
+                    locked(&STALE).extend(instances.into_iter().flat_map(noted));
+                }
+            },
+            waited: |epoll, events| {
+                locked(&STALE).retain(|(its, event)| {
+                    if *its == epoll {
+                        events.push(*event);
+                    }
+                    *its != epoll
+                });
+            },
+        },
     },
     Mutant {
         name: "epoll-mod-changes-only",
         breaks: "et-mod-rearms",
-        behaviour: "EPOLL_CTL_MOD with the mask that is there already does nothing.",
-        kernel: &ModChangesOnly,
+        behaviour: "EPOLL_CTL_MOD with the mask that is there already does nothing, as in Shadow once.",
+        kernel: &Ctl(|call| {
+            let same = |entry: &CtlCall| {
+                (entry.epoll, entry.fd, entry.events()) == (call.epoll, call.fd, call.events())
+            };
+            let there = call.op == EPOLL_CTL_MOD && entries().iter().any(same);
+            if there { Ok(()) } else { call.remembered() }
+        }),
     },
     Mutant {
         name: "epoll-peek-rearms",
         breaks: "et-peek-is-not-progress",
         behaviour: "recv with MSG_PEEK arms the entry again, as any other recv that leaves data.",
-        kernel: &PeekRearms,
+        kernel: &Edges { after: |call, fd, _| rearm_if(call == Call::recv, fd, ALL), ..Edges::NONE },
     },
     Mutant {
         name: "epoll-event-is-the-change",
         breaks: "et-mask-is-whole-state",
         behaviour: "An event of an edge-triggered entry has only the bits that it did not have before, as \
                     filters of kqueue are reported one by one.",
-        kernel: &EventIsTheChange,
+        kernel: &Edges {
+            waited: |epoll, events| {
+                for event in events.iter_mut().filter(|event| is_edge(epoll, event)) {
+                    let now = event.events;
+                    let gained = now & !report(epoll, event).unwrap_or(0);
+                    event.events = if gained == 0 { now } else { gained };
+                }
+            },
+            ..Edges::NONE
+        },
     },
     Mutant {
         name: "epoll-edge-only-from-empty",
         breaks: "et-new-data-without-drain",
         behaviour: "New data is an edge only when all was read before: pipes on Linux 5.5 to 5.13, AF_UNIX \
                     on WSL1 (microsoft/WSL#8923).",
-        kernel: &EdgeOnlyFromEmpty,
+        kernel: &Edges {
+            after: |call, fd, _| {
+                if call == Call::read || call == Call::recv {
+                    reported(|all| all.retain(|(_, data), _| *data != fd as u64));
+                }
+            },
+            waited: |epoll, events| {
+                events.retain(|event| {
+                    report(epoll, event) != Some(event.events)
+                        || event.events & IN == 0
+                        || !is_edge(epoll, event)
+                })
+            },
+        },
     },
     Mutant {
         name: "epoll-read-rearms",
         breaks: "et-partial-read-silent",
         behaviour: "A read that leaves data reports the rest, as in Shadow (shadow/shadow#3274).",
-        kernel: &ReadRearms,
+        kernel: &READ_REARMS,
     },
     Mutant {
         name: "epoll-fin-without-edge",
         breaks: "et-fin-is-an-edge",
         behaviour: "The end of a stream is no edge while data is unread.",
-        kernel: &FinWithoutEdge,
+        kernel: &Edges {
+            waited: |epoll, events| {
+                events.retain(|event| {
+                    let unread = report(epoll, event) == Some(IN);
+                    !(unread && event.events & RDHUP != 0 && is_edge(epoll, event))
+                })
+            },
+            ..Edges::NONE
+        },
+    },
+    Mutant {
+        name: "epoll-second-shutdown-is-an-edge",
+        breaks: "et-second-shutdown",
+        behaviour: "Each shutdown of a peer is an edge, on TCP as on AF_UNIX.",
+        kernel: &Edges {
+            after: |call, _, _| {
+                if call == Call::shutdown {
+                    rearm(|_| true);
+                }
+            },
+            ..Edges::NONE
+        },
     },
     Mutant {
         name: "epoll-edge-needs-eagain",
         breaks: "et-short-read-means-drained",
         behaviour: "An entry is armed again only by a read that gives EAGAIN, as epoll(7) can be read.",
-        kernel: &EdgeNeedsEagain,
+        kernel: &Edges {
+            after: |call, fd, reply| {
+                if call == Call::read {
+                    noted(|fds| if reply.is_ok() { fds.insert(fd) } else { fds.remove(&fd) });
+                }
+            },
+            // What was read since the event, and not until EAGAIN, is noted.
+            waited: |epoll, events| {
+                events.retain(|event| {
+                    !(event.events == IN
+                        && is_edge(epoll, event)
+                        && noted(|fds| fds.contains(&(event.u64 as i32))))
+                })
+            },
+        },
     },
     Mutant {
         name: "epoll-recv-rearms",
         breaks: "et-udp-one-of-two",
         behaviour: "recv that leaves a datagram reports the next one.",
-        kernel: &RecvRearms,
+        kernel: &Edges { after: |call, fd, _| rearm_if(call == Call::recv, fd, IN), ..Edges::NONE },
     },
     Mutant {
         name: "epoll-accept-rearms",
         breaks: "et-listener-per-connection",
         behaviour: "accept that leaves a connection in the queue reports the next one.",
-        kernel: &AcceptRearms,
+        kernel: &Edges { after: |call, fd, _| rearm_if(call == Call::accept, fd, ALL), ..Edges::NONE },
     },
     Mutant {
         name: "epoll-write-reports-out",
         breaks: "et-out-initial",
         behaviour: "A write that leaves room reports OUT again, as an emulation that asks for the state \
                     after each call.",
-        kernel: &WriteReportsOut,
+        kernel: &Edges { after: |call, fd, _| rearm_if(call == Call::write, fd, OUT), ..Edges::NONE },
     },
     Mutant {
         name: "epoll-pipe-out-on-every-read",
         breaks: "et-pipe-out-only-from-full",
         behaviour: "Any read from a pipe is an edge for its writer, much as before Linux 5.5.",
-        kernel: &OutOnEveryRead,
+        kernel: &Edges { after: |call, _, _| rearm_writers_if(call == Call::read), ..Edges::NONE },
     },
     Mutant {
         name: "epoll-out-only-from-full",
         breaks: "et-unix-out-on-every-peer-read",
         behaviour: "OUT is an edge only after EAGAIN, on AF_UNIX as on TCP.",
-        kernel: &OutOnlyFromFull,
+        kernel: &Edges {
+            after: |call, fd, reply| {
+                let full = matches!(reply, Err(Refusal { errno: Errno::EAGAIN, .. }));
+                if full && (call == Call::write || call == Call::send) {
+                    noted(|fds| fds.insert(fd));
+                }
+            },
+            waited: |epoll, events| {
+                events.retain(|event| {
+                    let again = report(epoll, event) == Some(OUT);
+                    let full = noted(|fds| fds.remove(&(event.u64 as i32)));
+                    !again || full || event.events != OUT || !is_edge(epoll, event)
+                })
+            },
+        },
     },
     Mutant {
         name: "epoll-tcp-out-on-every-recv",
         breaks: "et-tcp-out-only-after-eagain",
         behaviour: "What the peer receives is an edge of the output, on TCP as on AF_UNIX.",
-        kernel: &OutOnEveryRecv,
+        kernel: &Edges { after: |call, _, _| rearm_writers_if(call == Call::recv), ..Edges::NONE },
     },
     Mutant {
         name: "eventfd-edge-only-from-zero",
         breaks: "et-eventfd-any-op-is-an-edge",
-        behaviour: "A write to an eventfd is an edge only if the counter was 0, and of 0 it is none, as in \
-                    nanos before nanovms/nanos#1470.",
-        kernel: &EventfdEdgeOnlyFromZero,
+        behaviour: "A write to an eventfd is an edge only if the counter was 0, as in nanos before \
+                    nanovms/nanos#1470.",
+        kernel: &Edges {
+            waited: |epoll, events| {
+                events.retain(|event| {
+                    let counted = |mask: u32| mask & IN != 0;
+                    let before = report(epoll, event);
+                    !(counted(event.events) && before.is_some_and(counted) && is_edge(epoll, event))
+                })
+            },
+            ..Edges::NONE
+        },
+    },
+    Mutant {
+        name: "eventfd-semaphore-reports-the-rest",
+        breaks: "et-eventfd-semaphore-rest-is-silent",
+        behaviour: "A read of a semaphore that leaves something reports the rest.",
+        kernel: &READ_REARMS,
     },
     Mutant {
         name: "timerfd-edge-per-expiry",
         breaks: "et-timerfd-one-edge-until-read",
         behaviour: "Each expiry of a timerfd is an edge, whether it was read or not.",
-        kernel: &TimerfdEdgePerExpiry,
+        kernel: &Edges {
+            // One that has not expired since it was read has nothing to say.
+            waited: |epoll, events| {
+                if events.is_empty() {
+                    rearm(|entry| entry.epoll == epoll);
+                    events.extend(ready_now(epoll).unwrap_or_default());
+                }
+            },
+            ..Edges::NONE
+        },
     },
     Mutant {
         name: "epoll-edge-for-one-instance",
         breaks: "et-two-epolls-two-edges",
         behaviour: "An edge is used up by the first instance that reports it.",
-        kernel: &EdgeForOneInstance,
+        kernel: &Edges {
+            waited: |epoll, events| {
+                events.retain(|event| {
+                    let data = event.u64;
+                    let by_another = reported(|all| all.keys().any(|(its, of)| *its != epoll && *of == data));
+                    report(epoll, event);
+                    !(by_another && is_edge(epoll, event))
+                })
+            },
+            ..Edges::NONE
+        },
+    },
+    Mutant {
+        name: "epoll-error-once",
+        breaks: "et-udp-error-is-an-edge",
+        behaviour: "An error that is like the last one is no edge, whether that was taken or not.",
+        kernel: &Waited(|epoll, events| events.retain(|event| report(epoll, event) != Some(event.events))),
     },
 ];
 
@@ -151,409 +300,110 @@ const IN: u32 = libc::EPOLLIN as u32;
 const OUT: u32 = libc::EPOLLOUT as u32;
 const RDHUP: u32 = libc::EPOLLRDHUP as u32;
 const ET: u32 = libc::EPOLLET as u32;
+const ALL: u32 = !0;
 
-/// An entry of an epoll instance: the instance, the descriptor, the event.
-type Entry = (i32, i32, epoll_event);
+/// Edge-triggered entries are remembered; something is done after each call on a descriptor, with its reply; what waits
+/// report is changed.
+struct Edges {
+    after: fn(Call, i32, &Reply<usize>),
+    waited: fn(i32, &mut Vec<epoll_event>),
+}
 
-/// The edge-triggered entries.
-static ENTRIES: Mutex<Vec<Entry>> = Mutex::new(Vec::new());
+impl Edges {
+    const NONE: Edges = Edges { after: |_, _, _| {}, waited: |_, _| {} };
+
+    fn then<T>(&self, call: Call, fd: i32, reply: Reply<T>) -> Reply<T> {
+        (self.after)(call, fd, &reply.as_ref().map(|_| 0).map_err(|refusal| *refusal));
+        reply
+    }
+}
+
+/// A read that leaves something reports it.
+const READ_REARMS: Edges = Edges { after: |call, fd, _| rearm_if(call == Call::read, fd, IN), ..Edges::NONE };
+
+impl Kernel for Edges {
+    fn epoll_ctl(&self, epoll: i32, op: i32, fd: i32, event: Option<epoll_event>) -> Reply<()> {
+        let call = CtlCall { epoll, op, fd, event };
+        if call.events() & ET != 0 { call.remembered() } else { call.real() }
+    }
+
+    fn epoll_wait(&self, epoll: i32, events: At<'_, epoll_event>, max: i32, timeout: i32) -> Reply<usize> {
+        Waited(self.waited).epoll_wait(epoll, events, max, timeout)
+    }
+
+    fn read(&self, fd: i32, buffer: &mut [u8]) -> Reply<usize> {
+        self.then(Call::read, fd, raw::read(fd, buffer))
+    }
+
+    fn write(&self, fd: i32, bytes: &[u8]) -> Reply<usize> {
+        self.then(Call::write, fd, raw::write(fd, bytes))
+    }
+
+    fn recv(&self, fd: i32, buffer: &mut [u8], flags: i32) -> Reply<usize> {
+        let reply = raw::recv(fd, buffer, flags);
+        self.then(Call::recv, fd, reply)
+    }
+
+    fn send(&self, fd: i32, bytes: &[u8], flags: i32) -> Reply<usize> {
+        self.then(Call::send, fd, raw::send(fd, bytes, flags))
+    }
+
+    fn accept(&self, fd: i32) -> Reply<i32> {
+        self.then(Call::accept, fd, raw::accept(fd))
+    }
+
+    fn shutdown(&self, fd: i32, how: i32) -> Reply<()> {
+        self.then(Call::shutdown, fd, raw::shutdown(fd, how))
+    }
+}
+
 /// What was last reported for the data of an entry of an instance.
 static REPORTED: Mutex<Option<HashMap<(i32, u64), u32>>> = Mutex::new(None);
 /// Descriptors, of whatever a mutant has to remember.
 static NOTED: Mutex<Option<HashSet<i32>>> = Mutex::new(None);
-
-fn with<T, R>(state: &Mutex<T>, act: impl FnOnce(&mut T) -> R) -> R {
-    act(&mut state.lock().unwrap_or_else(PoisonError::into_inner))
-}
-
-fn reported<R>(act: impl FnOnce(&mut HashMap<(i32, u64), u32>) -> R) -> R {
-    with(&REPORTED, |state| act(state.get_or_insert_default()))
-}
-
-fn noted<R>(act: impl FnOnce(&mut HashSet<i32>) -> R) -> R {
-    with(&NOTED, |state| act(state.get_or_insert_default()))
-}
-
-/// epoll_ctl that remembers edge-triggered entries.
-fn ctl(epoll: i32, op: i32, fd: i32, event: Option<epoll_event>) -> Reply<()> {
-    raw::epoll_ctl(epoll, op, fd, event)?;
-    with(&ENTRIES, |entries| {
-        entries.retain(|(its, of, _)| (*its, *of) != (epoll, fd));
-        let kept = event.filter(|event| op != EPOLL_CTL_DEL && event.events & ET != 0);
-        entries.extend(kept.map(|event| (epoll, fd, event)));
-    });
-    Ok(())
-}
-
-/// Have the entries that `which` chooses report what is so now.
-fn rearm(which: impl Fn(&Entry) -> bool) {
-    with(&ENTRIES, |entries| {
-        for &(epoll, fd, event) in entries.iter().filter(|entry| which(entry)) {
-            // One that was closed is no entry any more.
-            raw::epoll_ctl(epoll, EPOLL_CTL_MOD, fd, Some(event)).ok();
-        }
-    });
-}
-
-/// Whether the entry with this data is edge-triggered.
-fn is_edge(epoll: i32, data: u64) -> bool {
-    with(&ENTRIES, |entries| entries.iter().any(|(its, _, event)| *its == epoll && { event.u64 } == data))
-}
-
-/// epoll_wait without the events for which `keep` is false; it may change them.
-fn wait(
-    (epoll, mut events, max, timeout): (i32, At<'_, epoll_event>, i32, i32),
-    mut keep: impl FnMut(&mut epoll_event) -> bool,
-) -> Reply<usize> {
-    let n = raw::epoll_wait(epoll, events.again(), max, timeout)?;
-    let At::Memory(events) = events else { return Ok(n) };
-    let mut kept = 0;
-    for at in 0..n {
-        let mut event = events[at];
-        if keep(&mut event) {
-            events[kept] = event;
-            kept += 1;
-        }
-    }
-    Ok(kept)
-}
-
-/// A mutant that overrides the calls named, and remembers edge-triggered entries.
-macro_rules! mutant {
-    ($mutant:ident: $($rest:item)*) => {
-        struct $mutant;
-
-        impl Kernel for $mutant {
-            fn epoll_ctl(&self, epoll: i32, op: i32, fd: i32, event: Option<epoll_event>) -> Reply<()> {
-                ctl(epoll, op, fd, event)
-            }
-
-            $($rest)*
-        }
-    };
-}
-
-struct LtIsEt;
-
-impl Kernel for LtIsEt {
-    fn epoll_ctl(&self, epoll: i32, op: i32, fd: i32, event: Option<epoll_event>) -> Reply<()> {
-        let edge = event.map(|event| epoll_event { events: event.events | ET, ..event });
-        raw::epoll_ctl(epoll, op, fd, edge)
-    }
-}
-
-mutant! { EofOnce:
-    fn epoll_wait(&self, epoll: i32, events: At<'_, epoll_event>, max: i32, timeout: i32) -> Reply<usize> {
-        wait((epoll, events, max, timeout), |event| {
-            event.events & RDHUP == 0 || reported(|all| all.insert((epoll, event.u64), RDHUP)).is_none()
-        })
-    }
-}
-
-struct OutIsAnEdge;
-
-impl Kernel for OutIsAnEdge {
-    fn epoll_ctl(&self, epoll: i32, op: i32, fd: i32, event: Option<epoll_event>) -> Reply<()> {
-        let edge = |event: epoll_event| match event.events & OUT {
-            0 => event,
-            _ => epoll_event { events: event.events | ET, ..event },
-        };
-        raw::epoll_ctl(epoll, op, fd, event.map(edge))
-    }
-}
-
-struct EpolletIgnored;
-
-impl Kernel for EpolletIgnored {
-    fn epoll_ctl(&self, epoll: i32, op: i32, fd: i32, event: Option<epoll_event>) -> Reply<()> {
-        let level = event.map(|event| epoll_event { events: event.events & !ET, ..event });
-        raw::epoll_ctl(epoll, op, fd, level)
-    }
-}
-
 /// How many writes have not been reported yet.
 static WRITES: Mutex<usize> = Mutex::new(0);
-
-mutant! { EventPerWrite:
-    fn write(&self, fd: i32, bytes: &[u8]) -> Reply<usize> {
-        let n = raw::write(fd, bytes)?;
-        with(&WRITES, |writes| *writes += 1);
-        Ok(n)
-    }
-
-    fn epoll_wait(&self, epoll: i32, mut events: At<'_, epoll_event>, max: i32, timeout: i32) -> Reply<usize> {
-        let mut n = raw::epoll_wait(epoll, events.again(), max, timeout)?;
-        let left = with(&WRITES, |writes| *writes);
-        if n == 0 && left > 0 {
-            rearm(|(its, _, event)| *its == epoll && event.events & IN != 0);
-            n = raw::epoll_wait(epoll, events, max, 0)?;
-        }
-        if n > 0 {
-            with(&WRITES, |writes| *writes = left.saturating_sub(1));
-        }
-        Ok(n)
-    }
-}
-
 /// Events that were noted when they came, each with its instance.
 static STALE: Mutex<Vec<(i32, epoll_event)>> = Mutex::new(Vec::new());
 
-mutant! { StaleEvents:
-    fn read(&self, fd: i32, buffer: &mut [u8]) -> Reply<usize> {
-        let mut instances = with(&ENTRIES, |all| all.iter().map(|(epoll, ..)| *epoll).collect::<Vec<_>>());
-        instances.dedup();
-        for epoll in instances {
-            let mut one = epoll_event { events: 0, u64: 0 };
-            if raw::epoll_wait(epoll, At::from(&mut one), 1, 0) == Ok(1) {
-                with(&STALE, |stale| stale.push((epoll, one)));
-            }
-        }
-        raw::read(fd, buffer)
-    }
+fn reported<R>(act: impl FnOnce(&mut HashMap<(i32, u64), u32>) -> R) -> R {
+    act(locked(&REPORTED).get_or_insert_default())
+}
 
-    fn epoll_wait(&self, epoll: i32, events: At<'_, epoll_event>, max: i32, timeout: i32) -> Reply<usize> {
-        let stale = with(&STALE, |stale| {
-            let at = stale.iter().position(|(its, _)| *its == epoll)?;
-            Some(stale.remove(at).1)
-        });
-        match (stale, events) {
-            (Some(event), At::Memory([first, ..])) => {
-                *first = event;
-                Ok(1)
-            }
-            (_, events) => raw::epoll_wait(epoll, events, max, timeout),
-        }
+/// The event is reported now; what was before.
+fn report(epoll: i32, event: &epoll_event) -> Option<u32> {
+    let (data, mask) = (event.u64, event.events);
+    reported(|all| all.insert((epoll, data), mask))
+}
+
+fn noted<R>(act: impl FnOnce(&mut HashSet<i32>) -> R) -> R {
+    act(locked(&NOTED).get_or_insert_default())
+}
+
+/// Have the entries that `which` chooses report what is so now.
+fn rearm(which: impl Fn(&CtlCall) -> bool) {
+    for entry in entries().iter().filter(|entry| which(entry)) {
+        // One that was closed is no entry any more.
+        CtlCall { op: EPOLL_CTL_MOD, ..*entry }.real().ok();
     }
 }
 
-/// The last event of each entry.
-static MASKS: Mutex<Vec<(i32, i32, u32)>> = Mutex::new(Vec::new());
-
-struct ModChangesOnly;
-
-impl Kernel for ModChangesOnly {
-    fn epoll_ctl(&self, epoll: i32, op: i32, fd: i32, event: Option<epoll_event>) -> Reply<()> {
-        let Some(new) = event else { return raw::epoll_ctl(epoll, op, fd, event) };
-        let mask = (epoll, fd, new.events);
-        if op == EPOLL_CTL_MOD && with(&MASKS, |masks| masks.contains(&mask)) {
-            return Ok(());
-        }
-        raw::epoll_ctl(epoll, op, fd, event)?;
-        with(&MASKS, |masks| {
-            masks.retain(|(its, of, _)| (*its, *of) != (epoll, fd));
-            masks.push(mask);
-        });
-        Ok(())
+/// The same for those of a descriptor that ask for any of these events.
+fn rearm_if(due: bool, fd: i32, events: u32) {
+    if due {
+        rearm(|entry| entry.fd == fd && entry.events() & events != 0);
     }
 }
 
-mutant! { PeekRearms:
-    fn recv(&self, fd: i32, buffer: &mut [u8], flags: i32) -> Reply<usize> {
-        let n = raw::recv(fd, buffer, flags)?;
-        if flags & MSG_PEEK != 0 {
-            rearm(|(_, of, _)| *of == fd);
-        }
-        Ok(n)
+/// The same for those that ask for OUT alone.
+fn rearm_writers_if(due: bool) {
+    if due {
+        rearm(|entry| entry.events() & !ET == OUT);
     }
 }
 
-mutant! { EventIsTheChange:
-    fn epoll_wait(&self, epoll: i32, events: At<'_, epoll_event>, max: i32, timeout: i32) -> Reply<usize> {
-        wait((epoll, events, max, timeout), |event| {
-            let now = event.events;
-            let before = reported(|all| all.insert((epoll, event.u64), now)).unwrap_or(0);
-            if is_edge(epoll, event.u64) && now & !before != 0 {
-                event.events = now & !before;
-            }
-            true
-        })
-    }
-}
-
-mutant! { EdgeOnlyFromEmpty:
-    fn epoll_wait(&self, epoll: i32, events: At<'_, epoll_event>, max: i32, timeout: i32) -> Reply<usize> {
-        wait((epoll, events, max, timeout), |event| {
-            let mask = event.events;
-            let again = reported(|all| all.insert((epoll, event.u64), mask)) == Some(mask);
-            !(again && mask & IN != 0 && is_edge(epoll, event.u64))
-        })
-    }
-
-    fn read(&self, fd: i32, buffer: &mut [u8]) -> Reply<usize> {
-        reported(|all| all.retain(|(_, data), _| *data != u64::from(fd.cast_unsigned())));
-        raw::read(fd, buffer)
-    }
-
-    fn recv(&self, fd: i32, buffer: &mut [u8], flags: i32) -> Reply<usize> {
-        reported(|all| all.retain(|(_, data), _| *data != u64::from(fd.cast_unsigned())));
-        raw::recv(fd, buffer, flags)
-    }
-}
-
-mutant! { ReadRearms:
-    fn read(&self, fd: i32, buffer: &mut [u8]) -> Reply<usize> {
-        let n = raw::read(fd, buffer)?;
-        rearm(|(_, of, event)| *of == fd && event.events & IN != 0);
-        Ok(n)
-    }
-}
-
-mutant! { FinWithoutEdge:
-    fn epoll_wait(&self, epoll: i32, events: At<'_, epoll_event>, max: i32, timeout: i32) -> Reply<usize> {
-        wait((epoll, events, max, timeout), |event| {
-            let mask = event.events;
-            let before = reported(|all| all.insert((epoll, event.u64), mask)).unwrap_or(0);
-            !(is_edge(epoll, event.u64) && mask & RDHUP != 0 && before == IN)
-        })
-    }
-}
-
-mutant! { EdgeNeedsEagain:
-    fn epoll_wait(&self, epoll: i32, events: At<'_, epoll_event>, max: i32, timeout: i32) -> Reply<usize> {
-        wait((epoll, events, max, timeout), |event| {
-            let fd = event.u64 as i32;
-            // What was read since the event, and not until EAGAIN, is noted.
-            !(event.events == IN && is_edge(epoll, event.u64) && noted(|fds| fds.contains(&fd)))
-        })
-    }
-
-    fn read(&self, fd: i32, buffer: &mut [u8]) -> Reply<usize> {
-        let n = raw::read(fd, buffer);
-        noted(|fds| if n.is_ok() { fds.insert(fd) } else { fds.remove(&fd) });
-        n
-    }
-}
-
-mutant! { RecvRearms:
-    fn recv(&self, fd: i32, buffer: &mut [u8], flags: i32) -> Reply<usize> {
-        let n = raw::recv(fd, buffer, flags)?;
-        if flags & MSG_PEEK == 0 {
-            rearm(|(_, of, event)| *of == fd && event.events & IN != 0);
-        }
-        Ok(n)
-    }
-}
-
-mutant! { AcceptRearms:
-    fn accept(&self, fd: i32) -> Reply<i32> {
-        let accepted = raw::accept(fd)?;
-        rearm(|(_, of, _)| *of == fd);
-        Ok(accepted)
-    }
-
-    fn accept4(&self, fd: i32, flags: i32) -> Reply<i32> {
-        let accepted = raw::accept4(fd, flags)?;
-        rearm(|(_, of, _)| *of == fd);
-        Ok(accepted)
-    }
-}
-
-mutant! { WriteReportsOut:
-    fn write(&self, fd: i32, bytes: &[u8]) -> Reply<usize> {
-        let n = raw::write(fd, bytes)?;
-        rearm(|(_, of, event)| *of == fd && event.events & OUT != 0);
-        Ok(n)
-    }
-}
-
-/// Whether the entry asks for OUT alone.
-fn is_writer((_, _, event): &Entry) -> bool {
-    event.events & !ET == OUT
-}
-
-mutant! { OutOnEveryRead:
-    fn read(&self, fd: i32, buffer: &mut [u8]) -> Reply<usize> {
-        let n = raw::read(fd, buffer)?;
-        rearm(is_writer);
-        Ok(n)
-    }
-}
-
-mutant! { OutOnlyFromFull:
-    fn epoll_wait(&self, epoll: i32, events: At<'_, epoll_event>, max: i32, timeout: i32) -> Reply<usize> {
-        wait((epoll, events, max, timeout), |event| {
-            let again = reported(|all| all.insert((epoll, event.u64), event.events)) == Some(OUT);
-            let full = noted(|fds| fds.remove(&(event.u64 as i32)));
-            !again || full || event.events != OUT || !is_edge(epoll, event.u64)
-        })
-    }
-
-    fn write(&self, fd: i32, bytes: &[u8]) -> Reply<usize> {
-        note_eagain(fd, raw::write(fd, bytes))
-    }
-
-    fn send(&self, fd: i32, bytes: &[u8], flags: i32) -> Reply<usize> {
-        note_eagain(fd, raw::send(fd, bytes, flags))
-    }
-}
-
-fn note_eagain(fd: i32, sent: Reply<usize>) -> Reply<usize> {
-    if matches!(sent, Err(Refusal { errno: Errno::EAGAIN, .. })) {
-        noted(|fds| fds.insert(fd));
-    }
-    sent
-}
-
-mutant! { OutOnEveryRecv:
-    fn recv(&self, fd: i32, buffer: &mut [u8], flags: i32) -> Reply<usize> {
-        let n = raw::recv(fd, buffer, flags)?;
-        rearm(is_writer);
-        Ok(n)
-    }
-}
-
-/// The eventfds that there are.
-static EVENTFDS: Mutex<Vec<i32>> = Mutex::new(Vec::new());
-
-mutant! { EventfdEdgeOnlyFromZero:
-    fn eventfd(&self, value: u32, flags: i32) -> Reply<i32> {
-        let fd = raw::eventfd(value, flags)?;
-        with(&EVENTFDS, |fds| fds.push(fd));
-        Ok(fd)
-    }
-
-    fn write(&self, fd: i32, bytes: &[u8]) -> Reply<usize> {
-        if with(&EVENTFDS, |fds| fds.contains(&fd)) {
-            let mut one = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
-            let counted = raw::poll(At::from(&mut one), 0)? == 1;
-            if counted || bytes.iter().all(|byte| *byte == 0) {
-                noted(|fds| fds.insert(fd));
-            }
-        }
-        raw::write(fd, bytes)
-    }
-
-    fn epoll_wait(&self, epoll: i32, events: At<'_, epoll_event>, max: i32, timeout: i32) -> Reply<usize> {
-        wait((epoll, events, max, timeout), |event| {
-            !(is_edge(epoll, event.u64) && noted(|fds| fds.remove(&(event.u64 as i32))))
-        })
-    }
-}
-
-mutant! { TimerfdEdgePerExpiry:
-    fn timerfd_create(&self, clock: i32, flags: i32) -> Reply<i32> {
-        let fd = raw::timerfd_create(clock, flags)?;
-        noted(|fds| fds.insert(fd));
-        Ok(fd)
-    }
-
-    fn epoll_wait(&self, epoll: i32, mut events: At<'_, epoll_event>, max: i32, timeout: i32) -> Reply<usize> {
-        let n = raw::epoll_wait(epoll, events.again(), max, timeout)?;
-        if n > 0 || timeout == 0 {
-            return Ok(n);
-        }
-        rearm(|(_, of, _)| noted(|fds| fds.contains(of)));
-        raw::epoll_wait(epoll, events, max, 0)
-    }
-}
-
-mutant! { EdgeForOneInstance:
-    fn epoll_wait(&self, epoll: i32, events: At<'_, epoll_event>, max: i32, timeout: i32) -> Reply<usize> {
-        wait((epoll, events, max, timeout), |event| {
-            let data = event.u64;
-            let by_another = reported(|all| all.keys().any(|(its, of)| *its != epoll && *of == data));
-            reported(|all| all.insert((epoll, data), event.events));
-            !(by_another && is_edge(epoll, data))
-        })
-    }
+/// Whether the entry with this data is edge-triggered.
+fn is_edge(epoll: i32, event: &epoll_event) -> bool {
+    let data = event.u64;
+    entries().iter().any(|entry| (entry.epoll, entry.data()) == (epoll, data))
 }

@@ -1,14 +1,13 @@
 //! Kernels that break a fact of `facts/epoll/`: of its waits, and of what can be seen of it.
 
-use super::super::kernel::Kernel;
+use super::super::kernel::{Call, Kernel};
 use super::Mutant;
+use super::kinds::*;
 use crate::sys::Errno;
-use crate::sys::raw::{self, Action, At, Mask, Refusal, Reply, no};
-use libc::{
-    EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLET, EPOLLWAKEUP, epoll_event, pollfd, timespec,
-};
+use crate::sys::raw::{self, Action, At, Mask, Reply, no};
+use libc::{EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLET, EPOLLWAKEUP, epoll_event, timespec};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering::SeqCst};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 pub(super) const MUTANTS: &[Mutant] = &[
@@ -16,37 +15,74 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "epoll-sorts-events",
         breaks: "ep-fifo-order",
         behaviour: "Events come in the order of their descriptors' numbers, as with select.",
-        kernel: &SortsEvents,
+        kernel: &Waited(|_, events| events.sort_by_key(|event| event.u64)),
     },
     Mutant {
         name: "epoll-lowest-first",
         breaks: "ep-round-robin",
-        behaviour: "A wait with little room reports the lowest numbers, each time, as a loop over select does.",
-        kernel: &LowestFirst,
+        behaviour: "A wait with little room reports the lowest numbers, each time, as a loop over select \
+                    does.",
+        kernel: &EpollWait(|epoll, events, max, timeout| {
+            // With room for all it is as it should be.
+            if max >= 64 || timeout != 0 {
+                return raw::epoll_wait(epoll, events, max, timeout);
+            }
+            let mut all = ready_now(epoll)?;
+            all.sort_by_key(|event| event.u64);
+            Ok(give(events, &all))
+        }),
     },
     Mutant {
         name: "epoll-add-awaits-an-edge",
         breaks: "ep-add-ready-reports",
-        behaviour: "An edge-triggered entry reports nothing before the next change, as people expect of an edge.",
-        kernel: &AddAwaitsAnEdge,
+        behaviour: "An edge-triggered entry reports nothing before the next change, as people expect of an \
+                    edge.",
+        kernel: &Ctl(|call| {
+            call.real()?;
+            if call.op == EPOLL_CTL_ADD && call.has(EPOLLET) {
+                ready_now(call.epoll)?;
+            }
+            Ok(())
+        }),
     },
     Mutant {
         name: "epoll-state-of-the-wakeup",
         breaks: "ep-state-at-delivery",
         behaviour: "Each instance reports what it was woken for, also when that has gone meanwhile.",
-        kernel: &StateOfTheWakeup,
+        kernel: &CtlAndWaited(CtlCall::remembered, |epoll, events| {
+            let owed = take_owed(epoll);
+            if events.is_empty() {
+                return events.extend(owed);
+            }
+            for event in events {
+                // Whoever else was woken for it will report it too.
+                let entries = entries();
+                let others = entries.iter().filter(|entry| entry.epoll != epoll && entry.data() == event.u64);
+                locked(&OWED).extend(others.map(|entry| (entry.epoll, *event)));
+            }
+        }),
     },
     Mutant {
         name: "epoll-numbers-not-reused",
         breaks: "ep-delivered-events-are-stale",
-        behaviour: "A number is not given out again: an event that was delivered is never about another file.",
+        behaviour: "A number is not given out again: an event that was delivered is never about another \
+                    file.",
         kernel: &NumbersNotReused,
     },
     Mutant {
         name: "epoll-del-is-late",
         breaks: "ep-del-drops-ready-event",
         behaviour: "An event that was there before EPOLL_CTL_DEL is delivered after it.",
-        kernel: &DelIsLate,
+        kernel: &CtlAndWaited(
+            |call| {
+                if call.op == EPOLL_CTL_DEL {
+                    let its = ready_now(call.epoll)?.into_iter().filter(|event| event.u64 == call.fd as u64);
+                    locked(&OWED).extend(its.map(|event| (call.epoll, event)));
+                }
+                call.real()
+            },
+            |epoll, events| events.extend(take_owed(epoll)),
+        ),
     },
     Mutant {
         name: "epoll-list-copied",
@@ -64,26 +100,43 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "epoll-close-ends-waits",
         breaks: "ep-close-epfd-other-thread",
         behaviour: "Closing the epoll descriptor ends the waits in it with EBADF, as people expect.",
-        kernel: &CloseEndsWaits,
+        // Each slice looks the number up again.
+        kernel: &EpollWait(|epoll, events, max, timeout| in_slices(epoll, events, max, timeout, || None)),
     },
     Mutant {
         name: "epoll-closed-is-nval",
         breaks: "ep-close-target-other-thread",
-        behaviour: "A wait for a descriptor that is closed meanwhile reports NVAL, as a new call of poll does.",
+        behaviour: "A wait for a descriptor that is closed meanwhile reports NVAL, as a new call of poll \
+                    does.",
         kernel: &ClosedIsNval,
     },
     Mutant {
         name: "epoll-busy-is-empty",
         breaks: "ep-concurrent-zero-timeout-no-false-empty",
-        behaviour: "A wait with a timeout of 0 finds nothing while another is at the list of what is ready, as Linux may do \
-                    in theory.",
-        kernel: &BusyIsEmpty,
+        behaviour: "A wait with a timeout of 0 finds nothing while another is at the list of what is ready.",
+        kernel: &EpollWait(|epoll, events, max, timeout| {
+            static BUSY: AtomicBool = AtomicBool::new(false);
+            if BUSY.swap(true, SeqCst) {
+                return Ok(0);
+            }
+            let reply = raw::epoll_wait(epoll, events, max, timeout);
+            std::thread::yield_now();
+            BUSY.store(false, SeqCst);
+            reply
+        }),
     },
     Mutant {
         name: "epoll-restarts-after-stop",
         breaks: "ep-stop-cont-eintr",
         behaviour: "epoll_wait waits on after SIGSTOP and SIGCONT, as poll does.",
-        kernel: &RestartsAfterStop,
+        kernel: &EpollWait(|epoll, mut events, max, timeout| {
+            loop {
+                let reply = raw::epoll_wait(epoll, events.again(), max, timeout);
+                if reply != no(Errno::EINTR) {
+                    return reply;
+                }
+            }
+        }),
     },
     Mutant {
         name: "ignored-signals-interrupt",
@@ -92,22 +145,63 @@ pub(super) const MUTANTS: &[Mutant] = &[
         kernel: &IgnoredSignalsInterrupt,
     },
     Mutant {
+        name: "epoll-only-minus-one-is-for-ever",
+        breaks: "ep-timeout-extremes",
+        behaviour: "A timeout below -1 is over at once, as in the LX zones of illumos once.",
+        kernel: &EpollWait(|epoll, events, max, timeout| {
+            raw::epoll_wait(epoll, events, max, if timeout < -1 { 0 } else { timeout })
+        }),
+    },
+    Mutant {
         name: "epoll-pwait2-rounds-down",
         breaks: "ep-pwait2-nanoseconds",
-        behaviour: "epoll_pwait2 counts in whole milliseconds: an emulation over epoll_pwait that rounds down (Bun's did) spins.",
-        kernel: &Pwait2RoundsDown,
+        behaviour: "epoll_pwait2 counts in whole milliseconds: an emulation over epoll_pwait that rounds \
+                    down (Bun's did) spins.",
+        kernel: &Pwait2(|time, _| time.tv_nsec -= time.tv_nsec % 1_000_000),
+    },
+    Mutant {
+        name: "epoll-pwait2-rounds-up",
+        breaks: "ep-pwait2-nanoseconds",
+        behaviour: "epoll_pwait2 rounds up to whole milliseconds, as in OSv.",
+        kernel: &Pwait2(|time, _| {
+            if (1..=999_000_000).contains(&time.tv_nsec) {
+                time.tv_nsec = (time.tv_nsec - 1) / 1_000_000 * 1_000_000 + 1_000_000;
+            }
+        }),
+    },
+    Mutant {
+        name: "epoll-pwait2-any-mask-size",
+        breaks: "ep-pwait2-mask",
+        behaviour: "epoll_pwait2 does not look at the size of the mask, as in Asterinas once.",
+        kernel: &Pwait2(|_, mask| mask.size = 8),
+    },
+    Mutant {
+        name: "epoll-pwait2-no-mask",
+        breaks: "ep-pwait2-mask",
+        behaviour: "epoll_pwait2 waits with the signals blocked that are, whatever its mask says.",
+        kernel: &Pwait2(|_, mask| mask.signals = mask.signals.filter(|_| mask.size != 8)),
     },
     Mutant {
         name: "epoll-not-pollable",
         breaks: "ep-fd-is-pollable",
         behaviour: "poll never says anything of an epoll descriptor, as the notes of libev have it.",
-        kernel: &NotPollable,
+        kernel: &Changed(|entry| {
+            if ready_now(entry.fd).is_ok() {
+                entry.revents = 0;
+            }
+        }),
     },
     Mutant {
         name: "epoll-del-only-silences",
         breaks: "ep-fdinfo-lists-entries",
         behaviour: "EPOLL_CTL_DEL leaves an entry that asks for nothing.",
-        kernel: &DelOnlySilences,
+        kernel: &Ctl(|call| match call.op {
+            EPOLL_CTL_DEL => {
+                let nothing = Some(epoll_event { events: 0, u64: 0 });
+                CtlCall { op: EPOLL_CTL_MOD, event: nothing, ..call }.real()
+            }
+            _ => call.real(),
+        }),
     },
     Mutant {
         name: "kcmp-compares-numbers",
@@ -119,37 +213,38 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "epoll-wakeup-refused",
         breaks: "ep-wakeup-flag-dropped",
         behaviour: "EPOLLWAKEUP without the capability is EPERM, as people expect of what is not permitted.",
-        kernel: &WakeupRefused,
+        kernel: &Ctl(|call| if call.has(EPOLLWAKEUP) { no(Errno::EPERM) } else { call.real() }),
+    },
+    Mutant {
+        name: "epoll-params-not-kept",
+        breaks: "ep-busy-poll-params",
+        behaviour: "EPIOCSPARAMS succeeds and sets nothing, as where nothing can be polled.",
+        kernel: &Ignored(Call::set_epoll_params),
     },
 ];
 
-/// What is on the interest lists: (instance, descriptor).
-static ADDED: Mutex<Vec<(i32, i32)>> = Mutex::new(Vec::new());
 /// Events that an instance will report next.
 static OWED: Mutex<Vec<(i32, epoll_event)>> = Mutex::new(Vec::new());
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// What an instance has now, up to 64 events.
-fn ready_now(ep: i32) -> Reply<Vec<epoll_event>> {
-    let mut events = [epoll_event { events: 0, u64: 0 }; 64];
-    let n = raw::epoll_wait(ep, At::from(&mut events), 64, 0)?;
-    Ok(events[..n].to_vec())
+fn take_owed(epoll: i32) -> Vec<epoll_event> {
+    let mut all = locked(&OWED);
+    let (its, others) = all.drain(..).partition(|(whose, _)| *whose == epoll);
+    *all = others;
+    let its: Vec<(i32, epoll_event)> = its;
+    its.into_iter().map(|(_, event)| event).collect()
 }
 
 /// Answer a wait with these events, as far as there is room.
-fn give(mut into: At<'_, epoll_event>, events: &[epoll_event], max: i32) -> usize {
-    let At::Memory(memory) = &mut into else { return 0 };
-    let n = events.len().min(usize::try_from(max).unwrap_or(0)).min(memory.len());
+fn give(into: At<'_, epoll_event>, events: &[epoll_event]) -> usize {
+    let At::Memory(memory) = into else { return 0 };
+    let n = events.len().min(memory.len());
     memory[..n].copy_from_slice(&events[..n]);
     n
 }
 
 /// A wait made of short ones, after each of which `otherwise` may answer in its stead.
 fn in_slices(
-    ep: i32,
+    epoll: i32,
     mut events: At<'_, epoll_event>,
     max: i32,
     timeout: i32,
@@ -159,91 +254,12 @@ fn in_slices(
     loop {
         let left =
             u128::try_from(timeout).map_or(u128::MAX, |ms| ms.saturating_sub(start.elapsed().as_millis()));
-        let n = raw::epoll_wait(ep, events.again(), max, left.min(20) as i32)?;
-        if n == 0
-            && let Some(event) = otherwise()
-        {
-            return Ok(give(events, &[event], max));
-        }
-        if n > 0 || left == 0 {
-            return Ok(n);
-        }
-    }
-}
-
-/// All that is ready, the lowest numbers first; the facts have a descriptor's number as its data.
-fn lowest_first(ep: i32, mut events: At<'_, epoll_event>, max: i32, timeout: i32) -> Reply<usize> {
-    let n = raw::epoll_wait(ep, events.again(), max, timeout)?;
-    if n < 2 {
-        return Ok(n);
-    }
-    let At::Memory(memory) = &mut events else { return Ok(n) };
-    memory[..n].sort_by_key(|event| event.u64);
-    Ok(n)
-}
-
-struct SortsEvents;
-
-impl Kernel for SortsEvents {
-    fn epoll_wait(&self, ep: i32, events: At<'_, epoll_event>, max: i32, timeout: i32) -> Reply<usize> {
-        lowest_first(ep, events, max, timeout)
-    }
-}
-
-struct LowestFirst;
-
-impl Kernel for LowestFirst {
-    fn epoll_wait(&self, ep: i32, events: At<'_, epoll_event>, max: i32, timeout: i32) -> Reply<usize> {
-        // With room for all, or nothing to choose from, it is as it should be.
-        if !(1..64).contains(&max) || timeout != 0 {
-            return raw::epoll_wait(ep, events, max, timeout);
-        }
-        let mut all = ready_now(ep)?;
-        all.sort_by_key(|event| event.u64);
-        Ok(give(events, &all, max))
-    }
-}
-
-struct AddAwaitsAnEdge;
-
-impl Kernel for AddAwaitsAnEdge {
-    fn epoll_ctl(&self, ep: i32, op: i32, fd: i32, event: Option<epoll_event>) -> Reply<()> {
-        raw::epoll_ctl(ep, op, fd, event)?;
-        if op == EPOLL_CTL_ADD && event.is_some_and(|event| event.events & EPOLLET as u32 != 0) {
-            // Only edge-triggered events are gone with this.
-            ready_now(ep)?;
-        }
-        Ok(())
-    }
-}
-
-struct StateOfTheWakeup;
-
-impl Kernel for StateOfTheWakeup {
-    fn epoll_ctl(&self, ep: i32, op: i32, fd: i32, event: Option<epoll_event>) -> Reply<()> {
-        raw::epoll_ctl(ep, op, fd, event)?;
-        match op {
-            EPOLL_CTL_ADD => locked(&ADDED).push((ep, fd)),
-            EPOLL_CTL_DEL => locked(&ADDED).retain(|entry| *entry != (ep, fd)),
+        let n = raw::epoll_wait(epoll, events.again(), max, left.min(20) as i32)?;
+        match otherwise() {
+            Some(event) if n == 0 => return Ok(give(events, &[event])),
+            _ if n > 0 || left == 0 => return Ok(n),
             _ => {}
         }
-        Ok(())
-    }
-
-    fn epoll_wait(&self, ep: i32, mut events: At<'_, epoll_event>, max: i32, timeout: i32) -> Reply<usize> {
-        let n = raw::epoll_wait(ep, events.again(), max, timeout)?;
-        let mut owed = locked(&OWED);
-        if let Some(at) = owed.iter().position(|(whose, _)| n == 0 && *whose == ep) {
-            return Ok(give(events, &[owed.remove(at).1], max));
-        }
-        let At::Memory(memory) = &events else { return Ok(n) };
-        for event in &memory[..n] {
-            // Whoever else was woken for it will report it too.
-            let others = locked(&ADDED);
-            let others = others.iter().filter(|(other, fd)| *other != ep && event.u64 == *fd as u64);
-            owed.extend(others.map(|(other, _)| (*other, *event)));
-        }
-        Ok(n)
     }
 }
 
@@ -259,53 +275,29 @@ impl Kernel for NumbersNotReused {
     }
 }
 
-struct DelIsLate;
-
-impl Kernel for DelIsLate {
-    fn epoll_ctl(&self, ep: i32, op: i32, fd: i32, event: Option<epoll_event>) -> Reply<()> {
-        if op == EPOLL_CTL_DEL {
-            let its = ready_now(ep)?.into_iter().filter(|event| event.u64 == fd as u64);
-            locked(&OWED).extend(its.map(|event| (ep, event)));
-        }
-        raw::epoll_ctl(ep, op, fd, event)
-    }
-
-    fn epoll_wait(&self, ep: i32, events: At<'_, epoll_event>, max: i32, timeout: i32) -> Reply<usize> {
-        let mut owed = locked(&OWED);
-        if let Some(at) = owed.iter().position(|(whose, _)| *whose == ep) {
-            return Ok(give(events, &[owed.remove(at).1], max));
-        }
-        drop(owed);
-        raw::epoll_wait(ep, events, max, timeout)
-    }
-}
-
-/// A call of `epoll_ctl` that somebody made.
-type Change = (i32, i32, i32, Option<epoll_event>);
 /// What will be done to the interest list when the wait is over.
-static CHANGES: Mutex<Vec<Change>> = Mutex::new(Vec::new());
+static CHANGES: Mutex<Vec<CtlCall>> = Mutex::new(Vec::new());
 /// Whether somebody is in a wait.
 static WAITING: AtomicBool = AtomicBool::new(false);
 
 struct ListCopied;
 
 impl Kernel for ListCopied {
-    fn epoll_ctl(&self, ep: i32, op: i32, fd: i32, event: Option<epoll_event>) -> Reply<()> {
+    fn epoll_ctl(&self, epoll: i32, op: i32, fd: i32, event: Option<epoll_event>) -> Reply<()> {
+        let call = CtlCall { epoll, op, fd, event };
         if WAITING.load(SeqCst) {
-            locked(&CHANGES).push((ep, op, fd, event));
+            locked(&CHANGES).push(call);
             return Ok(());
         }
-        raw::epoll_ctl(ep, op, fd, event)
+        call.real()
     }
 
-    fn epoll_wait(&self, ep: i32, events: At<'_, epoll_event>, max: i32, timeout: i32) -> Reply<usize> {
+    fn epoll_wait(&self, epoll: i32, events: At<'_, epoll_event>, max: i32, timeout: i32) -> Reply<usize> {
         WAITING.store(timeout != 0, SeqCst);
         // Not for ever: the fact shall end.
-        let reply = raw::epoll_wait(ep, events, max, if timeout < 0 { 500 } else { timeout.min(500) });
+        let reply = raw::epoll_wait(epoll, events, max, if timeout < 0 { 500 } else { timeout.min(500) });
         WAITING.store(false, SeqCst);
-        for (ep, op, fd, event) in locked(&CHANGES).drain(..) {
-            raw::epoll_ctl(ep, op, fd, event)?;
-        }
+        locked(&CHANGES).drain(..).try_for_each(CtlCall::real)?;
         reply
     }
 }
@@ -325,8 +317,14 @@ impl Kernel for UndoneIsZero {
         Ok(n)
     }
 
-    fn epoll_wait(&self, ep: i32, mut events: At<'_, epoll_event>, max: i32, timeout: i32) -> Reply<usize> {
-        let n = raw::epoll_wait(ep, events.again(), max, 0)?;
+    fn epoll_wait(
+        &self,
+        epoll: i32,
+        mut events: At<'_, epoll_event>,
+        max: i32,
+        timeout: i32,
+    ) -> Reply<usize> {
+        let n = raw::epoll_wait(epoll, events.again(), max, 0)?;
         if n > 0 || timeout == 0 {
             return Ok(n);
         }
@@ -335,16 +333,7 @@ impl Kernel for UndoneIsZero {
         let limit = Duration::from_millis(u64::try_from(timeout).unwrap_or(5000));
         drop(WRITE.wait_timeout_while(written, limit, |now| *now == before));
         // Awake: with what there is now.
-        raw::epoll_wait(ep, events, max, 0)
-    }
-}
-
-struct CloseEndsWaits;
-
-impl Kernel for CloseEndsWaits {
-    fn epoll_wait(&self, ep: i32, events: At<'_, epoll_event>, max: i32, timeout: i32) -> Reply<usize> {
-        // Each slice looks the number up again.
-        in_slices(ep, events, max, timeout, || None)
+        raw::epoll_wait(epoll, events, max, 0)
     }
 }
 
@@ -360,53 +349,12 @@ impl Kernel for ClosedIsNval {
         Ok(())
     }
 
-    fn epoll_wait(&self, ep: i32, events: At<'_, epoll_event>, max: i32, timeout: i32) -> Reply<usize> {
+    fn epoll_wait(&self, epoll: i32, events: At<'_, epoll_event>, max: i32, timeout: i32) -> Reply<usize> {
         CLOSED.store(-1, SeqCst);
-        in_slices(ep, events, max, timeout, || {
+        in_slices(epoll, events, max, timeout, || {
             let fd = CLOSED.load(SeqCst);
             (fd != -1).then_some(epoll_event { events: libc::POLLNVAL as u32, u64: fd as u64 })
         })
-    }
-}
-
-/// Whether somebody is at the list of what is ready.
-static BUSY: AtomicBool = AtomicBool::new(false);
-
-struct BusyIsEmpty;
-
-impl Kernel for BusyIsEmpty {
-    fn epoll_wait(&self, ep: i32, events: At<'_, epoll_event>, max: i32, timeout: i32) -> Reply<usize> {
-        if timeout != 0 {
-            return raw::epoll_wait(ep, events, max, timeout);
-        }
-        if BUSY.swap(true, SeqCst) {
-            return Ok(0);
-        }
-        let reply = raw::epoll_wait(ep, events, max, 0);
-        std::thread::yield_now();
-        BUSY.store(false, SeqCst);
-        reply
-    }
-}
-
-struct RestartsAfterStop;
-
-impl Kernel for RestartsAfterStop {
-    fn epoll_wait(&self, ep: i32, mut events: At<'_, epoll_event>, max: i32, timeout: i32) -> Reply<usize> {
-        let handlers = || (1..=64).map(raw::handled).sum::<u32>();
-        let (start, before) = (Instant::now(), handlers());
-        let mut left = timeout;
-        loop {
-            let reply = raw::epoll_wait(ep, events.again(), max, left);
-            if reply != no(Errno::EINTR) || handlers() != before {
-                return reply;
-            }
-            // The deadline stays where it was.
-            if timeout > 0 {
-                let passed = i32::try_from(start.elapsed().as_millis()).unwrap_or(i32::MAX);
-                left = timeout.saturating_sub(passed).max(0);
-            }
-        }
     }
 }
 
@@ -418,66 +366,31 @@ impl Kernel for IgnoredSignalsInterrupt {
     }
 }
 
-struct Pwait2RoundsDown;
+/// epoll_pwait2 with a timeout takes its arguments for others.
+struct Pwait2(fn(&mut timespec, &mut Mask));
 
-impl Kernel for Pwait2RoundsDown {
+impl Kernel for Pwait2 {
     fn epoll_pwait2(
         &self,
-        ep: i32,
+        epoll: i32,
         events: At<'_, epoll_event>,
         max: i32,
         timeout: Option<&mut timespec>,
-        mask: Mask,
+        mut mask: Mask,
     ) -> Reply<usize> {
-        let Some(time) = timeout else { return raw::epoll_pwait2(ep, events, max, None, mask) };
-        if time.tv_sec < 0 || !(0..1_000_000_000).contains(&time.tv_nsec) {
-            return raw::epoll_pwait2(ep, events, max, Some(time), mask);
-        }
-        let ms = time.tv_sec.saturating_mul(1000).saturating_add(time.tv_nsec / 1_000_000);
-        raw::epoll_pwait(ep, events, max, i32::try_from(ms).unwrap_or(i32::MAX), mask)
-    }
-}
-
-struct NotPollable;
-
-impl Kernel for NotPollable {
-    fn poll(&self, mut fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
-        raw::poll(fds.again(), timeout)?;
-        let At::Memory(fds) = fds else { return Ok(0) };
-        for one in fds.iter_mut().filter(|one| ready_now(one.fd).is_ok()) {
-            one.revents = 0;
-        }
-        Ok(fds.iter().filter(|one| one.revents != 0).count())
-    }
-}
-
-struct DelOnlySilences;
-
-impl Kernel for DelOnlySilences {
-    fn epoll_ctl(&self, ep: i32, op: i32, fd: i32, event: Option<epoll_event>) -> Reply<()> {
-        if op == EPOLL_CTL_DEL {
-            return raw::epoll_ctl(ep, EPOLL_CTL_MOD, fd, Some(epoll_event { events: 0, u64: fd as u64 }));
-        }
-        raw::epoll_ctl(ep, op, fd, event)
+        let Some(mut time) = timeout.copied() else {
+            return raw::epoll_pwait2(epoll, events, max, None, mask);
+        };
+        (self.0)(&mut time, &mut mask);
+        raw::epoll_pwait2(epoll, events, max, Some(&mut time), mask)
     }
 }
 
 struct KcmpComparesNumbers;
 
 impl Kernel for KcmpComparesNumbers {
-    fn kcmp_epoll_target(&self, fd: i32, ep: i32, target: i32, offset: u32) -> Reply<i32> {
-        raw::kcmp_epoll_target(fd, ep, target, offset)?;
+    fn kcmp_epoll_target(&self, fd: i32, epoll: i32, target: i32, offset: u32) -> Reply<i32> {
+        raw::kcmp_epoll_target(fd, epoll, target, offset)?;
         Ok(i32::from(fd != target))
-    }
-}
-
-struct WakeupRefused;
-
-impl Kernel for WakeupRefused {
-    fn epoll_ctl(&self, ep: i32, op: i32, fd: i32, event: Option<epoll_event>) -> Reply<()> {
-        if event.is_some_and(|event| event.events & EPOLLWAKEUP as u32 != 0) {
-            return Err(Refusal { call: "epoll_ctl", errno: Errno::EPERM });
-        }
-        raw::epoll_ctl(ep, op, fd, event)
     }
 }

@@ -4,7 +4,8 @@ use super::super::hook::{Fill, Given, Hook};
 use super::super::kernel::{Call, Kernel};
 use crate::sys::Errno;
 use crate::sys::raw::{self, At, Mask, Refusal, Reply};
-use libc::{epoll_event, pollfd, timespec};
+use libc::{EPOLL_CTL_DEL, epoll_event, pollfd, timespec};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// epoll_ctl does something else.
 pub(super) struct Ctl(pub(super) fn(CtlCall) -> Reply<()>);
@@ -36,6 +37,36 @@ impl CtlCall {
     pub(super) fn events(self) -> u32 {
         self.event.map_or(0, |event| event.events)
     }
+
+    /// Whether it asks for any of these events or flags.
+    pub(super) fn has(self, flags: i32) -> bool {
+        self.events() & flags.cast_unsigned() != 0
+    }
+
+    /// The data of the entry.
+    pub(super) fn data(self) -> u64 {
+        self.event.map_or(0, |event| event.u64)
+    }
+
+    /// What the real kernel does; the entry is one of the [`entries`] from then on, or is none any more.
+    pub(super) fn remembered(self) -> Reply<()> {
+        self.real()?;
+        let mut entries = entries();
+        entries.retain(|entry| (entry.epoll, entry.fd) != (self.epoll, self.fd));
+        entries.extend((self.op != EPOLL_CTL_DEL).then_some(self));
+        Ok(())
+    }
+}
+
+/// The entries that a wrong kernel remembers, as they were last added or modified. A process has only one kernel.
+pub(super) fn entries() -> MutexGuard<'static, Vec<CtlCall>> {
+    static ENTRIES: Mutex<Vec<CtlCall>> = Mutex::new(Vec::new());
+    locked(&ENTRIES)
+}
+
+/// What a wrong kernel remembers.
+pub(super) fn locked<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Kernel for Ctl {
@@ -89,6 +120,38 @@ impl Kernel for Waited {
         mask: Mask,
     ) -> Reply<usize> {
         self.changed(epoll, events, |events| raw::epoll_pwait2(epoll, events, max, timeout, mask))
+    }
+}
+
+/// This is done instead of epoll_wait.
+pub(super) struct EpollWait(pub(super) fn(i32, At<'_, epoll_event>, i32, i32) -> Reply<usize>);
+
+impl Kernel for EpollWait {
+    fn epoll_wait(&self, epoll: i32, events: At<'_, epoll_event>, max: i32, timeout: i32) -> Reply<usize> {
+        (self.0)(epoll, events, max, timeout)
+    }
+}
+
+/// What an instance has now, up to 64 events; those of edge-triggered entries are taken.
+pub(super) fn ready_now(epoll: i32) -> Reply<Vec<epoll_event>> {
+    let mut events = [epoll_event { events: 0, u64: 0 }; 64];
+    let n = raw::epoll_wait(epoll, At::from(&mut events), 64, 0)?;
+    Ok(events[..n].to_vec())
+}
+
+/// Both of epoll_ctl and what the waits report.
+pub(super) struct CtlAndWaited(
+    pub(super) fn(CtlCall) -> Reply<()>,
+    pub(super) fn(i32, &mut Vec<epoll_event>),
+);
+
+impl Kernel for CtlAndWaited {
+    fn epoll_ctl(&self, epoll: i32, op: i32, fd: i32, event: Option<epoll_event>) -> Reply<()> {
+        Ctl(self.0).epoll_ctl(epoll, op, fd, event)
+    }
+
+    fn epoll_wait(&self, epoll: i32, events: At<'_, epoll_event>, max: i32, timeout: i32) -> Reply<usize> {
+        Waited(self.1).epoll_wait(epoll, events, max, timeout)
     }
 }
 

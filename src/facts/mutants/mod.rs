@@ -3,7 +3,6 @@
 //! A fact that no mutant can make fail would be a check that cannot fail. `io-models facts --under NAME`
 //! shows a mutant at work; tests/mutants.rs shows that its fact notices.
 
-#[expect(dead_code, reason = "the areas take these into use one after another")]
 mod kinds;
 
 mod select;

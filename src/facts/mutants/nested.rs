@@ -1,10 +1,11 @@
 //! Kernels that break a fact of `facts/waiters/` about epoll in epoll.
 
-use super::super::kernel::Kernel;
+use super::super::kernel::{Call, Kernel};
 use super::Mutant;
+use super::kinds::*;
 use crate::sys::Errno;
-use crate::sys::raw::{self, At, Refusal, Reply};
-use libc::{EPOLL_CTL_ADD, EPOLLET, epoll_event};
+use crate::sys::raw::{self, Reply, no};
+use libc::{EPOLL_CTL_ADD, EPOLLET};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 pub(super) const MUTANTS: &[Mutant] = &[
@@ -12,19 +13,19 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "nested-never-ready",
         breaks: "multi-nested-in",
         behaviour: "An epoll in an epoll is never ready, as libev's notes have it.",
-        kernel: &NestedNeverReady,
+        kernel: &Waited(|_, events| events.retain(|event| !is_epoll(event.u64 as i32))),
     },
     Mutant {
         name: "nested-edge-is-level",
         breaks: "multi-nested-outer-et",
         behaviour: "EPOLLET of an entry that is an epoll is ignored.",
-        kernel: &NestedEdgeIsLevel,
+        kernel: &Ctl(|call| if is_epoll(call.fd) { without_edge(call) } else { call.real() }),
     },
     Mutant {
         name: "inner-edge-is-level",
         breaks: "multi-nested-inner-et",
         behaviour: "EPOLLET is ignored for all but epolls.",
-        kernel: &InnerEdgeIsLevel,
+        kernel: &Ctl(|call| if is_epoll(call.fd) { call.real() } else { without_edge(call) }),
     },
     Mutant {
         name: "inner-epoll-outlives-close",
@@ -36,13 +37,19 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "nested-three-deep",
         breaks: "multi-nested-depth-five",
         behaviour: "Epolls may be three deep and no more.",
-        kernel: &NestedAtMost(3, Errno::ELOOP),
+        kernel: &Ctl(|call| at_most(3, call, Errno::ELOOP)),
+    },
+    Mutant {
+        name: "nested-too-deep-is-einval",
+        breaks: "multi-nested-depth-five",
+        behaviour: "A chain that is too long is refused with EINVAL, as on Linux before 6.17.",
+        kernel: &OtherErrno(Call::epoll_ctl, Errno::ELOOP, Errno::EINVAL),
     },
     Mutant {
         name: "nested-a-hundred",
         breaks: "multi-nested-path-limit",
         behaviour: "An epoll may be in a hundred others, the limit that the kernel has a level deeper.",
-        kernel: &NestedAtMost(100, Errno::EINVAL),
+        kernel: &Ctl(|call| at_most(100, call, Errno::EINVAL)),
     },
 ];
 
@@ -51,43 +58,15 @@ fn is_epoll(fd: i32) -> bool {
     link.is_ok_and(|link| link.as_os_str() == "anon_inode:[eventpoll]")
 }
 
-fn without_edge(event: Option<epoll_event>) -> Option<epoll_event> {
-    event.map(|event| epoll_event { events: event.events & !(EPOLLET as u32), ..event })
+fn without_edge(call: CtlCall) -> Reply<()> {
+    call.with(|events| events & !(EPOLLET as u32)).real()
 }
 
-struct NestedNeverReady;
-
-impl Kernel for NestedNeverReady {
-    fn epoll_wait(
-        &self,
-        epoll: i32,
-        mut events: At<'_, epoll_event>,
-        max: i32,
-        timeout: i32,
-    ) -> Reply<usize> {
-        let n = raw::epoll_wait(epoll, events.again(), max, timeout)?;
-        let At::Memory(events) = events else { return Ok(n) };
-        let others: Vec<_> =
-            events[..n].iter().copied().filter(|event| !is_epoll(event.u64 as i32)).collect();
-        events[..others.len()].copy_from_slice(&others);
-        Ok(others.len())
-    }
-}
-
-struct NestedEdgeIsLevel;
-
-impl Kernel for NestedEdgeIsLevel {
-    fn epoll_ctl(&self, epoll: i32, op: i32, fd: i32, event: Option<epoll_event>) -> Reply<()> {
-        raw::epoll_ctl(epoll, op, fd, if is_epoll(fd) { without_edge(event) } else { event })
-    }
-}
-
-struct InnerEdgeIsLevel;
-
-impl Kernel for InnerEdgeIsLevel {
-    fn epoll_ctl(&self, epoll: i32, op: i32, fd: i32, event: Option<epoll_event>) -> Reply<()> {
-        raw::epoll_ctl(epoll, op, fd, if is_epoll(fd) { event } else { without_edge(event) })
-    }
+/// Only so many epolls may be added to others.
+fn at_most(most: usize, call: CtlCall, errno: Errno) -> Reply<()> {
+    static NESTED: AtomicUsize = AtomicUsize::new(0);
+    let too_many = call.op == EPOLL_CTL_ADD && is_epoll(call.fd) && NESTED.fetch_add(1, SeqCst) >= most;
+    if too_many { no(errno) } else { call.real() }
 }
 
 struct InnerOutlivesClose;
@@ -98,19 +77,5 @@ impl Kernel for InnerOutlivesClose {
             raw::dup(fd)?;
         }
         raw::close(fd)
-    }
-}
-
-/// How many epolls have been added to others.
-static NESTED: AtomicUsize = AtomicUsize::new(0);
-
-struct NestedAtMost(usize, Errno);
-
-impl Kernel for NestedAtMost {
-    fn epoll_ctl(&self, epoll: i32, op: i32, fd: i32, event: Option<epoll_event>) -> Reply<()> {
-        if op == EPOLL_CTL_ADD && is_epoll(fd) && NESTED.fetch_add(1, SeqCst) >= self.0 {
-            return Err(Refusal { call: "epoll_ctl", errno: self.1 });
-        }
-        raw::epoll_ctl(epoll, op, fd, event)
     }
 }

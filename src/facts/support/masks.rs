@@ -244,19 +244,28 @@ pub(in crate::facts) fn ready_soon(k: K, epoll: i32) -> Reply<Vec<(i32, Events)>
     wait(k, epoll, bound_ms())
 }
 
-/// The events of `fd` in `/proc/self/fdinfo/EPOLL`, or `None` if it has no entry.
-pub(in crate::facts) fn entry_in_fdinfo(epoll: i32, fd: i32) -> Held<Option<Events>> {
+/// The entries of an instance in `/proc/self/fdinfo/EPOLL`: the descriptor of each, and its events.
+pub(in crate::facts) fn entries_in_fdinfo(epoll: i32) -> Held<Vec<(i32, Events)>> {
     let file = format!("/proc/self/fdinfo/{epoll}");
     let Ok(text) = std::fs::read_to_string(&file) else {
         return super::skip(Why::Oracle, format!("{file} cannot be read here"));
     };
-    let entry = text.lines().filter_map(|line| line.strip_prefix("tfd:")).find_map(|line| {
+    let entries = text.lines().filter_map(|line| line.strip_prefix("tfd:")).filter_map(|line| {
         let mut words = line.split_whitespace();
-        let number = words.next()?.parse::<i32>().ok()?;
-        let events = words.nth(1)?;
-        (number == fd).then(|| u32::from_str_radix(events, 16).ok().map(Events))?
+        let number = words.next()?.parse().ok()?;
+        let events = u32::from_str_radix(words.nth(1)?, 16).ok()?;
+        Some((number, Events(events)))
     });
-    Ok(entry)
+    Ok(entries.collect())
+}
+
+/// The events of the only entry of an instance, as fdinfo has them, for a step that is not about fdinfo.
+pub(in crate::facts) fn events_in_fdinfo(epoll: i32) -> Held<Events> {
+    match entries_in_fdinfo(epoll)?.as_slice() {
+        [(_, events)] => Ok(*events),
+        [] => super::skip(Why::Oracle, "fdinfo lists no entries here"),
+        more => super::skip(Why::Setup, format!("there should be one entry: {}", more.show())),
+    }
 }
 
 /// A set for select, as words of 64 bits, with these descriptors in it.

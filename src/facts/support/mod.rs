@@ -78,6 +78,12 @@ pub(super) fn between_looks() {
     std::thread::sleep(Duration::from_micros(50));
 }
 
+/// A pipe with nothing in it: the reading end, the writing end.
+pub(super) fn pipe(k: K) -> Reply<(i32, i32)> {
+    let [reader, writer] = k.pipe2(libc::O_CLOEXEC)?;
+    Ok((reader, writer))
+}
+
 /// Have room for descriptors up to and including number `highest`, or skip the experiment.
 pub(super) fn room_for_descriptor(highest: u64) -> Held {
     let nofile = Nofile::current().unwrap_or(Nofile { soft: 0, hard: 0 });
@@ -110,8 +116,8 @@ impl Scratch {
         // The time as well: in a namespace of its own every experiment is process 1.
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_nanos());
         let name = format!("io-models-fact-{}-{now}", std::process::id());
-        // Containers may have nothing else that can be written to.
-        let folders = [std::env::temp_dir(), "/dev/shm".into()];
+        // The first is always in memory; the other may be a file system with rules of its own, such as FUSE.
+        let folders = ["/dev/shm".into(), std::env::temp_dir()];
         let writable = folders.iter().map(|folder| folder.join(&name)).find(|file| {
             let made = std::fs::File::create_new(file).is_ok();
             made && std::fs::remove_file(file).is_ok()

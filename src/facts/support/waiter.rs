@@ -104,6 +104,11 @@ impl<T: Send + 'static> Waiter<T> {
         asleep_in(&format!("/proc/self/task/{}", self.thread), self.call)
     }
 
+    /// Whether the thread has ended.
+    pub(in crate::facts) fn is_over(&self) -> bool {
+        !std::fs::exists(format!("/proc/self/task/{}", self.thread)).unwrap_or(true)
+    }
+
     /// What /proc says of it, for a report.
     fn what_it_does(&self) -> String {
         let read = |name| std::fs::read_to_string(format!("/proc/self/task/{}/{name}", self.thread));

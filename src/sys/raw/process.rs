@@ -112,6 +112,12 @@ pub(crate) fn die_with_parent() {
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
 }
 
+/// prctl with PR_SET_DUMPABLE: our files in /proc are ours, also after [`setuid`].
+pub(crate) fn stay_dumpable() {
+    // SAFETY: numbers.
+    unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 1) };
+}
+
 /// What a shell, a service manager or the standard library left to this process is taken back: every
 /// signal does what it does by default and none is blocked, descriptors from 3 on are closed.
 pub(crate) fn reset() {

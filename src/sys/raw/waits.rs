@@ -207,6 +207,20 @@ pub(crate) fn epoll_pwait2(
     count("epoll_pwait2", ready)
 }
 
+/// ioctl with EPIOCGPARAMS: `struct epoll_params`, 8 bytes.
+pub(crate) fn epoll_params(epoll: i32, params: &mut [u8]) -> Reply<()> {
+    assert_eq!(params.len(), size_of::<libc::epoll_params>(), "the kernel would write all of it");
+    // SAFETY: the request writes one `epoll_params`, which consists of numbers, and the slice has its size.
+    done("ioctl(EPIOCGPARAMS)", unsafe { libc::ioctl(epoll, libc::EPIOCGPARAMS, params.as_mut_ptr()) })
+}
+
+/// ioctl with EPIOCSPARAMS.
+pub(crate) fn set_epoll_params(epoll: i32, params: &[u8]) -> Reply<()> {
+    assert_eq!(params.len(), size_of::<libc::epoll_params>(), "the kernel would read all of it");
+    // SAFETY: the request reads one `epoll_params`, and the slice has its size.
+    done("ioctl(EPIOCSPARAMS)", unsafe { libc::ioctl(epoll, libc::EPIOCSPARAMS, params.as_ptr()) })
+}
+
 fn room(mut events: At<'_, epoll_event>, max_events: c_int) -> *mut epoll_event {
     if let At::Memory(memory) = &events {
         assert!(
