@@ -116,6 +116,7 @@ macro_rules! filled {
 }
 filled! {
     i32: |value, change| *value = change.of(u64::from(value.cast_unsigned())) as i32;
+    i64: |value, change| *value = change.of(value.cast_unsigned()).cast_signed();
     [i32; 2]: |value, change| value[0] = change.of(u64::from(value[0].cast_unsigned())) as i32;
     timeval: |value, change| value.tv_sec = change.of(value.tv_sec.cast_unsigned()).cast_signed();
     timespec: |value, change| value.tv_sec = change.of(value.tv_sec.cast_unsigned()).cast_signed();

@@ -93,7 +93,8 @@ kernel! {
     fn sendto(fd: i32, bytes: &[u8], flags: i32, to: &Address) -> usize;
     fn recv(fd: i32, buffer: &mut [u8], flags: i32) -> usize;
     fn send_fds(fd: i32, fds: &[i32]) -> usize;
-    fn recv_fds(fd: i32, max: usize) -> Message;
+    fn recv_fds(fd: i32, room: usize, max: usize, flags: i32) -> Message;
+    fn sendfile(to: i32, from: i32, offset: &mut i64, n: usize) -> usize;
 
     // signals and children
     fn sigaction(signal: i32, action: Action, flags: i32) -> ();
@@ -103,12 +104,17 @@ kernel! {
     fn sigqueue(pid: i32, signal: i32, value: i32) -> ();
     fn kill(pid: i32, signal: i32) -> ();
     fn pause() -> ();
+    fn alarm_left() -> i32;
     fn nanosleep(seconds: i64, nanoseconds: i64) -> ();
     fn waitpid(pid: i32, options: i32) -> (i32, i32);
     fn waitid(pid: i32, options: i32) -> ();
+    fn waitid_pidfd(pidfd: i32, options: i32) -> ();
+    fn pidfd_send_signal(pidfd: i32, signal: i32) -> ();
 
     // io_uring: io_uring_setup; io_uring_enter to submit, and to wait; the next completion
-    fn uring_setup(entries: u32, completions: u32) -> i32;
+    fn uring_setup(entries: u32, completions: u32, flags: u32) -> i32;
+    fn uring_eventfd(ring: i32, eventfd: i32) -> ();
+    fn uring_buffers(ring: i32, n: u32, size: u32) -> ();
     fn uring_submit(ring: i32, operations: &[Submission]) -> usize;
     fn uring_wait(ring: i32, want: usize, limit: Option<Duration>) -> ();
     fn uring_next(ring: i32) -> Option<Completion>;

@@ -16,22 +16,26 @@ const LIMITS: &[Fact] = &[
                      is made.",
         run: |k| {
             let (listener, address) = listener(k, 1)?;
+            set_nonblocking(k, listener)?;
             connected(k, &address)?;
-            mask_with(k, listener, IN)?;
+            until_pending(k, listener)?;
             let limit = room_for(0)?;
-            let full = || no(Errno::EMFILE);
-            noted(is("socket at the limit", tcp(k), full()));
-            noted(is("socketpair at the limit", k.socketpair(SOCK_STREAM).map(drop), no(Errno::EMFILE)));
-            noted(is("accept at the limit", k.accept(listener), full()));
-            noted(is("accept4 at the limit", k.accept4(listener, SOCK_CLOEXEC), full()));
-            noted(is("open at the limit", k.open("/dev/null", O_RDONLY), full()));
-            noted(is("pipe at the limit", k.pipe2(0).map(drop), no(Errno::EMFILE)));
-            noted(is("dup at the limit", k.dup(0), full()));
-            noted(is("F_DUPFD at the limit", k.fcntl(0, F_DUPFD, 0), full()));
-            noted(is("epoll_create1 at the limit", k.epoll_create1(0), full()));
-            noted(is("eventfd at the limit", k.eventfd(0, EFD_CLOEXEC), full()));
-            noted(is("timerfd_create at the limit", k.timerfd_create(libc::CLOCK_MONOTONIC, 0), full()));
-            noted(is("signalfd at the limit", k.signalfd(-1, bit(libc::SIGUSR1), 0), full()));
+            for (call, made) in [
+                ("socket", tcp(k)),
+                ("socketpair", k.socketpair(SOCK_STREAM).map(|[a, _]| a)),
+                ("accept", k.accept(listener)),
+                ("accept4", k.accept4(listener, SOCK_CLOEXEC)),
+                ("open", k.open("/dev/null", O_RDONLY)),
+                ("pipe", k.pipe2(0).map(|[a, _]| a)),
+                ("dup", k.dup(0)),
+                ("F_DUPFD", k.fcntl(0, F_DUPFD, 0)),
+                ("epoll_create1", k.epoll_create1(0)),
+                ("eventfd", k.eventfd(0, EFD_CLOEXEC)),
+                ("timerfd_create", k.timerfd_create(libc::CLOCK_MONOTONIC, 0)),
+                ("signalfd", k.signalfd(-1, bit(libc::SIGUSR1), 0)),
+            ] {
+                noted(is(format!("{call} at the limit"), made, no(Errno::EMFILE)));
+            }
             noted(is("dup2 to the limit", k.dup2(0, limit), no(Errno::EBADF)));
             noted(is("dup3 to the limit", k.dup3(0, limit, O_CLOEXEC), no(Errno::EBADF)));
             noted(is("dup2 to the highest number below the limit", k.dup2(0, limit - 1), Ok(limit - 1)));
@@ -54,13 +58,12 @@ const LIMITS: &[Fact] = &[
         ],
         run: |k| {
             let (listener, address) = listener(k, 1)?;
+            set_nonblocking(k, listener)?;
             connected(k, &address)?;
-            is("the listener, with a connection in its queue", mask_with(k, listener, IN)?, IN)?;
-            let next = k.dup(0)?;
-            k.close(next)?;
-            raw::limit_descriptors(next as u64)?;
-            is("accept at the limit", k.accept(listener), no(Errno::EMFILE))?;
-            is("the listener after accept failed", mask(k, listener)?, IN)?;
+            until_pending(k, listener)?;
+            let next = room_for(0)?;
+            noted(is("accept at the limit", k.accept(listener), no(Errno::EMFILE)));
+            noted(is("the listener after accept failed", mask_of(k, listener, IN), Ok(IN)));
             raw::limit_descriptors(next as u64 + 1)?;
             is("accept with a descriptor free", k.accept(listener), Ok(next))
         },
@@ -79,7 +82,7 @@ const LIMITS: &[Fact] = &[
             let (listener, _) = listener(k, 1)?;
             set_nonblocking(k, listener)?;
             let next = room_for(0)?;
-            is("accept at the limit, with nobody in the queue", k.accept(listener), no(Errno::EMFILE))?;
+            noted(is("accept at the limit, with nobody in the queue", k.accept(listener), no(Errno::EMFILE)));
             raw::limit_descriptors(next as u64 + 1)?;
             is(
                 "accept with a descriptor free, and nobody in the queue",
@@ -99,8 +102,8 @@ const LIMITS: &[Fact] = &[
         run: |k| {
             let next = room_for(1)?;
             let mut ends = [-7, -8];
-            is("pipe2 with room for one descriptor", k.pipe2_into(&mut ends, 0), no(Errno::EMFILE))?;
-            is("the array after pipe2 failed", ends, [-7, -8])?;
+            noted(is("pipe2 with room for one descriptor", k.pipe2_into(&mut ends, 0), no(Errno::EMFILE)));
+            noted(is("the array after pipe2 failed", ends, [-7, -8]));
             is("dup after pipe2 failed", k.dup(0), Ok(next))?;
             is("dup with no room left", k.dup(0), no(Errno::EMFILE))
         },
@@ -123,21 +126,18 @@ const LIMITS: &[Fact] = &[
             let epoll = epoll(k)?;
             let epoll = k.fcntl(epoll, F_DUPFD, 500)?;
             raw::limit_descriptors(100)?;
-            is(
-                "dup of a descriptor above the limit, to one below",
-                k.dup(reader).map(|fd| fd < 100),
-                Ok(true),
-            )?;
+            let below = k.dup(reader).map(|fd| fd < 100);
+            noted(is("dup of a descriptor above the limit gives one below", below, Ok(true)));
             is("EPOLL_CTL_ADD of a descriptor above the limit", add(k, epoll, reader, IN), Ok(()))?;
             is("write to a descriptor above the limit", k.write(writer, b"x"), Ok(1))?;
-            is("poll of a descriptor above the limit", mask(k, reader), Ok(IN))?;
+            noted(is("poll of a descriptor above the limit", mask(k, reader), Ok(IN)));
             let mut set = set_of::<9>(&[reader]);
             let sets = Sets { read: At::from(&mut set), ..no_sets() };
             let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-            let ready = k.pselect6(reader + 1, sets, Some(&mut now), Mask::NONE);
-            is("select of a descriptor above the limit", ready, Ok(1))?;
-            is("its bit after select", in_set(&set, reader), true)?;
-            is("epoll_wait of an instance above the limit", self::ready(k, epoll), Ok(vec![(reader, IN)]))?;
+            let selected = k.pselect6(reader + 1, sets, Some(&mut now), Mask::NONE);
+            let found = (selected, in_set(&set, reader));
+            noted(is("select of a descriptor above the limit, and its bit", found, (Ok(1), true)));
+            noted(is("epoll_wait of an instance above the limit", ready(k, epoll), Ok(vec![(reader, IN)])));
             is("read from a descriptor above the limit", k.read(reader, &mut [0; 4]), Ok(1))
         },
         ..Fact::ALWAYS
@@ -166,36 +166,150 @@ const LIMITS: &[Fact] = &[
     },
     Fact {
         id: "fd-scm-rights-truncated",
-        claim: "recvmsg of two descriptors with room for one gives that one and sets MSG_CTRUNC; the other \
-                is closed.",
+        claim: "recvmsg of two descriptors with room for one, below the limit or in the buffer, gives that \
+                one and sets MSG_CTRUNC; the other is closed.",
         reference: "unix(7); scm_detach_fds in net/core/scm.c",
         matters: "The call succeeds: who does not look at msg_flags loses a descriptor without a trace.",
         experiment: "The writing ends of two pipes sent over a socket pair and closed here; received with \
-                     one number below the limit free. The pipe whose end was lost reports HUP.",
+                     room for one in the buffer, and with one number below the limit free. The pipe whose \
+                     end was lost reports HUP.",
         run: |k| {
             let (a, b) = unix_pair(k)?;
-            let ([kept, kept_writer], [lost, lost_writer]) = (k.pipe2(O_CLOEXEC)?, k.pipe2(O_CLOEXEC)?);
-            is("sendmsg with two descriptors", k.send_fds(a, &[kept_writer, lost_writer]), Ok(1))?;
-            k.close(kept_writer)?;
-            k.close(lost_writer)?;
-            is(
-                "poll of both pipes, whose ends are on their way",
-                (mask(k, kept)?, mask(k, lost)?),
-                (NONE, NONE),
-            )?;
-            let next = room_for(1)?;
-            let message = k.recv_fds(b, 2)?;
-            is("bytes received", message.bytes, 1)?;
-            is("descriptors received with room for one", message.fds, vec![next])?;
-            is("MSG_CTRUNC in msg_flags", message.flags & libc::MSG_CTRUNC, libc::MSG_CTRUNC)?;
-            is("poll of the pipe whose end was lost", mask(k, lost)?, HUP)?;
-            is("poll of the pipe whose end was received", mask(k, kept)?, NONE)
+            for (room, max) in [("in the buffer", 1), ("below the limit", 2)] {
+                let ([kept, kept_writer], [lost, lost_writer]) = (k.pipe2(O_CLOEXEC)?, k.pipe2(O_CLOEXEC)?);
+                k.send_fds(a, &[kept_writer, lost_writer])?;
+                k.close(kept_writer)?;
+                k.close(lost_writer)?;
+                step(format!("with room for one {room}"), || {
+                    noted(is(
+                        "the pipes, whose ends are on their way",
+                        hung_up(k, &[kept, lost]),
+                        Ok(vec![false; 2]),
+                    ));
+                    let next = if max == 1 { next_number()? } else { room_for(1)? };
+                    let message = k.recv_fds(b, 1, max, 0);
+                    let message = message.map(|got| (got.bytes, got.fds, got.flags & libc::MSG_CTRUNC));
+                    let expected = Ok((1, vec![next], libc::MSG_CTRUNC));
+                    noted(is("bytes, descriptors, MSG_CTRUNC in msg_flags", message, expected));
+                    is(
+                        "HUP of the pipe whose end was received, and of the other",
+                        hung_up(k, &[kept, lost]),
+                        Ok(vec![false, true]),
+                    )
+                });
+            }
+            Ok(())
+        },
+        ..Fact::ALWAYS
+    },
+    Fact {
+        id: "fd-scm-barrier",
+        claim: "One receive ends with the first message that has descriptors: bytes before it are taken \
+                along, bytes and descriptors after it are left, however much room there is.",
+        reference: "unix(7) SCM_RIGHTS; unix_stream_read_generic in net/unix/af_unix.c",
+        matters: "A reader that takes a stream as bytes gets short counts, and knows which bytes the \
+                  descriptors came with.",
+        experiment: "Four bytes, one with a descriptor, two with a descriptor each, four bytes; recvmsg with \
+                     room for 20 bytes and 8 descriptors, four times.",
+        run: |k| {
+            let (a, b) = unix_pair(k)?;
+            k.send(a, b"head", 0)?;
+            for _ in 0..3 {
+                k.send_fds(a, &[a])?;
+            }
+            k.send(a, b"tail", 0)?;
+            for (what, expected) in [
+                ("the first: four bytes, and one with a descriptor", (5, 1)),
+                ("the second: one byte with a descriptor", (1, 1)),
+                ("the third: one byte with a descriptor", (1, 1)),
+                ("the last: four bytes", (4, 0)),
+            ] {
+                let got = k.recv_fds(b, 20, 8, libc::MSG_DONTWAIT).map(|got| (got.bytes, got.fds.len()));
+                noted(is(what, got, Ok(expected)));
+                // Another call between them.
+                mask(k, b)?;
+            }
+            Ok(())
+        },
+        ..Fact::ALWAYS
+    },
+    Fact {
+        id: "fd-read-drops-fds",
+        claim: "read and recv of a byte that was sent with a descriptor give the byte, and close the \
+                descriptor.",
+        reference: "unix(7); unix_stream_read_generic in net/unix/af_unix.c calls scm_destroy",
+        matters: "A descriptor that one part of a program sends is lost in another that reads the stream as \
+                  bytes, and nothing says so.",
+        experiment: "The writing end of a pipe sent over a socket pair and closed here; the byte read, or \
+                     received; the pipe then reports HUP.",
+        run: |k| {
+            let (a, b) = unix_pair(k)?;
+            for call in ["read", "recv"] {
+                let [pipe, writer] = k.pipe2(O_CLOEXEC)?;
+                k.send_fds(a, &[writer])?;
+                k.close(writer)?;
+                noted(is(format!("HUP of the pipe before {call}"), hung_up(k, &[pipe]), Ok(vec![false])));
+                let mut byte = [0; 4];
+                let got = if call == "read" { k.read(b, &mut byte) } else { k.recv(b, &mut byte, 0) };
+                is(call, got, Ok(1))?;
+                noted(is(format!("HUP of the pipe after {call}"), hung_up(k, &[pipe]), Ok(vec![true])));
+            }
+            Ok(())
+        },
+        ..Fact::ALWAYS
+    },
+    Fact {
+        id: "fd-scm-peek-copies",
+        claim: "recvmsg with MSG_PEEK gives new descriptors each time, and leaves the message as it is: the \
+                recvmsg after it gives others.",
+        reference: "recvmsg(2) MSG_PEEK, unix(7); unix_peek_fds in net/unix/af_unix.c",
+        matters: "A program that peeks, and does not close what it finds, loses a descriptor with each look.",
+        experiment: "The writing end of a pipe sent over a socket pair and closed here; recvmsg twice with \
+                     MSG_PEEK, once without; the pipe reports HUP when all three that came are closed.",
+        run: |k| {
+            let (a, b) = unix_pair(k)?;
+            let [pipe, writer] = k.pipe2(O_CLOEXEC)?;
+            k.send_fds(a, &[writer])?;
+            k.close(writer)?;
+            let mut all = Vec::new();
+            for (what, flags) in
+                [("the first look", libc::MSG_PEEK), ("the second look", libc::MSG_PEEK), ("the message", 0)]
+            {
+                let next = next_number()?;
+                let got = k.recv_fds(b, 1, 1, flags | libc::MSG_DONTWAIT).map(|got| (got.bytes, got.fds));
+                noted(is(what, got, Ok((1, vec![next]))));
+                all.push(next);
+            }
+            noted(is("HUP of the pipe, with all of them open", hung_up(k, &[pipe]), Ok(vec![false])));
+            for fd in all {
+                k.close(fd)?;
+            }
+            is("HUP of the pipe, with all of them closed", hung_up(k, &[pipe]), Ok(vec![true]))
+        },
+        ..Fact::ALWAYS
+    },
+    Fact {
+        id: "fd-scm-max-253",
+        claim: "A message takes 253 descriptors. With 254 sendmsg fails with EINVAL, and nothing is sent.",
+        reference: "unix(7) SCM_RIGHTS; SCM_MAX_FD in include/net/scm.h",
+        matters: "Whoever hands all connections to a new process has to do it in pieces.",
+        experiment: "sendmsg with the same descriptor 254 times, 253 times; the bytes that have come.",
+        run: |k| {
+            let (a, b) = unix_pair(k)?;
+            noted(is("sendmsg with 254 descriptors", k.send_fds(a, &[a; 254]), no(Errno::EINVAL)));
+            noted(is("sendmsg with 253 descriptors", k.send_fds(a, &[a; 253]), Ok(1)));
+            is("bytes that have come", readable_bytes(k, b), Ok(1))
         },
         ..Fact::ALWAYS
     },
 ];
 
 pub(super) const FACTS: &[&[Fact]] = &[LIMITS];
+
+/// Of each of these pipes: whether it says that nobody can write to it any more.
+fn hung_up(k: K, pipes: &[i32]) -> Reply<Vec<bool>> {
+    pipes.iter().map(|&pipe| Ok(mask_of(k, pipe, IN)?.has(HUP))).collect()
+}
 
 /// The number that the next descriptor will have.
 fn next_number() -> Reply<i32> {

@@ -137,7 +137,8 @@ impl Hook for Perturbed {
             }
             How::Delayed if due => {
                 self.did(call);
-                std::thread::sleep(LATE);
+                // Not by a sleep, which a fact may be about: a thread that is late is not in its call yet.
+                std::thread::park_timeout(LATE);
                 None
             }
             _ => None,

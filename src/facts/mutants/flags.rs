@@ -2,10 +2,10 @@
 
 use super::super::kernel::Kernel;
 use super::Mutant;
+use super::kinds::{Fcntl, Open, Read, is_nonblocking};
 use crate::sys::Errno;
 use crate::sys::raw::{self, F_SETSIG, Reply, no};
 use libc::{F_GETFL, F_SETFL, F_SETOWN, O_ASYNC, O_NONBLOCK};
-use std::collections::HashSet;
 use std::sync::atomic::{AtomicI32, Ordering::SeqCst};
 use std::sync::{Mutex, PoisonError};
 
@@ -15,13 +15,31 @@ pub(super) const MUTANTS: &[Mutant] = &[
         breaks: "fl-nonblock-is-per-description",
         behaviour: "O_NONBLOCK belongs to the descriptor, as FD_CLOEXEC does and as people expect who set it \
                     on their standard input.",
-        kernel: &NonblockPerDescriptor,
+        kernel: &Fcntl(|fd, command, argument| {
+            /// The descriptors through which the flag was set.
+            static SET_THROUGH: Mutex<Vec<i32>> = Mutex::new(Vec::new());
+            let mut set_through = SET_THROUGH.lock().unwrap_or_else(PoisonError::into_inner);
+            let reply = raw::fcntl(fd, command, argument)?;
+            if command == F_SETFL {
+                set_through.retain(|&other| other != fd);
+                if argument & O_NONBLOCK != 0 {
+                    set_through.push(fd);
+                }
+            }
+            let seen = command != F_GETFL || set_through.contains(&fd);
+            Ok(if seen { reply } else { reply & !O_NONBLOCK })
+        }),
     },
     Mutant {
         name: "procfd-open-is-dup",
         breaks: "fl-procfd-reopen-is-new-description",
         behaviour: "open of /proc/self/fd/N is a dup, as that of /dev/fd/N is on the BSDs and on macOS.",
-        kernel: &ProcfdOpenIsDup,
+        kernel: &Open(|path, flags| {
+            match path.strip_prefix("/proc/self/fd/").and_then(|number| number.parse().ok()) {
+                Some(fd) => raw::dup(fd),
+                None => raw::open(path, flags),
+            }
+        }),
     },
     Mutant {
         name: "setfl-nonblock-wakes",
@@ -35,59 +53,52 @@ pub(super) const MUTANTS: &[Mutant] = &[
         breaks: "fl-regular-file-ignores-nonblock",
         behaviour: "read at the end of a non-blocking file gives EAGAIN, as that of an empty pipe does and \
                     as people expect of a file that grows.",
-        kernel: &NonblockFileEagain,
+        kernel: &Read(|fd, buffer| match raw::read(fd, buffer)? {
+            0 if is_nonblocking(fd) && is_file(fd) => no(Errno::EAGAIN),
+            n => Ok(n),
+        }),
     },
     Mutant {
         name: "setfl-refuses-access-bits",
         breaks: "fl-setfl-ignores-access-bits",
         behaviour: "F_SETFL with an access mode that is not that of the description gives EINVAL, as people \
                     expect.",
-        kernel: &SetflRefusesAccessBits,
+        kernel: &Fcntl(|fd, command, argument| {
+            let mode = argument & libc::O_ACCMODE;
+            if command == F_SETFL && mode != 0 && mode != raw::fcntl(fd, F_GETFL, 0)? & libc::O_ACCMODE {
+                return no(Errno::EINVAL);
+            }
+            raw::fcntl(fd, command, argument)
+        }),
     },
     Mutant {
         name: "setsig-ignored",
         breaks: "fl-async-sigio-and-setsig",
         behaviour: "F_SETSIG does nothing: it is always SIGIO, as on systems that do not have it.",
-        kernel: &SetsigIgnored,
+        kernel: &Fcntl(
+            |fd, command, argument| {
+                if command == F_SETSIG { Ok(0) } else { raw::fcntl(fd, command, argument) }
+            },
+        ),
     },
     Mutant {
         name: "sigurg-wants-async",
         breaks: "fl-owner-gets-sigurg",
         behaviour: "An owner without O_ASYNC gets no signal at all, as people expect.",
-        kernel: &SigurgWantsAsync,
+        kernel: &Fcntl(|fd, command, argument| {
+            /// The owner that was asked for.
+            static OWNER: AtomicI32 = AtomicI32::new(0);
+            if command == F_SETOWN {
+                OWNER.store(argument, SeqCst);
+                return Ok(0);
+            }
+            if command == F_SETFL && argument & O_ASYNC != 0 {
+                raw::fcntl(fd, F_SETOWN, OWNER.load(SeqCst))?;
+            }
+            raw::fcntl(fd, command, argument)
+        }),
     },
 ];
-
-struct NonblockPerDescriptor;
-
-/// The descriptors through which the flag was set.
-static NONBLOCKING: Mutex<Option<HashSet<i32>>> = Mutex::new(None);
-
-impl Kernel for NonblockPerDescriptor {
-    fn fcntl(&self, fd: i32, command: i32, argument: i32) -> Reply<i32> {
-        let mut set_through = NONBLOCKING.lock().unwrap_or_else(PoisonError::into_inner);
-        let set_through = set_through.get_or_insert_default();
-        let reply = raw::fcntl(fd, command, argument)?;
-        match command {
-            F_SETFL if argument & O_NONBLOCK != 0 => drop(set_through.insert(fd)),
-            F_SETFL => drop(set_through.remove(&fd)),
-            F_GETFL if !set_through.contains(&fd) => return Ok(reply & !O_NONBLOCK),
-            _ => {}
-        }
-        Ok(reply)
-    }
-}
-
-struct ProcfdOpenIsDup;
-
-impl Kernel for ProcfdOpenIsDup {
-    fn open(&self, path: &str, flags: i32) -> Reply<i32> {
-        match path.strip_prefix("/proc/self/fd/").and_then(|number| number.parse().ok()) {
-            Some(fd) => raw::dup(fd),
-            None => raw::open(path, flags),
-        }
-    }
-}
 
 struct SetflNonblockWakes;
 
@@ -134,62 +145,6 @@ fn wake() {
     }
 }
 
-fn is_nonblocking(fd: i32) -> bool {
-    raw::fcntl(fd, F_GETFL, 0).is_ok_and(|flags| flags & O_NONBLOCK != 0)
-}
-
 fn is_file(fd: i32) -> bool {
     std::fs::metadata(format!("/proc/self/fd/{fd}")).is_ok_and(|metadata| metadata.is_file())
-}
-
-struct NonblockFileEagain;
-
-impl Kernel for NonblockFileEagain {
-    fn read(&self, fd: i32, buffer: &mut [u8]) -> Reply<usize> {
-        match raw::read(fd, buffer)? {
-            0 if is_nonblocking(fd) && is_file(fd) => no(Errno::EAGAIN),
-            n => Ok(n),
-        }
-    }
-}
-
-struct SetflRefusesAccessBits;
-
-impl Kernel for SetflRefusesAccessBits {
-    fn fcntl(&self, fd: i32, command: i32, argument: i32) -> Reply<i32> {
-        if command == F_SETFL {
-            let mode = argument & libc::O_ACCMODE;
-            if mode != 0 && mode != raw::fcntl(fd, F_GETFL, 0)? & libc::O_ACCMODE {
-                return no(Errno::EINVAL);
-            }
-        }
-        raw::fcntl(fd, command, argument)
-    }
-}
-
-struct SetsigIgnored;
-
-impl Kernel for SetsigIgnored {
-    fn fcntl(&self, fd: i32, command: i32, argument: i32) -> Reply<i32> {
-        if command == F_SETSIG { Ok(0) } else { raw::fcntl(fd, command, argument) }
-    }
-}
-
-struct SigurgWantsAsync;
-
-/// The owner that was asked for.
-static OWNER: AtomicI32 = AtomicI32::new(0);
-
-impl Kernel for SigurgWantsAsync {
-    fn fcntl(&self, fd: i32, command: i32, argument: i32) -> Reply<i32> {
-        match command {
-            F_SETOWN => {
-                OWNER.store(argument, SeqCst);
-                return Ok(0);
-            }
-            F_SETFL if argument & O_ASYNC != 0 => drop(raw::fcntl(fd, F_SETOWN, OWNER.load(SeqCst))?),
-            _ => {}
-        }
-        raw::fcntl(fd, command, argument)
-    }
 }

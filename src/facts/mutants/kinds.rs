@@ -3,9 +3,10 @@
 use super::super::hook::{Fill, Given, Hook};
 use super::super::kernel::{Call, Kernel};
 use crate::sys::Errno;
-use crate::sys::raw::{self, At, Mask, Refusal, Reply};
+use crate::sys::raw::{self, Action, At, Completion, Mask, Message, Refusal, Reply};
 use libc::{EPOLL_CTL_DEL, epoll_event, pollfd, timespec};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// epoll_ctl does something else.
 pub(super) struct Ctl(pub(super) fn(CtlCall) -> Reply<()>);
@@ -208,6 +209,39 @@ impl Hook for Ignored {
     }
 }
 
+macro_rules! instead {
+    ($($kind:ident = $call:ident($($argument:ident: $type:ty),*) -> $reply:ty;)*) => { $(
+        #[doc = concat!("This is done instead of ", stringify!($call), ".")]
+        pub(super) struct $kind(pub(super) fn($($type),*) -> Reply<$reply>);
+
+        impl Kernel for $kind {
+            fn $call(&self, $($argument: $type),*) -> Reply<$reply> {
+                (self.0)($($argument),*)
+            }
+        }
+    )* };
+}
+instead! {
+    Accept = accept(fd: i32) -> i32;
+    Dup2 = dup2(fd: i32, to: i32) -> i32;
+    Fcntl = fcntl(fd: i32, command: i32, argument: i32) -> i32;
+    Kill = kill(pid: i32, signal: i32) -> ();
+    Open = open(path: &str, flags: i32) -> i32;
+    PipeInto = pipe2_into(ends: &mut [i32; 2], flags: i32) -> ();
+    Read = read(fd: i32, buffer: &mut [u8]) -> usize;
+    RecvFds = recv_fds(fd: i32, room: usize, max: usize, flags: i32) -> Message;
+    Send = send(fd: i32, bytes: &[u8], flags: i32) -> usize;
+    SendFds = send_fds(fd: i32, fds: &[i32]) -> usize;
+    Sendfile = sendfile(to: i32, from: i32, offset: &mut i64, n: usize) -> usize;
+    Sigaction = sigaction(signal: i32, action: Action, flags: i32) -> ();
+    Sigqueue = sigqueue(pid: i32, signal: i32, value: i32) -> ();
+    UringNext = uring_next(ring: i32) -> Option<Completion>;
+    UringSetup = uring_setup(entries: u32, completions: u32, flags: u32) -> i32;
+    UringWait = uring_wait(ring: i32, want: usize, limit: Option<Duration>) -> ();
+    WaitidPidfd = waitid_pidfd(pidfd: i32, options: i32) -> ();
+    Waitpid = waitpid(pid: i32, options: i32) -> (i32, i32);
+}
+
 /// setsockopt of one option does nothing, and says that it succeeded: the level, the option.
 pub(super) struct OptionIgnored(pub(super) i32, pub(super) i32);
 
@@ -215,4 +249,15 @@ impl Kernel for OptionIgnored {
     fn setsockopt(&self, fd: i32, level: i32, option: i32, value: &[u8]) -> Reply<()> {
         if (level, option) == (self.0, self.1) { Ok(()) } else { raw::setsockopt(fd, level, option, value) }
     }
+}
+
+/// What poll says of `fd` now, or after at most so many milliseconds.
+pub(super) fn polled(fd: i32, events: i16, limit_ms: i32) -> i16 {
+    let mut one = pollfd { fd, events, revents: 0 };
+    raw::poll(At::from(&mut one), limit_ms).map_or(0, |_| one.revents)
+}
+
+/// Whether `fd` has O_NONBLOCK.
+pub(super) fn is_nonblocking(fd: i32) -> bool {
+    raw::fcntl(fd, libc::F_GETFL, 0).is_ok_and(|flags| flags & libc::O_NONBLOCK != 0)
 }

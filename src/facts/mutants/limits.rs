@@ -1,10 +1,10 @@
 //! Kernels that break a fact of `facts/limits.rs`.
 
-use super::super::kernel::Kernel;
 use super::Mutant;
+use super::kinds::{Accept, Dup2, Open, PipeInto, Read, RecvFds, SendFds, is_nonblocking, polled};
 use crate::sys::Errno;
 use crate::sys::limits::Nofile;
-use crate::sys::raw::{self, At, Message, Refusal, Reply, no};
+use crate::sys::raw::{self, no};
 use std::sync::atomic::{AtomicI32, Ordering::SeqCst};
 
 pub(super) const MUTANTS: &[Mutant] = &[
@@ -12,47 +12,118 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "dup2-emfile",
         breaks: "fd-emfile-everywhere",
         behaviour: "dup2 to a number at the limit fails with EMFILE, as the other calls do.",
-        kernel: &Dup2Emfile,
+        kernel: &Dup2(|fd, to| if cut_off(to) { no(Errno::EMFILE) } else { raw::dup2(fd, to) }),
     },
     Mutant {
         name: "emfile-drops-connection",
         breaks: "fd-accept-emfile-keeps-connection",
         behaviour: "accept that fails with EMFILE takes the connection out of the queue and closes it.",
-        kernel: &EmfileDropsConnection,
+        kernel: &Accept(|fd| {
+            let accepted = raw::accept(fd);
+            if accepted == no(Errno::EMFILE) {
+                // Room for one more, for as long as it takes to lose the connection.
+                let soft = soft_limit();
+                raw::limit_descriptors(soft + 1)?;
+                raw::close(raw::accept(fd)?)?;
+                raw::limit_descriptors(soft)?;
+            }
+            accepted
+        }),
     },
     Mutant {
         name: "eagain-before-emfile",
         breaks: "fd-accept-emfile-beats-eagain",
         behaviour: "accept on an idle non-blocking listener gives EAGAIN, whether there is a descriptor free \
                     or not, as people expect.",
-        kernel: &EagainBeforeEmfile,
+        kernel: &Accept(|fd| {
+            let idle = polled(fd, libc::POLLIN, 0) == 0;
+            if is_nonblocking(fd) && idle { no(Errno::EAGAIN) } else { raw::accept(fd) }
+        }),
     },
     Mutant {
         name: "pipe-half-made",
         breaks: "fd-pipe-emfile-atomic",
         behaviour: "pipe that fails with EMFILE leaves the descriptor that it did get open, and in the \
                     array.",
-        kernel: &PipeHalfMade,
+        kernel: &PipeInto(|ends, flags| {
+            let made = raw::pipe2_into(ends, flags);
+            if made == no(Errno::EMFILE) {
+                ends[0] = raw::eventfd(0, 0)?;
+            }
+            made
+        }),
     },
     Mutant {
         name: "limit-cuts-off",
         breaks: "fd-lowered-limit-keeps-open",
         behaviour: "Descriptors whose numbers are not below the limit are as good as closed, as people \
                     expect.",
-        kernel: &LimitCutsOff,
+        kernel: &Read(|fd, buffer| if cut_off(fd) { no(Errno::EBADF) } else { raw::read(fd, buffer) }),
     },
     Mutant {
         name: "next-not-lowest",
         breaks: "fd-lowest-free",
         behaviour: "open gives a number above all that it gave before, as people hope for who use one after \
                     close.",
-        kernel: &NextNotLowest,
+        kernel: &Open(|path, flags| {
+            /// The highest number that open gave.
+            static HIGHEST: AtomicI32 = AtomicI32::new(-1);
+            let lowest = raw::open(path, flags)?;
+            let fd = raw::fcntl(lowest, libc::F_DUPFD, HIGHEST.load(SeqCst) + 1)?;
+            raw::close(lowest)?;
+            HIGHEST.store(fd, SeqCst);
+            Ok(fd)
+        }),
     },
     Mutant {
         name: "scm-rights-all-or-nothing",
         breaks: "fd-scm-rights-truncated",
         behaviour: "If there is no room for all descriptors of a message, none of them is received.",
-        kernel: &ScmRightsAllOrNothing,
+        kernel: &RecvFds(|fd, room, max, flags| {
+            let mut message = raw::recv_fds(fd, room, max, flags)?;
+            if message.flags & libc::MSG_CTRUNC != 0 {
+                message.fds.drain(..).try_for_each(raw::close)?;
+            }
+            Ok(message)
+        }),
+    },
+    Mutant {
+        name: "scm-no-barrier",
+        breaks: "fd-scm-barrier",
+        behaviour: "recvmsg takes all bytes that are there, with the descriptors of all messages, as people \
+                    expect of a stream.",
+        kernel: &RecvFds(|fd, room, max, flags| {
+            let mut message = raw::recv_fds(fd, room, max, flags)?;
+            while message.bytes < room
+                && let Ok(next) = raw::recv_fds(fd, room - message.bytes, max, libc::MSG_DONTWAIT)
+            {
+                message.bytes += next.bytes;
+                message.fds.extend(next.fds);
+            }
+            Ok(message)
+        }),
+    },
+    Mutant {
+        name: "scm-read-keeps-fds",
+        breaks: "fd-read-drops-fds",
+        behaviour: "read takes the byte and leaves its descriptor open, for whoever asks next.",
+        kernel: &Read(|fd, buffer| raw::recv_fds(fd, buffer.len(), 8, 0).map(|message| message.bytes)),
+    },
+    Mutant {
+        name: "scm-peek-without-fds",
+        breaks: "fd-scm-peek-copies",
+        behaviour: "recvmsg with MSG_PEEK gives no descriptors: they come once, with the message.",
+        kernel: &RecvFds(|fd, room, max, flags| {
+            let max = if flags & libc::MSG_PEEK == 0 { max } else { 0 };
+            raw::recv_fds(fd, room, max, flags)
+        }),
+    },
+    Mutant {
+        name: "scm-sends-first-253",
+        breaks: "fd-scm-max-253",
+        behaviour: "Of more than 253 descriptors sendmsg sends the first 253, as people expect of a call \
+                    that can give a short count.",
+        kernel: &SendFds(|fd, fds| raw::send_fds(fd, &fds[..fds.len().min(253)])),
     },
 ];
 
@@ -62,101 +133,4 @@ fn soft_limit() -> u64 {
 
 fn cut_off(fd: i32) -> bool {
     fd >= 0 && fd as u64 >= soft_limit()
-}
-
-struct Dup2Emfile;
-
-impl Kernel for Dup2Emfile {
-    fn dup2(&self, fd: i32, to: i32) -> Reply<i32> {
-        if cut_off(to) { no(Errno::EMFILE) } else { raw::dup2(fd, to) }
-    }
-}
-
-struct EmfileDropsConnection;
-
-impl Kernel for EmfileDropsConnection {
-    fn accept(&self, fd: i32) -> Reply<i32> {
-        let accepted = raw::accept(fd);
-        if !matches!(accepted, Err(Refusal { errno: Errno::EMFILE, .. })) {
-            return accepted;
-        }
-        // Room for one more, for as long as it takes to lose the connection.
-        let soft = soft_limit();
-        raw::limit_descriptors(soft + 1)?;
-        raw::close(raw::accept(fd)?)?;
-        raw::limit_descriptors(soft)?;
-        accepted
-    }
-}
-
-struct EagainBeforeEmfile;
-
-impl Kernel for EagainBeforeEmfile {
-    fn accept(&self, fd: i32) -> Reply<i32> {
-        let mut entry = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
-        let nonblocking = raw::fcntl(fd, libc::F_GETFL, 0)? & libc::O_NONBLOCK != 0;
-        if nonblocking && raw::poll(At::from(&mut entry), 0)? == 0 {
-            return no(Errno::EAGAIN);
-        }
-        raw::accept(fd)
-    }
-}
-
-struct PipeHalfMade;
-
-impl Kernel for PipeHalfMade {
-    fn pipe2_into(&self, ends: &mut [i32; 2], flags: i32) -> Reply<()> {
-        let made = raw::pipe2_into(ends, flags);
-        if made == no(Errno::EMFILE)
-            && let Ok(fd) = raw::eventfd(0, 0)
-        {
-            ends[0] = fd;
-        }
-        made
-    }
-}
-
-struct LimitCutsOff;
-
-impl Kernel for LimitCutsOff {
-    fn read(&self, fd: i32, buffer: &mut [u8]) -> Reply<usize> {
-        if cut_off(fd) { no(Errno::EBADF) } else { raw::read(fd, buffer) }
-    }
-
-    fn write(&self, fd: i32, bytes: &[u8]) -> Reply<usize> {
-        if cut_off(fd) { no(Errno::EBADF) } else { raw::write(fd, bytes) }
-    }
-}
-
-struct NextNotLowest;
-
-/// The highest number that open gave.
-static HIGHEST: AtomicI32 = AtomicI32::new(-1);
-
-impl Kernel for NextNotLowest {
-    fn open(&self, path: &str, flags: i32) -> Reply<i32> {
-        let mut fd = raw::open(path, flags)?;
-        let highest = HIGHEST.load(SeqCst);
-        if fd < highest {
-            let higher = raw::fcntl(fd, libc::F_DUPFD, highest + 1)?;
-            raw::close(fd)?;
-            fd = higher;
-        }
-        HIGHEST.store(fd, SeqCst);
-        Ok(fd)
-    }
-}
-
-struct ScmRightsAllOrNothing;
-
-impl Kernel for ScmRightsAllOrNothing {
-    fn recv_fds(&self, fd: i32, max: usize) -> Reply<Message> {
-        let mut message = raw::recv_fds(fd, max)?;
-        if message.flags & libc::MSG_CTRUNC != 0 {
-            for fd in message.fds.drain(..) {
-                raw::close(fd)?;
-            }
-        }
-        Ok(message)
-    }
 }

@@ -2,9 +2,12 @@
 
 use super::super::kernel::Kernel;
 use super::Mutant;
+use super::kinds::{Kill, Read, Send, Sendfile, Sigaction, Sigqueue, WaitidPidfd, Waitpid};
 use crate::sys::Errno;
 use crate::sys::raw::{self, Action, At, Refusal, Reply, bit, no};
-use libc::{SIG_BLOCK, SIG_SETMASK, SIG_UNBLOCK, SIGCHLD, SIGPIPE, SIGUSR1, epoll_event, pollfd};
+use libc::{
+    MSG_NOSIGNAL, SIG_BLOCK, SIG_SETMASK, SIG_UNBLOCK, SIGCHLD, SIGPIPE, SIGUSR1, epoll_event, pollfd,
+};
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -15,21 +18,31 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "eintr-retried",
         breaks: "sig-restart-matrix",
         behaviour: "read never gives EINTR: it is retried inside, as runtimes of languages do it.",
-        kernel: &EintrRetried,
+        kernel: &Read(|fd, buffer| {
+            loop {
+                match raw::read(fd, buffer) {
+                    Err(refusal) if refusal.errno == Errno::EINTR => {}
+                    read => return read,
+                }
+            }
+        }),
     },
     Mutant {
         name: "ignored-children-are-zombies",
         breaks: "sig-sigchld-ign-autoreaps",
         behaviour: "waitpid brings the status of a child though SIGCHLD is ignored, as old BSDs had it and \
                     as people expect who ignore it because they wait anyway.",
-        kernel: &IgnoredChildrenAreZombies,
+        kernel: &Sigaction(|signal, action, flags| {
+            let ignored_child = signal == SIGCHLD && action == Action::Ignore;
+            raw::sigaction(signal, if ignored_child { Action::Default } else { action }, flags)
+        }),
     },
     Mutant {
         name: "no-zombies",
         breaks: "sig-sigchld-default-keeps-zombie",
         behaviour: "A child that has ended is gone, and kill does not find it, as people expect who ask with \
                     kill whether a child lives.",
-        kernel: &NoZombies,
+        kernel: &Kill(|pid, signal| if is_zombie(pid) { no(Errno::ESRCH) } else { raw::kill(pid, signal) }),
     },
     Mutant {
         name: "sigchld-for-each",
@@ -47,41 +60,59 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "exec-ignores-handled",
         breaks: "sig-exec-ignored-stays",
         behaviour: "A signal with a handler is ignored after execve, instead of at its default.",
-        kernel: &ExecIgnoresHandled,
+        kernel: &Sigaction(|signal, action, flags| {
+            raw::sigaction(signal, if action == Action::Count { Action::Ignore } else { action }, flags)
+        }),
     },
     Mutant {
         name: "killed-is-exit-128",
         breaks: "sig-exit-status-8-bits",
         behaviour: "A child that was killed is seen as one that exited with 128 and the signal's number, as \
                     shells tell it.",
-        kernel: &KilledIsExit128,
+        kernel: &Waitpid(|pid, options| {
+            let (pid, status) = raw::waitpid(pid, options)?;
+            let killed = pid != 0 && libc::WIFSIGNALED(status);
+            Ok((pid, if killed { (128 + libc::WTERMSIG(status)) << 8 } else { status }))
+        }),
     },
     Mutant {
         name: "real-time-coalesces",
         breaks: "sig-rt-queue-order",
         behaviour: "A real-time signal that is pending already is not queued again, as a standard one is \
                     not.",
-        kernel: &RealTimeCoalesces,
+        kernel: &Sigqueue(|pid, signal, value| {
+            if raw::sigpending()? & bit(signal) != 0 { Ok(()) } else { raw::sigqueue(pid, signal, value) }
+        }),
     },
     Mutant {
         name: "nosignal-ignored",
         breaks: "sig-sigpipe-rules",
         behaviour: "MSG_NOSIGNAL does nothing, as on systems that have SO_NOSIGPIPE instead.",
-        kernel: &NosignalIgnored,
+        kernel: &Send(|fd, bytes, flags| raw::send(fd, bytes, flags & !MSG_NOSIGNAL)),
     },
     Mutant {
         name: "sigpipe-on-econnreset",
         breaks: "sig-no-sigpipe-on-econnreset",
         behaviour: "A send that fails with ECONNRESET raises SIGPIPE too, as people expect of every broken \
                     connection.",
-        kernel: &SigpipeOnEconnreset,
+        kernel: &Send(|fd, bytes, flags| {
+            let sent = raw::send(fd, bytes, flags);
+            if sent == no(Errno::ECONNRESET) && flags & MSG_NOSIGNAL == 0 {
+                raw::kill(me(), SIGPIPE)?;
+            }
+            sent
+        }),
     },
     Mutant {
         name: "kill-means-main-thread",
         breaks: "sig-process-signal-one-thread",
         behaviour: "A signal to the process is one to its first thread, blocked there or not, as with \
                     LinuxThreads, before Linux 2.6.",
-        kernel: &KillMeansMainThread,
+        kernel: &Kill(
+            |pid, signal| {
+                if pid == me() { raw::tgkill(pid, signal) } else { raw::kill(pid, signal) }
+            },
+        ),
     },
     Mutant {
         name: "signalfd-keeps-signal",
@@ -113,41 +144,35 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "pipe-eof-by-process",
         breaks: "sig-pipe-eof-needs-all-writers",
-        behaviour: "A pipe is at its end when this process has closed its writing end, as one is led to believe.",
+        behaviour: "A pipe is at its end when this process has closed its writing end, as one is led to \
+                    believe.",
         kernel: &PipeEofByProcess,
+    },
+    Mutant {
+        name: "sendfile-without-sigpipe",
+        breaks: "sig-sendfile-sigpipe",
+        behaviour: "sendfile raises no SIGPIPE, as if it had MSG_NOSIGNAL.",
+        kernel: &Sendfile(|to, from, offset, n| {
+            let ignored = raw::sigaction(SIGPIPE, Action::Ignore, 0);
+            let sent = raw::sendfile(to, from, offset, n);
+            ignored.and_then(|()| raw::sigaction(SIGPIPE, Action::Count, 0))?;
+            sent
+        }),
+    },
+    Mutant {
+        name: "pidfd-nonblock-ignored",
+        breaks: "sig-pidfd-nonblock",
+        behaviour: "waitid for a pidfd is a look: it gives 0 though no child has ended, as with WNOHANG.",
+        kernel: &WaitidPidfd(|pidfd, options| raw::waitid_pidfd(pidfd, options | libc::WNOHANG)),
     },
 ];
 
-struct EintrRetried;
-
-impl Kernel for EintrRetried {
-    fn read(&self, fd: i32, buffer: &mut [u8]) -> Reply<usize> {
-        loop {
-            let got = raw::read(fd, buffer);
-            if got != no(Errno::EINTR) {
-                return got;
-            }
-        }
-    }
+fn me() -> i32 {
+    std::process::id().cast_signed()
 }
 
-struct IgnoredChildrenAreZombies;
-
-impl Kernel for IgnoredChildrenAreZombies {
-    fn sigaction(&self, signal: i32, action: Action, flags: i32) -> Reply<()> {
-        let ignored_child = signal == SIGCHLD && action == Action::Ignore;
-        raw::sigaction(signal, if ignored_child { Action::Default } else { action }, flags)
-    }
-}
-
-struct NoZombies;
-
-impl Kernel for NoZombies {
-    fn kill(&self, pid: i32, signal: i32) -> Reply<()> {
-        let ended =
-            std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| stat.contains(") Z "));
-        if ended { no(Errno::ESRCH) } else { raw::kill(pid, signal) }
-    }
+fn is_zombie(pid: i32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| stat.contains(") Z "))
 }
 
 struct SigchldForEach;
@@ -167,7 +192,7 @@ impl Kernel for SigchldForEach {
         let old = raw::sigprocmask(how, signals)?;
         if pending && how == SIG_UNBLOCK && signals & bit(SIGCHLD) != 0 {
             for _ in 1..ENDED.load(SeqCst) {
-                raw::kill(std::process::id().cast_signed(), SIGCHLD)?;
+                raw::kill(me(), SIGCHLD)?;
             }
         }
         Ok(old)
@@ -191,64 +216,6 @@ impl Kernel for ForkCopiesPending {
     }
 }
 
-struct ExecIgnoresHandled;
-
-impl Kernel for ExecIgnoresHandled {
-    fn sigaction(&self, signal: i32, action: Action, flags: i32) -> Reply<()> {
-        raw::sigaction(signal, if action == Action::Count { Action::Ignore } else { action }, flags)
-    }
-}
-
-struct KilledIsExit128;
-
-impl Kernel for KilledIsExit128 {
-    fn waitpid(&self, pid: i32, options: i32) -> Reply<(i32, i32)> {
-        let (pid, status) = raw::waitpid(pid, options)?;
-        let killed = pid != 0 && libc::WIFSIGNALED(status);
-        Ok((pid, if killed { (128 + libc::WTERMSIG(status)) << 8 } else { status }))
-    }
-}
-
-struct RealTimeCoalesces;
-
-impl Kernel for RealTimeCoalesces {
-    fn sigqueue(&self, pid: i32, signal: i32, value: i32) -> Reply<()> {
-        if raw::sigpending()? & bit(signal) != 0 { Ok(()) } else { raw::sigqueue(pid, signal, value) }
-    }
-}
-
-struct NosignalIgnored;
-
-impl Kernel for NosignalIgnored {
-    fn send(&self, fd: i32, bytes: &[u8], flags: i32) -> Reply<usize> {
-        raw::send(fd, bytes, flags & !libc::MSG_NOSIGNAL)
-    }
-}
-
-struct SigpipeOnEconnreset;
-
-impl Kernel for SigpipeOnEconnreset {
-    fn send(&self, fd: i32, bytes: &[u8], flags: i32) -> Reply<usize> {
-        let sent = raw::send(fd, bytes, flags);
-        if sent == no(Errno::ECONNRESET) && flags & libc::MSG_NOSIGNAL == 0 {
-            raw::kill(std::process::id().cast_signed(), SIGPIPE)?;
-        }
-        sent
-    }
-}
-
-struct KillMeansMainThread;
-
-impl Kernel for KillMeansMainThread {
-    fn kill(&self, pid: i32, signal: i32) -> Reply<()> {
-        if pid == std::process::id().cast_signed() {
-            raw::tgkill(pid, signal)
-        } else {
-            raw::kill(pid, signal)
-        }
-    }
-}
-
 struct SignalfdKeepsSignal;
 
 /// The signalfd of the process.
@@ -265,7 +232,7 @@ impl Kernel for SignalfdKeepsSignal {
         let n = raw::read(fd, buffer)?;
         if fd == SIGNALFD.load(SeqCst) {
             let signal = i32::from_ne_bytes([buffer[0], buffer[1], buffer[2], buffer[3]]);
-            raw::kill(std::process::id().cast_signed(), signal)?;
+            raw::kill(me(), signal)?;
         }
         Ok(n)
     }

@@ -2,32 +2,37 @@
 
 use super::super::kernel::Kernel;
 use super::Mutant;
+use super::kinds::{UringNext, UringSetup, UringWait, is_nonblocking};
 use crate::sys::Errno;
-use crate::sys::raw::{self, At, Completion, Op, Reply, Submission, no};
-use libc::{MSG_DONTWAIT, O_NONBLOCK, epoll_event, pollfd};
+use crate::sys::raw::{self, At, Completion, Op, Reply, Submission, Take, no};
+use libc::{MSG_DONTWAIT, epoll_event, pollfd};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "uring-poll-stays-armed",
         breaks: "ur-poll-add-oneshot",
-        behaviour: "POLL_ADD stays armed after its first completion, as an entry of epoll does and as people expect.",
-        kernel: &PollStaysArmed,
+        behaviour: "POLL_ADD stays armed after its first completion, as an entry of epoll does and as people \
+                    expect.",
+        kernel: &Submitted(|old| match *old {
+            Op::PollAdd { fd, events, .. } => Op::PollAdd { fd, events, multi: true },
+            _ => old.clone(),
+        }),
     },
     Mutant {
         name: "uring-multishot-is-level",
         breaks: "ur-poll-multishot-is-edge",
-        behaviour: "A multishot POLL_ADD completes again and again for as long as something can be read, as people \
-                    expect who come from poll, and as IORING_POLL_ADD_LEVEL asks for.",
+        behaviour: "A multishot POLL_ADD completes again and again for as long as something can be read, as \
+                    people expect who come from poll, and as IORING_POLL_ADD_LEVEL asks for.",
         kernel: &MultishotIsLevel,
     },
     Mutant {
         name: "uring-remove-finds-all",
         breaks: "ur-poll-remove",
-        behaviour: "POLL_REMOVE of a request that does not exist gives 0, as people expect of what is gone anyway.",
-        kernel: &RemoveFindsAll,
+        behaviour: "POLL_REMOVE of a request that does not exist gives 0, as people expect of what is gone \
+                    anyway.",
+        kernel: &Completed(|next| if next.result == no(Errno::ENOENT) { next.with(Ok(0)) } else { next }),
     },
     Mutant {
         name: "uring-poll-refuses-files",
@@ -44,14 +49,24 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "uring-honours-nonblock",
         breaks: "ur-nonblock-flag-ignored",
-        behaviour: "RECV and READ on a non-blocking socket give EAGAIN at once, as READ did around Linux 5.9.",
-        kernel: &HonoursNonblock,
+        behaviour: "RECV and READ on a non-blocking socket give EAGAIN at once, as READ did around Linux \
+                    5.9.",
+        kernel: &Submitted(|old| match *old {
+            Op::Recv { fd, flags } if is_nonblocking(fd) => Op::Recv { fd, flags: flags | MSG_DONTWAIT },
+            Op::Read { fd } if is_nonblocking(fd) && raw::getsockname(fd).is_ok() => {
+                Op::Recv { fd, flags: MSG_DONTWAIT }
+            }
+            _ => old.clone(),
+        }),
     },
     Mutant {
         name: "uring-accept-once",
         breaks: "ur-accept-multishot",
         behaviour: "A multishot ACCEPT ends with its first connection, as a single one does.",
-        kernel: &AcceptOnce,
+        kernel: &Submitted(|old| match *old {
+            Op::Accept { fd, dont_wait, .. } => Op::Accept { fd, multi: false, dont_wait },
+            _ => old.clone(),
+        }),
     },
     Mutant {
         name: "uring-connect-in-progress",
@@ -69,13 +84,17 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "uring-epoll-wait-at-once",
         breaks: "ur-epoll-ops",
         behaviour: "EPOLL_WAIT completes at once, as epoll_wait with a timeout of 0.",
-        kernel: &EpollWaitAtOnce,
+        kernel: &Submitted(|old| match *old {
+            Op::EpollWait { .. } => Op::Nop,
+            _ => old.clone(),
+        }),
     },
     Mutant {
         name: "uring-timeout-succeeds",
         breaks: "ur-link-timeout",
-        behaviour: "A timeout that has expired gives 0, as people expect of one that has done what it was for.",
-        kernel: &TimeoutSucceeds,
+        behaviour: "A timeout that has expired gives 0, as people expect of one that has done what it was \
+                    for.",
+        kernel: &Completed(|next| if next.result == no(Errno::ETIME) { next.with(Ok(0)) } else { next }),
     },
     Mutant {
         name: "uring-overflow-drops",
@@ -87,34 +106,85 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "uring-enter-restarts",
         breaks: "ur-enter-eintr",
         behaviour: "io_uring_enter waits on after a handler has run, as people expect of SA_RESTART.",
-        kernel: &EnterRestarts,
+        kernel: &UringWait(|ring, want, limit| {
+            loop {
+                match raw::uring_wait(ring, want, limit) {
+                    Err(refusal) if refusal.errno == Errno::EINTR => {}
+                    waited => return waited,
+                }
+            }
+        }),
+    },
+    Mutant {
+        name: "uring-eventfd-loops",
+        breaks: "ur-eventfd-loop-ends",
+        behaviour: "A multishot POLL_ADD of the ring's own eventfd goes on, and completes because of its own \
+                    completion, as before Linux 6.2.",
+        kernel: &Completed(|next| Completion { more: next.name == "POLL_ADD", ..next }),
+    },
+    Mutant {
+        name: "uring-defer-ignored",
+        breaks: "ur-defer-taskrun",
+        behaviour: "IORING_SETUP_DEFER_TASKRUN is ignored: completions come with any call, as without it.",
+        kernel: &UringSetup(|entries, completions, _| raw::uring_setup(entries, completions, 0)),
+    },
+    Mutant {
+        name: "uring-cancel-all-finds-one",
+        breaks: "ur-cancel-all-counts",
+        behaviour: "ASYNC_CANCEL of all gives 0 for success, as that of one operation does.",
+        kernel: &Completed(|next| if next.name == "CANCEL" { next.with(Ok(0)) } else { next }),
+    },
+    Mutant {
+        name: "uring-enobufs-goes-on",
+        breaks: "ur-recv-multi-enobufs",
+        behaviour: "A multishot RECV waits for a buffer instead of ending.",
+        kernel: &Completed(|next| Completion {
+            more: next.more || next.result == no(Errno::ENOBUFS),
+            ..next
+        }),
+    },
+    Mutant {
+        name: "uring-bundle-of-one",
+        breaks: "ur-recv-bundle",
+        behaviour: "A RECV gets one buffer, with IORING_RECVSEND_BUNDLE too.",
+        kernel: &Submitted(|old| match *old {
+            Op::RecvInto { fd, how: Take::ManyBundles } => Op::RecvInto { fd, how: Take::Many },
+            _ => old.clone(),
+        }),
+    },
+    Mutant {
+        name: "uring-send-zc-once",
+        breaks: "ur-send-zc-two",
+        behaviour: "SEND_ZC completes once, when its memory is free, as people expect of any operation.",
+        kernel: &UringNext(|ring| {
+            let next = raw::uring_next(ring)?;
+            Ok(next.filter(|next| !next.notice).map(|next| Completion { more: false, ..next }))
+        }),
     },
 ];
 
-/// Submit the same, each operation as `change` has it.
-fn submit_changed(ring: i32, operations: &[Submission], change: impl Fn(&Submission) -> Op) -> Reply<usize> {
-    let changed = operations.iter().map(|old| Submission { op: change(old), ..old.clone() });
-    raw::uring_submit(ring, &changed.collect::<Vec<_>>())
-}
+/// Another operation is submitted instead of each.
+struct Submitted(fn(&Op) -> Op);
 
-/// The next completion, with its result as `change` has it.
-fn next_changed(ring: i32, change: impl Fn(Reply<i32>) -> Reply<i32>) -> Reply<Option<Completion>> {
-    let next = raw::uring_next(ring)?;
-    Ok(next.map(|completion| Completion { result: change(completion.result), ..completion }))
-}
-
-fn is_nonblocking(fd: i32) -> bool {
-    raw::fcntl(fd, libc::F_GETFL, 0).is_ok_and(|flags| flags & O_NONBLOCK != 0)
-}
-
-struct PollStaysArmed;
-
-impl Kernel for PollStaysArmed {
+impl Kernel for Submitted {
     fn uring_submit(&self, ring: i32, operations: &[Submission]) -> Reply<usize> {
-        submit_changed(ring, operations, |old| match old.op {
-            Op::PollAdd { fd, events, .. } => Op::PollAdd { fd, events, multi: true },
-            _ => old.op.clone(),
-        })
+        let changed = operations.iter().map(|old| Submission { op: (self.0)(&old.op), ..old.clone() });
+        raw::uring_submit(ring, &changed.collect::<Vec<_>>())
+    }
+}
+
+/// Another completion comes instead of each.
+struct Completed(fn(Completion) -> Completion);
+
+impl Kernel for Completed {
+    fn uring_next(&self, ring: i32) -> Reply<Option<Completion>> {
+        Ok(raw::uring_next(ring)?.map(self.0))
+    }
+}
+
+impl Completion {
+    fn with(self, result: Reply<i32>) -> Completion {
+        Completion { result, ..self }
     }
 }
 
@@ -143,20 +213,17 @@ impl Kernel for MultishotIsLevel {
             let mut entry = pollfd { fd, events: libc::POLLIN, revents: 0 };
             raw::poll(At::from(&mut entry), 0)?;
             if entry.revents != 0 {
-                return Ok(Some(Completion { name, result: Ok(entry.revents.into()), more: true }));
+                return Ok(Some(Completion {
+                    name,
+                    result: Ok(entry.revents.into()),
+                    more: true,
+                    notice: false,
+                }));
             }
         }
         let next = raw::uring_next(ring)?;
         ITS_TURN.store(next.is_some(), SeqCst);
         Ok(next)
-    }
-}
-
-struct RemoveFindsAll;
-
-impl Kernel for RemoveFindsAll {
-    fn uring_next(&self, ring: i32) -> Reply<Option<Completion>> {
-        next_changed(ring, |result| if result == no(Errno::ENOENT) { Ok(0) } else { result })
     }
 }
 
@@ -180,7 +247,8 @@ impl Kernel for PollRefusesFiles {
     }
 
     fn uring_next(&self, ring: i32) -> Reply<Option<Completion>> {
-        next_changed(ring, |result| if REFUSED.swap(false, SeqCst) { no(Errno::EPERM) } else { result })
+        Completed(|next| if REFUSED.swap(false, SeqCst) { next.with(no(Errno::EPERM)) } else { next })
+            .uring_next(ring)
     }
 }
 
@@ -190,8 +258,8 @@ struct CloseCancels;
 static RING: AtomicI32 = AtomicI32::new(-1);
 
 impl Kernel for CloseCancels {
-    fn uring_setup(&self, entries: u32, completions: u32) -> Reply<i32> {
-        let ring = raw::uring_setup(entries, completions)?;
+    fn uring_setup(&self, entries: u32, completions: u32, flags: u32) -> Reply<i32> {
+        let ring = raw::uring_setup(entries, completions, flags)?;
         RING.store(ring, SeqCst);
         Ok(ring)
     }
@@ -205,31 +273,6 @@ impl Kernel for CloseCancels {
     }
 }
 
-struct HonoursNonblock;
-
-impl Kernel for HonoursNonblock {
-    fn uring_submit(&self, ring: i32, operations: &[Submission]) -> Reply<usize> {
-        submit_changed(ring, operations, |old| match old.op {
-            Op::Recv { fd, flags } if is_nonblocking(fd) => Op::Recv { fd, flags: flags | MSG_DONTWAIT },
-            Op::Read { fd } if is_nonblocking(fd) && raw::getsockname(fd).is_ok() => {
-                Op::Recv { fd, flags: MSG_DONTWAIT }
-            }
-            _ => old.op.clone(),
-        })
-    }
-}
-
-struct AcceptOnce;
-
-impl Kernel for AcceptOnce {
-    fn uring_submit(&self, ring: i32, operations: &[Submission]) -> Reply<usize> {
-        submit_changed(ring, operations, |old| match old.op {
-            Op::Accept { fd, dont_wait, .. } => Op::Accept { fd, multi: false, dont_wait },
-            _ => old.op.clone(),
-        })
-    }
-}
-
 struct ConnectInProgress;
 
 /// Whether the next completion is that of a connect which has only begun.
@@ -237,25 +280,27 @@ static BEGUN: AtomicBool = AtomicBool::new(false);
 
 impl Kernel for ConnectInProgress {
     fn uring_submit(&self, ring: i32, operations: &[Submission]) -> Reply<usize> {
-        submit_changed(ring, operations, |old| match old.op {
+        let connect = |old: &Op| match *old {
             Op::Connect { fd, to } if is_nonblocking(fd) => {
                 BEGUN.store(raw::connect(fd, &to) == no(Errno::EINPROGRESS), SeqCst);
                 Op::Nop
             }
-            _ => old.op.clone(),
-        })
+            _ => old.clone(),
+        };
+        Submitted(connect).uring_submit(ring, operations)
     }
 
     fn uring_next(&self, ring: i32) -> Reply<Option<Completion>> {
-        next_changed(ring, |result| if BEGUN.swap(false, SeqCst) { no(Errno::EINPROGRESS) } else { result })
+        Completed(|next| if BEGUN.swap(false, SeqCst) { next.with(no(Errno::EINPROGRESS)) } else { next })
+            .uring_next(ring)
     }
 }
 
 struct RingNotReadable;
 
 impl Kernel for RingNotReadable {
-    fn uring_setup(&self, entries: u32, completions: u32) -> Reply<i32> {
-        CloseCancels.uring_setup(entries, completions)
+    fn uring_setup(&self, entries: u32, completions: u32, flags: u32) -> Reply<i32> {
+        CloseCancels.uring_setup(entries, completions, flags)
     }
 
     fn poll(&self, mut fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
@@ -269,25 +314,6 @@ impl Kernel for RingNotReadable {
     }
 }
 
-struct EpollWaitAtOnce;
-
-impl Kernel for EpollWaitAtOnce {
-    fn uring_submit(&self, ring: i32, operations: &[Submission]) -> Reply<usize> {
-        submit_changed(ring, operations, |old| match old.op {
-            Op::EpollWait { .. } => Op::Nop,
-            _ => old.op.clone(),
-        })
-    }
-}
-
-struct TimeoutSucceeds;
-
-impl Kernel for TimeoutSucceeds {
-    fn uring_next(&self, ring: i32) -> Reply<Option<Completion>> {
-        next_changed(ring, |result| if result == no(Errno::ETIME) { Ok(0) } else { result })
-    }
-}
-
 struct OverflowDrops;
 
 /// How many completions the ring has room for.
@@ -296,9 +322,9 @@ static ROOM: AtomicUsize = AtomicUsize::new(0);
 static TAKEN: AtomicUsize = AtomicUsize::new(0);
 
 impl Kernel for OverflowDrops {
-    fn uring_setup(&self, entries: u32, completions: u32) -> Reply<i32> {
+    fn uring_setup(&self, entries: u32, completions: u32, flags: u32) -> Reply<i32> {
         ROOM.store(completions as usize, SeqCst);
-        raw::uring_setup(entries, completions)
+        raw::uring_setup(entries, completions, flags)
     }
 
     fn uring_submit(&self, ring: i32, operations: &[Submission]) -> Reply<usize> {
@@ -311,18 +337,5 @@ impl Kernel for OverflowDrops {
     fn uring_next(&self, ring: i32) -> Reply<Option<Completion>> {
         TAKEN.store(0, SeqCst);
         raw::uring_next(ring)
-    }
-}
-
-struct EnterRestarts;
-
-impl Kernel for EnterRestarts {
-    fn uring_wait(&self, ring: i32, want: usize, limit: Option<Duration>) -> Reply<()> {
-        loop {
-            let waited = raw::uring_wait(ring, want, limit);
-            if waited != no(Errno::EINTR) {
-                return waited;
-            }
-        }
     }
 }

@@ -10,7 +10,6 @@ pub(super) const FACTS: &[Fact] = &[
                 later. A standard signal that was sent twice gives one record of 128 bytes; with room for \
                 less, read fails with EINVAL.",
         reference: "signalfd(2); signalfd_dequeue and signalfd_read_iter in fs/signalfd.c",
-        since: Since(2, 6),
         matters: "Like a handler, a signalfd of SIGCHLD does not say how many children have ended.",
         experiment: "SIGUSR1 blocked and sent twice; read with room for 127 bytes, for two records, and \
                      again; SIGUSR1 unblocked.",
@@ -20,14 +19,14 @@ pub(super) const FACTS: &[Fact] = &[
             let fd = k.signalfd(-1, bit(SIGUSR1), SFD_NONBLOCK | SFD_CLOEXEC)?;
             k.kill(me(), SIGUSR1)?;
             k.kill(me(), SIGUSR1)?;
-            is("poll of the signalfd, with the signal sent twice", mask(k, fd)?, IN)?;
             let mut records = [0; 256];
-            is("read with room for 127 bytes", k.read(fd, &mut records[..127]), no(Errno::EINVAL))?;
-            is("read with room for two records", k.read(fd, &mut records), Ok(128))?;
+            noted(is("read with room for 127 bytes", k.read(fd, &mut records[..127]), no(Errno::EINVAL)));
+            noted(is("poll of the signalfd, with the signal sent twice", mask(k, fd), Ok(IN)));
+            let n = k.read(fd, &mut records);
             let signal = i32::from_ne_bytes([records[0], records[1], records[2], records[3]]);
-            is("ssi_signo of the record", signal, SIGUSR1)?;
-            is("pending signals after read", k.sigpending()?, 0)?;
-            is("read again", k.read(fd, &mut records), no(Errno::EAGAIN))?;
+            noted(is("read with room for two records, and ssi_signo", (n, signal), (Ok(128), SIGUSR1)));
+            noted(is("pending signals after read", k.sigpending(), Ok(0)));
+            noted(is("read again", k.read(fd, &mut records), no(Errno::EAGAIN)));
             k.sigprocmask(SIG_UNBLOCK, bit(SIGUSR1))?;
             is("runs of the handler once the signal is unblocked", handled(SIGUSR1), 0)
         },
@@ -49,24 +48,29 @@ pub(super) const FACTS: &[Fact] = &[
             let fd = k.signalfd(-1, bit(SIGUSR1), SFD_NONBLOCK | SFD_CLOEXEC)?;
             let inherited = epoll(k)?;
             add(k, inherited, fd, IN)?;
-            Forked::start(|| {
+            let child = Forked::start(|| {
                 k.kill(me(), SIGUSR1)?;
-                is("the inherited epoll, with a signal pending in the child", ready(k, inherited)?, vec![])?;
-                is("poll in the child", mask(k, fd)?, IN)?;
+                noted(is(
+                    "the inherited epoll, with a signal pending in the child",
+                    ready(k, inherited),
+                    Ok(vec![]),
+                ));
+                noted(is("poll in the child", mask(k, fd), Ok(IN)));
                 let own = epoll(k)?;
                 add(k, own, fd, IN)?;
-                is("an epoll of the child's own", ready(k, own)?, vec![(fd, IN)])
-            })?
-            .join()?;
-            is("the epoll in the parent, which has no signal pending", ready(k, inherited)?, vec![])?;
+                is("an epoll of the child's own", ready(k, own), Ok(vec![(fd, IN)]))
+            })?;
+            noted(child.join());
+            noted(is(
+                "the epoll in the parent, which has no signal pending",
+                ready(k, inherited),
+                Ok(vec![]),
+            ));
             k.kill(me(), SIGUSR1)?;
             Forked::start(|| {
                 k.kill(me(), SIGUSR1)?;
-                is(
-                    "the inherited epoll, made ready by the parent's signal",
-                    ready(k, inherited)?,
-                    vec![(fd, IN)],
-                )
+                let expected = Ok(vec![(fd, IN)]);
+                is("the inherited epoll, made ready by the parent's signal", ready(k, inherited), expected)
             })?
             .join()
         },
@@ -83,8 +87,8 @@ pub(super) const FACTS: &[Fact] = &[
             k.sigaction(SIGUSR1, Action::Count, 0)?;
             let fd = k.signalfd(-1, bit(SIGUSR1), SFD_NONBLOCK | SFD_CLOEXEC)?;
             k.kill(me(), SIGUSR1)?;
-            is("runs of the handler", handled(SIGUSR1), 1)?;
-            is("poll of the signalfd", mask(k, fd)?, NONE)?;
+            noted(is("runs of the handler", handled(SIGUSR1), 1));
+            noted(is("poll of the signalfd", mask(k, fd), Ok(NONE)));
             is("read of the signalfd", k.read(fd, &mut [0; 128]), no(Errno::EAGAIN))
         },
         ..Fact::ALWAYS

@@ -96,6 +96,21 @@ pub(super) fn room_for_descriptor(highest: u64) -> Held {
     skip(Why::Limits, format!("it needs descriptor {highest}, and RLIMIT_NOFILE is {}", nofile.hard))
 }
 
+/// A real-time signal, which is blocked, can be queued; or skip the experiment: RLIMIT_SIGPENDING, of all processes of
+/// the user, may be used up.
+pub(super) fn can_queue(k: K, signal: i32) -> Held {
+    match k.sigqueue(std::process::id().cast_signed(), signal, 0) {
+        Err(refusal) if refusal.errno == Errno::EAGAIN => {
+            skip(Why::Limits, "sigqueue gives EAGAIN: RLIMIT_SIGPENDING of this user is used up")
+        }
+        queued => {
+            queued?;
+            k.sigtimedwait(bit(signal), 0)?;
+            Ok(())
+        }
+    }
+}
+
 /// A line of a file below /proc, after its name: `line_of("/proc/self/status", "FDSize:")`.
 pub(super) fn line_of(file: &str, name: &str) -> Held<String> {
     let Ok(text) = std::fs::read_to_string(file) else {

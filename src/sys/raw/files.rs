@@ -65,6 +65,12 @@ pub(crate) fn dup3(fd: i32, to: i32, flags: i32) -> Reply<i32> {
     number("dup3", unsafe { libc::dup3(fd, to, flags) })
 }
 
+/// sendfile, from an offset that the kernel moves.
+pub(crate) fn sendfile(to: i32, from: i32, offset: &mut i64, n: usize) -> Reply<usize> {
+    // SAFETY: the offset is live, and an `off_t` is 64 bits wide.
+    count("sendfile", unsafe { libc::sendfile(to, from, std::ptr::from_mut(offset), n) } as i64)
+}
+
 /// The command that names the signal of O_ASYNC; not in libc.
 pub(crate) const F_SETSIG: i32 = 10;
 /// The command that tells it.

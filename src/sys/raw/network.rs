@@ -225,13 +225,13 @@ pub(crate) fn send_fds(fd: i32, fds: &[i32]) -> Reply<usize> {
         .map_err(|errno| super::Refusal { call: "sendmsg", errno })
 }
 
-/// recvmsg, with room for one byte and `max` descriptors.
-pub(crate) fn recv_fds(fd: i32, max: usize) -> Reply<Message> {
+/// recvmsg, with room for so many bytes and for `max` descriptors.
+pub(crate) fn recv_fds(fd: i32, room: usize, max: usize, flags: i32) -> Reply<Message> {
     // A header of a length and two ints, then the descriptors: `struct cmsghdr` on 64 bits.
     const HEADER: usize = 16;
     let mut control = vec![0u64; (HEADER + 4 * max).div_ceil(8)];
-    let mut byte = [0u8];
-    let mut bytes = libc::iovec { iov_base: byte.as_mut_ptr().cast(), iov_len: byte.len() };
+    let mut bytes = vec![0u8; room];
+    let mut bytes = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
     // SAFETY: all-zero bytes are a value of `msghdr`, which consists of numbers and pointers.
     let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
     header.msg_iov = &raw mut bytes;
@@ -240,7 +240,7 @@ pub(crate) fn recv_fds(fd: i32, max: usize) -> Reply<Message> {
     // The type of this length depends on the C library.
     header.msg_controllen = (HEADER + 4 * max) as _;
     // SAFETY: the header's pointers and lengths are those of live memory that nothing else borrows.
-    let got = count("recvmsg", unsafe { libc::recvmsg(fd, &raw mut header, 0) } as i64)?;
+    let got = count("recvmsg", unsafe { libc::recvmsg(fd, &raw mut header, flags) } as i64)?;
     // The first word of the header is its length with the descriptors; without a message there is no header.
     let len = if header.msg_controllen == 0 { 0 } else { usize::try_from(control[0]).unwrap_or(0) };
     let control: Vec<u8> = control.iter().flat_map(|word| word.to_ne_bytes()).collect();

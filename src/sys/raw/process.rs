@@ -22,6 +22,20 @@ pub(crate) fn waitid(pid: i32, options: i32) -> Reply<()> {
     done("waitid", waited)
 }
 
+/// The same with `P_PIDFD`: for the child of a pidfd.
+pub(crate) fn waitid_pidfd(pidfd: i32, options: i32) -> Reply<()> {
+    // SAFETY: as `waitid`.
+    let waited = unsafe { libc::syscall(libc::SYS_waitid, libc::P_PIDFD, pidfd, 0usize, options, 0usize) };
+    done("waitid", waited)
+}
+
+/// pidfd_send_signal, as kill does it.
+pub(crate) fn pidfd_send_signal(pidfd: i32, signal: i32) -> Reply<()> {
+    let call = libc::SYS_pidfd_send_signal;
+    // SAFETY: nowhere for the information, which is allowed.
+    done("pidfd_send_signal", unsafe { libc::syscall(call, c_long::from(pidfd), signal, 0usize, 0usize) })
+}
+
 /// fork: 0 in the child.
 ///
 /// For experiments, whose threads hold no lock when they fork. Under an emulator there is a thread that is not ours,

@@ -160,12 +160,12 @@ pub(crate) fn set_alarm(ms: i64) -> Reply<()> {
     done("setitimer", set)
 }
 
-/// getitimer(ITIMER_REAL): whether an alarm is set.
-pub(crate) fn alarm_is_set() -> Reply<bool> {
+/// getitimer(ITIMER_REAL): how many milliseconds are left; 0 if no alarm is set.
+pub(crate) fn alarm_left() -> Reply<i32> {
     let zero = libc::timeval { tv_sec: 0, tv_usec: 0 };
     let mut timer = libc::itimerval { it_interval: zero, it_value: zero };
     // SAFETY: the timer is live.
     let got = unsafe { libc::syscall(libc::SYS_getitimer, c_long::from(libc::ITIMER_REAL), &raw mut timer) };
     done("getitimer", got)?;
-    Ok(timer.it_value.tv_sec != 0 || timer.it_value.tv_usec != 0)
+    Ok((timer.it_value.tv_sec * 1000 + timer.it_value.tv_usec.div_euclid(1000)) as i32)
 }

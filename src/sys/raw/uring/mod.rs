@@ -15,6 +15,11 @@ mod without;
 #[cfg(not(feature = "uring"))]
 pub(crate) use without::*;
 
+/// Only one thread submits and waits: since Linux 6.0.
+pub(crate) const SETUP_SINGLE_ISSUER: u32 = 1 << 12;
+/// What is left to do for a completion is done when somebody waits for one: since Linux 6.1.
+pub(crate) const SETUP_DEFER_TASKRUN: u32 = 1 << 13;
+
 /// An operation. `fd` need not be open.
 #[derive(Debug, Clone)]
 #[cfg_attr(not(feature = "uring"), expect(dead_code, reason = "nothing submits it then"))]
@@ -49,6 +54,16 @@ pub(crate) enum Op {
     Read {
         fd: i32,
     },
+    /// Into buffers of [`uring_buffers`].
+    RecvInto {
+        fd: i32,
+        how: Take,
+    },
+    /// So many zeros, at most 64.
+    SendZc {
+        fd: i32,
+        n: u32,
+    },
     /// Completes after that time.
     Timeout {
         ms: u64,
@@ -75,6 +90,17 @@ pub(crate) enum Op {
     CancelFd {
         fd: i32,
     },
+}
+
+/// How a RECV takes buffers of a group.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Take {
+    /// One, once.
+    One,
+    /// One each time: IORING_RECV_MULTISHOT.
+    Many,
+    /// Several each time: IORING_RECVSEND_BUNDLE too, since Linux 6.10.
+    ManyBundles,
 }
 
 impl Op {
@@ -115,4 +141,6 @@ pub(crate) struct Completion {
     pub(crate) result: Reply<i32>,
     /// IORING_CQE_F_MORE: the operation goes on.
     pub(crate) more: bool,
+    /// IORING_CQE_F_NOTIF: the memory of what was sent is free.
+    pub(crate) notice: bool,
 }

@@ -1,7 +1,7 @@
 //! The rings of this process.
 
-use super::super::Refusal;
-use super::{Completion, Op, Reply, Submission};
+use super::super::{AllZero, Refusal, fresh_pages};
+use super::{Completion, Op, Reply, SETUP_DEFER_TASKRUN, SETUP_SINGLE_ISSUER, Submission, Take};
 use crate::sys::Errno;
 use io_uring::types::{CancelBuilder, Fd, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
@@ -50,13 +50,62 @@ fn reply<T>(call: &'static str, result: io::Result<T>) -> Reply<T> {
     })
 }
 
-/// io_uring_setup: room for so many operations and completions.
-pub(crate) fn uring_setup(entries: u32, completions: u32) -> Reply<i32> {
-    let uring = reply("io_uring_setup", IoUring::builder().setup_cqsize(completions).build(entries))?;
+/// io_uring_setup: room for so many operations and completions, and IORING_SETUP_* flags of those above.
+pub(crate) fn uring_setup(entries: u32, completions: u32, flags: u32) -> Reply<i32> {
+    let mut builder = IoUring::builder();
+    builder.setup_cqsize(completions);
+    if flags & SETUP_SINGLE_ISSUER != 0 {
+        builder.setup_single_issuer();
+    }
+    if flags & SETUP_DEFER_TASKRUN != 0 {
+        builder.setup_defer_taskrun();
+    }
+    let uring = reply("io_uring_setup", builder.build(entries))?;
     let fd = uring.as_raw_fd();
     // The process is thrown away: its rings end with it, and the kernel never writes to memory of somebody else.
     lock(&RINGS).push(Box::leak(Box::new(Ring { uring, submitted: Mutex::default() })));
     Ok(fd)
+}
+
+/// io_uring_register with IORING_REGISTER_EVENTFD: the eventfd is written to for each completion.
+pub(crate) fn uring_eventfd(fd: i32, eventfd: i32) -> Reply<()> {
+    reply("io_uring_register", ring(fd)?.uring.submitter().register_eventfd(eventfd))
+}
+
+/// `struct io_uring_buf`.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Buffer {
+    start: u64,
+    len: u32,
+    number: u16,
+    /// In the first one: how many there are.
+    tail: u16,
+}
+
+// SAFETY: a buffer consists of numbers, and a page is aligned for eight bytes.
+unsafe impl AllZero for Buffer {}
+
+/// The only group of buffers.
+const GROUP: u16 = 0;
+
+/// io_uring_register with IORING_REGISTER_PBUF_RING, since Linux 5.19: `n` buffers of `size` bytes each.
+pub(crate) fn uring_buffers(fd: i32, n: u32, size: u32) -> Reply<()> {
+    let ring = ring(fd)?;
+    let slots = n.next_power_of_two() as u16;
+    let no_room = Refusal { call: "mmap", errno: Errno::ENOMEM };
+    let buffers = fresh_pages::<Buffer>(usize::from(slots)).ok_or(no_room)?;
+    for (number, buffer) in (0..n as u16).zip(buffers.iter_mut()) {
+        let memory: Memory = Box::leak((0..size).map(|_| AtomicU8::new(0)).collect());
+        *buffer = Buffer { start: memory.as_ptr().addr() as u64, len: size, number, tail: 0 };
+    }
+    buffers[0].tail = n as u16;
+    let start = buffers.as_ptr().addr() as u64;
+    // SAFETY: pages of ours that are never unmapped, with as many slots as is said; from here on the kernel alone reads
+    // them. They name `n` pieces of leaked memory, each as long as it says.
+    reply("io_uring_register", unsafe {
+        ring.uring.submitter().register_buf_ring_with_flags(start, slots, GROUP, 0)
+    })
 }
 
 /// io_uring_enter to submit these, without waiting; how many were taken.
@@ -92,6 +141,7 @@ pub(crate) fn uring_next(fd: i32) -> Reply<Option<Completion>> {
         name: submitted.get(entry.user_data() as usize).map_or("an unknown operation", |(name, _)| name),
         result: result_of(entry.result()),
         more: cqueue::more(entry.flags()),
+        notice: cqueue::notif(entry.flags()),
     }))
 }
 
@@ -170,6 +220,13 @@ fn entry_of(op: &Op, memory: Memory, find: impl Fn(&'static str) -> u64) -> sque
         }
         Op::Recv { fd, flags } => opcode::Recv::new(Fd(fd), start, ROOM as u32).flags(flags).build(),
         Op::Read { fd } => opcode::Read::new(Fd(fd), start, ROOM as u32).build(),
+        Op::RecvInto { fd, how: Take::ManyBundles } => opcode::RecvMultiBundle::new(Fd(fd), GROUP).build(),
+        Op::RecvInto { fd, how: Take::Many } => opcode::RecvMulti::new(Fd(fd), GROUP).build(),
+        Op::RecvInto { fd, how: Take::One } => {
+            let entry = opcode::Recv::new(Fd(fd), null_mut(), 0).buf_group(GROUP).build();
+            entry.flags(squeue::Flags::BUFFER_SELECT)
+        }
+        Op::SendZc { fd, n } => opcode::SendZc::new(Fd(fd), start, n.min(ROOM as u32)).build(),
         Op::Timeout { ms } => opcode::Timeout::new(time(ms)).build(),
         Op::LinkTimeout { ms } => opcode::LinkTimeout::new(time(ms)).build(),
         Op::EpollCtl { epoll, op, fd, event } => {

@@ -13,7 +13,15 @@ fn none<T>() -> Reply<T> {
     Err(Refusal { call: "io_uring_setup", errno: Errno::ENOSYS })
 }
 
-pub(crate) fn uring_setup(_entries: u32, _completions: u32) -> Reply<i32> {
+pub(crate) fn uring_setup(_entries: u32, _completions: u32, _flags: u32) -> Reply<i32> {
+    none()
+}
+
+pub(crate) fn uring_eventfd(_ring: i32, _eventfd: i32) -> Reply<()> {
+    none()
+}
+
+pub(crate) fn uring_buffers(_ring: i32, _n: u32, _size: u32) -> Reply<()> {
     none()
 }
 
