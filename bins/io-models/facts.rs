@@ -1,11 +1,13 @@
 //! `io-models facts`: what this kernel does, beside what Linux does.
 
+mod map;
+
 use crate::failure::{DIFFERS, Failure};
-use crate::output::{Outputs, conclude, ended, help_table};
+use crate::output::{Output, Outputs, conclude, ended, help_table};
 use crate::progress::Progress;
-use io_models::facts::{self, Area, Fact, Mutant, Runner};
+use io_models::facts::{self, Area, Fact, Mutant, Runner, Since};
 use io_models::lab::explain::nearest;
-use io_models::lab::facts::{Baseline, Document, Report, explain, list};
+use io_models::lab::facts::{Document, Map, Pair, Profile, Report, explain, first_kernel, list};
 use io_models::{lab, stop};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -13,8 +15,11 @@ use std::time::{Duration, Instant};
 
 /// Check this kernel: run the facts, and print where it differs from Linux
 #[derive(Debug, clap::Args)]
-#[command(after_help = areas())]
+#[command(after_help = areas(), args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+
     /// Areas, or ids of facts [default: all]
     #[arg(value_name = "AREA|ID")]
     which: Vec<String>,
@@ -39,6 +44,14 @@ pub(crate) struct Args {
     #[arg(long, group = "form", value_name = "ID", value_parser = fact)]
     explain: Option<&'static Fact>,
 
+    /// Print since which kernel one fact is so, by the systems that were looked at, and run nothing
+    #[arg(long, group = "form", value_name = "ID", value_parser = fact)]
+    first_kernel: Option<&'static Fact>,
+
+    /// Print what differs between two systems, and run nothing: each a profile, or a system of the map
+    #[arg(long, group = "form", value_names = ["A", "B"], num_args = 2)]
+    differs: Option<Vec<String>>,
+
     /// Compare with a profile that --json wrote
     #[arg(long, value_name = "FILE")]
     baseline: Option<PathBuf>,
@@ -59,18 +72,38 @@ pub(crate) struct Args {
     #[arg(long, value_name = "COMMAND")]
     launcher: Option<String>,
 
+    /// Judge the kernel as this version of Linux, whatever it says it is: then what is newer than it says differs too
+    #[arg(long, value_name = "VERSION", value_parser = version)]
+    judge_as: Option<Since>,
+
     /// Longest time for one experiment
     #[arg(long, value_name = "TIME", default_value = "15s", value_parser = crate::units::duration)]
     deadline: Duration,
 }
 
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    Map(map::Args),
+}
+
 pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
+    if let Some(Command::Map(args)) = args.command {
+        return map::run(args);
+    }
     let mut outputs = Outputs::default();
     let output = outputs.report(args.output)?;
     if let Some(fact) = args.explain {
         let text = explain(fact, output.columns());
         output.report(&text)?;
         return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(fact) = args.first_kernel {
+        let text = first_kernel(Map::recorded(), fact, output.columns());
+        output.report(&text)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Some([one, other]) = args.differs.as_deref() {
+        return differs(one, other, output);
     }
     let chosen = choose(&args.which)?;
     if args.list {
@@ -82,6 +115,7 @@ pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
     let junit = outputs.optional("--junit", args.junit)?;
     let mut runner = Runner::default();
     runner.under = args.under;
+    runner.judge_as = args.judge_as;
     runner.deadline = args.deadline;
     runner.launcher =
         args.launcher.iter().flat_map(|line| line.split_whitespace()).map(str::to_owned).collect();
@@ -135,18 +169,42 @@ fn choose(which: &[String]) -> Result<Vec<&'static Fact>, Failure> {
     Ok(facts::all().filter(|fact| which.is_empty() || asked(fact)).collect())
 }
 
-fn read(file: &Path) -> Result<Baseline, Failure> {
-    let name = file.display().to_string();
-    let json = std::fs::read_to_string(file).map_err(|why| {
-        Failure::usage(format_args!(
-            "cannot read {name}: {why}; record one with `facts --json --output FILE`"
-        ))
-    })?;
-    Baseline::read(&name, &json).map_err(|why| {
-        Failure::usage(format_args!(
-            "cannot compare with {name}: {why}; record one with `facts --json --output FILE`"
-        ))
-    })
+fn read(file: &Path) -> Result<Profile, Failure> {
+    profile(&file.display().to_string(), file)
+}
+
+/// The profile in a file, for a system of that name.
+fn profile(name: &str, file: &Path) -> Result<Profile, Failure> {
+    const RECORD: &str = "record one with `facts --json --output FILE`";
+    let path = file.display();
+    let json = std::fs::read_to_string(file)
+        .map_err(|why| Failure::usage(format_args!("cannot read {path}: {why}; {RECORD}")))?;
+    Profile::read(name, &json)
+        .map_err(|why| Failure::usage(format_args!("cannot compare with {path}: {why}; {RECORD}")))
+}
+
+/// What differs between two systems, each a file or a system of the recorded map.
+fn differs(one: &str, other: &str, output: Output) -> Result<ExitCode, Failure> {
+    let recorded = Map::recorded();
+    let profile = |name: &str| match recorded.profile(name) {
+        Some(profile) => Ok(profile),
+        None if Path::new(name).exists() => read(Path::new(name)),
+        None => {
+            let systems = nearest(name, 3, recorded.all_names());
+            let line = format!("{name} is no file and no system of the map; the nearest systems: {systems}");
+            Err(Failure::usage(line))
+        }
+    };
+    let (one, other) = (profile(one)?, profile(other)?);
+    let pair = Pair::of(&one, &other);
+    let text = pair.page(output.columns());
+    let written = [output.report(&text)];
+    let ended = match pair.trouble() {
+        Some(trouble) => Err(Failure::run(trouble)),
+        None if pair.is_remarkable() => Ok(ExitCode::from(DIFFERS)),
+        None => Ok(ExitCode::SUCCESS),
+    };
+    conclude(written, ended)
 }
 
 fn area(name: &str) -> Option<Area> {
@@ -162,6 +220,11 @@ fn fact(id: &str) -> Result<&'static Fact, String> {
     facts::find(id).ok_or_else(|| {
         format!("there is no fact {id:?}; the nearest: {}", nearest(id, 3, facts::all().map(|fact| fact.id)))
     })
+}
+
+/// clap's parser for a version of Linux.
+fn version(text: &str) -> Result<Since, String> {
+    Since::parse(text).ok_or_else(|| "it is no version of Linux such as 6.12".to_owned())
 }
 
 /// clap's parser for the name of a wrong kernel.

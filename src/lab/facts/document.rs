@@ -1,9 +1,12 @@
-//! The report as JSON, which is also what a [`Baseline`](super::Baseline) is read from.
+//! The report as JSON, which is also what a [`Profile`](super::Profile) is read from.
 
 use super::{Change, Report, Totals};
-use crate::facts::{Found, Outcome, Run, Step};
+use crate::facts::{Found, Outcome, Run, Since, Step, Why};
 use crate::lab::env::Environment;
-use serde::Serialize;
+use crate::lab::visible::visible;
+use nix::sys::utsname::uname;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
 /// What kind of document it is.
 pub const SCHEMA: &str = "io-models/facts";
@@ -17,6 +20,8 @@ pub struct Document<'a> {
     schema: &'static str,
     schema_version: u32,
     environment: &'a Environment,
+    /// What uname(2) says of the build of the kernel: distributions name the exact release there.
+    kernel_build: Option<String>,
     /// What started the processes of the experiments; `null` if they were started directly.
     launcher: Option<String>,
     /// The wrong kernel, if it was not the real one.
@@ -45,35 +50,65 @@ struct Entry<'a> {
 }
 
 /// A step that does not hold: what was expected and observed, or why it was not made.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(untagged)]
-enum NotHeld<'a> {
+pub(super) enum NotHeld<'a> {
     Differs {
-        step: &'a str,
-        expected: &'a str,
-        observed: &'a str,
-        #[serde(skip_serializing_if = "Option::is_none")]
+        step: Cow<'a, str>,
+        expected: Cow<'a, str>,
+        observed: Cow<'a, str>,
+        /// Of a kernel that says it is older.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         since: Option<String>,
     },
     Skipped {
-        step: &'a str,
-        why: &'static str,
-        detail: &'a str,
+        step: Cow<'a, str>,
+        why: Cow<'a, str>,
+        detail: Cow<'a, str>,
     },
 }
 
 impl<'a> NotHeld<'a> {
-    fn of(Step { what, found, .. }: &'a Step) -> Option<NotHeld<'a>> {
+    pub(super) fn of(Step { what, found, .. }: &'a Step) -> Option<NotHeld<'a>> {
+        let step = Cow::from(what);
         match found {
             Found::Holds => None,
-            Found::Differs { expected, observed, .. } => {
-                Some(NotHeld::Differs { step: what, expected, observed, since: None })
-            }
+            Found::Differs { expected, observed, .. } => Some(NotHeld::Differs {
+                step,
+                expected: expected.into(),
+                observed: observed.into(),
+                since: None,
+            }),
             Found::ClaimsOlder { expected, observed, since } => {
-                Some(NotHeld::Differs { step: what, expected, observed, since: Some(since.to_string()) })
+                let since = Some(since.to_string());
+                Some(NotHeld::Differs { step, expected: expected.into(), observed: observed.into(), since })
             }
-            Found::Skipped { why, detail } => Some(NotHeld::Skipped { step: what, why: why.name(), detail }),
+            Found::Skipped { why, detail } => {
+                Some(NotHeld::Skipped { step, why: why.name().into(), detail: detail.into() })
+            }
         }
+    }
+
+    /// The step again, each of its texts in a line; `None` if it has a reason or a version that there is not.
+    pub(super) fn step(self) -> Option<Step> {
+        Some(match self {
+            NotHeld::Differs { step, expected, observed, since } => {
+                let (expected, observed) = (visible(&expected), visible(&observed));
+                let found = match since {
+                    Some(since) => {
+                        let since = Since::parse(since.strip_prefix("Linux ").unwrap_or(&since))?;
+                        Found::ClaimsOlder { expected, observed, since }
+                    }
+                    // A profile does not tell since when what differs would be so.
+                    None => Found::Differs { expected, observed, since: Since::ALWAYS },
+                };
+                Step::new(visible(&step), found)
+            }
+            NotHeld::Skipped { step, why, detail } => {
+                let found = Found::Skipped { why: Why::find(&why)?, detail: visible(&detail) };
+                Step::new(visible(&step), found)
+            }
+        })
     }
 }
 
@@ -98,6 +133,7 @@ impl<'a> Document<'a> {
             schema: SCHEMA,
             schema_version: SCHEMA_VERSION,
             environment: &report.environment,
+            kernel_build: uname().ok().map(|name| name.version().to_string_lossy().into_owned()),
             launcher: (!report.launcher.is_empty()).then(|| report.launcher.join(" ")),
             under: report.under.map(|mutant| mutant.name),
             judged_as: report.judged_as.map(|version| version.to_string()),

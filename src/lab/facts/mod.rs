@@ -1,12 +1,21 @@
 //! Reports of the kernel's [facts](crate::facts): for people, for programs, for CI.
 
 mod baseline;
+mod differs;
 mod document;
 mod junit;
+mod map;
+mod profile;
 mod text;
 
-pub use baseline::{Baseline, Change, NotABaseline};
+pub use baseline::Change;
+pub use differs::Pair;
 pub use document::{Document, SCHEMA, SCHEMA_VERSION};
+pub(crate) use map::{Bound, Group, Verdict, bounds, place};
+pub use map::{Known, Map, first_kernel};
+pub(crate) use profile::Cell;
+pub use profile::{NotAProfile, Profile, System};
+pub(crate) use text::{MOST_STEPS, more_steps};
 pub use text::{explain, list};
 
 use super::env::Environment;
@@ -51,10 +60,10 @@ pub struct Totals {
 }
 
 impl Totals {
-    fn of<'a>(runs: impl Iterator<Item = &'a Run>) -> Totals {
+    fn of(outcomes: impl Iterator<Item = Outcome>) -> Totals {
         let mut totals = Totals::default();
-        for run in runs {
-            match run.outcome() {
+        for outcome in outcomes {
+            match outcome {
                 Outcome::Holds => totals.holds += 1,
                 Outcome::InPart => totals.in_part += 1,
                 Outcome::Differs => totals.differs += 1,
@@ -89,14 +98,15 @@ impl Report {
     }
 
     /// Compare with a profile, whose facts that were not run now do not count.
-    pub fn compare(&mut self, baseline: &Baseline) {
-        self.changes = Some(Changes { baseline: baseline.title(), list: baseline.changes(&self.runs) });
+    pub fn compare(&mut self, baseline: &Profile) {
+        self.changes =
+            Some(Changes { baseline: baseline.title(), list: baseline::changes(baseline, &self.runs) });
     }
 
     /// How many facts of each outcome.
     #[must_use]
     pub fn totals(&self) -> Totals {
-        Totals::of(self.runs.iter())
+        Totals::of(self.runs.iter().map(Run::outcome))
     }
 
     /// Whether it was interrupted.
@@ -148,5 +158,18 @@ impl Report {
             self.under.map_or(String::new(), |mutant| format!(", under the wrong kernel `{}`", mutant.name));
         let judged = self.judged_as.map_or(String::new(), |version| format!(", judged as {version}"));
         format!("{}{through}{under}{judged}", self.environment.system())
+    }
+}
+
+impl Outcome {
+    /// Its name for people.
+    pub(crate) const fn words(self) -> &'static str {
+        match self {
+            Outcome::Holds => "holds",
+            Outcome::InPart => "in part",
+            Outcome::Differs => "differs",
+            Outcome::ClaimsOlder => "claims older",
+            Outcome::Skipped => "skipped",
+        }
     }
 }

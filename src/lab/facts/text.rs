@@ -1,11 +1,20 @@
 //! The report for people: one page, or Markdown; and what there is to read about a fact.
 
 use super::{Report, Totals};
-use crate::facts::{Area, Fact, Found, Mutant, Outcome, Since, Step, Wait, Why};
+use crate::facts::{Area, Fact, Found, Gap, Mutant, Outcome, Release, Run, Since, Step, Wait, Why};
 use crate::lab::show::{DOUBTFUL, Page, Table, WRONG, paint, paint_if};
 use crate::lab::units::{count, of, seconds};
 use anstyle::Style;
 use std::fmt::Write;
+
+/// How many steps of a fact that do not hold are told of. An experiment may have thousands.
+pub(crate) const MOST_STEPS: usize = 10;
+
+/// What is said of those that are not told of.
+pub(crate) fn more_steps(steps: &[Step]) -> Option<String> {
+    let more = steps.len().saturating_sub(MOST_STEPS);
+    (more > 0).then(|| format!("and {}", of(more as u64, "step more")))
+}
 
 impl Report {
     /// One page in lines of at most `width` columns: how many of each area hold, what differs in full, what was skipped
@@ -38,23 +47,8 @@ impl Report {
                 Outcome::ClaimsOlder => ("DIFFERS, CLAIMS TO BE OLDER", DOUBTFUL),
                 _ => continue,
             };
-            let Fact { id, claim, reference, since, matters, .. } = run.fact;
-            page.paragraph(&paint(colour, &format!("{title}: {id}")));
-            page.line("claim", claim);
-            for step in &run.steps {
-                if let Found::Differs { expected, observed, .. }
-                | Found::ClaimsOlder { expected, observed, .. } = &step.found
-                {
-                    page.line("step", &step.what);
-                    page.line("expected", expected);
-                    page.line("observed", paint(colour, observed));
-                }
-            }
-            if let Some(commits) = run.known() {
-                page.line("known", commits);
-            }
-            page.line("reference", format!("{reference}{}", version(*since)));
-            page.line("breaks", matters);
+            page.paragraph(&paint(colour, &format!("{title}: {}", run.fact.id)));
+            different(&mut page, run, colour);
             page.blank();
         }
         let reasons = self.reasons();
@@ -154,7 +148,7 @@ impl Report {
             table.row([name.to_owned()].into_iter().chain(numbers), about, style);
         };
         for (area, runs) in self.by_area() {
-            row(area.name(), Totals::of(runs.into_iter()), area.title());
+            row(area.name(), Totals::of(runs.into_iter().map(Run::outcome)), area.title());
         }
         row("all", self.totals(), "");
         table
@@ -196,6 +190,38 @@ impl Report {
     }
 }
 
+/// A fact that differs: each step that does, and how many hold.
+fn different(page: &mut Page, run: &Run, colour: Style) {
+    let Fact { claim, reference, since, matters, .. } = run.fact;
+    page.line("claim", claim);
+    let differs = |step: &&Step| matches!(step.found, Found::Differs { .. } | Found::ClaimsOlder { .. });
+    let different: Vec<Step> = run.steps.iter().filter(differs).cloned().collect();
+    for Step { what, found } in different.iter().take(MOST_STEPS) {
+        page.line("step", what);
+        match found {
+            Found::Differs { expected, observed, .. } => {
+                page.line("expected", expected);
+                page.line("observed", paint(colour, observed));
+            }
+            Found::ClaimsOlder { expected, observed, since } => {
+                page.line("expected", format!("{expected} (since {since})"));
+                page.line("observed", paint(colour, observed));
+            }
+            Found::Holds | Found::Skipped { .. } => {}
+        }
+    }
+    if let Some(more) = more_steps(&different) {
+        page.more(more);
+    }
+    let held = run.steps.len() - run.not_held().count();
+    page.line("held", format!("{} of {}", count(held as u64), of(run.steps.len() as u64, "step")));
+    if let Some(commits) = run.known() {
+        page.line("known", commits);
+    }
+    page.line("reference", format!("{reference}{}", version(*since)));
+    page.line("breaks", matters);
+}
+
 /// The colour of an outcome.
 fn style(outcome: Outcome) -> Style {
     match outcome {
@@ -218,6 +244,15 @@ fn version(since: Since) -> String {
         Since::ALWAYS => String::new(),
         since => format!(" (since {since})"),
     }
+}
+
+/// Which kernels are known to differ, in words.
+pub(crate) fn gap(Gap { from, until, repaired, commits }: &Gap) -> String {
+    let number = |Release(major, minor, patch): &Release| format!("{major}.{minor}.{patch}");
+    let repaired: Vec<String> = repaired.iter().map(number).collect();
+    let repaired =
+        if repaired.is_empty() { String::new() } else { format!(", repaired in {}", repaired.join(", ")) };
+    format!("from {from} to before {until}{repaired}: {commits}")
 }
 
 /// Facts with their claims, area by area, then the wrong kernels that break one of them, in lines of at most `width`
@@ -249,20 +284,25 @@ pub fn list(facts: &[&'static Fact], width: Option<usize>) -> String {
 /// All that there is to know about a fact, in lines of at most `width` columns.
 #[must_use]
 pub fn explain(fact: &Fact, width: Option<usize>) -> String {
-    let Fact { id, claim, reference, since, matters, experiment, wrong, .. } = fact;
+    let Fact { id, claim, reference, since, gap: differ, matters, experiment, wrong, .. } = fact;
     let mut page = Page::new(width);
     page.paragraph(&format!("{id} ({})", fact.area().title()));
-    let since = match *since {
+    let mut since = match *since {
         Since::ALWAYS => "every supported kernel".to_owned(),
         since => since.to_string(),
     };
+    since += "; a step that is newer says so where it differs";
     for (what, said) in [
         ("Claim", *claim),
         ("Reference", *reference),
         ("Since", since.as_str()),
+        ("Kernels that are known to differ", &differ.map_or(String::new(), |differ| gap(&differ))),
         ("Why it matters", *matters),
         ("The experiment", *experiment),
     ] {
+        if said.is_empty() {
+            continue;
+        }
         page.blank();
         page.paragraph(what);
         page.indented(2, 2, said);

@@ -2,7 +2,9 @@
 //! tests/mutants.rs shows that they can fail.
 
 mod elsewhere;
+mod map;
 mod program;
+mod schema;
 mod upstream;
 
 use assert_cmd::Command;

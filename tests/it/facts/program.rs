@@ -47,6 +47,7 @@ fn a_fact_that_differs_is_told_in_full_and_the_exit_code_is_3() {
         "step           the listener after accept failed",
         "expected       IN",
         "observed       nothing",
+        "held           2 of 3 steps",
         "reference      accept(2)",
         "breaks         A level-triggered loop",
         "under the wrong kernel",
@@ -169,7 +170,9 @@ fn an_experiment_that_crashes_is_an_outcome_with_its_last_words() {
 fn an_experiment_that_says_no_end_of_things_is_an_outcome_too() {
     let (_folder, talks) = launcher("exec yes");
     let page = page(&[ONE, "--launcher", &talks, "--deadline", "200ms"], 3);
-    assert!(page.contains("it did not end within 0.2 s, asleep in write; it said: y"), "{page}");
+    // It may be asleep in write(2) just then, which is told as well.
+    assert!(page.contains("it did not end within 0.2 s"), "{page}");
+    assert!(page.contains("; it said: y"), "{page}");
     assert!(page.len() < 4000, "{} bytes", page.len());
 }
 

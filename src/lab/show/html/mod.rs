@@ -6,6 +6,7 @@
 
 mod charts;
 pub mod check;
+pub mod facts;
 mod findings;
 mod gates;
 mod table;
