@@ -3,86 +3,143 @@
 use super::super::kernel::Kernel;
 use super::Mutant;
 use super::kinds::{Changed, ready};
+use super::poll_sockets::{Marked, is_listener, is_socket};
 use crate::sys::Errno;
 use crate::sys::limits::Nofile;
 use crate::sys::raw::{self, At, Refusal, Reply, no};
 use libc::{
     AF_UNIX, F_GETFL, F_GETPIPE_SZ, IPPROTO_TCP, O_ACCMODE, O_PATH, O_RDONLY, POLLERR, POLLHUP, POLLIN,
-    POLLNVAL, POLLOUT, SO_ACCEPTCONN, SO_DOMAIN, SO_TYPE, SOCK_DGRAM, SOL_SOCKET, epoll_event, pollfd,
+    POLLNVAL, POLLOUT, POLLPRI, SOCK_DGRAM, SOCK_STREAM, epoll_event, pollfd,
 };
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering::SeqCst};
-use std::sync::{Mutex, PoisonError};
 
 pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "poll-negative-is-nval",
         breaks: "poll-negative-fd-ignored",
-        behaviour: "An entry with a negative descriptor gets NVAL and is counted, as one for a number that \
-                    is not open.",
-        kernel: &Changed(negative_is_nval),
+        behaviour: "An entry with a negative descriptor gets NVAL and is counted, as one for a number that is not \
+                    open.",
+        kernel: &Changed(|entry| {
+            if entry.fd < 0 {
+                entry.revents = POLLNVAL;
+            }
+        }),
     },
     Mutant {
         name: "poll-ebadf",
         breaks: "poll-closed-fd-nval",
         behaviour: "poll fails with EBADF when one descriptor is not open, as select does.",
-        kernel: &Ebadf,
+        kernel: &OnPoll(|mut fds, timeout| {
+            let n = raw::poll(fds.again(), timeout)?;
+            match fds {
+                At::Memory(entries) if entries.iter().any(|entry| entry.revents & POLLNVAL != 0) => {
+                    no(Errno::EBADF)
+                }
+                _ => Ok(n),
+            }
+        }),
     },
     Mutant {
         name: "poll-nval-by-request",
         breaks: "poll-nval-not-requestable",
-        behaviour: "NVAL that is asked for is reported: a kernel that takes the flag for one of the \
-                    caller's.",
-        kernel: &Changed(nval_by_request),
+        behaviour: "NVAL that is asked for is reported: a kernel that takes the flag for one of the caller's.",
+        kernel: &Changed(|entry| {
+            entry.revents |= entry.events & POLLNVAL;
+        }),
     },
     Mutant {
         name: "poll-masks-errors",
         breaks: "poll-err-hup-unmaskable",
         behaviour: "An entry that asks for nothing gets neither ERR nor HUP, as people expect.",
-        kernel: &Changed(masks_errors),
+        kernel: &Changed(|entry| {
+            if entry.events == 0 {
+                entry.revents &= !(POLLERR | POLLHUP);
+            }
+        }),
     },
     Mutant {
         name: "poll-without-limit",
         breaks: "poll-nfds-over-rlimit-einval",
         behaviour: "poll takes an array of any length, whatever RLIMIT_NOFILE is.",
-        kernel: &WithoutLimit,
+        kernel: &OnPoll(|fds, timeout| {
+            let limit = Nofile::current().map_or(usize::MAX, |nofile| nofile.soft as usize);
+            match fds {
+                At::Memory(entries) if entries.len() > limit => {
+                    for part in entries.chunks_mut(limit.max(1)) {
+                        raw::poll(At::from(part), 0)?;
+                    }
+                    Ok(ready(entries))
+                }
+                fds => raw::poll(fds, timeout),
+            }
+        }),
     },
     Mutant {
         name: "poll-duplicates-once",
         breaks: "poll-duplicate-entries",
-        behaviour: "A descriptor is reported in its first entry only, as by a kernel that makes a set of the \
-                    array.",
-        kernel: &DuplicatesOnce,
+        behaviour: "A descriptor is reported in its first entry only, as by a kernel that makes a set of the array.",
+        kernel: &OnPoll(|mut fds, timeout| {
+            let n = raw::poll(fds.again(), timeout)?;
+            let At::Memory(entries) = fds else { return Ok(n) };
+            for index in 1..entries.len() {
+                let (before, rest) = entries.split_at_mut(index);
+                if before.iter().any(|entry| entry.fd == rest[0].fd) {
+                    rest[0].revents = 0;
+                }
+            }
+            Ok(ready(entries))
+        }),
     },
     Mutant {
         name: "poll-writes-ready-only",
         breaks: "poll-revents-overwritten",
-        behaviour: "revents of an entry that is not ready stay as they were, as those of epoll_wait's array \
-                    do.",
-        kernel: &WritesReadyOnly,
+        behaviour: "revents of an entry that is not ready stay as they were, as those of epoll_wait's array do.",
+        kernel: &OnPoll(|mut fds, timeout| {
+            let before = revents_of(&fds);
+            let n = raw::poll(fds.again(), timeout)?;
+            if let At::Memory(entries) = fds {
+                for (entry, old) in entries.iter_mut().zip(before).filter(|(entry, _)| entry.revents == 0) {
+                    entry.revents = old;
+                }
+            }
+            Ok(n)
+        }),
     },
     Mutant {
         name: "poll-eintr-writes-nothing",
         breaks: "poll-revents-written-on-eintr",
         behaviour: "poll that fails leaves revents as they were, as people expect of a call that fails.",
-        kernel: &EintrWritesNothing,
+        kernel: &OnPoll(|mut fds, timeout| {
+            let before = revents_of(&fds);
+            let reply = raw::poll(fds.again(), timeout);
+            if let (Err(_), At::Memory(entries)) = (&reply, fds) {
+                for (entry, old) in entries.iter_mut().zip(before) {
+                    entry.revents = old;
+                }
+            }
+            reply
+        }),
     },
     Mutant {
         name: "poll-takes-events",
         breaks: "poll-events-never-written",
         behaviour: "What is reported is taken out of events, as a one-shot entry of epoll is switched off.",
-        kernel: &Changed(takes_events),
+        kernel: &Changed(|entry| {
+            entry.events &= !entry.revents;
+        }),
     },
     Mutant {
         name: "poll-timeout-einval",
         breaks: "poll-negative-timeout-infinite",
         behaviour: "A timeout below -1 gives EINVAL, as the manual of macOS says.",
-        kernel: &TimeoutEinval,
+        kernel: &OnPoll(
+            |fds, timeout| if timeout < -1 { no(Errno::EINVAL) } else { raw::poll(fds, timeout) },
+        ),
     },
     Mutant {
         name: "poll-early",
         breaks: "poll-never-early",
         behaviour: "The millisecond that has begun counts as one, so that the wait is up to one too short.",
-        kernel: &Early,
+        kernel: &OnPoll(|fds, timeout| raw::poll(fds, if timeout > 0 { timeout - 1 } else { timeout })),
     },
     Mutant {
         name: "epoll-wait-early",
@@ -94,97 +151,202 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "poll-refuses-files",
         breaks: "poll-regular-file",
         behaviour: "A file that nobody can wait for gets NVAL, as epoll_ctl refuses it with EPERM.",
-        kernel: &Changed(refuses_files),
+        kernel: &Changed(|entry| {
+            let Ok(epoll) = raw::epoll_create1(libc::EPOLL_CLOEXEC) else { return };
+            let added =
+                raw::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, entry.fd, Some(epoll_event { events: 0, u64: 0 }));
+            raw::close(epoll).ok();
+            if added == no(Errno::EPERM) {
+                entry.revents = POLLNVAL;
+            }
+        }),
+    },
+    Mutant {
+        name: "poll-sysfs-is-a-file",
+        breaks: "poll-sysfs-read-first",
+        behaviour: "A file of sysfs has neither PRI nor ERR before its first read, as other files, and as people \
+                    expect.",
+        kernel: &Changed(|entry| {
+            if entry.revents & (POLLIN | POLLOUT | POLLPRI | POLLERR) == POLLIN | POLLOUT | POLLPRI | POLLERR
+            {
+                entry.revents &= !(POLLPRI | POLLERR);
+            }
+        }),
+    },
+    Mutant {
+        name: "inotify-short-read-is-end",
+        breaks: "poll-inotify-short-read",
+        behaviour: "read of an inotify descriptor with too little room gives 0, as before Linux 2.6.21.",
+        kernel: &ShortReadIsEnd,
     },
     Mutant {
         name: "poll-takes-opath",
         breaks: "poll-opath-nval",
         behaviour: "A descriptor that was opened with O_PATH is IN+OUT, as any other of that file.",
-        kernel: &Changed(takes_opath),
+        kernel: &Changed(|entry| {
+            if raw::fcntl(entry.fd, F_GETFL, 0).is_ok_and(|flags| flags & O_PATH != 0) {
+                entry.revents = entry.events & (POLLIN | POLLOUT);
+            }
+        }),
     },
     Mutant {
         name: "poll-pipe-both-ways",
         breaks: "poll-wrong-pipe-end-silent",
         behaviour: "The reading end of a pipe has OUT too, as on systems whose pipes go both ways (FreeBSD).",
-        kernel: &Changed(pipe_both_ways),
+        kernel: &Changed(|entry| {
+            if is_reading_end(entry.fd) && entry.revents & POLLHUP == 0 {
+                entry.revents |= entry.events & POLLOUT;
+            }
+        }),
     },
     Mutant {
         name: "poll-pipe-eof-has-in",
         breaks: "poll-pipe-eof-is-hup-only",
         behaviour: "The reading end of a pipe without writers is IN+HUP, since read does not wait.",
-        kernel: &Changed(pipe_eof_has_in),
+        kernel: &Changed(|entry| {
+            if is_reading_end(entry.fd) && entry.revents & POLLHUP != 0 {
+                entry.revents |= entry.events & POLLIN;
+            }
+        }),
     },
     Mutant {
         name: "poll-pipe-hup-hides-data",
         breaks: "poll-pipe-data-then-eof",
-        behaviour: "HUP takes the place of IN when the last writer has gone, although there is something to \
-                    read.",
-        kernel: &Changed(pipe_hup_hides_data),
+        behaviour: "HUP takes the place of IN when the last writer has gone, although there is something to read.",
+        kernel: &Changed(|entry| {
+            if is_reading_end(entry.fd) && entry.revents & POLLHUP != 0 {
+                entry.revents &= !POLLIN;
+            }
+        }),
     },
     Mutant {
         name: "poll-pipe-broken-is-hup",
         breaks: "poll-pipe-broken-writer",
-        behaviour: "The writing end of a pipe without readers has HUP instead of ERR, as the reading end \
-                    has.",
-        kernel: &Changed(pipe_broken_is_hup),
+        behaviour: "The writing end of a pipe without readers has HUP instead of ERR, as the reading end has.",
+        kernel: &Changed(|entry| {
+            if is_writing_end(entry.fd) && entry.revents & POLLERR != 0 {
+                entry.revents = entry.revents & !POLLERR | POLLHUP;
+            }
+        }),
     },
     Mutant {
         name: "poll-fifo-hup-before-writer",
         breaks: "poll-fifo-never-opened-for-write",
         behaviour: "A FIFO without a writer has HUP, also before the first one: whenever read gives 0.",
-        kernel: &Changed(fifo_hup_before_writer),
+        kernel: &Changed(|entry| {
+            // Nothing can be read, so that this read takes nothing; it does not wait.
+            let is_nonblocking =
+                raw::fcntl(entry.fd, F_GETFL, 0).is_ok_and(|flags| flags & libc::O_NONBLOCK != 0);
+            let has_nothing = entry.events & POLLIN != 0 && entry.revents == 0;
+            if is_reading_end(entry.fd)
+                && is_nonblocking
+                && has_nothing
+                && raw::read(entry.fd, &mut [0]) == Ok(0)
+            {
+                entry.revents = POLLHUP;
+            }
+        }),
     },
     Mutant {
         name: "poll-fifo-hup-stays",
         breaks: "poll-fifo-hup-cleared-by-new-writer",
         behaviour: "HUP of a pipe stays for good, as that of a socket does.",
-        kernel: &Changed(fifo_hup_stays),
+        kernel: &Changed(|entry| {
+            static HUNG_UP: Marked = Marked::new();
+            if is_reading_end(entry.fd) && entry.revents & POLLHUP != 0 {
+                HUNG_UP.add(entry.fd);
+            }
+            entry.revents |= if HUNG_UP.has(entry.fd) { POLLHUP } else { 0 };
+        }),
+    },
+    Mutant {
+        name: "poll-fifo-rdwr-hup",
+        breaks: "poll-fifo-rdwr-no-hup",
+        behaviour: "A FIFO that was opened with O_RDWR has HUP when another writer closes it, as people expect.",
+        kernel: &Changed(|entry| {
+            let both = |flags: i32| flags & O_ACCMODE == libc::O_RDWR;
+            if is_pipe(entry.fd)
+                && raw::fcntl(entry.fd, F_GETFL, 0).is_ok_and(both)
+                && entry.revents & POLLIN != 0
+            {
+                entry.revents |= POLLHUP;
+            }
+        }),
     },
     Mutant {
         name: "poll-pipe-out-for-a-byte",
         breaks: "poll-pipe-out-needs-free-slot",
-        behaviour: "A pipe has OUT for as long as there are fewer bytes in it than its size, as people \
-                    expect.",
+        behaviour: "A pipe has OUT for as long as there are fewer bytes in it than its size, as people expect.",
         kernel: &Changed(pipe_out_for_a_byte),
     },
     Mutant {
         name: "poll-pipe-out-after-any-read",
         breaks: "poll-pipe-full-read-under-page-no-out",
         behaviour: "A full pipe has OUT again once a byte has been read from it, as a ring of bytes would.",
-        kernel: &OutAfterAnyRead,
+        kernel: &Changed(pipe_out_for_a_byte),
     },
     Mutant {
         name: "poll-tcp-fresh-out",
         breaks: "poll-tcp-fresh-out-hup",
         behaviour: "A TCP socket that never had a connection is OUT: nobody has hung up.",
-        kernel: &Changed(tcp_fresh_out),
+        kernel: &Changed(|entry| {
+            // One whose two sides are closed has IN too.
+            if entry.revents == POLLOUT | POLLHUP && tcp_state(entry.fd).is_some() {
+                entry.revents = POLLOUT;
+            }
+        }),
     },
     Mutant {
         name: "poll-datagram-without-peer-hup",
         breaks: "poll-unix-fresh-out-hup",
         behaviour: "An AF_UNIX datagram socket without a peer is OUT+HUP, as a stream socket is.",
-        kernel: &Changed(datagram_without_peer_hup),
+        kernel: &Changed(|entry| {
+            let is_datagram = is_socket(entry.fd, AF_UNIX, SOCK_DGRAM);
+            if is_datagram
+                && matches!(raw::getpeername(entry.fd), Err(Refusal { errno: Errno::ENOTCONN, .. }))
+            {
+                entry.revents |= POLLHUP;
+            }
+        }),
     },
     Mutant {
         name: "poll-listener-stays-hup",
         breaks: "poll-listener-idle-zero",
         behaviour: "An AF_UNIX listener stays OUT+HUP, as the socket was before listen.",
-        kernel: &Changed(listener_stays_hup),
+        kernel: &Changed(|entry| {
+            if entry.revents == 0 && is_socket(entry.fd, AF_UNIX, SOCK_STREAM) && is_listener(entry.fd) {
+                entry.revents = entry.events & POLLOUT | POLLHUP;
+            }
+        }),
     },
     Mutant {
         name: "poll-listener-in-once",
         breaks: "poll-listener-pending-in",
-        behaviour: "A listener from which a connection was accepted is not IN for those that came before \
-                    that; people who accept one at a time under EPOLLET believe the opposite.",
+        behaviour: "A listener from which a connection was accepted is not IN for those that came before that; people \
+                    who accept one at a time under EPOLLET believe the opposite.",
         kernel: &ListenerInOnce,
     },
     Mutant {
         name: "poll-connecting-stays-hup",
         breaks: "poll-tcp-connecting-zero",
         behaviour: "A TCP socket that connects is OUT+HUP until it is connected, as a fresh one is.",
-        kernel: &Changed(connecting_stays_hup),
+        kernel: &Changed(|entry| {
+            const SYN_SENT: u8 = 2;
+            if entry.revents == 0 && tcp_state(entry.fd) == Some(SYN_SENT) {
+                entry.revents = entry.events & POLLOUT | POLLHUP;
+            }
+        }),
     },
 ];
+
+/// poll does something else.
+pub(super) struct OnPoll(pub(super) fn(At<'_, pollfd>, i32) -> Reply<usize>);
+
+impl Kernel for OnPoll {
+    fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
+        self.0(fds, timeout)
+    }
+}
 
 fn is_pipe(fd: i32) -> bool {
     raw::fcntl(fd, F_GETPIPE_SZ, 0).is_ok()
@@ -205,183 +367,16 @@ fn has_room_for_a_byte(fd: i32) -> bool {
         && raw::fcntl(fd, F_GETPIPE_SZ, 0).is_ok_and(|size| bytes < size)
 }
 
-/// An option of a socket; of anything else there is none.
-fn option(fd: i32, option: i32) -> Option<i32> {
-    let mut value = [0; 4];
-    raw::getsockopt(fd, SOL_SOCKET, option, &mut value).ok()?;
-    Some(i32::from_ne_bytes(value))
-}
-
-fn is_unix(fd: i32) -> bool {
-    option(fd, SO_DOMAIN) == Some(AF_UNIX)
-}
-
 /// The first byte of TCP_INFO; of anything else there is none.
-fn tcp_state(fd: i32) -> Option<u8> {
+pub(super) fn tcp_state(fd: i32) -> Option<u8> {
     let mut state = [0];
     raw::getsockopt(fd, IPPROTO_TCP, libc::TCP_INFO, &mut state).ok()?;
     Some(state[0])
 }
 
-fn negative_is_nval(entry: &mut pollfd) {
-    if entry.fd < 0 {
-        entry.revents = POLLNVAL;
-    }
-}
-
-fn nval_by_request(entry: &mut pollfd) {
-    entry.revents |= entry.events & POLLNVAL;
-}
-
-fn masks_errors(entry: &mut pollfd) {
-    if entry.events == 0 {
-        entry.revents &= !(POLLERR | POLLHUP);
-    }
-}
-
-fn takes_events(entry: &mut pollfd) {
-    entry.events &= !entry.revents;
-}
-
-fn refuses_files(entry: &mut pollfd) {
-    let Ok(epoll) = raw::epoll_create1(libc::EPOLL_CLOEXEC) else { return };
-    let added = raw::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, entry.fd, Some(epoll_event { events: 0, u64: 0 }));
-    raw::close(epoll).ok();
-    if added == no(Errno::EPERM) {
-        entry.revents = POLLNVAL;
-    }
-}
-
-fn takes_opath(entry: &mut pollfd) {
-    if raw::fcntl(entry.fd, F_GETFL, 0).is_ok_and(|flags| flags & O_PATH != 0) {
-        entry.revents = entry.events & (POLLIN | POLLOUT);
-    }
-}
-
-fn pipe_both_ways(entry: &mut pollfd) {
-    if is_reading_end(entry.fd) && entry.revents & POLLHUP == 0 {
-        entry.revents |= entry.events & POLLOUT;
-    }
-}
-
-fn pipe_eof_has_in(entry: &mut pollfd) {
-    if is_reading_end(entry.fd) && entry.revents & POLLHUP != 0 {
-        entry.revents |= entry.events & POLLIN;
-    }
-}
-
-fn pipe_hup_hides_data(entry: &mut pollfd) {
-    if is_reading_end(entry.fd) && entry.revents & POLLHUP != 0 {
-        entry.revents &= !POLLIN;
-    }
-}
-
-fn pipe_broken_is_hup(entry: &mut pollfd) {
-    if is_writing_end(entry.fd) && entry.revents & POLLERR != 0 {
-        entry.revents = entry.revents & !POLLERR | POLLHUP;
-    }
-}
-
-fn fifo_hup_before_writer(entry: &mut pollfd) {
-    // Nothing can be read, so that this read takes nothing; it does not wait.
-    let is_nonblocking = raw::fcntl(entry.fd, F_GETFL, 0).is_ok_and(|flags| flags & libc::O_NONBLOCK != 0);
-    let has_nothing = entry.events & POLLIN != 0 && entry.revents == 0;
-    if is_reading_end(entry.fd) && is_nonblocking && has_nothing && raw::read(entry.fd, &mut [0]) == Ok(0) {
-        entry.revents = POLLHUP;
-    }
-}
-
-/// The reading ends that had HUP.
-static HUNG_UP: Mutex<Vec<i32>> = Mutex::new(Vec::new());
-
-fn fifo_hup_stays(entry: &mut pollfd) {
-    if is_reading_end(entry.fd) {
-        let mut hung_up = HUNG_UP.lock().unwrap_or_else(PoisonError::into_inner);
-        if entry.revents & POLLHUP != 0 {
-            hung_up.push(entry.fd);
-        } else if hung_up.contains(&entry.fd) {
-            entry.revents |= POLLHUP;
-        }
-    }
-}
-
 fn pipe_out_for_a_byte(entry: &mut pollfd) {
     if is_writing_end(entry.fd) && has_room_for_a_byte(entry.fd) {
         entry.revents |= entry.events & POLLOUT;
-    }
-}
-
-fn tcp_fresh_out(entry: &mut pollfd) {
-    // One whose two sides are closed has IN too.
-    if entry.revents == POLLOUT | POLLHUP && tcp_state(entry.fd).is_some() {
-        entry.revents = POLLOUT;
-    }
-}
-
-fn datagram_without_peer_hup(entry: &mut pollfd) {
-    let is_datagram = is_unix(entry.fd) && option(entry.fd, SO_TYPE) == Some(SOCK_DGRAM);
-    if is_datagram && matches!(raw::getpeername(entry.fd), Err(Refusal { errno: Errno::ENOTCONN, .. })) {
-        entry.revents |= POLLHUP;
-    }
-}
-
-fn listener_stays_hup(entry: &mut pollfd) {
-    if entry.revents == 0 && is_unix(entry.fd) && option(entry.fd, SO_ACCEPTCONN) == Some(1) {
-        entry.revents = entry.events & POLLOUT | POLLHUP;
-    }
-}
-
-fn connecting_stays_hup(entry: &mut pollfd) {
-    const SYN_SENT: u8 = 2;
-    if entry.revents == 0 && tcp_state(entry.fd) == Some(SYN_SENT) {
-        entry.revents = entry.events & POLLOUT | POLLHUP;
-    }
-}
-
-struct Ebadf;
-
-impl Kernel for Ebadf {
-    fn poll(&self, mut fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
-        let n = raw::poll(fds.again(), timeout)?;
-        match fds {
-            At::Memory(entries) if entries.iter().any(|entry| entry.revents & POLLNVAL != 0) => {
-                no(Errno::EBADF)
-            }
-            _ => Ok(n),
-        }
-    }
-}
-
-struct WithoutLimit;
-
-impl Kernel for WithoutLimit {
-    fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
-        let limit = Nofile::current().map_or(usize::MAX, |nofile| nofile.soft as usize);
-        match fds {
-            At::Memory(entries) if entries.len() > limit => {
-                for part in entries.chunks_mut(limit.max(1)) {
-                    raw::poll(At::from(part), 0)?;
-                }
-                Ok(ready(entries))
-            }
-            fds => raw::poll(fds, timeout),
-        }
-    }
-}
-
-struct DuplicatesOnce;
-
-impl Kernel for DuplicatesOnce {
-    fn poll(&self, mut fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
-        let n = raw::poll(fds.again(), timeout)?;
-        let At::Memory(entries) = fds else { return Ok(n) };
-        for index in 1..entries.len() {
-            let (before, rest) = entries.split_at_mut(index);
-            if before.iter().any(|entry| entry.fd == rest[0].fd) {
-                rest[0].revents = 0;
-            }
-        }
-        Ok(ready(entries))
     }
 }
 
@@ -393,52 +388,6 @@ fn revents_of(fds: &At<'_, pollfd>) -> Vec<i16> {
     }
 }
 
-struct WritesReadyOnly;
-
-impl Kernel for WritesReadyOnly {
-    fn poll(&self, mut fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
-        let before = revents_of(&fds);
-        let n = raw::poll(fds.again(), timeout)?;
-        if let At::Memory(entries) = fds {
-            for (entry, old) in entries.iter_mut().zip(before).filter(|(entry, _)| entry.revents == 0) {
-                entry.revents = old;
-            }
-        }
-        Ok(n)
-    }
-}
-
-struct EintrWritesNothing;
-
-impl Kernel for EintrWritesNothing {
-    fn poll(&self, mut fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
-        let before = revents_of(&fds);
-        let reply = raw::poll(fds.again(), timeout);
-        if let (Err(_), At::Memory(entries)) = (&reply, fds) {
-            for (entry, old) in entries.iter_mut().zip(before) {
-                entry.revents = old;
-            }
-        }
-        reply
-    }
-}
-
-struct TimeoutEinval;
-
-impl Kernel for TimeoutEinval {
-    fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
-        if timeout < -1 { no(Errno::EINVAL) } else { raw::poll(fds, timeout) }
-    }
-}
-
-struct Early;
-
-impl Kernel for Early {
-    fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
-        raw::poll(fds, if timeout > 0 { timeout - 1 } else { timeout })
-    }
-}
-
 struct EpollWaitEarly;
 
 impl Kernel for EpollWaitEarly {
@@ -447,49 +396,29 @@ impl Kernel for EpollWaitEarly {
     }
 }
 
-struct OutAfterAnyRead;
-
-/// Whether something was read from a pipe.
-static TAKEN: AtomicBool = AtomicBool::new(false);
-
-impl Kernel for OutAfterAnyRead {
-    fn read(&self, fd: i32, buffer: &mut [u8]) -> Reply<usize> {
-        let n = raw::read(fd, buffer)?;
-        if n > 0 && is_reading_end(fd) {
-            TAKEN.store(true, SeqCst);
-        }
-        Ok(n)
-    }
-
-    fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
-        let changed = if TAKEN.load(SeqCst) { pipe_out_for_a_byte } else { |_: &mut pollfd| {} };
-        Changed(changed).poll(fds, timeout)
-    }
-}
-
 struct ListenerInOnce;
 
-/// The listener from which a connection was accepted last.
-static ACCEPTED: AtomicI32 = AtomicI32::new(-1);
+/// The listeners from which a connection was accepted.
+static ACCEPTED: Marked = Marked::new();
 
 impl Kernel for ListenerInOnce {
     fn accept4(&self, fd: i32, flags: i32) -> Reply<i32> {
-        let accepted = raw::accept4(fd, flags)?;
-        ACCEPTED.store(fd, SeqCst);
-        Ok(accepted)
-    }
-
-    fn close(&self, fd: i32) -> Reply<()> {
-        ACCEPTED.compare_exchange(fd, -1, SeqCst, SeqCst).ok();
-        raw::close(fd)
+        ACCEPTED.add(fd);
+        raw::accept4(fd, flags)
     }
 
     fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
-        let in_once = |entry: &mut pollfd| {
-            if entry.fd == ACCEPTED.load(SeqCst) {
-                entry.revents &= !POLLIN;
-            }
-        };
-        Changed(in_once).poll(fds, timeout)
+        Changed(|entry| entry.revents &= if ACCEPTED.has(entry.fd) { !POLLIN } else { !0 }).poll(fds, timeout)
+    }
+}
+
+struct ShortReadIsEnd;
+
+impl Kernel for ShortReadIsEnd {
+    fn read(&self, fd: i32, buffer: &mut [u8]) -> Reply<usize> {
+        match raw::read(fd, buffer) {
+            Err(refusal) if refusal.errno == Errno::EINVAL => Ok(0),
+            reply => reply,
+        }
     }
 }

@@ -2,8 +2,10 @@
 
 use super::super::kernel::Kernel;
 use super::Mutant;
+use super::kinds::Changed;
+use super::poll::tcp_state;
 use crate::sys::Errno;
-use crate::sys::raw::{self, Address, At, Reply, no};
+use crate::sys::raw::{self, At, Reply, no};
 use libc::{AF_INET, AF_UNIX, SOCK_DGRAM, SOCK_STREAM, SOL_SOCKET, c_short, pollfd};
 use libc::{POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, POLLPRI, POLLRDHUP};
 use std::sync::{Mutex, PoisonError};
@@ -13,13 +15,17 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "rdhup-implies-hup",
         breaks: "poll-tcp-peer-fin",
         behaviour: "HUP comes with RDHUP, on a half close already, as mio before #939 had it.",
-        kernel: &RdhupImpliesHup,
+        kernel: &Changed(|one| one.revents |= if one.revents & POLLRDHUP == 0 { 0 } else { POLLHUP }),
     },
     Mutant {
         name: "unix-close-as-tcp",
         breaks: "poll-unix-peer-close-hup",
-        behaviour: "An AF_UNIX stream whose peer closes has no HUP, as a TCP socket has none, and as in gVisor's issue 7331.",
-        kernel: &UnixCloseAsTcp,
+        behaviour: "An AF_UNIX stream whose peer closes has no HUP, as a TCP socket has none, and as in gVisor's \
+                    issue 7331.",
+        kernel: &Changed(|one| {
+            let end = one.revents & POLLHUP != 0 && is_socket(one.fd, AF_UNIX, SOCK_STREAM);
+            one.revents &= if end { !POLLHUP } else { !0 };
+        }),
     },
     Mutant {
         name: "so-error-leaves-err",
@@ -31,32 +37,48 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "refused-is-err-alone",
         breaks: "poll-tcp-refused-mask",
         behaviour: "A refused connection has ERR without HUP, as people expect of one that never was up.",
-        kernel: &RefusedIsErrAlone,
+        kernel: &Changed(|one| {
+            let failed = one.revents & POLLERR != 0 && is_socket(one.fd, AF_INET, SOCK_STREAM);
+            one.revents &= if failed { !POLLHUP } else { !0 };
+        }),
     },
     Mutant {
         name: "shut-wr-ends-out",
         breaks: "poll-tcp-own-shutwr-stays-out",
         behaviour: "There is no OUT after our own SHUT_WR, since no write can succeed.",
-        kernel: &ShutWrEndsOut,
+        kernel: &Changed(|one| {
+            let (fin_wait1, fin_wait2) = (Some(4), Some(5));
+            let shut = [fin_wait1, fin_wait2].contains(&tcp_state(one.fd));
+            one.revents &= if shut { !POLLOUT } else { !0 };
+        }),
     },
     Mutant {
         name: "two-fins-no-hup",
         breaks: "poll-tcp-both-fins-hup",
         behaviour: "HUP comes with an RST only, and not when both sides have sent their FIN.",
-        kernel: &TwoFinsNoHup,
+        kernel: &Changed(|one| {
+            let clean = one.revents & (POLLERR | POLLRDHUP) == POLLRDHUP;
+            one.revents &= if clean && is_socket(one.fd, AF_INET, SOCK_STREAM) { !POLLHUP } else { !0 };
+        }),
     },
     Mutant {
         name: "shut-rd-tells-peer",
         breaks: "poll-tcp-local-shut-rd",
         behaviour: "SHUT_RD takes the whole connection down, so that the peer learns of it.",
-        kernel: &ShutRdTellsPeer,
+        kernel: &Shut(|fd, how| {
+            let both = how == libc::SHUT_RD && is_socket(fd, AF_INET, SOCK_STREAM);
+            if both { libc::SHUT_RDWR } else { how }
+        }),
     },
     Mutant {
         name: "error-has-pri",
         breaks: "poll-tcp-rst-mask",
-        behaviour: "The ERR of a TCP socket comes with PRI, as people expect who know that select calls its third \
-                    set that of exceptional conditions.",
-        kernel: &ErrorHasPri,
+        behaviour: "The ERR of a TCP socket comes with PRI, as people expect who know that select calls its third set \
+                    that of exceptional conditions.",
+        kernel: &Changed(|one| {
+            let failed = one.revents & POLLERR != 0 && is_socket(one.fd, AF_INET, SOCK_STREAM);
+            one.revents |= if failed { asked(one, POLLPRI) } else { 0 };
+        }),
     },
     Mutant {
         name: "urgent-stays",
@@ -74,7 +96,10 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "unix-shut-wr-is-both",
         breaks: "poll-unix-peer-shutwr",
         behaviour: "SHUT_WR of an AF_UNIX stream shuts both directions.",
-        kernel: &UnixShutWrIsBoth,
+        kernel: &Shut(|fd, how| {
+            let both = how == libc::SHUT_WR && is_socket(fd, AF_UNIX, SOCK_STREAM);
+            if both { libc::SHUT_RDWR } else { how }
+        }),
     },
     Mutant {
         name: "unix-listener-forgets-queue",
@@ -90,26 +115,36 @@ pub(super) const MUTANTS: &[Mutant] = &[
         kernel: &UdpErrorStays,
     },
     Mutant {
+        name: "unix-dgram-out-always",
+        breaks: "poll-unix-dgram-peer-queue",
+        behaviour: "An AF_UNIX datagram socket has OUT whatever its peer has not read, as Shadow had it.",
+        kernel: &Changed(|one| {
+            one.revents |= if is_socket(one.fd, AF_UNIX, SOCK_DGRAM) { asked(one, POLLOUT) } else { 0 };
+        }),
+    },
+    Mutant {
+        name: "errqueue-is-silent",
+        breaks: "poll-errqueue-is-err",
+        behaviour: "ERR stands for an error alone: a notice of MSG_ZEROCOPY is found only by those who look for it.",
+        kernel: &Changed(|one| {
+            let notice = one.revents & (POLLERR | POLLHUP) == POLLERR
+                && int_option(one.fd, libc::SO_ZEROCOPY) == Ok(1);
+            one.revents &= if notice { !POLLERR } else { !0 };
+        }),
+    },
+    Mutant {
         name: "udp-readable-by-bytes",
         breaks: "poll-udp-zero-length-readable",
         behaviour: "A socket is readable when it has bytes: an empty datagram is not seen.",
-        kernel: &UdpReadableByBytes,
+        kernel: &Changed(|one| {
+            let mut bytes = 0;
+            let empty = is_socket(one.fd, AF_INET, SOCK_DGRAM)
+                && raw::ioctl(one.fd, libc::FIONREAD, &mut bytes).is_ok()
+                && bytes == 0;
+            one.revents &= if empty { !POLLIN } else { !0 };
+        }),
     },
 ];
-
-/// What poll says, with `revents` of each entry as `change` has them.
-pub(super) fn poll_changed(
-    mut fds: At<'_, pollfd>,
-    timeout: i32,
-    change: impl Fn(&pollfd) -> c_short,
-) -> Reply<usize> {
-    let ready = raw::poll(fds.again(), timeout)?;
-    let At::Memory(fds) = fds else { return Ok(ready) };
-    for one in fds.iter_mut() {
-        one.revents = change(one);
-    }
-    Ok(fds.iter().filter(|one| one.revents != 0).count())
-}
 
 /// Without the bits that nobody asked for and that poll does not add by itself.
 pub(super) fn asked(one: &pollfd, bits: c_short) -> c_short {
@@ -117,7 +152,7 @@ pub(super) fn asked(one: &pollfd, bits: c_short) -> c_short {
 }
 
 /// An option whose value is an int.
-fn int_option(fd: i32, option: i32) -> Reply<i32> {
+pub(super) fn int_option(fd: i32, option: i32) -> Reply<i32> {
     let mut value = [0; 4];
     raw::getsockopt(fd, SOL_SOCKET, option, &mut value)?;
     Ok(i32::from_ne_bytes(value))
@@ -126,6 +161,20 @@ fn int_option(fd: i32, option: i32) -> Reply<i32> {
 /// Whether `fd` is a socket of this family and kind.
 pub(super) fn is_socket(fd: i32, domain: i32, kind: i32) -> bool {
     int_option(fd, libc::SO_DOMAIN) == Ok(domain) && int_option(fd, libc::SO_TYPE) == Ok(kind)
+}
+
+/// Whether `fd` is a listener.
+pub(super) fn is_listener(fd: i32) -> bool {
+    int_option(fd, libc::SO_ACCEPTCONN) == Ok(1)
+}
+
+/// shutdown(2) shuts something else: the socket, and what should be shut.
+struct Shut(fn(i32, i32) -> i32);
+
+impl Kernel for Shut {
+    fn shutdown(&self, fd: i32, how: i32) -> Reply<()> {
+        raw::shutdown(fd, self.0(fd, how))
+    }
 }
 
 /// Descriptors with something that a mutant wants to know again.
@@ -142,29 +191,6 @@ impl Marked {
 
     pub(super) fn add(&self, fd: i32) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(fd);
-    }
-
-    pub(super) fn remove(&self, fd: i32) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|&other| other != fd);
-    }
-}
-
-struct RdhupImpliesHup;
-
-impl Kernel for RdhupImpliesHup {
-    fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
-        poll_changed(fds, timeout, |one| one.revents | if one.revents & POLLRDHUP == 0 { 0 } else { POLLHUP })
-    }
-}
-
-struct UnixCloseAsTcp;
-
-impl Kernel for UnixCloseAsTcp {
-    fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
-        poll_changed(fds, timeout, |one| {
-            let end = one.revents & POLLHUP != 0 && is_socket(one.fd, AF_UNIX, SOCK_STREAM);
-            one.revents & if end { !POLLHUP } else { !0 }
-        })
     }
 }
 
@@ -183,88 +209,7 @@ impl Kernel for SoErrorLeavesErr {
     }
 
     fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
-        poll_changed(fds, timeout, |one| one.revents | if ERROR_READ.has(one.fd) { POLLERR } else { 0 })
-    }
-}
-
-struct RefusedIsErrAlone;
-
-/// Sockets whose connect went on when it returned.
-static CONNECTING: Marked = Marked::new();
-
-impl Kernel for RefusedIsErrAlone {
-    fn connect(&self, fd: i32, address: &Address) -> Reply<()> {
-        let connected = raw::connect(fd, address);
-        if connected == no(Errno::EINPROGRESS) {
-            CONNECTING.add(fd);
-        }
-        connected
-    }
-
-    fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
-        poll_changed(fds, timeout, |one| {
-            let refused = one.revents & POLLERR != 0 && CONNECTING.has(one.fd);
-            one.revents & if refused { !POLLHUP } else { !0 }
-        })
-    }
-}
-
-struct ShutWrEndsOut;
-
-/// Sockets that were shut for writing.
-static SHUT_FOR_WRITING: Marked = Marked::new();
-
-impl Kernel for ShutWrEndsOut {
-    fn shutdown(&self, fd: i32, how: i32) -> Reply<()> {
-        raw::shutdown(fd, how)?;
-        if how != libc::SHUT_RD {
-            SHUT_FOR_WRITING.add(fd);
-        }
-        Ok(())
-    }
-
-    fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
-        poll_changed(fds, timeout, |one| {
-            one.revents & if SHUT_FOR_WRITING.has(one.fd) { !POLLOUT } else { !0 }
-        })
-    }
-}
-
-struct TwoFinsNoHup;
-
-impl Kernel for TwoFinsNoHup {
-    fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
-        poll_changed(fds, timeout, |one| {
-            let clean = one.revents & (POLLERR | POLLRDHUP) == POLLRDHUP;
-            one.revents & if clean && is_socket(one.fd, AF_INET, SOCK_STREAM) { !POLLHUP } else { !0 }
-        })
-    }
-}
-
-struct ShutRdTellsPeer;
-
-impl Kernel for ShutRdTellsPeer {
-    fn shutdown(&self, fd: i32, how: i32) -> Reply<()> {
-        raw::shutdown(fd, how)?;
-        if how != libc::SHUT_RD || !is_socket(fd, AF_INET, SOCK_STREAM) {
-            return Ok(());
-        }
-        raw::shutdown(fd, libc::SHUT_RDWR)
-    }
-
-    fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
-        TwoFinsNoHup.poll(fds, timeout)
-    }
-}
-
-struct ErrorHasPri;
-
-impl Kernel for ErrorHasPri {
-    fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
-        poll_changed(fds, timeout, |one| {
-            let failed = one.revents & POLLERR != 0 && is_socket(one.fd, AF_INET, SOCK_STREAM);
-            one.revents | if failed { asked(one, POLLPRI) } else { 0 }
-        })
+        Changed(|one| one.revents |= if ERROR_READ.has(one.fd) { POLLERR } else { 0 }).poll(fds, timeout)
     }
 }
 
@@ -283,9 +228,8 @@ impl Kernel for UrgentStays {
     }
 
     fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
-        poll_changed(fds, timeout, |one| {
-            one.revents | if URGENT.has(one.fd) { asked(one, POLLPRI) } else { 0 }
-        })
+        Changed(|one| one.revents |= if URGENT.has(one.fd) { asked(one, POLLPRI) } else { 0 })
+            .poll(fds, timeout)
     }
 }
 
@@ -300,20 +244,11 @@ impl Kernel for UnixCloseDropsUnread {
     }
 }
 
-struct UnixShutWrIsBoth;
-
-impl Kernel for UnixShutWrIsBoth {
-    fn shutdown(&self, fd: i32, how: i32) -> Reply<()> {
-        let both = how == libc::SHUT_WR && is_socket(fd, AF_UNIX, SOCK_STREAM);
-        raw::shutdown(fd, if both { libc::SHUT_RDWR } else { how })
-    }
-}
-
 struct UnixListenerForgetsQueue;
 
 impl Kernel for UnixListenerForgetsQueue {
     fn close(&self, fd: i32) -> Reply<()> {
-        if is_socket(fd, AF_UNIX, SOCK_STREAM) && int_option(fd, libc::SO_ACCEPTCONN) == Ok(1) {
+        if is_socket(fd, AF_UNIX, SOCK_STREAM) && is_listener(fd) {
             // It accepts what is there, and closes it.
             let flags = raw::fcntl(fd, libc::F_GETFL, 0)?;
             raw::fcntl(fd, libc::F_SETFL, flags | libc::O_NONBLOCK)?;
@@ -340,19 +275,5 @@ impl Kernel for UdpErrorStays {
             REFUSED.add(fd);
         }
         sent
-    }
-}
-
-struct UdpReadableByBytes;
-
-impl Kernel for UdpReadableByBytes {
-    fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
-        poll_changed(fds, timeout, |one| {
-            let mut bytes = 0;
-            let empty = is_socket(one.fd, AF_INET, SOCK_DGRAM)
-                && raw::ioctl(one.fd, libc::FIONREAD, &mut bytes).is_ok()
-                && bytes == 0;
-            one.revents & if empty { !POLLIN } else { !0 }
-        })
     }
 }

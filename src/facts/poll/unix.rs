@@ -30,10 +30,10 @@ pub(super) const FACTS: &[Fact] = &[
         claim: "If the peer of an AF_UNIX stream closes with bytes of ours unread, there is ERR as well. The first \
                 recv gives ECONNRESET, the second gives 0.",
         reference: "unix_release_sock in net/unix/af_unix.c sets sk_err of the peer",
-        matters: "It is the RST of a local socket: what we sent last was not read. A client that takes the 0 of \
-                  the second recv for a clean end does not know.",
-        experiment: "A byte is sent over a socket pair and not read; that end is closed; poll and recv at the \
-                     other, twice.",
+        matters: "It is the RST of a local socket: what we sent last was not read. A client that takes the 0 of the \
+                  second recv for a clean end does not know.",
+        experiment: "A byte is sent over a socket pair and not read; that end is closed; poll and recv at the other, \
+                     twice.",
         wrong: &["gVisor: https://github.com/google/gvisor/issues/735"],
         run: |k| {
             let (ours, peer) = unix_pair(k)?;
@@ -48,8 +48,8 @@ pub(super) const FACTS: &[Fact] = &[
     },
     Fact {
         id: "poll-unix-peer-shutwr",
-        claim: "shutdown(SHUT_WR) at the peer of an AF_UNIX stream gives IN, OUT and RDHUP here, and OUT alone \
-                there; neither has HUP.",
+        claim: "shutdown(SHUT_WR) at the peer of an AF_UNIX stream gives IN, OUT and RDHUP here, and OUT alone there; \
+                neither has HUP.",
         reference: "unix_shutdown and unix_poll in net/unix/af_unix.c",
         matters: "A half close works over local sockets as over TCP: the request may end before the answer begins.",
         experiment: "shutdown(SHUT_WR) on one end of a socket pair; poll of both.",
@@ -63,11 +63,11 @@ pub(super) const FACTS: &[Fact] = &[
     },
     Fact {
         id: "poll-unix-listener-close-err",
-        claim: "When an AF_UNIX listener is closed with our connection in its queue, poll says IN, OUT, ERR, HUP \
-                and RDHUP, and recv gives ECONNRESET.",
+        claim: "When an AF_UNIX listener is closed with our connection in its queue, poll says IN, OUT, ERR, HUP and \
+                RDHUP, and recv gives ECONNRESET.",
         reference: "unix_release_sock in net/unix/af_unix.c on the sockets in the queue",
-        matters: "connect to a local socket succeeds before anybody accepts. That the server went away is only \
-                  seen afterwards, and must not look like a clean end.",
+        matters: "connect to a local socket succeeds before anybody accepts. That the server went away is only seen \
+                  afterwards, and must not look like a clean end.",
         experiment: "A listener, a client that connects, close of the listener; poll and recv of the client.",
         wrong: &[
             "gVisor: https://github.com/google/gvisor/issues/12576",

@@ -82,8 +82,8 @@ pub(super) const FACTS: &[Fact] = &[
     },
     Fact {
         id: "sel-oob-in-except-set",
-        claim: "Urgent data puts a TCP socket into the except set until it is received, and ordinary data, the \
-                peer's end and a reset do not.",
+        claim: "Urgent data puts a TCP socket into the except set until it is received, and ordinary data, the peer's \
+                end and a reset do not.",
         reference: "select(2): POLLPRI and the except set; tcp(7); tcp_poll in net/ipv4/tcp.c",
         matters: "The except set is not the set of errors, as its name suggests: errors are in the read and the write \
                   set.",

@@ -23,13 +23,13 @@ pub(super) const FACTS: &[Fact] = &[
     },
     Fact {
         id: "sel-huge-nfds-accepted",
-        claim: "A number of descriptors far above the limit of the process is accepted: the kernel cuts it to the size \
-                of the table of descriptors. poll refuses such a number with EINVAL.",
+        claim: "A number of descriptors far above the limit of the process is accepted: the kernel cuts it to the \
+                size of the table of descriptors. poll refuses such a number with EINVAL.",
         reference: "core_sys_select in fs/select.c: n = min(n, max_fds); select(2) ERRORS, which says EINVAL",
         matters: "EINVAL cannot be used to find out how many descriptors select takes. Programs that always pass \
                   FD_SETSIZE work under a low limit.",
-        experiment: "The limit is lowered to 64; select with a read set of 2^30 bits, of which that of a readable pipe \
-                     is set, and with the largest int and no sets; poll with 65 entries.",
+        experiment: "The limit is lowered to 64; select with a read set of 2^30 bits, of which that of a readable \
+                     pipe is set, and with the largest int and no sets; poll with 65 entries.",
         wrong: &["man-pages: select(2) ERRORS, which says that a number above RLIMIT_NOFILE is EINVAL"],
         run: |k| {
             const BITS: i32 = 1 << 30;
@@ -44,11 +44,8 @@ pub(super) const FACTS: &[Fact] = &[
                     let read = At::from(&mut *words);
                     let sets = Sets { read, write: no_set(), except: no_set() };
                     let reply = call.call(k, BITS, sets, &mut { Duration::ZERO });
-                    noted(is(
-                        "2^30 descriptors, one of which is ready",
-                        (reply, words[0]),
-                        (Ok(1), 1 << ready),
-                    ));
+                    let expected = (Ok(1), 1 << ready);
+                    noted(is("2^30 descriptors, one of which is ready", (reply, words[0]), expected));
                     let reply = call.call(k, i32::MAX, no_sets(), &mut { Duration::ZERO });
                     is("2^31-1 descriptors, without sets", reply, Ok(0))
                 });
@@ -85,9 +82,9 @@ pub(super) const FACTS: &[Fact] = &[
     },
     Fact {
         id: "sel-bit-above-fdsize-ignored",
-        claim: "A closed descriptor whose number is not below the size of the table of descriptors (the line FDSize of \
-                /proc/self/status: 64, 256, 512, 1024 as the table grows) is ignored, and stays in the set, so that it \
-                looks ready. Below that size it is EBADF.",
+        claim: "A closed descriptor whose number is not below the size of the table of descriptors (the line FDSize \
+                of /proc/self/status: 64, 256, 512, 1024 as the table grows) is ignored, and stays in the set, so \
+                that it looks ready. Below that size it is EBADF.",
         reference: "core_sys_select, max_select_fd, set_fd_set in fs/select.c; select(2) BUGS, which says the highest \
                     open descriptor",
         matters: "A stale high bit is no error, the call returns 0, and a loop that goes by the bits and not by the \
@@ -164,11 +161,11 @@ pub(super) const FACTS: &[Fact] = &[
     },
     Fact {
         id: "sel-bits-ge-nfds-not-polled",
-        claim: "Descriptors that are not below the number passed are neither looked at nor checked: a closed one there \
-                is no error, a ready one is not counted.",
+        claim: "Descriptors that are not below the number passed are neither looked at nor checked: a closed one \
+                there is no error, a ready one is not counted.",
         reference: "select(2); do_select, max_select_fd in fs/select.c",
-        matters: "The first argument is the highest descriptor plus one. Without the plus one the newest client \
-                  is never heard.",
+        matters: "The first argument is the highest descriptor plus one. Without the plus one the newest client is \
+                  never heard.",
         experiment: "select with 1 and all bits above the first set; then of a readable pipe with its number, and \
                      with its number plus one.",
         run: |k| {
@@ -191,8 +188,8 @@ pub(super) const FACTS: &[Fact] = &[
         reference: "FDS_BYTES, set_fd_set in fs/select.c",
         matters: "Sets that a program shares between several calls lose bits, or keep stale ones, at a border that no \
                   manual names.",
-        experiment: "select of descriptor 10, which is readable, with 11 as the number, and with bits 40 and 100 \
-                     set in all sets.",
+        experiment: "select of descriptor 10, which is readable, with 11 as the number, and with bits 40 and 100 set \
+                     in all sets.",
         run: |k| {
             let ready = k.dup2(pipe_with_byte(k)?[0], 10)?;
             each_call(|call| {
@@ -223,8 +220,8 @@ pub(super) const FACTS: &[Fact] = &[
     },
     Fact {
         id: "sel-raw-bitmap-above-1024",
-        claim: "With sets that are long enough the kernel takes descriptors above 1023: FD_SETSIZE is a limit of the C \
-                library's fd_set alone.",
+        claim: "With sets that are long enough the kernel takes descriptors above 1023: FD_SETSIZE is a limit of the \
+                C library's fd_set alone.",
         reference: "select(2) BUGS; core_sys_select in fs/select.c",
         matters: "With an fd_set, FD_SET of descriptor 1024 writes beyond its end, and no call fails. The kernel does \
                   not protect a program from that: it reads and writes there too.",

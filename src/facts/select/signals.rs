@@ -8,8 +8,8 @@ pub(super) const FACTS: &[Fact] = &[
         claim: "A handler makes select, pselect6, poll, ppoll, epoll_wait and epoll_pwait fail with EINTR, also if it \
                 was installed with SA_RESTART.",
         reference: "signal(7) Interruption of system calls and library functions by signal handlers",
-        matters: "SA_RESTART makes read and accept go on, and so hides signals there; a loop must still expect \
-                  EINTR where it waits.",
+        matters: "SA_RESTART makes read and accept go on, and so hides signals there; a loop must still expect EINTR \
+                  where it waits.",
         experiment: "A thread sleeps in each of the calls in turn; a signal with a handler and SA_RESTART is sent to \
                      it.",
         run: |k| {
@@ -23,11 +23,7 @@ pub(super) const FACTS: &[Fact] = &[
                     })?;
                     raw::tgkill(waiter.thread, libc::SIGUSR1)?;
                     let answer = (waiter.join()?, raw::handled(libc::SIGUSR1) - before);
-                    is(
-                        "interrupted by a handler with SA_RESTART, and runs of it",
-                        answer,
-                        (no(Errno::EINTR), 1),
-                    )
+                    is("interrupted by a handler, and runs of it", answer, (no(Errno::EINTR), 1))
                 });
             }
             Ok(())
@@ -36,17 +32,17 @@ pub(super) const FACTS: &[Fact] = &[
     },
     Fact {
         id: "sel-stop-cont-restarts-transparently",
-        claim: "SIGSTOP and SIGCONT, without a handler, interrupt none of select, pselect6, poll and ppoll: they go on. \
-                For the system call poll the time for which the process was stopped counts. For select, pselect6 and \
-                ppoll it does not: they wait for the rest that they had when they were stopped.",
+        claim: "SIGSTOP and SIGCONT, without a handler, interrupt none of select, pselect6, poll and ppoll: they go \
+                on. For the system call poll the time for which the process was stopped counts. For select, pselect6 \
+                and ppoll it does not: they wait for the rest that they had when they were stopped.",
         reference: "signal(7); do_restart_poll and poll_select_finish (ERESTARTNOHAND) in fs/select.c",
         matters: "A debugger or a shell's job control goes unnoticed, but a deadline in ppoll or select moves by the \
                   time that it took. So does one in the C library's poll where there is no system call poll (arm64): \
                   it is made of ppoll. epoll_wait fails with EINTR.",
         experiment: "A child sleeps in each call, is stopped and continued. From select, pselect6 and ppoll, which \
                      overwrite their timeout, a byte wakes it: the time that is gone from the timeout must not \
-                     contain the time for which it was stopped. poll waits for its timeout while the child is stopped: \
-                     it must take less than both together.",
+                     contain the time for which it was stopped. poll waits for its timeout while the child is \
+                     stopped: it must take less than both together.",
         run: |k| {
             for wait in [Blocking::Select, Blocking::Pselect6, Blocking::Ppoll] {
                 if wait.exists() {
@@ -59,11 +55,12 @@ pub(super) const FACTS: &[Fact] = &[
     },
     Fact {
         id: "sel-timeout-read-only",
-        claim: "A timeout in memory that cannot be written to is no error: pselect6 succeeds, and the rest of the time \
-                is told nowhere. But then SIGSTOP and SIGCONT, without a handler, make it fail with EINTR.",
+        claim: "A timeout in memory that cannot be written to is no error: pselect6 succeeds, and the rest of the \
+                time is told nowhere. But then SIGSTOP and SIGCONT, without a handler, make it fail with EINTR.",
         reference: "poll_select_finish in fs/select.c, and its comment on applications that put the timeout there",
-        matters: "A constant timeout works for years, and fails when somebody attaches a debugger or stops the program \
-                  from a shell. An emulator that copies the rest back itself, and reports that it cannot, breaks it.",
+        matters: "A constant timeout works for years, and fails when somebody attaches a debugger or stops the \
+                  program from a shell. An emulator that copies the rest back itself, and reports that it cannot, \
+                  breaks it.",
         experiment: "The timeout lies in a page that is then made read-only. pselect6 of a readable pipe; then of an \
                      empty one in a child, which is stopped and continued.",
         run: |k| {
@@ -121,8 +118,8 @@ pub(super) const FACTS: &[Fact] = &[
         reference: "pselect(2), epoll_wait(2); set_user_sigmask in kernel/signal.c",
         matters: "It is what these calls are for: a signal that comes between the look at a flag and the wait is not \
                   slept through.",
-        experiment: "SIGUSR1 is blocked and raised, a pipe is empty; each call with an empty mask and a timeout of \
-                     5 s, at whose end it would give 0.",
+        experiment: "SIGUSR1 is blocked and raised, a pipe is empty; each call with an empty mask and a timeout of 5 \
+                     s, at whose end it would give 0.",
         run: |k| {
             let [read_end, _write_end] = k.pipe2(libc::O_CLOEXEC)?;
             for wait in WITH_MASK {
@@ -137,8 +134,8 @@ pub(super) const FACTS: &[Fact] = &[
         id: "sel-zero-timeout-pending-asymmetry",
         claim: "The same with a timeout of 0: pselect6 and ppoll fail with EINTR, and the handler runs; epoll_pwait \
                 returns 0, and leaves the signal pending.",
-        reference: "do_select, do_poll in fs/select.c, which look for signals before they look at the time; ep_poll in \
-                    fs/eventpoll.c, which returns before it does",
+        reference: "do_select, do_poll in fs/select.c, which look for signals before they look at the time; ep_poll \
+                    in fs/eventpoll.c, which returns before it does",
         matters: "A loop that only ever polls with epoll_pwait and 0, as a busy server does, never runs its handlers.",
         experiment: "SIGUSR1 is blocked and raised, a pipe is empty; each call with an empty mask and a timeout of 0.",
         run: |k| {
@@ -173,11 +170,7 @@ pub(super) const FACTS: &[Fact] = &[
                 for wait in WITH_MASK {
                     let reply = wait.until_readable(k, read_end, Duration::ZERO, Mask { signals, size }).0;
                     let mask = if signals.is_some() { "a" } else { "no" };
-                    noted(is(
-                        format!("{wait} with {mask} mask, and a size of {size} bytes"),
-                        reply,
-                        expected,
-                    ));
+                    noted(is(format!("{wait} with {mask} mask, a size of {size} bytes"), reply, expected));
                 }
             }
             Ok(())

@@ -27,8 +27,8 @@ pub(super) const FACTS: &[Fact] = &[
         id: "sel-timeout-zeroed-on-expiry",
         claim: "When the call returns 0, its timeout is exactly 0.",
         reference: "select(2) NOTES; poll_select_finish in fs/select.c",
-        matters: "The next call with the same variable does not wait at all: a loop that forgets to set it again \
-                  uses a whole processor after its first idle moment.",
+        matters: "The next call with the same variable does not wait at all: a loop that forgets to set it again uses \
+                  a whole processor after its first idle moment.",
         experiment: "select of an empty pipe with a timeout of 20 ms; the timeout is looked at.",
         run: |k| {
             each_call(|call| {
@@ -45,10 +45,10 @@ pub(super) const FACTS: &[Fact] = &[
         id: "sel-timeout-rewritten-on-eintr",
         claim: "When a signal handler interrupts the call (EINTR), its timeout holds what was not slept.",
         reference: "select(2) NOTES; poll_select_finish in fs/select.c",
-        matters: "Calling again with the same variable waits for the right time on Linux. Where the timeout stays \
-                  as it was, signals that come often enough make the wait endless.",
-        experiment: "A thread sleeps in select with a limit of 60 s; after 20 ms a signal with a handler is sent to it. \
-                     What is gone from the timeout must be more than 20 ms, and no more than the call took.",
+        matters: "Calling again with the same variable waits for the right time on Linux. Where the timeout stays as \
+                  it was, signals that come often enough make the wait endless.",
+        experiment: "A thread sleeps in select with a limit of 60 s; after 20 ms a signal with a handler is sent to \
+                     it. What is gone from the timeout must be more than 20 ms, and no more than the call took.",
         run: |k| {
             k.sigaction(libc::SIGUSR1, Action::Count, 0)?;
             each_call(|call| {
@@ -66,38 +66,28 @@ pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "sel-pselect6-rewrites-glibc-hides",
         claim: "The system calls pselect6 and ppoll overwrite their timeout as select does. The functions pselect and \
-                ppoll of the C library leave the caller's as it is. epoll_pwait2 (Linux 5.11) never writes to its own.",
+                ppoll of the C library leave the caller's as it is. epoll_pwait2 (Linux 5.11) never writes to its \
+                own.",
         reference: "select(2) C library/kernel differences; ppoll(2); do_epoll_pwait in fs/eventpoll.c",
         matters: "Code that makes the system calls directly (a runtime without libc, rustix, Go) must set the timeout \
                   again before each call; code that uses the C library need not.",
         experiment: "Each call waits for 20 ms for nothing; the timeout is compared with what it was.",
         run: |k| {
             let kept = of_duration(BRIEF);
+            let after = |limit: timespec| (to_duration(limit), to_duration(kept));
             step("pselect6, the system call and the function", || {
                 let mut limit = of_duration(BRIEF);
-                let replies = (
-                    k.pselect6(0, no_sets(), Some(&mut limit), Mask::NONE),
-                    raw::pselect_of_libc(0, std::hint::black_box(&kept)),
-                );
-                is("what they give", replies, (Ok(0), Ok(0)))?;
-                is(
-                    "the timeouts after them",
-                    (to_duration(limit), to_duration(kept)),
-                    (Duration::ZERO, BRIEF),
-                )
+                let reply = k.pselect6(0, no_sets(), Some(&mut limit), Mask::NONE);
+                let of_libc = raw::pselect_of_libc(0, std::hint::black_box(&kept));
+                is("what they give", (reply, of_libc), (Ok(0), Ok(0)))?;
+                is("the timeouts after them", after(limit), (Duration::ZERO, BRIEF))
             });
             step("ppoll, the system call and the function", || {
-                let (mut limit, nothing) = (of_duration(BRIEF), At::Nowhere(Nowhere::Null, 0));
-                let replies = (
-                    k.ppoll(nothing, Some(&mut limit), Mask::NONE),
-                    raw::ppoll_of_libc(std::hint::black_box(&kept)),
-                );
-                is("what they give", replies, (Ok(0), Ok(0)))?;
-                is(
-                    "the timeouts after them",
-                    (to_duration(limit), to_duration(kept)),
-                    (Duration::ZERO, BRIEF),
-                )
+                let mut limit = of_duration(BRIEF);
+                let reply = k.ppoll(At::Nowhere(Nowhere::Null, 0), Some(&mut limit), Mask::NONE);
+                let of_libc = raw::ppoll_of_libc(std::hint::black_box(&kept));
+                is("what they give", (reply, of_libc), (Ok(0), Ok(0)))?;
+                is("the timeouts after them", after(limit), (Duration::ZERO, BRIEF))
             });
             since(Since(5, 11), || {
                 let (epoll, mut limit) = (epoll(k)?, of_duration(BRIEF));
@@ -139,8 +129,8 @@ pub(super) const FACTS: &[Fact] = &[
         claim: "The system call select takes a tv_usec of 1000000 and more, as so many whole seconds. A negative \
                 tv_sec or tv_usec is EINVAL.",
         reference: "kern_select, poll_select_set_timeout in fs/select.c",
-        matters: "A timeout in microseconds alone, which works here, is EINVAL on BSD and macOS, and for pselect6 \
-                  and ppoll here.",
+        matters: "A timeout in microseconds alone, which works here, is EINVAL on BSD and macOS, and for pselect6 and \
+                  ppoll here.",
         experiment: "The system call select of a pipe with a byte in it and timeouts of 1000001 microseconds, of \
                      60000000 microseconds, and negative ones.",
         run: |k| {

@@ -10,12 +10,19 @@ use libc::{
 
 /// A stream socket of TCP, blocking.
 pub(in crate::facts) fn tcp(k: K) -> Reply<i32> {
-    k.socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)
+    tcp_with(k, 0)
 }
 
 /// A stream socket of TCP, non-blocking.
 pub(in crate::facts) fn tcp_nonblocking(k: K) -> Reply<i32> {
-    k.socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)
+    tcp_with(k, SOCK_NONBLOCK)
+}
+
+/// Every kernel has reno, which sends at once: others, such as BBR, pace, and what a [`Fence`] says is not so then.
+fn tcp_with(k: K, flags: i32) -> Reply<i32> {
+    let fd = k.socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | flags, 0)?;
+    raw::setsockopt(fd, IPPROTO_TCP, libc::TCP_CONGESTION, b"reno").ok();
+    Ok(fd)
 }
 
 /// Fails where the loopback interface is down: bind and listen would still succeed there, and connect fail.

@@ -10,7 +10,7 @@ use crate::sys::limits::Nofile;
 use crate::sys::raw::{At, Mask, Nowhere, no};
 use calls::{EintrAfterStop, OnMask, OnTime, ReadOnlyIsEfault, deliver, in_three_steps, rest};
 use sets::{
-    Fewer, OnSets, asked, bits, copy, each, each_with, has, is_closed, is_socket, is_unpollable, now, put,
+    OnSets, asked, bits, copy, each, each_with, fewer, has, is_closed, is_socket, is_unpollable, now, put,
 };
 use std::time::Instant;
 
@@ -192,19 +192,27 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "select-files-not-ready",
         breaks: "sel-regular-file-read-write-ready",
         behaviour: "A regular file is never ready, as epoll has it: there is nothing to wait for.",
-        kernel: &Fewer(|fd, _| is_unpollable(fd)),
+        kernel: &OnSets(|nfds, sets, ask| fewer(nfds, sets, ask, |fd, _| is_unpollable(fd))),
     },
     Mutant {
         name: "select-hup-not-readable",
         breaks: "sel-pipe-eof-only-readable",
         behaviour: "HUP puts a descriptor into no set, as a kernel does that takes IN alone for readable.",
-        kernel: &Fewer(|fd, set| set == "read" && now(fd) & (libc::POLLIN | libc::POLLHUP) == libc::POLLHUP),
+        kernel: &OnSets(|nfds, sets, ask| {
+            fewer(nfds, sets, ask, |fd, set| {
+                set == "read" && now(fd) & (libc::POLLIN | libc::POLLHUP) == libc::POLLHUP
+            })
+        }),
     },
     Mutant {
         name: "select-err-not-readable",
         breaks: "sel-pipe-broken-read-and-write",
         behaviour: "ERR makes a descriptor writable and not readable, as one would think of a pipe without readers.",
-        kernel: &Fewer(|fd, set| set == "read" && now(fd) & (libc::POLLIN | libc::POLLERR) == libc::POLLERR),
+        kernel: &OnSets(|nfds, sets, ask| {
+            fewer(nfds, sets, ask, |fd, set| {
+                set == "read" && now(fd) & (libc::POLLIN | libc::POLLERR) == libc::POLLERR
+            })
+        }),
     },
     Mutant {
         name: "select-refused-in-except",
@@ -227,7 +235,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "select-no-except",
         breaks: "sel-oob-in-except-set",
         behaviour: "The except set always comes back empty, as in network stacks without urgent data.",
-        kernel: &Fewer(|_, set| set == "except"),
+        kernel: &OnSets(|nfds, sets, ask| fewer(nfds, sets, ask, |_, set| set == "except")),
     },
     Mutant {
         name: "select-closed-meanwhile-ebadf",

@@ -27,43 +27,21 @@ impl Kernel for OnSets {
     }
 }
 
-/// select and pselect6, which leave out what is ready: a descriptor, and the name of the set that it is in.
-pub(super) struct Fewer(pub(super) fn(i32, &str) -> bool);
-
-impl Fewer {
-    fn fewer(
-        &self,
-        nfds: i32,
-        mut sets: Sets<'_>,
-        ask: impl FnOnce(Sets<'_>) -> Reply<usize>,
-    ) -> Reply<usize> {
-        let reply = ask(sets.again())?;
-        let ready = asked(&sets, nfds);
-        for (name, set) in
-            [("read", &mut sets.read), ("write", &mut sets.write), ("except", &mut sets.except)]
-        {
-            if let At::Memory(words) = set {
-                ready.iter().filter(|&&fd| self.0(fd, name)).for_each(|&fd| put(words, fd, false));
-            }
+/// The real call, which leaves out what is ready and `left_out`: a descriptor, and the name of the set that it is in.
+pub(super) fn fewer(
+    nfds: i32,
+    mut sets: Sets<'_>,
+    ask: Ask<'_>,
+    left_out: fn(i32, &str) -> bool,
+) -> Reply<usize> {
+    let reply = ask(nfds, sets.again())?;
+    let ready = asked(&sets, nfds);
+    for (name, set) in [("read", &mut sets.read), ("write", &mut sets.write), ("except", &mut sets.except)] {
+        if let At::Memory(words) = set {
+            ready.iter().filter(|&&fd| left_out(fd, name)).for_each(|&fd| put(words, fd, false));
         }
-        Ok(reply.min(bits(&mut sets)))
     }
-}
-
-impl Kernel for Fewer {
-    fn select(&self, nfds: i32, sets: Sets<'_>, timeout: Option<&mut timeval>) -> Reply<usize> {
-        self.fewer(nfds, sets, |sets| raw::select(nfds, sets, timeout))
-    }
-
-    fn pselect6(
-        &self,
-        nfds: i32,
-        sets: Sets<'_>,
-        timeout: Option<&mut timespec>,
-        mask: Mask,
-    ) -> Reply<usize> {
-        self.fewer(nfds, sets, |sets| raw::pselect6(nfds, sets, timeout, mask))
-    }
+    Ok(reply.min(bits(&mut sets)))
 }
 
 pub(super) fn has(words: &[u64], fd: i32) -> bool {
