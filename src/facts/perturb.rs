@@ -7,6 +7,7 @@ use super::hook::{Change, Fill, Given, Hook};
 use super::kernel::Call;
 use crate::sys::Errno;
 use crate::sys::raw::{Refusal, Reply};
+use crate::sys::shared::{self, Row};
 use std::cell::Cell;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -72,23 +73,23 @@ impl fmt::Display for Alteration {
 const LATE: Duration = Duration::from_millis(30);
 
 /// How many calls of the same kind in a row count: a loop that fills a buffer is not altered at each of its turns.
-const IN_A_ROW: usize = 3;
+const IN_A_ROW: u64 = 3;
 
 /// The real kernel, but for one call.
 #[derive(Debug)]
 pub(super) struct Perturbed {
     alteration: Alteration,
-    calls: Mutex<Calls>,
+    /// The calls that this process and the children of the experiment made.
+    calls: &'static Row<4>,
+    /// The one that this process altered; who has it counts.
+    altered: Mutex<Option<Call>>,
 }
 
-/// The calls that were made.
-#[derive(Debug, Default)]
-struct Calls {
-    counted: usize,
-    last: Option<Call>,
-    in_a_row: usize,
-    altered: Option<Call>,
-}
+/// What is counted: the calls that count, the number of the last one, how many of the same were before it, those altered.
+const COUNTED: usize = 0;
+const LAST: usize = 1;
+const IN_ROW: usize = 2;
+const ALTERED: usize = 3;
 
 thread_local! {
     /// Whether the call that this thread is in is the one to alter.
@@ -97,32 +98,39 @@ thread_local! {
 
 impl Perturbed {
     pub(super) fn new(alteration: Alteration) -> Perturbed {
-        Perturbed { alteration, calls: Mutex::default() }
+        // Without shared memory the calls of children are not counted.
+        let calls = shared::with_children().unwrap_or_else(|_| Box::leak(Box::new(Row::new())));
+        Perturbed { alteration, calls, altered: Mutex::default() }
     }
 
     /// What became of the alteration so far.
     pub(super) fn altered(&self) -> Altered {
-        let calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
-        match calls.altered {
+        let calls = self.calls.values();
+        match *self.altered.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(call) => Altered::Call(format!("{call:?}")),
-            None if calls.counted > self.alteration.nth => Altered::Not,
+            None if calls[ALTERED] > 0 => Altered::Call("a call of a child".to_owned()),
+            None if calls[COUNTED] > self.alteration.nth as u64 => Altered::Not,
             None => Altered::NoSuchCall,
         }
     }
 
     /// Whether the call that begins is the one to alter.
     fn begins(&self, call: Call) -> bool {
-        let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
-        calls.in_a_row = if calls.last.replace(call) == Some(call) { calls.in_a_row + 1 } else { 0 };
-        let counts = calls.in_a_row < IN_A_ROW;
-        let due = counts && calls.counted == self.alteration.nth;
-        calls.counted += usize::from(counts);
-        due
+        let _counting = self.altered.lock().unwrap_or_else(PoisonError::into_inner);
+        let calls = self.calls.values();
+        let same = calls[COUNTED] > 0 && calls[LAST] == call as u64;
+        let in_a_row = if same { calls[IN_ROW] + 1 } else { 0 };
+        let counts = in_a_row < IN_A_ROW;
+        self.calls.put(LAST, call as u64);
+        self.calls.put(IN_ROW, in_a_row);
+        self.calls.add_with_others(COUNTED, u64::from(counts));
+        counts && calls[COUNTED] == self.alteration.nth as u64
     }
 
     /// The call was altered.
     fn did(&self, call: Call) {
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner).altered = Some(call);
+        self.calls.add_with_others(ALTERED, 1);
+        *self.altered.lock().unwrap_or_else(PoisonError::into_inner) = Some(call);
     }
 }
 

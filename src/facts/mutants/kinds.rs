@@ -3,7 +3,7 @@
 use super::super::hook::{Fill, Given, Hook};
 use super::super::kernel::{Call, Kernel};
 use crate::sys::Errno;
-use crate::sys::raw::{self, Action, At, Completion, Mask, Message, Refusal, Reply};
+use crate::sys::raw::{self, Action, Address, At, Completion, Mask, Message, Refusal, Reply};
 use libc::{EPOLL_CTL_DEL, epoll_event, pollfd, timespec};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -223,16 +223,24 @@ macro_rules! instead {
 }
 instead! {
     Accept = accept(fd: i32) -> i32;
+    Bind = bind(fd: i32, address: &Address) -> ();
+    Close = close(fd: i32) -> ();
+    Connect = connect(fd: i32, address: &Address) -> ();
     Dup2 = dup2(fd: i32, to: i32) -> i32;
     Fcntl = fcntl(fd: i32, command: i32, argument: i32) -> i32;
+    GetOption = getsockopt(fd: i32, level: i32, option: i32, value: &mut [u8]) -> usize;
     Kill = kill(pid: i32, signal: i32) -> ();
+    Listen = listen(fd: i32, backlog: i32) -> ();
     Open = open(path: &str, flags: i32) -> i32;
     PipeInto = pipe2_into(ends: &mut [i32; 2], flags: i32) -> ();
     Read = read(fd: i32, buffer: &mut [u8]) -> usize;
+    Recv = recv(fd: i32, buffer: &mut [u8], flags: i32) -> usize;
     RecvFds = recv_fds(fd: i32, room: usize, max: usize, flags: i32) -> Message;
     Send = send(fd: i32, bytes: &[u8], flags: i32) -> usize;
     SendFds = send_fds(fd: i32, fds: &[i32]) -> usize;
     Sendfile = sendfile(to: i32, from: i32, offset: &mut i64, n: usize) -> usize;
+    SetOption = setsockopt(fd: i32, level: i32, option: i32, value: &[u8]) -> ();
+    Shutdown = shutdown(fd: i32, how: i32) -> ();
     Sigaction = sigaction(signal: i32, action: Action, flags: i32) -> ();
     Sigqueue = sigqueue(pid: i32, signal: i32, value: i32) -> ();
     UringNext = uring_next(ring: i32) -> Option<Completion>;
@@ -260,4 +268,22 @@ pub(super) fn polled(fd: i32, events: i16, limit_ms: i32) -> i16 {
 /// Whether `fd` has O_NONBLOCK.
 pub(super) fn is_nonblocking(fd: i32) -> bool {
     raw::fcntl(fd, libc::F_GETFL, 0).is_ok_and(|flags| flags & libc::O_NONBLOCK != 0)
+}
+
+/// An option whose value is an int; 0 where there is none.
+pub(super) fn option(fd: i32, level: i32, option: i32) -> i32 {
+    let mut value = [0; 4];
+    raw::getsockopt(fd, level, option, &mut value).map_or(0, |_| i32::from_ne_bytes(value))
+}
+
+/// Whether `fd` listens.
+pub(super) fn is_listener(fd: i32) -> bool {
+    option(fd, libc::SOL_SOCKET, libc::SO_ACCEPTCONN) == 1
+}
+
+/// Whether `fd` is a TCP socket whose connection is being made.
+pub(super) fn is_syn_sent(fd: i32) -> bool {
+    const SYN_SENT: u8 = 2;
+    let mut info = [0; 104];
+    raw::getsockopt(fd, libc::IPPROTO_TCP, libc::TCP_INFO, &mut info).is_ok() && info[0] == SYN_SENT
 }

@@ -17,7 +17,6 @@ mod woken;
 mod nested;
 mod nonblock;
 mod tcp;
-mod tcp_ends;
 mod flags;
 mod signals;
 mod limits;
@@ -62,7 +61,6 @@ const AREAS: &[&[Mutant]] = &[
     nested::MUTANTS,
     nonblock::MUTANTS,
     tcp::MUTANTS,
-    tcp_ends::MUTANTS,
     flags::MUTANTS,
     signals::MUTANTS,
     limits::MUTANTS,

@@ -1,13 +1,18 @@
 //! Kernels that break a fact of `facts/nonblock/`.
 
-use super::super::kernel::Kernel;
+use super::super::kernel::{Call, Kernel};
 use super::Mutant;
-use crate::sys::Errno;
-use crate::sys::raw::{self, Address, At, Refusal, Reply};
-use libc::{
-    AF_UNIX, F_GETFL, F_SETFL, MSG_DONTWAIT, O_NONBLOCK, POLLIN, POLLOUT, SOL_SOCKET, epoll_event, pollfd,
+use super::kinds::{
+    Accept, Connect, GetOption, OtherErrno, Recv, Send, Sendfile, SetOption, Waited, is_nonblocking,
+    is_syn_sent, option, polled,
 };
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use crate::sys::Errno;
+use crate::sys::raw::{self, Address, At, Reply, no};
+use libc::{
+    AF_UNIX, F_GETFL, F_SETFL, IPPROTO_TCP, MSG_DONTWAIT, O_NONBLOCK, POLLERR, POLLIN, POLLOUT, SO_ERROR,
+    SOL_SOCKET, pollfd,
+};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering::SeqCst};
 use std::sync::{Mutex, PoisonError};
 
 pub(super) const MUTANTS: &[Mutant] = &[
@@ -15,118 +20,260 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "refused-at-once",
         breaks: "nb-connect-refused-einprogress",
         behaviour: "A non-blocking connect to a closed port gives ECONNREFUSED itself, as WSL 1 did (microsoft/WSL#1584).",
-        kernel: &RefusedAtOnce,
+        kernel: &Connect(|fd, address| match raw::connect(fd, address) {
+            // On a busy machine the end of a connect on loopback may come a moment later.
+            Err(is) if is.errno == Errno::EINPROGRESS && polled(fd, POLLOUT, 1000) & POLLERR != 0 => {
+                no(Errno::from_raw(so_error(fd)))
+            }
+            reply => reply,
+        }),
     },
     Mutant {
         name: "accept-inherits-nonblock",
         breaks: "nb-accept-flags-not-inherited",
         behaviour: "An accepted socket has O_NONBLOCK from its listener, as on the BSDs.",
-        kernel: &AcceptInheritsNonblock,
+        kernel: &Accept(|listener| {
+            let accepted = raw::accept(listener)?;
+            let flags = raw::fcntl(listener, F_GETFL, 0)? & O_NONBLOCK;
+            raw::fcntl(accepted, F_SETFL, raw::fcntl(accepted, F_GETFL, 0)? | flags)?;
+            Ok(accepted)
+        }),
     },
     Mutant {
         name: "accept-econnaborted",
         breaks: "nb-accept-after-rst",
         behaviour: "accept gives ECONNABORTED for a connection that was reset, as POSIX has it.",
-        kernel: &AcceptEconnaborted,
+        kernel: &Accept(|listener| {
+            let accepted = raw::accept(listener)?;
+            if so_error(accepted) == libc::ECONNRESET { no(Errno::ECONNABORTED) } else { Ok(accepted) }
+        }),
     },
     Mutant {
         name: "connect-afresh-after-error",
         breaks: "nb-connect-after-soerror-econnaborted",
         behaviour: "After SO_ERROR was read connect begins afresh at once, as everybody expects.",
-        kernel: &ConnectAfresh,
+        kernel: &Connect(|fd, address| match raw::connect(fd, address) {
+            Err(is) if is.errno == Errno::ECONNABORTED => raw::connect(fd, address),
+            reply => reply,
+        }),
     },
     Mutant {
         name: "connect-done-on-loopback",
         breaks: "nb-connect-einprogress-loopback",
         behaviour: "A non-blocking connect on loopback returns 0, as the BSDs may do.",
-        kernel: &ConnectDoneOnLoopback,
+        kernel: &Connect(|fd, address| match raw::connect(fd, address) {
+            Err(is) if is.errno == Errno::EINPROGRESS && polled(fd, POLLOUT, 1000) == POLLOUT => Ok(()),
+            reply => reply,
+        }),
     },
     Mutant {
         name: "connect-restarted",
         breaks: "nb-connect-interrupted-continues",
         behaviour: "A connect that a signal interrupted is called again inside, as language runtimes do.",
-        kernel: &ConnectRestarted,
+        // It waits for as long as there is no room, and then says that it is connected: after a while, for the
+        // experiment to see that rather than its own time limit.
+        kernel: &Connect(|fd, address| match raw::connect(fd, address) {
+            Err(is) if is.errno == Errno::EINTR => {
+                polled(fd, POLLOUT, 300);
+                Ok(())
+            }
+            reply => reply,
+        }),
+    },
+    Mutant {
+        name: "connect-after-eintr-is-ealready",
+        breaks: "nb-connect-again-after-eintr",
+        behaviour: "connect that is called again after EINTR gives EALREADY whether or not the socket blocks, as POSIX has it.",
+        kernel: &Connect(
+            |fd, address| if is_syn_sent(fd) { no(Errno::EALREADY) } else { raw::connect(fd, address) },
+        ),
     },
     Mutant {
         name: "so-error-stays",
         breaks: "nb-connect-error-once",
         behaviour: "SO_ERROR does not clear the error it tells.",
-        kernel: &SoErrorStays,
+        kernel: &GetOption(|fd, level, option, value| {
+            /// The last error that was told.
+            static ERROR: AtomicI32 = AtomicI32::new(0);
+            let n = raw::getsockopt(fd, level, option, value)?;
+            if (level, option) == (SOL_SOCKET, SO_ERROR) {
+                match value[..] {
+                    [0, 0, 0, 0] => value.copy_from_slice(&ERROR.load(SeqCst).to_ne_bytes()),
+                    [a, b, c, d] => ERROR.store(i32::from_ne_bytes([a, b, c, d]), SeqCst),
+                    _ => {}
+                }
+            }
+            Ok(n)
+        }),
     },
     Mutant {
         name: "second-connect-is-eisconn",
         breaks: "nb-connect-poll-sequence",
         behaviour: "The first connect after the connection is established gives EISCONN, as on the BSDs.",
-        kernel: &SecondConnectIsEisconn,
+        kernel: &Connect(|fd, address| {
+            raw::connect(fd, address)?;
+            if is_nonblocking(fd) { no(Errno::EISCONN) } else { Ok(()) }
+        }),
     },
     Mutant {
         name: "syn-sent-is-enotconn",
         breaks: "nb-connect-ealready",
-        behaviour: "recv and send give ENOTCONN while the connection is being made, as POSIX and the BSDs \
-                    have it.",
-        kernel: &SynSentIsEnotconn,
+        behaviour: "recv gives ENOTCONN while the connection is being made, as POSIX and the BSDs have it.",
+        kernel: &Recv(
+            |fd, buffer, flags| {
+                if is_syn_sent(fd) { no(Errno::ENOTCONN) } else { raw::recv(fd, buffer, flags) }
+            },
+        ),
     },
     Mutant {
         name: "connect-limit-is-etimedout",
         breaks: "nb-connect-sndtimeo",
         behaviour: "A connect that has waited for SO_SNDTIMEO gives ETIMEDOUT, as its name suggests.",
-        kernel: &ConnectLimitIsEtimedout,
+        kernel: &Connect(|fd, address| match raw::connect(fd, address) {
+            Err(is) if is.errno == Errno::EINPROGRESS && !is_nonblocking(fd) => no(Errno::ETIMEDOUT),
+            reply => reply,
+        }),
     },
     Mutant {
         name: "unspec-is-eafnosupport",
         breaks: "nb-connect-unspec-disconnects",
         behaviour: "connect with AF_UNSPEC is for datagram sockets alone, and gives EAFNOSUPPORT for TCP.",
-        kernel: &UnspecIsEafnosupport,
+        kernel: &Connect(|fd, address| match *address == Address::unspecified() {
+            true => no(Errno::EAFNOSUPPORT),
+            false => raw::connect(fd, address),
+        }),
     },
     Mutant {
         name: "fresh-socket-is-silent",
         breaks: "nb-register-before-connect",
-        behaviour: "epoll has nothing to say of a socket that never connected, as tokio-rs/tokio#4549 \
-                    expected.",
-        kernel: &FreshSocketIsSilent,
+        behaviour: "epoll has nothing to say of a socket that never connected, as tokio-rs/tokio#4549 expected.",
+        kernel: &Waited(|_, events| {
+            events.retain(|event| event.events != (libc::EPOLLOUT | libc::EPOLLHUP) as u32)
+        }),
     },
     Mutant {
         name: "retry-is-econnaborted",
         breaks: "nb-connect-retry-after-refusal",
-        behaviour: "connect after a refusal gives ECONNABORTED whether or not SO_ERROR was read, as in \
-                    gVisor (google/gvisor#3828).",
-        kernel: &RetryIsEconnaborted,
+        behaviour: "connect after a refusal gives ECONNABORTED whether or not SO_ERROR was read, as in gVisor \
+                    (google/gvisor#3828).",
+        kernel: &Connect(|fd, address| {
+            if polled(fd, POLLOUT, 0) & POLLERR != 0 {
+                so_error(fd);
+            }
+            raw::connect(fd, address)
+        }),
     },
     Mutant {
         name: "unix-connect-in-progress",
         breaks: "nb-connect-unix-eagain",
         behaviour: "A non-blocking AF_UNIX connect to a full queue gives EINPROGRESS, as that of TCP does.",
-        kernel: &UnixConnectInProgress,
+        kernel: &Connect(|fd, address| match raw::connect(fd, address) {
+            Err(is) if is.errno == Errno::EAGAIN && option(fd, SOL_SOCKET, libc::SO_DOMAIN) == AF_UNIX => {
+                no(Errno::EINPROGRESS)
+            }
+            reply => reply,
+        }),
     },
     Mutant {
         name: "unconnected-send-is-enotconn",
         breaks: "nb-unconnected-errors",
         behaviour: "send on a TCP socket that is not connected gives ENOTCONN, as POSIX has it.",
-        kernel: &UnconnectedSendIsEnotconn,
+        kernel: &OtherErrno(Call::send, Errno::EPIPE, Errno::ENOTCONN),
+    },
+    Mutant {
+        name: "ports-exhausted-everywhere",
+        breaks: "nb-ports-exhausted",
+        behaviour: "A local port that is in use serves no second destination, as with bind before connect.",
+        kernel: &Connect(|fd, address| {
+            /// The sockets that are connected by now: one to each listener.
+            static CONNECTED: AtomicI32 = AtomicI32::new(0);
+            match CONNECTED.load(SeqCst) {
+                0 => raw::connect(fd, address).inspect(|()| CONNECTED.store(1, SeqCst)),
+                _ => no(Errno::EADDRNOTAVAIL),
+            }
+        }),
+    },
+    Mutant {
+        name: "v6-only",
+        breaks: "nb-dual-stack",
+        behaviour: "A listener on [::] is for IPv6 alone, as on OpenBSD.",
+        kernel: &SetOption(|fd, level, option, value| match (level, option) {
+            (libc::IPPROTO_IPV6, libc::IPV6_V6ONLY) => {
+                raw::setsockopt(fd, level, option, &1i32.to_ne_bytes())
+            }
+            _ => raw::setsockopt(fd, level, option, value),
+        }),
     },
     Mutant {
         name: "accept-resets-options",
         breaks: "nb-accept-options-inherited",
         behaviour: "An accepted socket starts with the default of TCP_NODELAY, as many servers suppose.",
-        kernel: &AcceptResetsOptions,
+        kernel: &Accept(|listener| {
+            let accepted = raw::accept(listener)?;
+            raw::setsockopt(accepted, IPPROTO_TCP, libc::TCP_NODELAY, &0i32.to_ne_bytes())?;
+            Ok(accepted)
+        }),
     },
     Mutant {
         name: "dontwait-sticks",
         breaks: "nb-msg-dontwait-one-call",
         behaviour: "MSG_DONTWAIT sets O_NONBLOCK, and leaves it set, as an emulation by fcntl does.",
-        kernel: &DontwaitSticks,
+        kernel: &Recv(|fd, buffer, flags| {
+            if flags & MSG_DONTWAIT != 0 {
+                raw::fcntl(fd, F_SETFL, raw::fcntl(fd, F_GETFL, 0)? | O_NONBLOCK)?;
+            }
+            raw::recv(fd, buffer, flags)
+        }),
     },
     Mutant {
         name: "recv-of-nothing-is-zero",
         breaks: "nb-recv-zero-length",
         behaviour: "recv of 0 bytes gives 0 without a look at the socket, as read of 0 bytes does for files.",
-        kernel: &RecvOfNothingIsZero,
+        kernel: &Recv(
+            |fd, buffer, flags| if buffer.is_empty() { Ok(0) } else { raw::recv(fd, buffer, flags) },
+        ),
     },
     Mutant {
         name: "send-counts-what-it-was-given",
         breaks: "nb-send-partial-then-eagain",
         behaviour: "send says that it took all when it took a part: the belief of all who ignore its result.",
-        kernel: &SendCountsAll,
+        kernel: &Send(|fd, bytes, flags| raw::send(fd, bytes, flags).map(|_| bytes.len())),
+    },
+    Mutant {
+        name: "waitall-is-all-or-eintr",
+        breaks: "nb-waitall-short-on-signal",
+        behaviour: "recv with MSG_WAITALL gives EINTR when a signal comes before it has all, as its name lets one expect.",
+        kernel: &Recv(|fd, buffer, flags| match raw::recv(fd, buffer, flags) {
+            Ok(n) if flags & libc::MSG_WAITALL != 0 && n < buffer.len() => no(Errno::EINTR),
+            reply => reply,
+        }),
+    },
+    Mutant {
+        name: "msg-trunc-ignored",
+        breaks: "nb-msg-trunc",
+        behaviour: "recv takes no MSG_TRUNC from its caller, as on the BSDs.",
+        kernel: &Recv(|fd, buffer, flags| raw::recv(fd, buffer, flags & !libc::MSG_TRUNC)),
+    },
+    Mutant {
+        name: "sendfile-keeps-offset",
+        breaks: "nb-sendfile-partial",
+        behaviour: "sendfile leaves the offset as it was, as on FreeBSD, where it is no pointer.",
+        kernel: &Sendfile(|to, from, offset, n| {
+            let mut moved = *offset;
+            raw::sendfile(to, from, &mut moved, n)
+        }),
+    },
+    Mutant {
+        name: "buffers-as-asked",
+        breaks: "nb-buffers-doubled",
+        behaviour: "SO_RCVBUF reads back as it was set, as on the BSDs.",
+        kernel: &GetOption(|fd, level, name, value| {
+            let n = raw::getsockopt(fd, level, name, value)?;
+            if (level, name) == (SOL_SOCKET, libc::SO_RCVBUF) {
+                value.copy_from_slice(&(option(fd, level, name) / 2).to_ne_bytes());
+            }
+            Ok(n)
+        }),
     },
     Mutant {
         name: "pipe-splits-short-writes",
@@ -144,289 +291,35 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "fin-overtakes-data",
         breaks: "nb-accept-after-fin",
         behaviour: "recv gives 0 as soon as the FIN is there, as in programs that take RDHUP for the end.",
-        kernel: &FinOvertakesData,
+        kernel: &Recv(|fd, buffer, flags| match polled(fd, libc::POLLRDHUP, 0) & libc::POLLRDHUP {
+            0 => raw::recv(fd, buffer, flags),
+            _ => Ok(0),
+        }),
     },
     Mutant {
         name: "accept-newest-first",
         breaks: "nb-accept-queue-fifo",
-        behaviour: "accept hands out the newest connection first, as some servers do with their own queues \
-                    under load.",
-        kernel: &AcceptNewestFirst,
+        behaviour: "accept hands out the newest connection first, as some servers do with their own queues under load.",
+        kernel: &Accept(|listener| {
+            /// What was taken from the queue of a listener and not handed out yet.
+            static TAKEN: Mutex<Vec<i32>> = Mutex::new(Vec::new());
+            let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+            while taken.is_empty() || polled(listener, POLLIN, 0) != 0 {
+                taken.push(raw::accept(listener)?);
+            }
+            taken.pop().map_or(no(Errno::EAGAIN), Ok)
+        }),
     },
     Mutant {
         name: "accept-eagain-is-eproto",
         breaks: "nb-accept-eagain",
         behaviour: "accept gives EPROTO when there is nothing in the queue, as SVR4 did for a connection that went.",
-        kernel: &AcceptEproto,
+        kernel: &OtherErrno(Call::accept, Errno::EAGAIN, Errno::EPROTO),
     },
 ];
 
-fn refused(call: &'static str, errno: Errno) -> Refusal {
-    Refusal { call, errno }
-}
-
-fn is_refusal<T>(reply: &Reply<T>, errno: Errno) -> bool {
-    matches!(reply, Err(refusal) if refusal.errno == errno)
-}
-
 fn so_error(fd: i32) -> i32 {
-    let mut value = [0; 4];
-    raw::getsockopt(fd, SOL_SOCKET, libc::SO_ERROR, &mut value).map_or(0, |_| i32::from_ne_bytes(value))
-}
-
-fn poll_now(fd: i32, events: i16) -> i16 {
-    poll_within(fd, events, 0)
-}
-
-/// What poll says of `fd` after at most so many milliseconds: on a busy machine the end of a connect on
-/// loopback may come a moment later.
-fn poll_within(fd: i32, events: i16, limit_ms: i32) -> i16 {
-    let mut one = pollfd { fd, events, revents: 0 };
-    raw::poll(At::from(&mut one), limit_ms).map_or(0, |_| one.revents)
-}
-
-struct RefusedAtOnce;
-
-impl Kernel for RefusedAtOnce {
-    fn connect(&self, fd: i32, address: &Address) -> Reply<()> {
-        let reply = raw::connect(fd, address);
-        if is_refusal(&reply, Errno::EINPROGRESS) && poll_within(fd, POLLOUT, 1000) & libc::POLLERR != 0 {
-            return Err(refused("connect", Errno::from_raw(so_error(fd))));
-        }
-        reply
-    }
-}
-
-struct AcceptInheritsNonblock;
-
-impl Kernel for AcceptInheritsNonblock {
-    fn accept(&self, fd: i32) -> Reply<i32> {
-        let accepted = raw::accept(fd)?;
-        let flags = raw::fcntl(fd, libc::F_GETFL, 0)? & O_NONBLOCK;
-        raw::fcntl(accepted, libc::F_SETFL, raw::fcntl(accepted, libc::F_GETFL, 0)? | flags)?;
-        Ok(accepted)
-    }
-}
-
-struct AcceptEconnaborted;
-
-impl Kernel for AcceptEconnaborted {
-    fn accept(&self, fd: i32) -> Reply<i32> {
-        let accepted = raw::accept(fd)?;
-        if so_error(accepted) == libc::ECONNRESET {
-            raw::close(accepted)?;
-            return Err(refused("accept", Errno::ECONNABORTED));
-        }
-        Ok(accepted)
-    }
-}
-
-struct ConnectAfresh;
-
-impl Kernel for ConnectAfresh {
-    fn connect(&self, fd: i32, address: &Address) -> Reply<()> {
-        let reply = raw::connect(fd, address);
-        if is_refusal(&reply, Errno::ECONNABORTED) { raw::connect(fd, address) } else { reply }
-    }
-}
-
-struct ConnectDoneOnLoopback;
-
-impl Kernel for ConnectDoneOnLoopback {
-    fn connect(&self, fd: i32, address: &Address) -> Reply<()> {
-        let reply = raw::connect(fd, address);
-        let done = is_refusal(&reply, Errno::EINPROGRESS) && poll_within(fd, POLLOUT, 1000) == POLLOUT;
-        if done { Ok(()) } else { reply }
-    }
-}
-
-struct ConnectRestarted;
-
-impl Kernel for ConnectRestarted {
-    fn connect(&self, fd: i32, address: &Address) -> Reply<()> {
-        let reply = raw::connect(fd, address);
-        // It waits for as long as there is no room, and then says that it is connected: after a while, for the
-        // experiment to see that rather than its own time limit.
-        if is_refusal(&reply, Errno::EINTR) {
-            let mut one = pollfd { fd, events: POLLOUT, revents: 0 };
-            raw::poll(At::from(&mut one), 300)?;
-            return Ok(());
-        }
-        reply
-    }
-}
-
-/// The last error that was told.
-static ERROR: std::sync::atomic::AtomicI32 = std::sync::atomic::AtomicI32::new(0);
-
-struct SoErrorStays;
-
-impl Kernel for SoErrorStays {
-    fn getsockopt(&self, fd: i32, level: i32, option: i32, value: &mut [u8]) -> Reply<usize> {
-        let n = raw::getsockopt(fd, level, option, value)?;
-        if (level, option) == (SOL_SOCKET, libc::SO_ERROR) {
-            match value[..] {
-                [0, 0, 0, 0] => value.copy_from_slice(&ERROR.load(SeqCst).to_ne_bytes()),
-                [a, b, c, d] => ERROR.store(i32::from_ne_bytes([a, b, c, d]), SeqCst),
-                _ => {}
-            }
-        }
-        Ok(n)
-    }
-}
-
-fn is_nonblocking(fd: i32) -> Reply<bool> {
-    Ok(raw::fcntl(fd, libc::F_GETFL, 0)? & O_NONBLOCK != 0)
-}
-
-/// Whether `fd` is a TCP socket whose connection is being made.
-fn is_syn_sent(fd: i32) -> bool {
-    const SYN_SENT: u8 = 2;
-    let mut info = [0; 104];
-    raw::getsockopt(fd, libc::IPPROTO_TCP, libc::TCP_INFO, &mut info).is_ok() && info[0] == SYN_SENT
-}
-
-struct SecondConnectIsEisconn;
-
-impl Kernel for SecondConnectIsEisconn {
-    fn connect(&self, fd: i32, address: &Address) -> Reply<()> {
-        raw::connect(fd, address)?;
-        if is_nonblocking(fd)? { Err(refused("connect", Errno::EISCONN)) } else { Ok(()) }
-    }
-}
-
-struct SynSentIsEnotconn;
-
-impl Kernel for SynSentIsEnotconn {
-    fn recv(&self, fd: i32, buffer: &mut [u8], flags: i32) -> Reply<usize> {
-        if is_syn_sent(fd) { Err(refused("recv", Errno::ENOTCONN)) } else { raw::recv(fd, buffer, flags) }
-    }
-
-    fn send(&self, fd: i32, bytes: &[u8], flags: i32) -> Reply<usize> {
-        if is_syn_sent(fd) { Err(refused("send", Errno::ENOTCONN)) } else { raw::send(fd, bytes, flags) }
-    }
-}
-
-struct ConnectLimitIsEtimedout;
-
-impl Kernel for ConnectLimitIsEtimedout {
-    fn connect(&self, fd: i32, address: &Address) -> Reply<()> {
-        let connected = raw::connect(fd, address);
-        if is_refusal(&connected, Errno::EINPROGRESS) && !is_nonblocking(fd)? {
-            return Err(refused("connect", Errno::ETIMEDOUT));
-        }
-        connected
-    }
-}
-
-struct UnspecIsEafnosupport;
-
-impl Kernel for UnspecIsEafnosupport {
-    fn connect(&self, fd: i32, address: &Address) -> Reply<()> {
-        if *address == Address::unspecified() {
-            return Err(refused("connect", Errno::EAFNOSUPPORT));
-        }
-        raw::connect(fd, address)
-    }
-}
-
-struct FreshSocketIsSilent;
-
-impl Kernel for FreshSocketIsSilent {
-    fn epoll_wait(
-        &self,
-        epoll: i32,
-        mut events: At<'_, epoll_event>,
-        max_events: i32,
-        timeout: i32,
-    ) -> Reply<usize> {
-        const FRESH: u32 = (libc::EPOLLOUT | libc::EPOLLHUP) as u32;
-        let n = raw::epoll_wait(epoll, events.again(), max_events, timeout)?;
-        let At::Memory(events) = events else { return Ok(n) };
-        let mut kept = 0;
-        for at in 0..n {
-            if { events[at].events } != FRESH {
-                events[kept] = events[at];
-                kept += 1;
-            }
-        }
-        Ok(kept)
-    }
-}
-
-struct RetryIsEconnaborted;
-
-impl Kernel for RetryIsEconnaborted {
-    fn connect(&self, fd: i32, address: &Address) -> Reply<()> {
-        if poll_now(fd, POLLOUT) & libc::POLLERR != 0 {
-            so_error(fd);
-        }
-        raw::connect(fd, address)
-    }
-}
-
-struct UnixConnectInProgress;
-
-impl Kernel for UnixConnectInProgress {
-    fn connect(&self, fd: i32, address: &Address) -> Reply<()> {
-        let connected = raw::connect(fd, address);
-        let mut family = [0; 4];
-        raw::getsockopt(fd, SOL_SOCKET, libc::SO_DOMAIN, &mut family)?;
-        if is_refusal(&connected, Errno::EAGAIN) && i32::from_ne_bytes(family) == AF_UNIX {
-            return Err(refused("connect", Errno::EINPROGRESS));
-        }
-        connected
-    }
-}
-
-struct UnconnectedSendIsEnotconn;
-
-impl Kernel for UnconnectedSendIsEnotconn {
-    fn send(&self, fd: i32, bytes: &[u8], flags: i32) -> Reply<usize> {
-        let sent = raw::send(fd, bytes, flags);
-        if is_refusal(&sent, Errno::EPIPE) && raw::getpeername(fd).is_err() {
-            return Err(refused("send", Errno::ENOTCONN));
-        }
-        sent
-    }
-}
-
-struct AcceptResetsOptions;
-
-impl Kernel for AcceptResetsOptions {
-    fn accept(&self, fd: i32) -> Reply<i32> {
-        let accepted = raw::accept(fd)?;
-        // An AF_UNIX socket has no such option.
-        raw::setsockopt(accepted, libc::IPPROTO_TCP, libc::TCP_NODELAY, &0i32.to_ne_bytes()).ok();
-        Ok(accepted)
-    }
-}
-
-struct DontwaitSticks;
-
-impl Kernel for DontwaitSticks {
-    fn recv(&self, fd: i32, buffer: &mut [u8], flags: i32) -> Reply<usize> {
-        if flags & MSG_DONTWAIT != 0 {
-            raw::fcntl(fd, F_SETFL, raw::fcntl(fd, F_GETFL, 0)? | O_NONBLOCK)?;
-        }
-        raw::recv(fd, buffer, flags)
-    }
-}
-
-struct RecvOfNothingIsZero;
-
-impl Kernel for RecvOfNothingIsZero {
-    fn recv(&self, fd: i32, buffer: &mut [u8], flags: i32) -> Reply<usize> {
-        if buffer.is_empty() { Ok(0) } else { raw::recv(fd, buffer, flags) }
-    }
-}
-
-struct SendCountsAll;
-
-impl Kernel for SendCountsAll {
-    fn send(&self, fd: i32, bytes: &[u8], flags: i32) -> Reply<usize> {
-        raw::send(fd, bytes, flags).map(|_| bytes.len())
-    }
+    option(fd, SOL_SOCKET, SO_ERROR)
 }
 
 struct PipeSplitsShortWrites;
@@ -434,7 +327,7 @@ struct PipeSplitsShortWrites;
 impl Kernel for PipeSplitsShortWrites {
     fn write(&self, fd: i32, bytes: &[u8]) -> Reply<usize> {
         let (mut written, mut rest) = (raw::write(fd, bytes), bytes.len());
-        while is_refusal(&written, Errno::EAGAIN) && rest > 1 {
+        while written == no(Errno::EAGAIN) && rest > 1 {
             rest /= 2;
             written = raw::write(fd, &bytes[..rest]);
         }
@@ -442,16 +335,14 @@ impl Kernel for PipeSplitsShortWrites {
     }
 }
 
+struct RoomLetsTheWaitingIn;
+
 /// Whether accept has made room.
 static ROOM: AtomicBool = AtomicBool::new(false);
 
-struct RoomLetsTheWaitingIn;
-
 impl Kernel for RoomLetsTheWaitingIn {
     fn accept(&self, fd: i32) -> Reply<i32> {
-        let accepted = raw::accept(fd)?;
-        ROOM.store(true, SeqCst);
-        Ok(accepted)
+        raw::accept(fd).inspect(|_| ROOM.store(true, SeqCst))
     }
 
     fn poll(&self, mut fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
@@ -464,42 +355,5 @@ impl Kernel for RoomLetsTheWaitingIn {
             return Ok(1);
         }
         raw::poll(fds, timeout)
-    }
-}
-
-struct FinOvertakesData;
-
-impl Kernel for FinOvertakesData {
-    fn recv(&self, fd: i32, buffer: &mut [u8], flags: i32) -> Reply<usize> {
-        let mut one = pollfd { fd, events: libc::POLLRDHUP, revents: 0 };
-        raw::poll(At::from(&mut one), 0)?;
-        if one.revents & libc::POLLRDHUP != 0 { Ok(0) } else { raw::recv(fd, buffer, flags) }
-    }
-}
-
-/// What was taken from the queue of a listener and not handed out yet.
-static TAKEN: Mutex<Vec<i32>> = Mutex::new(Vec::new());
-
-struct AcceptNewestFirst;
-
-impl Kernel for AcceptNewestFirst {
-    fn accept(&self, fd: i32) -> Reply<i32> {
-        let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut one = pollfd { fd, events: POLLIN, revents: 0 };
-        while taken.is_empty() || raw::poll(At::from(&mut one), 0)? == 1 {
-            taken.push(raw::accept(fd)?);
-        }
-        taken.pop().map_or_else(|| Err(refused("accept", Errno::EAGAIN)), Ok)
-    }
-}
-
-struct AcceptEproto;
-
-impl Kernel for AcceptEproto {
-    fn accept(&self, fd: i32) -> Reply<i32> {
-        raw::accept(fd).map_err(|refusal| match refusal.errno {
-            Errno::EAGAIN => Refusal { errno: Errno::EPROTO, ..refusal },
-            _ => refusal,
-        })
     }
 }

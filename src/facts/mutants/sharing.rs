@@ -1,147 +1,131 @@
 //! Kernels that break a fact of `facts/sharing.rs`.
 
-use super::super::kernel::Kernel;
+use super::super::kernel::{Call, Kernel};
 use super::Mutant;
+use super::kinds::{
+    Accept, Bind, Close, Connect, Ignored, Listen, OptionIgnored, OtherErrno, SetOption, is_listener, option,
+    polled,
+};
 use crate::sys::Errno;
-use crate::sys::raw::{self, At, Reply, no};
-use libc::{SO_ACCEPTCONN, SO_REUSEPORT, SOL_SOCKET};
+use crate::sys::raw::{self, Reply, no};
+use libc::{AF_UNIX, POLLIN, SO_INCOMING_CPU, SO_REUSEPORT, SOL_SOCKET};
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 
 pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "reuseport-always",
         breaks: "mp-reuseport-all-or-nothing",
-        behaviour: "Every TCP socket has SO_REUSEPORT, so that one which did not ask for it can share a \
-                    port.",
-        kernel: &ReuseportAlways,
+        behaviour: "Every TCP socket has SO_REUSEPORT, so that one which did not ask for it can share a port.",
+        kernel: &Bind(|fd, address| {
+            // Refused where it makes no sense.
+            raw::setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &1i32.to_ne_bytes()).ok();
+            raw::bind(fd, address)
+        }),
+    },
+    Mutant {
+        name: "reuseport-of-any-user",
+        breaks: "mp-reuseport-same-user",
+        behaviour: "Any user may share a port whose sockets have SO_REUSEPORT, as in gVisor.",
+        kernel: &Bind(|fd, address| match raw::bind(fd, address) {
+            Err(_) if option(fd, SOL_SOCKET, SO_REUSEPORT) == 1 => Ok(()),
+            reply => reply,
+        }),
     },
     Mutant {
         name: "reuseport-last-wins",
         breaks: "mp-reuseport-one-owner",
         behaviour: "All connections go to the listener that came last, as on the BSDs and on macOS.",
-        kernel: &ReuseportLastWins,
+        kernel: &Listen(|fd, backlog| {
+            /// How many listeners there have been.
+            static LISTENERS: AtomicU32 = AtomicU32::new(0);
+            raw::listen(fd, backlog)?;
+            // Refused to sockets that do not share.
+            if raw::steer_reuseport(fd, LISTENERS.load(SeqCst)).is_ok() {
+                LISTENERS.fetch_add(1, SeqCst);
+            }
+            Ok(())
+        }),
     },
     Mutant {
         name: "close-keeps-queue",
         breaks: "mp-reuseport-close-drops-queue",
-        behaviour: "close of a listener resets none of the connections in its queue, as with \
-                    net.ipv4.tcp_migrate_req.",
-        kernel: &CloseKeepsQueue,
+        behaviour: "close of a listener resets none of the connections in its queue, as with net.ipv4.tcp_migrate_req.",
+        kernel: &Close(|fd| {
+            // They live on, out of everybody's reach.
+            while is_listener(fd) && polled(fd, POLLIN, 0) != 0 {
+                raw::accept(fd)?;
+            }
+            raw::close(fd)
+        }),
     },
     Mutant {
         name: "migrates-to-nobody",
         breaks: "mp-migrate-req-keeps-queue",
-        behaviour: "The queue of a listener that is closed is lost to those that are left, as before Linux \
-                    5.14.",
-        kernel: &MigratesToNobody,
+        behaviour: "The queue of a listener that is closed is lost to those that are left, as before Linux 5.14.",
+        kernel: &Close(|fd| {
+            while is_listener(fd) && polled(fd, POLLIN, 0) != 0 {
+                raw::close(raw::accept(fd)?)?;
+            }
+            raw::close(fd)
+        }),
     },
     Mutant {
         name: "cbpf-ignored",
         breaks: "mp-reuseport-cbpf-steers",
         behaviour: "SO_ATTACH_REUSEPORT_CBPF does nothing: connections are spread at random.",
-        kernel: &CbpfIgnored,
+        kernel: &Ignored(Call::steer_reuseport),
+    },
+    Mutant {
+        name: "cbpf-modulo",
+        breaks: "mp-cbpf-out-of-range",
+        behaviour: "A number that no listener has is taken modulo their number, as authors of such programs hope.",
+        kernel: &CbpfModulo,
+    },
+    Mutant {
+        name: "incoming-cpu-ignored",
+        breaks: "mp-incoming-cpu",
+        behaviour: "SO_INCOMING_CPU says nothing about listeners that share a port, as before Linux 6.2.",
+        kernel: &OptionIgnored(SOL_SOCKET, SO_INCOMING_CPU),
     },
     Mutant {
         name: "reuseport-before-bind-only",
         breaks: "mp-reuseport-after-bind",
         behaviour: "SO_REUSEPORT on a socket that is bound fails with EINVAL, as socket(7) lets one expect.",
-        kernel: &ReuseportBeforeBindOnly,
+        kernel: &SetOption(|fd, level, option, value| {
+            if (level, option) == (SOL_SOCKET, SO_REUSEPORT) && raw::getsockname(fd)?.port() != 0 {
+                return no(Errno::EINVAL);
+            }
+            raw::setsockopt(fd, level, option, value)
+        }),
+    },
+    Mutant {
+        name: "abstract-names-are-global",
+        breaks: "mp-abstract-per-netns",
+        behaviour: "An abstract name can be reached from all network namespaces, as a path can.",
+        kernel: &Connect(|fd, address| match raw::connect(fd, address) {
+            Err(_) if option(fd, SOL_SOCKET, libc::SO_DOMAIN) == AF_UNIX => Ok(()),
+            reply => reply,
+        }),
+    },
+    Mutant {
+        name: "blocked-accept-is-eagain",
+        breaks: "mp-prefork-shared-accept",
+        behaviour: "A blocked accept that is woken gives EAGAIN, as where a connection wakes all that wait.",
+        kernel: &Accept(|listener| raw::accept(listener).and(no(Errno::EAGAIN))),
     },
     Mutant {
         name: "accept-aborted",
         breaks: "mp-prefork-shared-listener",
         behaviour: "accept of a non-blocking listener whose connection somebody else took gives \
                     ECONNABORTED, which POSIX has for connections that went away.",
-        kernel: &AcceptAborted,
+        kernel: &OtherErrno(Call::accept, Errno::EAGAIN, Errno::ECONNABORTED),
     },
 ];
 
-struct ReuseportAlways;
+struct CbpfModulo;
 
-impl Kernel for ReuseportAlways {
-    fn bind(&self, fd: i32, address: &raw::Address) -> Reply<()> {
-        // Refused where it makes no sense.
-        raw::setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &1i32.to_ne_bytes()).ok();
-        raw::bind(fd, address)
-    }
-}
-
-struct ReuseportLastWins;
-
-/// How many listeners there have been.
-static LISTENERS: AtomicU32 = AtomicU32::new(0);
-
-impl Kernel for ReuseportLastWins {
-    fn listen(&self, fd: i32, backlog: i32) -> Reply<()> {
-        raw::listen(fd, backlog)?;
-        // Refused to sockets that do not share.
-        raw::steer_reuseport(fd, LISTENERS.fetch_add(1, SeqCst)).ok();
-        Ok(())
-    }
-}
-
-fn is_listener(fd: i32) -> bool {
-    let mut value = [0; 4];
-    raw::getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &mut value).is_ok() && i32::from_ne_bytes(value) == 1
-}
-
-/// Whether a connection waits.
-fn has_waiting(fd: i32) -> Reply<bool> {
-    let mut entry = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
-    Ok(raw::poll(At::from(&mut entry), 0)? == 1)
-}
-
-struct CloseKeepsQueue;
-
-impl Kernel for CloseKeepsQueue {
-    fn close(&self, fd: i32) -> Reply<()> {
-        if is_listener(fd) {
-            // They live on, out of everybody's reach.
-            while has_waiting(fd)? {
-                raw::accept(fd)?;
-            }
-        }
-        raw::close(fd)
-    }
-}
-
-struct MigratesToNobody;
-
-impl Kernel for MigratesToNobody {
-    fn close(&self, fd: i32) -> Reply<()> {
-        if is_listener(fd) {
-            while has_waiting(fd)? {
-                raw::close(raw::accept(fd)?)?;
-            }
-        }
-        raw::close(fd)
-    }
-}
-
-struct CbpfIgnored;
-
-impl Kernel for CbpfIgnored {
-    fn steer_reuseport(&self, _: i32, _: u32) -> Reply<()> {
-        Ok(())
-    }
-}
-
-struct ReuseportBeforeBindOnly;
-
-impl Kernel for ReuseportBeforeBindOnly {
-    fn setsockopt(&self, fd: i32, level: i32, option: i32, value: &[u8]) -> Reply<()> {
-        if (level, option) == (SOL_SOCKET, SO_REUSEPORT) && raw::getsockname(fd)?.port() != 0 {
-            return no(Errno::EINVAL);
-        }
-        raw::setsockopt(fd, level, option, value)
-    }
-}
-
-struct AcceptAborted;
-
-impl Kernel for AcceptAborted {
-    fn accept(&self, fd: i32) -> Reply<i32> {
-        let accepted = raw::accept(fd);
-        if accepted == no(Errno::EAGAIN) { no(Errno::ECONNABORTED) } else { accepted }
+impl Kernel for CbpfModulo {
+    fn steer_reuseport(&self, fd: i32, k: u32) -> Reply<()> {
+        raw::steer_reuseport(fd, k % 2)
     }
 }

@@ -122,6 +122,23 @@ pub(super) fn line_of(file: &str, name: &str) -> Held<String> {
     }
 }
 
+/// The number that a file below /proc consists of.
+pub(super) fn number_of(file: &str) -> Held<i64> {
+    let text = std::fs::read_to_string(file).ok();
+    match text.and_then(|text| text.trim().parse().ok()) {
+        Some(number) => Ok(number),
+        None => skip(Why::Oracle, format!("{file} cannot be read here, or is no number")),
+    }
+}
+
+/// This host lets `n` connections wait at a listener: net.core.somaxconn.
+pub(super) fn needs_somaxconn(n: i64) -> Held {
+    match number_of("/proc/sys/net/core/somaxconn") {
+        Ok(most) => needs(Why::Setting, format!("net.core.somaxconn is at least {n}"), most >= n, most),
+        Err(_) => Ok(()),
+    }
+}
+
 /// A path for a file or a FIFO of this experiment; what is there is removed when this is dropped.
 #[derive(Debug)]
 pub(super) struct Scratch(String);

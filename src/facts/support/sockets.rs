@@ -1,7 +1,9 @@
 //! Sockets in a known state.
 
+use super::super::kernel::Linux;
 use super::{
-    Address, At, Events, Held, IN, K, Reply, Why, bound_ms, entry, mask_with, needs, raw, skip, until,
+    Address, At, Errno, Events, Held, IN, K, Reply, Why, bound_ms, entry, holds, mask_with, needs, raw, skip,
+    until,
 };
 use crate::sys::raw::Refusal;
 use libc::{
@@ -28,10 +30,16 @@ fn tcp_with(k: K, flags: i32) -> Reply<i32> {
 /// Fails where the loopback interface is down: bind and listen would still succeed there, and connect fail.
 pub(in crate::facts) fn loopback_is_up() -> Reply<()> {
     let fd = raw::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)?;
-    // UDP: nothing is sent, but a route is looked up.
-    let up = raw::connect(fd, &Address::loopback(9));
+    // UDP: nothing is sent, but a route is looked up, which an interface that is down has for as long as its address.
+    let route = raw::connect(fd, &Address::loopback(9));
+    let up = raw::loopback_is_up(fd);
     raw::close(fd)?;
-    up
+    match up {
+        Ok(false) => {
+            Err(Refusal { call: "connect, the loopback interface being down,", errno: Errno::ENETDOWN })
+        }
+        _ => route,
+    }
 }
 
 /// A TCP listener on a free loopback port, blocking; and its address.
@@ -96,15 +104,66 @@ pub(in crate::facts) fn full_listener(k: K) -> Held<(i32, Address)> {
 
 /// Wait until a connection can be accepted from `listener`.
 pub(in crate::facts) fn until_pending(k: K, listener: i32) -> Held {
-    let now = mask_with(k, listener, IN)?;
-    needs(Why::Setup, "a connection waits in the queue of the listener", now.has(IN), now)
+    until_shows(k, listener, IN)
+}
+
+/// Wait until poll shows all of `wanted` of `fd`.
+pub(in crate::facts) fn until_shows(k: K, fd: i32, wanted: Events) -> Held {
+    let now = mask_with(k, fd, wanted)?;
+    needs(Why::Setup, format!("poll shows {wanted}"), now.has(wanted), now)
+}
+
+/// poll comes to show all of `wanted` of `fd`: for a claim that is about them, and not about the rest of the mask.
+pub(in crate::facts) fn shows(what: &str, k: K, fd: i32, wanted: Events) -> Held {
+    let now = mask_with(k, fd, wanted)?;
+    holds(format!("{what} shows {wanted}"), now.has(wanted), now)
+}
+
+/// recv of up to `n` bytes as soon as there is something to receive, or EAGAIN after [`bound`].
+pub(in crate::facts) fn recv_soon(k: K, fd: i32, n: usize) -> Reply<usize> {
+    has_soon(k, fd, IN)?;
+    k.recv(fd, &mut vec![0; n], MSG_DONTWAIT)
+}
+
+/// A client whose connection is in the queue of the listener at `address`.
+pub(in crate::facts) fn queued_client(k: K, address: &Address) -> Held<i32> {
+    let client = connected(k, address)?;
+    until_queued(k, client)?;
+    Ok(client)
+}
+
+/// Wait until a client's connection is in the queue of its listener: a byte of it is acknowledged.
+pub(in crate::facts) fn until_queued(k: K, client: i32) -> Held {
+    k.send(client, b"x", libc::MSG_NOSIGNAL)?;
+    until("the byte of a client is acknowledged", || {
+        let mut unacknowledged = 0;
+        k.ioctl(client, libc::TIOCOUTQ, &mut unacknowledged)?;
+        Ok((unacknowledged == 0).then_some(()))
+    })
+}
+
+/// A connection whose one end, the first, can send no more: the other, whose receive buffer is small, does not read.
+pub(in crate::facts) fn full_pair(k: K) -> Held<(i32, i32)> {
+    let (listener, address) = listener(k, 1)?;
+    set_option(k, listener, SOL_SOCKET, libc::SO_RCVBUF, 8 << 10)?;
+    let ours = tcp(k)?;
+    set_option(k, ours, SOL_SOCKET, libc::SO_SNDBUF, 32 << 10)?;
+    k.connect(ours, &address)?;
+    until_pending(k, listener)?;
+    let peer = k.accept4(listener, SOCK_CLOEXEC)?;
+    let fence = Fence::new(k)?;
+    // What the peer takes makes room again.
+    while fill(k, ours, 4096)? > 0 {
+        fence.cross(k)?;
+    }
+    Ok((ours, peer))
 }
 
 /// A non-blocking socket that is in SYN_SENT, and stays there: the queue of the listener is full.
 pub(in crate::facts) fn connecting(k: K, address: &Address) -> Reply<i32> {
     let fd = tcp_nonblocking(k)?;
     match k.connect(fd, address) {
-        Err(refusal) if refusal.errno == crate::sys::Errno::EINPROGRESS => Ok(fd),
+        Err(refusal) if refusal.errno == Errno::EINPROGRESS => Ok(fd),
         other => other.map(|()| fd),
     }
 }
@@ -128,12 +187,12 @@ pub(in crate::facts) fn option(k: K, fd: i32, level: i32, option: i32) -> Reply<
 }
 
 /// SO_ERROR, which is read and cleared; 0 is none.
-pub(in crate::facts) fn so_error(k: K, fd: i32) -> Reply<crate::sys::Errno> {
-    option(k, fd, SOL_SOCKET, libc::SO_ERROR).map(crate::sys::Errno::from_raw)
+pub(in crate::facts) fn so_error(k: K, fd: i32) -> Reply<Errno> {
+    option(k, fd, SOL_SOCKET, libc::SO_ERROR).map(Errno::from_raw)
 }
 
 /// No error, as [`so_error`] gives it.
-pub(in crate::facts) const NO_ERROR: crate::sys::Errno = crate::sys::Errno::UnknownErrno;
+pub(in crate::facts) const NO_ERROR: Errno = Errno::UnknownErrno;
 
 /// SO_RCVTIMEO or SO_SNDTIMEO, in milliseconds.
 pub(in crate::facts) fn set_time_limit(k: K, fd: i32, option: i32, ms: i64) -> Reply<()> {
@@ -143,16 +202,17 @@ pub(in crate::facts) fn set_time_limit(k: K, fd: i32, option: i32, ms: i64) -> R
     k.setsockopt(fd, SOL_SOCKET, option, &value)
 }
 
-/// Have close(2) send RST: SO_LINGER with a time of 0.
-pub(in crate::facts) fn linger_zero(k: K, fd: i32) -> Reply<()> {
+/// SO_LINGER, in seconds: close(2) waits for so long until all is delivered. With 0 it sends RST at once.
+pub(in crate::facts) fn set_linger(k: K, fd: i32, seconds: i32) -> Reply<()> {
     let mut value = [0; 8];
     value[..4].copy_from_slice(&1i32.to_ne_bytes());
+    value[4..].copy_from_slice(&seconds.to_ne_bytes());
     k.setsockopt(fd, SOL_SOCKET, libc::SO_LINGER, &value)
 }
 
 /// Close `fd` with an RST.
 pub(in crate::facts) fn reset_connection(k: K, fd: i32) -> Reply<()> {
-    linger_zero(k, fd)?;
+    set_linger(k, fd, 0)?;
     k.close(fd)
 }
 
@@ -163,12 +223,19 @@ pub(in crate::facts) struct TcpInfo {
     pub(in crate::facts) state: u8,
     /// Of a listener, where the kernel tells: how many connections wait to be accepted, and how many may.
     queue: Option<(u32, u32)>,
+    /// How often something was sent again, where the kernel tells.
+    repeated: Option<u32>,
 }
 
 impl TcpInfo {
     /// How many connections wait to be accepted.
     pub(in crate::facts) fn queued(self) -> Reply<u32> {
         self.queue.map(|queue| queue.0).ok_or(NO_QUEUE)
+    }
+
+    /// How often something was sent again.
+    pub(in crate::facts) fn repeated(self) -> Reply<u32> {
+        self.repeated.ok_or(NO_QUEUE)
     }
 
     /// How many connections may wait to be accepted.
@@ -178,10 +245,17 @@ impl TcpInfo {
 }
 
 /// TCP_INFO is cut off here: emulators take its value for an int.
-const NO_QUEUE: Refusal = Refusal {
-    call: "getsockopt(TCP_INFO), asked for the queue of a listener,",
-    errno: crate::sys::Errno::ENOSYS,
-};
+const NO_QUEUE: Refusal =
+    Refusal { call: "getsockopt(TCP_INFO), asked for more than the state,", errno: Errno::ENOSYS };
+
+/// TCP_INFO tells the queue of a listener: one connection that waits is counted. gVisor and emulators do not.
+pub(in crate::facts) fn needs_queue_in_tcp_info() -> Held {
+    let (listener, address) = listener(&Linux, 1)?;
+    connected(&Linux, &address)?;
+    until_pending(&Linux, listener)?;
+    let queued = tcp_info(&Linux, listener)?.queued()?;
+    needs(Why::Oracle, "the queue in TCP_INFO of a listener with one connection is 1", queued == 1, queued)
+}
 
 pub(in crate::facts) const ESTABLISHED: u8 = 1;
 pub(in crate::facts) const SYN_SENT: u8 = 2;
@@ -197,7 +271,8 @@ pub(in crate::facts) fn tcp_info(k: K, fd: i32) -> Reply<TcpInfo> {
     let n = k.getsockopt(fd, IPPROTO_TCP, libc::TCP_INFO, &mut info)?;
     let word = |at: usize| u32::from_ne_bytes([info[at], info[at + 1], info[at + 2], info[at + 3]]);
     // Of a listener tcpi_unacked and tcpi_sacked are about its queue.
-    Ok(TcpInfo { state: info[0], queue: (n >= 32).then(|| (word(24), word(28))) })
+    let queue = (n >= 32).then(|| (word(24), word(28)));
+    Ok(TcpInfo { state: info[0], queue, repeated: (n >= 104).then(|| word(100)) })
 }
 
 /// Wait until the connection of `fd` is in `state`.
@@ -225,8 +300,8 @@ pub(in crate::facts) fn fill(k: K, fd: i32, chunk: usize) -> Reply<usize> {
     loop {
         match k.send(fd, &bytes, MSG_DONTWAIT | libc::MSG_NOSIGNAL) {
             Ok(n) => total += n,
-            Err(refusal) if refusal.errno == crate::sys::Errno::EAGAIN => return Ok(total),
-            Err(refusal) if refusal.errno == crate::sys::Errno::ENOTSOCK => return fill_pipe(k, fd, &bytes),
+            Err(refusal) if refusal.errno == Errno::EAGAIN => return Ok(total),
+            Err(refusal) if refusal.errno == Errno::ENOTSOCK => return fill_pipe(k, fd, &bytes),
             Err(refusal) => return Err(refusal),
         }
     }
@@ -238,7 +313,7 @@ fn fill_pipe(k: K, fd: i32, bytes: &[u8]) -> Reply<usize> {
     loop {
         match k.write(fd, bytes) {
             Ok(n) => total += n,
-            Err(refusal) if refusal.errno == crate::sys::Errno::EAGAIN => return Ok(total),
+            Err(refusal) if refusal.errno == Errno::EAGAIN => return Ok(total),
             Err(refusal) => return Err(refusal),
         }
     }

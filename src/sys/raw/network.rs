@@ -27,6 +27,24 @@ impl Address {
         Address { bytes, len: 16 }
     }
 
+    /// An IPv6 address and a port: ipv6(7).
+    pub(crate) fn v6(ip: [u8; 16], port: u16) -> Address {
+        let mut bytes = [0; 128];
+        bytes[..2].copy_from_slice(&(libc::AF_INET6 as u16).to_ne_bytes());
+        bytes[2..4].copy_from_slice(&port.to_be_bytes());
+        bytes[8..24].copy_from_slice(&ip);
+        Address { bytes, len: 28 }
+    }
+
+    /// An AF_UNIX address that is a path: unix(7).
+    pub(crate) fn unix(path: &str) -> Address {
+        let mut bytes = [0; 128];
+        bytes[..2].copy_from_slice(&(libc::AF_UNIX as u16).to_ne_bytes());
+        let len = path.len().min(107);
+        bytes[2..2 + len].copy_from_slice(&path.as_bytes()[..len]);
+        Address { bytes, len: 2 + len + 1 }
+    }
+
     /// An AF_UNIX address without a name: bind(2) chooses an abstract one.
     pub(crate) fn any_unix() -> Address {
         let mut bytes = [0; 128];
@@ -39,7 +57,7 @@ impl Address {
         Address { bytes: [0; 128], len: 16 }
     }
 
-    /// The port of an IPv4 address.
+    /// The port of an IPv4 or IPv6 address.
     pub(crate) fn port(&self) -> u16 {
         u16::from_be_bytes([self.bytes[2], self.bytes[3]])
     }
@@ -133,6 +151,7 @@ const PLAIN: &[(i32, i32)] = &[
     (libc::SOL_SOCKET, libc::SO_ACCEPTCONN),
     (libc::SOL_SOCKET, libc::SO_DOMAIN),
     (libc::SOL_SOCKET, libc::SO_ERROR),
+    (libc::SOL_SOCKET, libc::SO_INCOMING_CPU),
     (libc::SOL_SOCKET, libc::SO_KEEPALIVE),
     (libc::SOL_SOCKET, libc::SO_LINGER),
     (libc::SOL_SOCKET, libc::SO_MEMINFO),
@@ -146,12 +165,23 @@ const PLAIN: &[(i32, i32)] = &[
     (libc::SOL_SOCKET, libc::SO_SNDTIMEO),
     (libc::SOL_SOCKET, libc::SO_TYPE),
     (libc::SOL_SOCKET, libc::SO_ZEROCOPY),
+    (libc::IPPROTO_IP, IP_LOCAL_PORT_RANGE),
+    (libc::IPPROTO_IPV6, libc::IPV6_V6ONLY),
     (libc::IPPROTO_TCP, libc::TCP_CONGESTION),
+    (libc::IPPROTO_TCP, libc::TCP_CORK),
     (libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT),
+    (libc::IPPROTO_TCP, libc::TCP_FASTOPEN_CONNECT),
+    (libc::IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE),
     (libc::IPPROTO_TCP, libc::TCP_INFO),
     (libc::IPPROTO_TCP, libc::TCP_NODELAY),
     (libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT),
+    (libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT),
 ];
+
+/// The ports that a socket may be given, lowest and highest, since Linux 6.3; not in libc.
+pub(crate) const IP_LOCAL_PORT_RANGE: i32 = 51;
+/// Data in the SYN without a cookie, since Linux 4.15; not in libc.
+pub(crate) const TCP_FASTOPEN_NO_COOKIE: i32 = 34;
 
 fn assert_plain(level: i32, option: i32) {
     assert!(

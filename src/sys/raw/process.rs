@@ -98,14 +98,28 @@ pub(crate) fn setuid(uid: u32) -> Reply<()> {
     done("setuid", unsafe { libc::setuid(uid) })
 }
 
-/// Bring the loopback interface of this network namespace up, which has its address then: ioctl with
-/// SIOCSIFFLAGS, netdevice(7).
-pub(crate) fn loopback_up(socket: i32) -> Reply<()> {
+/// The loopback interface, for a request about its flags.
+fn loopback_request() -> libc::ifreq {
     // SAFETY: all-zero bytes are a value of `ifreq`, which consists of numbers.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
         *to = libc::c_char::from_ne_bytes([*from]);
     }
+    request
+}
+
+/// Whether the loopback interface of this network namespace is up: ioctl with SIOCGIFFLAGS, netdevice(7).
+pub(crate) fn loopback_is_up(socket: i32) -> Reply<bool> {
+    let mut request = loopback_request();
+    // SAFETY: the request is live, and its name ends with a zero.
+    done("ioctl", unsafe { libc::ioctl(socket, libc::SIOCGIFFLAGS as libc::Ioctl, &raw mut request) })?;
+    // SAFETY: the kernel has written the flags, and any bytes are a value of them.
+    Ok(i32::from(unsafe { request.ifr_ifru.ifru_flags }) & libc::IFF_UP != 0)
+}
+
+/// Bring it up; it has its address then: SIOCSIFFLAGS.
+pub(crate) fn loopback_up(socket: i32) -> Reply<()> {
+    let mut request = loopback_request();
     request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as i16;
     // SAFETY: the request is live, and its name ends with a zero.
     done("ioctl", unsafe { libc::ioctl(socket, libc::SIOCSIFFLAGS as libc::Ioctl, &raw const request) })
