@@ -52,9 +52,8 @@ pub(super) const FACTS: &[Fact] = &[
             is("the first ADD", add(k, epoll, r, IN), Ok(()))?;
             noted(is("the second ADD", add(k, epoll, r, IN), no(Errno::EEXIST)));
             noted(is("MOD of what was not added", modify(k, epoll, w, OUT), no(Errno::ENOENT)));
-            noted(is("DEL of what was not added", delete(k, epoll, w), no(Errno::ENOENT)));
-            let closed = closed_number(k)?;
             for (name, operation) in OPERATIONS {
+                let closed = closed_number(k)?;
                 for (what, epoll, fd, errno) in [
                     ("on a closed epoll", closed, r, Errno::EBADF),
                     ("on -1 as the epoll", -1, r, Errno::EBADF),
@@ -65,11 +64,14 @@ pub(super) const FACTS: &[Fact] = &[
                 ] {
                     let done = k.epoll_ctl(epoll, operation, fd, Some(event(fd, IN)));
                     noted(is(format!("{name} {what}"), done, no(errno)));
+                    needs(Why::Setup, "the number is still closed", mask(k, closed)? == NVAL, "open")?;
                 }
             }
+            noted(is("DEL of what was not added", delete(k, epoll, w), no(Errno::ENOENT)));
             for operation in [0, 4, -1] {
                 let unknown = k.epoll_ctl(epoll, operation, r, Some(event(r, IN)));
                 noted(is(format!("operation {operation}, which does not exist"), unknown, no(Errno::EINVAL)));
+                closed_number(k)?;
             }
             is("DEL of what was added", delete(k, epoll, r), Ok(()))?;
             is("DEL once more", delete(k, epoll, r), no(Errno::ENOENT))
@@ -86,13 +88,16 @@ pub(super) const FACTS: &[Fact] = &[
                   one.",
         experiment: "ADD, MOD, an unknown operation and DEL with a null pointer, on a pipe.",
         run: |k| {
-            let (epoll, (r, _w)) = (epoll(k)?, pipe(k)?);
+            let (epoll, (r, w)) = (epoll(k)?, pipe(k)?);
             let null = |operation| k.epoll_ctl(epoll, operation, r, None);
             noted(is("ADD with a null event", null(libc::EPOLL_CTL_ADD), no(Errno::EFAULT)));
             add(k, epoll, r, IN)?;
             noted(is("MOD with a null event", null(libc::EPOLL_CTL_MOD), no(Errno::EFAULT)));
+            k.write(w, b"!")?;
+            is("the entry after that", ready(k, epoll)?, vec![(r, IN)])?;
             noted(is("operation 4, which does not exist, with a null event", null(4), no(Errno::EFAULT)));
             is("DEL with a null event", null(libc::EPOLL_CTL_DEL), Ok(()))?;
+            is("events after that DEL", ready(k, epoll)?, vec![])?;
             is("ADD after that DEL", add(k, epoll, r, IN), Ok(()))
         },
         ..Fact::ALWAYS

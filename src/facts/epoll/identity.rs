@@ -188,12 +188,14 @@ pub(super) const FACTS: &[Fact] = &[
             is("events after a child's DEL", ready(k, epoll)?, vec![])?;
             is("DEL of the same by the parent", delete(k, epoll, r), no(Errno::ENOENT))?;
 
+            let eventfd = k.eventfd(1, libc::EFD_CLOEXEC)?;
             let child = Staying::after(|| {
-                let eventfd = k.eventfd(1, libc::EFD_CLOEXEC)?;
                 k.dup2(eventfd, r)?;
                 is("ADD by a child that has an eventfd under the number", add(k, epoll, r, IN | OUT), Ok(()))
             })?;
+            k.close(eventfd)?;
             is("events of the child's eventfd", sorted(k, epoll)?, vec![(r, IN | OUT)])?;
+            is("the number in the parent", mask(k, r)?, IN)?;
             is("DEL by the parent, whose number is a pipe", delete(k, epoll, r), no(Errno::ENOENT))?;
             is("ADD by the parent, whose number is a pipe", add(k, epoll, r, IN), Ok(()))?;
             is("events of both", sorted(k, epoll)?, vec![(r, IN), (r, IN | OUT)])?;

@@ -34,7 +34,7 @@ pub(super) const FACTS: &[Fact] = &[
             raw::kill(child.pid, SIGCONT)?;
             until_waiting_or_over(&child)?;
             // It wakes the call only if that waits on.
-            k.write(w, b"x")?;
+            raw::write(w, b"x")?;
             child.join()
         },
         ..Fact::ALWAYS

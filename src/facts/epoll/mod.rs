@@ -12,7 +12,6 @@ mod threads;
 mod interrupted;
 mod timeouts;
 mod observing;
-mod busy;
 
 pub(super) use identity::help_after_exec;
 
@@ -30,7 +29,6 @@ pub(super) const FACTS: &[&[Fact]] = &[
     interrupted::FACTS,
     timeouts::FACTS,
     observing::FACTS,
-    busy::FACTS,
 ];
 
 /// A number at which nothing is open.

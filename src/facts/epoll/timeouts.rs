@@ -22,7 +22,7 @@ pub(super) const FACTS: &[Fact] = &[
                 step(format!("{timeout} ms"), || {
                     let (ep, (r, w)) = (epoll(k)?, pipe(k)?);
                     add(k, ep, r, IN)?;
-                    let waiter = Waiter::asleep(EPOLL, move || wait(k, ep, timeout))?;
+                    let waiter = Waiter::asleep_or_over(EPOLL, move || wait(k, ep, timeout))?;
                     is("what the wait gave within 60 ms", waiter.join_within(AWHILE), None)?;
                     k.write(w, b"x")?;
                     is("the wait, with something to read", waiter.join()?, Ok(vec![(r, IN)]))
@@ -59,7 +59,10 @@ pub(super) const FACTS: &[Fact] = &[
                 let n = k.epoll_pwait2(ep, At::from(&mut one), 1, timeout.as_mut(), Mask::NONE);
                 (n.map(|n| [(one.u64 as i32, Events(one.events))][..n].to_vec()), start.elapsed())
             };
-            let in_thread = |timeout| Waiter::started(EPOLL, move || wait2(timeout))?.join();
+            let in_thread = |timeout| {
+                is("nothing is ready", ready(k, ep)?, vec![])?;
+                Waiter::started(EPOLL, move || wait2(timeout))?.join()
+            };
             noted(is("a wait of 0 ns", in_thread(time(0, 0))?.0, Ok(vec![])));
             // Again and again, for one that no other program disturbs.
             let shortest =
@@ -75,7 +78,7 @@ pub(super) const FACTS: &[Fact] = &[
                 noted(is(format!("a wait of {what}"), in_thread(timeout)?.0, no(Errno::EINVAL)));
             }
             for (what, timeout) in [("without a timeout", None), ("of i64::MAX s", time(i64::MAX, 0))] {
-                let waiter = Waiter::asleep(EPOLL, move || wait2(timeout).0)?;
+                let waiter = Waiter::asleep_or_over(EPOLL, move || wait2(timeout).0)?;
                 is(format!("what a wait {what} gave within 60 ms"), waiter.join_within(AWHILE), None)?;
                 k.write(w, b"x")?;
                 is(format!("a wait {what}, with something to read"), waiter.join()?, Ok(vec![(r, IN)]))?;
@@ -101,8 +104,9 @@ pub(super) const FACTS: &[Fact] = &[
         run: |k| {
             let (ep, (r, w)) = (epoll(k)?, pipe(k)?);
             add(k, ep, r, IN)?;
-            let wait2 = |seconds, mask| {
-                let mut limit = timespec { tv_sec: seconds, tv_nsec: 0 };
+            let wait2 = |limit: Duration, mask| {
+                let (tv_sec, tv_nsec) = (limit.as_secs() as i64, i64::from(limit.subsec_nanos()));
+                let mut limit = timespec { tv_sec, tv_nsec };
                 k.epoll_pwait2(ep, At::from(&mut event(0, NONE)), 1, Some(&mut limit), mask)
             };
             k.write(w, b"x")?;
@@ -114,15 +118,26 @@ pub(super) const FACTS: &[Fact] = &[
                 (None, 128, Ok(1)),
             ] {
                 let what = if signals.is_some() { "a mask" } else { "no mask" };
-                noted(is(format!("{what}, of {size} bytes"), wait2(0, Mask { signals, size }), answer));
+                let reply = wait2(Duration::ZERO, Mask { signals, size });
+                noted(is(format!("{what}, of {size} bytes"), reply, answer));
+                is("the pipe as poll sees it", mask_of(k, r, IN)?, IN)?;
             }
             k.read(r, &mut [0])?;
             k.sigaction(libc::SIGUSR1, Action::Count, 0)?;
             k.sigprocmask(libc::SIG_BLOCK, bit(libc::SIGUSR1))?;
             k.kill(std::process::id().cast_signed(), libc::SIGUSR1)?;
-            is("a wait of 0 s that lets the signal through", wait2(0, Mask::of(0)), Ok(0))?;
-            is("runs of the handler then", raw::handled(libc::SIGUSR1), 0)?;
-            is("a wait of 5 s that lets the signal through", wait2(5, Mask::of(0)), no(Errno::EINTR))?;
+            let lets_through = Mask::of(0);
+            noted(is(
+                "a wait of 0 s that lets the signal through",
+                wait2(Duration::ZERO, lets_through),
+                Ok(0),
+            ));
+            noted(is("runs of the handler then", raw::handled(libc::SIGUSR1), 0));
+            noted(is(
+                "a longer wait that lets the signal through",
+                wait2(bound(), lets_through),
+                no(Errno::EINTR),
+            ));
             is("runs of the handler after that", raw::handled(libc::SIGUSR1), 1)
         },
         ..Fact::ALWAYS

@@ -84,6 +84,18 @@ impl<T: Send + 'static> Waiter<T> {
         Ok(waiter)
     }
 
+    /// Start a thread that does `work`, and return when it is asleep in `call` or over: that it sleeps may be the claim.
+    pub(in crate::facts) fn asleep_or_over(
+        call: In,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Held<Waiter<T>> {
+        let waiter = Waiter::started(call, work)?;
+        super::until("a thread is asleep in its call, or over", || {
+            Ok((waiter.is_asleep() || waiter.is_over()).then_some(()))
+        })?;
+        Ok(waiter)
+    }
+
     /// Start a thread that does `work`, and do not wait for it to fall asleep.
     pub(in crate::facts) fn started(call: In, work: impl FnOnce() -> T + Send + 'static) -> Held<Waiter<T>> {
         let (send_thread, thread) = channel();

@@ -12,7 +12,7 @@ use crate::facts::support::*;
 
 pub(super) const FACTS: &[&[Fact]] = &[oneshot::FACTS, threads::FACTS, exclusive::FACTS, nested::FACTS];
 
-/// What a thread saw: how many events, or why none.
+/// What a thread saw: how many events or connections, or why none.
 type Seen = Reply<usize>;
 
 /// A thread that waits for as long as it takes.
@@ -24,11 +24,11 @@ struct Thread {
 impl Thread {
     /// One that waits in `epoll`; it is asleep by then, unless it has come back.
     fn in_epoll(k: K, epoll: i32) -> Held<Thread> {
-        let waiter = Waiter::started(EPOLL, move || wait(k, epoll, -1).map(|events| events.len()))?;
-        until("a thread is asleep in its wait, or over", || {
-            Ok((waiter.is_asleep() || waiter.is_over()).then_some(()))
-        })?;
-        Ok(Thread { waiter, back: false })
+        Thread::in_call(EPOLL, move || wait(k, epoll, -1).map(|events| events.len()))
+    }
+
+    fn in_call(call: In, work: impl FnOnce() -> Seen + Send + 'static) -> Held<Thread> {
+        Ok(Thread { waiter: Waiter::asleep_or_over(call, work)?, back: false })
     }
 
     /// So many that wait in the same epoll, and fell asleep in turn.
