@@ -31,6 +31,7 @@ impl From<Refusal> for Not {
                 (Why::Denied, "not permitted here")
             }
             Errno::EMFILE | Errno::ENFILE => (Why::Limits, "too few descriptors here for the experiment"),
+            Errno::EFBIG => (Why::Limits, "RLIMIT_FSIZE does not allow it here"),
             Errno::ENOMEM | Errno::ENOSPC => (Why::Limits, "too little memory or room here"),
             Errno::EAFNOSUPPORT
             | Errno::EPROTONOSUPPORT
@@ -39,6 +40,9 @@ impl From<Refusal> for Not {
             | Errno::EOPNOTSUPP => (Why::Missing, "not supported here"),
             Errno::ENETUNREACH | Errno::EADDRNOTAVAIL | Errno::ENETDOWN => {
                 (Why::Network, "there is no loopback network here")
+            }
+            Errno::EADDRINUSE if call == "bind" => {
+                (Why::Setting, "no port of net.ipv4.ip_local_port_range is free")
             }
             Errno::EROFS => (Why::Denied, "nothing can be written to here"),
             _ => (Why::Setup, "it only prepares the experiment"),

@@ -235,6 +235,7 @@ const SHARING: &[Fact] = &[
         experiment: "A listener without the option, and a second one that cannot bind; the option set on the \
                      first; the second binds, and 60 clients go to both.",
         run: |k| {
+            needs_somaxconn(60)?;
             let (first, address) = listener(k, 128)?;
             set_nonblocking(k, first)?;
             let (second, reply) = listener_bound(k, &address, true)?;

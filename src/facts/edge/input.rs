@@ -30,6 +30,7 @@ pub(super) const FACTS: &[Fact] = &[
                 Ok(())
             });
             step("a listener", || {
+                needs_somaxconn(2)?;
                 let (listener, address) = listener(k, 8)?;
                 each_arrival(k, listener, |_| Ok(connected(k, &address).map(drop)?))?;
                 Ok(())
@@ -215,6 +216,7 @@ pub(super) const FACTS: &[Fact] = &[
                      made: nothing is reported after any of them, and the next accept gives EAGAIN.",
         wrong: &["a program over mio: https://github.com/tokio-rs/mio/issues/845"],
         run: |k| {
+            needs_somaxconn(2)?;
             let (listener, address) = listener(k, 8)?;
             set_nonblocking(k, listener)?;
             let epoll = watching(k, listener, IN | ET)?;

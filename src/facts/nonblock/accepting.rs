@@ -128,6 +128,7 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "Four clients connect one after another, each as soon as the byte of the last is acknowledged; the ports of \
                      the accepted connections are compared.",
         run: |k| {
+            needs_somaxconn(5)?;
             let (listener, address) = listener(k, 5)?;
             set_nonblocking(k, listener)?;
             let (mut connected_ports, mut accepted_ports) = (Vec::new(), Vec::new());

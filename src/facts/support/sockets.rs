@@ -20,10 +20,13 @@ pub(in crate::facts) fn tcp_nonblocking(k: K) -> Reply<i32> {
     tcp_with(k, SOCK_NONBLOCK)
 }
 
-/// Every kernel has reno, which sends at once: others, such as BBR, pace, and what a [`Fence`] says is not so then.
+/// Every kernel has reno, which sends at once: others, such as BBR, pace, and what a [`Fence`] says is not so then. How much
+/// may wait to be sent, net.ipv4.tcp_notsent_lowat, would say when there is OUT. An accepted socket has both from its
+/// listener.
 fn tcp_with(k: K, flags: i32) -> Reply<i32> {
     let fd = k.socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | flags, 0)?;
     raw::setsockopt(fd, IPPROTO_TCP, libc::TCP_CONGESTION, b"reno").ok();
+    raw::setsockopt(fd, IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, &u32::MAX.to_ne_bytes()).ok();
     Ok(fd)
 }
 

@@ -109,8 +109,10 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "A client connects to a listener whose queue is full. TCP_INFO tells how often its SYN was sent again \
                      within 6 s: it is done at the third, which would come after 7 s.",
         run: |k| {
-            if let Ok(linear) = number_of("/proc/sys/net/ipv4/tcp_syn_linear_timeouts") {
-                needs(Why::Setting, "net.ipv4.tcp_syn_linear_timeouts is at least 3", linear >= 3, linear)?;
+            for name in ["tcp_syn_linear_timeouts", "tcp_syn_retries"] {
+                if let Ok(most) = number_of(&format!("/proc/sys/net/ipv4/{name}")) {
+                    needs(Why::Setting, format!("net.ipv4.{name} is at least 3"), most >= 3, most)?;
+                }
             }
             let (_, address) = full_listener(k)?;
             let client = tcp_nonblocking(k)?;

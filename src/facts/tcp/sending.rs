@@ -34,6 +34,9 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "A blocking socket with the option, and with TCP_FASTOPEN_NO_COOKIE, connects to a port that nobody listens at, \
                      is polled, and sends.",
         run: |k| {
+            if let Ok(allowed) = number_of("/proc/sys/net/ipv4/tcp_fastopen") {
+                needs(Why::Setting, "net.ipv4.tcp_fastopen allows clients", allowed & 1 == 1, allowed)?;
+            }
             let address = refused_address(k)?;
             let fd = tcp(k)?;
             set_option(k, fd, IPPROTO_TCP, libc::TCP_FASTOPEN_CONNECT, 1)?;

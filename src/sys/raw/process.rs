@@ -147,12 +147,13 @@ pub(crate) fn stay_dumpable() {
 }
 
 /// What a shell, a service manager or the standard library left to this process is taken back: every
-/// signal does what it does by default and none is blocked, descriptors from 3 on are closed.
+/// signal does what it does by default and none is blocked, descriptors from 3 on are closed. But what RLIMIT_FSIZE does
+/// not allow is refused with EFBIG, instead of ending the process: SIGXFSZ is ignored.
 pub(crate) fn reset() {
     for signal in (1..=64).filter(|signal| ![libc::SIGKILL, libc::SIGSTOP].contains(signal)) {
         // SAFETY: the default action runs no code of ours. The numbers that libc keeps for itself are
         // refused by it, with no harm.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+        unsafe { libc::signal(signal, if signal == libc::SIGXFSZ { libc::SIG_IGN } else { libc::SIG_DFL }) };
     }
     super::sigprocmask(libc::SIG_SETMASK, 0).ok();
     // Without it (Linux before 5.9, a filter) an experiment may start with more descriptors than it knows.

@@ -5,6 +5,7 @@ mod elsewhere;
 mod map;
 mod program;
 mod schema;
+mod settings;
 mod upstream;
 
 use assert_cmd::Command;
