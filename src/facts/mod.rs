@@ -60,7 +60,7 @@ pub struct Fact {
     /// Since which kernel. A step that is newer says so in the experiment.
     pub since: Since,
     /// Kernels after that which are known to differ.
-    pub gap: Option<Gap>,
+    pub gaps: &'static [Gap],
     /// What breaks in practice where it is otherwise, or for those who believe otherwise.
     pub matters: &'static str,
     /// The experiment, in words.
@@ -77,7 +77,7 @@ impl Fact {
         claim: "",
         reference: "",
         since: Since::ALWAYS,
-        gap: None,
+        gaps: &[],
         matters: "",
         experiment: "",
         wrong: &[],

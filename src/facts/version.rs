@@ -44,13 +44,13 @@ impl Release {
     }
 }
 
-/// Kernels between two versions that are known to differ from those before and after them.
+/// Kernels between two versions that are known to differ from those before them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gap {
     /// The first that differs.
     pub from: Since,
-    /// The first that does not again.
-    pub until: Since,
+    /// The first that does not again, if there is one.
+    pub until: Option<Since>,
     /// In older series, the first release that was repaired too.
     pub repaired: &'static [Release],
     /// What made the difference and what ended it: commits.
@@ -62,7 +62,9 @@ impl Gap {
     #[must_use]
     pub fn has(&self, release: Release) -> bool {
         let repaired = |first: &Release| (first.0, first.1) == (release.0, release.1) && *first <= release;
-        !release.is_before(self.from) && release.is_before(self.until) && !self.repaired.iter().any(repaired)
+        !release.is_before(self.from)
+            && self.until.is_none_or(|until| release.is_before(until))
+            && !self.repaired.iter().any(repaired)
     }
 }
 
@@ -80,8 +82,12 @@ mod tests {
 
     #[test]
     fn a_repaired_series_has_left_the_gap() {
-        let gap =
-            Gap { from: Since(5, 5), until: Since(5, 14), repaired: &[Release(5, 10, 56)], commits: "" };
+        let gap = Gap {
+            from: Since(5, 5),
+            until: Some(Since(5, 14)),
+            repaired: &[Release(5, 10, 56)],
+            commits: "",
+        };
         for (release, inside) in [
             (Release(5, 4, 300), false),
             (Release(5, 5, 0), true),

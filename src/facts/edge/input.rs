@@ -11,7 +11,7 @@ pub(super) const FACTS: &[Fact] = &[
                 with O_DIRECT too, AF_UNIX, TCP, UDP, both ends of a pty, eventfd, inotify and listeners. An \
                 inotify event that is equal to the last one is merged and gives no event.",
         reference: "epoll(7); pipe_write in fs/pipe.c; inotify(7)",
-        gap: PIPES_ONLY_FROM_EMPTY,
+        gaps: &[PIPES_ONLY_FROM_EMPTY],
         matters: "Programs that do not drain work by chance as long as data keeps coming, and rely on it: \
                   the change of 5.5 broke Android programs and was taken back.",
         experiment: "For each kind of descriptor: something arrives, epoll_wait with EPOLLET reports IN, and \

@@ -102,7 +102,7 @@ pub(super) const FACTS: &[Fact] = &[
         claim: "A descriptor in two epoll instances gives each of them its own event, with EPOLLET too; a \
                 descriptor and its dup in one instance give two.",
         reference: "epoll(7) Q1 and Q2",
-        gap: PIPES_ONLY_FROM_EMPTY,
+        gaps: &[PIPES_ONLY_FROM_EMPTY],
         matters: "To watch one socket from two threads, each with an instance of its own, wakes both: it \
                   shares no load.",
         experiment: "The reader of a pipe, and of an AF_UNIX pair, is in two instances, and a dup of it in \

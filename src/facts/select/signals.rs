@@ -91,12 +91,12 @@ pub(super) const FACTS: &[Fact] = &[
                 pselect6, ppoll and epoll_pwait return the number of ready descriptors; the handler does not run, and \
                 the signal stays pending.",
         reference: "pselect(2); restore_saved_sigmask_unless in kernel/signal.c; commit 97abc889ee29",
-        gap: Some(Gap {
+        gaps: &[Gap {
             from: Since(5, 0),
-            until: Since(5, 2),
+            until: Some(Since(5, 2)),
             repaired: &[],
             commits: "commit 854a6ed56839 (5.0) ran the handler although the call succeeded, 97abc889ee29 (5.2) ended it",
-        }),
+        }],
         matters: "A loop that handles signals through the mask learns of one only when it is idle: under load it must \
                   look for signals by other means.",
         experiment: "SIGUSR1 is blocked and raised, a pipe has a byte in it; each call with an empty mask; then the \

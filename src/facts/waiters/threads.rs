@@ -47,7 +47,7 @@ pub(super) const FACTS: &[Fact] = &[
         claim: "With EPOLLET a second write before the first thread has read wakes a second thread for the \
                 same descriptor; EPOLLONESHOT prevents it.",
         reference: "epoll(7), Level-triggered and edge-triggered, on EPOLLONESHOT",
-        gap: PIPES_ONLY_FROM_EMPTY,
+        gaps: &[PIPES_ONLY_FROM_EMPTY],
         matters: "Two threads in one connection: the answers of one client get mixed. EPOLLET alone is not \
                   enough.",
         experiment: "Two threads are asleep; something is written to a pipe, and to an eventfd, and one \
