@@ -84,6 +84,12 @@ impl Fact {
         run: |_| Ok(()),
     };
 
+    /// What is known of that kernel, if it lies in a gap.
+    #[must_use]
+    pub fn known(&self, release: Release) -> Option<&'static str> {
+        self.gaps.iter().find(|gap| gap.has(release)).map(|gap| gap.commits)
+    }
+
     /// What it belongs to, by the prefix of its id.
     ///
     /// # Panics

@@ -79,7 +79,7 @@ impl Run {
     #[must_use]
     pub fn known(&self) -> Option<&'static str> {
         let release = Release::parse(self.kernel.as_deref()?)?;
-        self.fact.gaps.iter().find(|gap| gap.has(release)).map(|gap| gap.commits)
+        self.fact.known(release)
     }
 }
 

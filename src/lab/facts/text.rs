@@ -252,7 +252,8 @@ pub(crate) fn gap(Gap { from, until, repaired, commits }: &Gap) -> String {
     let repaired: Vec<String> = repaired.iter().map(number).collect();
     let repaired =
         if repaired.is_empty() { String::new() } else { format!(", repaired in {}", repaired.join(", ")) };
-    format!("from {from} to before {until}{repaired}: {commits}")
+    let until = until.map_or_else(|| " on".to_owned(), |until| format!(" to before {until}"));
+    format!("from {from}{until}{repaired}: {commits}")
 }
 
 /// Facts with their claims, area by area, then the wrong kernels that break one of them, in lines of at most `width`
@@ -284,7 +285,7 @@ pub fn list(facts: &[&'static Fact], width: Option<usize>) -> String {
 /// All that there is to know about a fact, in lines of at most `width` columns.
 #[must_use]
 pub fn explain(fact: &Fact, width: Option<usize>) -> String {
-    let Fact { id, claim, reference, since, gap: differ, matters, experiment, wrong, .. } = fact;
+    let Fact { id, claim, reference, since, gaps, matters, experiment, wrong, .. } = fact;
     let mut page = Page::new(width);
     page.paragraph(&format!("{id} ({})", fact.area().title()));
     let mut since = match *since {
@@ -296,7 +297,7 @@ pub fn explain(fact: &Fact, width: Option<usize>) -> String {
         ("Claim", *claim),
         ("Reference", *reference),
         ("Since", since.as_str()),
-        ("Kernels that are known to differ", &differ.map_or(String::new(), |differ| gap(&differ))),
+        ("Kernels that are known to differ", &gaps.iter().map(gap).collect::<Vec<_>>().join("; ")),
         ("Why it matters", *matters),
         ("The experiment", *experiment),
     ] {

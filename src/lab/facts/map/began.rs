@@ -174,8 +174,8 @@ pub fn first_kernel(map: &Map, fact: &'static Fact, width: Option<usize>) -> Str
         since => since.to_string(),
     };
     page.line("since", format!("{}, by the row of the fact", since(fact.since)));
-    if let Some(gap) = fact.gap {
-        page.line("but not", super::super::text::gap(&gap));
+    for gap in fact.gaps {
+        page.line("but not", super::super::text::gap(gap));
     }
     page.line("reference", fact.reference);
     for bound in of_fact(map, fact) {

@@ -140,9 +140,8 @@ impl Map {
         if cell.outcome != Outcome::Differs {
             return noted;
         }
-        let gap = find(id).and_then(|fact| fact.gap);
-        let commits = match (gap, system.release()) {
-            (Some(gap), Some(release)) => gap.has(release).then(|| gap.commits.to_owned()),
+        let commits = match (find(id), system.release()) {
+            (Some(fact), Some(release)) => fact.known(release).map(str::to_owned),
             _ => cell.known.clone(),
         };
         let all: Vec<String> = commits.into_iter().chain(noted).collect();
