@@ -44,13 +44,13 @@ pub(super) const FACTS: &[Fact] = &[
             }
             Ok(())
         },
-        gap: Some(Gap {
+        gaps: &[Gap {
             from: Since(6, 1),
-            until: Since(6, 2),
+            until: Some(Since(6, 2)),
             // Repaired somewhere before.
             repaired: &[Release(6, 1, 10)],
             commits: "28044fc1d495 left TIME_WAIT out of a new table; 936a192f9740 put it in",
-        }),
+        }],
         ..Fact::ALWAYS
     },
     Fact {
