@@ -233,6 +233,7 @@ instead! {
     Listen = listen(fd: i32, backlog: i32) -> ();
     Open = open(path: &str, flags: i32) -> i32;
     PipeInto = pipe2_into(ends: &mut [i32; 2], flags: i32) -> ();
+    Poll = poll(fds: At<'_, pollfd>, timeout: i32) -> usize;
     Read = read(fd: i32, buffer: &mut [u8]) -> usize;
     Recv = recv(fd: i32, buffer: &mut [u8], flags: i32) -> usize;
     RecvFds = recv_fds(fd: i32, room: usize, max: usize, flags: i32) -> Message;

@@ -2,7 +2,7 @@
 
 use super::super::kernel::Kernel;
 use super::Mutant;
-use super::kinds::{Changed, ready};
+use super::kinds::{Changed, EpollWait, Poll, Read, ready};
 use super::poll_sockets::{Marked, is_listener, is_socket};
 use crate::sys::Errno;
 use crate::sys::limits::Nofile;
@@ -28,7 +28,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "poll-ebadf",
         breaks: "poll-closed-fd-nval",
         behaviour: "poll fails with EBADF when one descriptor is not open, as select does.",
-        kernel: &OnPoll(|mut fds, timeout| {
+        kernel: &Poll(|mut fds, timeout| {
             let n = raw::poll(fds.again(), timeout)?;
             match fds {
                 At::Memory(entries) if entries.iter().any(|entry| entry.revents & POLLNVAL != 0) => {
@@ -60,7 +60,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "poll-without-limit",
         breaks: "poll-nfds-over-rlimit-einval",
         behaviour: "poll takes an array of any length, whatever RLIMIT_NOFILE is.",
-        kernel: &OnPoll(|fds, timeout| {
+        kernel: &Poll(|fds, timeout| {
             let limit = Nofile::current().map_or(usize::MAX, |nofile| nofile.soft as usize);
             match fds {
                 At::Memory(entries) if entries.len() > limit => {
@@ -77,7 +77,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "poll-duplicates-once",
         breaks: "poll-duplicate-entries",
         behaviour: "A descriptor is reported in its first entry only, as by a kernel that makes a set of the array.",
-        kernel: &OnPoll(|mut fds, timeout| {
+        kernel: &Poll(|mut fds, timeout| {
             let n = raw::poll(fds.again(), timeout)?;
             let At::Memory(entries) = fds else { return Ok(n) };
             for index in 1..entries.len() {
@@ -93,7 +93,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "poll-writes-ready-only",
         breaks: "poll-revents-overwritten",
         behaviour: "revents of an entry that is not ready stay as they were, as those of epoll_wait's array do.",
-        kernel: &OnPoll(|mut fds, timeout| {
+        kernel: &Poll(|mut fds, timeout| {
             let before = revents_of(&fds);
             let n = raw::poll(fds.again(), timeout)?;
             if let At::Memory(entries) = fds {
@@ -108,7 +108,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "poll-eintr-writes-nothing",
         breaks: "poll-revents-written-on-eintr",
         behaviour: "poll that fails leaves revents as they were, as people expect of a call that fails.",
-        kernel: &OnPoll(|mut fds, timeout| {
+        kernel: &Poll(|mut fds, timeout| {
             let before = revents_of(&fds);
             let reply = raw::poll(fds.again(), timeout);
             if let (Err(_), At::Memory(entries)) = (&reply, fds) {
@@ -131,21 +131,21 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "poll-timeout-einval",
         breaks: "poll-negative-timeout-infinite",
         behaviour: "A timeout below -1 gives EINVAL, as the manual of macOS says.",
-        kernel: &OnPoll(
-            |fds, timeout| if timeout < -1 { no(Errno::EINVAL) } else { raw::poll(fds, timeout) },
-        ),
+        kernel: &Poll(|fds, timeout| if timeout < -1 { no(Errno::EINVAL) } else { raw::poll(fds, timeout) }),
     },
     Mutant {
         name: "poll-early",
         breaks: "poll-never-early",
         behaviour: "The millisecond that has begun counts as one, so that the wait is up to one too short.",
-        kernel: &OnPoll(|fds, timeout| raw::poll(fds, if timeout > 0 { timeout - 1 } else { timeout })),
+        kernel: &Poll(|fds, timeout| raw::poll(fds, if timeout > 0 { timeout - 1 } else { timeout })),
     },
     Mutant {
         name: "epoll-wait-early",
         breaks: "poll-never-early",
         behaviour: "epoll_wait does so: the millisecond that has begun counts as one.",
-        kernel: &EpollWaitEarly,
+        kernel: &EpollWait(|epoll, events, max, timeout| {
+            raw::epoll_wait(epoll, events, max, if timeout > 0 { timeout - 1 } else { timeout })
+        }),
     },
     Mutant {
         name: "poll-refuses-files",
@@ -177,7 +177,10 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "inotify-short-read-is-end",
         breaks: "poll-inotify-short-read",
         behaviour: "read of an inotify descriptor with too little room gives 0, as before Linux 2.6.21.",
-        kernel: &ShortReadIsEnd,
+        kernel: &Read(|fd, buffer| {
+            let read = raw::read(fd, buffer);
+            if read == no(Errno::EINVAL) { Ok(0) } else { read }
+        }),
     },
     Mutant {
         name: "poll-takes-opath",
@@ -323,7 +326,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "poll-listener-in-once",
         breaks: "poll-listener-pending-in",
         behaviour: "A listener from which a connection was accepted is not IN for those that came before that; people \
-                    who accept one at a time under EPOLLET believe the opposite.",
+                    who accept one at a time under EPOLLET expect the opposite.",
         kernel: &ListenerInOnce,
     },
     Mutant {
@@ -338,15 +341,6 @@ pub(super) const MUTANTS: &[Mutant] = &[
         }),
     },
 ];
-
-/// poll does something else.
-pub(super) struct OnPoll(pub(super) fn(At<'_, pollfd>, i32) -> Reply<usize>);
-
-impl Kernel for OnPoll {
-    fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
-        self.0(fds, timeout)
-    }
-}
 
 fn is_pipe(fd: i32) -> bool {
     raw::fcntl(fd, F_GETPIPE_SZ, 0).is_ok()
@@ -388,14 +382,6 @@ fn revents_of(fds: &At<'_, pollfd>) -> Vec<i16> {
     }
 }
 
-struct EpollWaitEarly;
-
-impl Kernel for EpollWaitEarly {
-    fn epoll_wait(&self, epoll: i32, events: At<'_, epoll_event>, max: i32, timeout: i32) -> Reply<usize> {
-        raw::epoll_wait(epoll, events, max, if timeout > 0 { timeout - 1 } else { timeout })
-    }
-}
-
 struct ListenerInOnce;
 
 /// The listeners from which a connection was accepted.
@@ -409,16 +395,5 @@ impl Kernel for ListenerInOnce {
 
     fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
         Changed(|entry| entry.revents &= if ACCEPTED.has(entry.fd) { !POLLIN } else { !0 }).poll(fds, timeout)
-    }
-}
-
-struct ShortReadIsEnd;
-
-impl Kernel for ShortReadIsEnd {
-    fn read(&self, fd: i32, buffer: &mut [u8]) -> Reply<usize> {
-        match raw::read(fd, buffer) {
-            Err(refusal) if refusal.errno == Errno::EINVAL => Ok(0),
-            reply => reply,
-        }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::super::kernel::Kernel;
 use super::Mutant;
-use super::kinds::Changed;
+use super::kinds::{Changed, Close, Send, Shutdown};
 use super::poll::tcp_state;
 use crate::sys::Errno;
 use crate::sys::raw::{self, At, Reply, no};
@@ -65,16 +65,16 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "shut-rd-tells-peer",
         breaks: "poll-tcp-local-shut-rd",
         behaviour: "SHUT_RD takes the whole connection down, so that the peer learns of it.",
-        kernel: &Shut(|fd, how| {
+        kernel: &Shutdown(|fd, how| {
             let both = how == libc::SHUT_RD && is_socket(fd, AF_INET, SOCK_STREAM);
-            if both { libc::SHUT_RDWR } else { how }
+            raw::shutdown(fd, if both { libc::SHUT_RDWR } else { how })
         }),
     },
     Mutant {
         name: "error-has-pri",
         breaks: "poll-tcp-rst-mask",
-        behaviour: "The ERR of a TCP socket comes with PRI, as people expect who know that select calls its third set \
-                    that of exceptional conditions.",
+        behaviour: "The ERR of a TCP socket comes with PRI, as people expect because select calls its third set that \
+                    of exceptional conditions.",
         kernel: &Changed(|one| {
             let failed = one.revents & POLLERR != 0 && is_socket(one.fd, AF_INET, SOCK_STREAM);
             one.revents |= if failed { asked(one, POLLPRI) } else { 0 };
@@ -90,15 +90,20 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "unix-close-drops-unread",
         breaks: "poll-unix-peer-close-unread-err",
         behaviour: "What the peer has not read is lost without a word when it closes, as in gVisor's issue 735.",
-        kernel: &UnixCloseDropsUnread,
+        kernel: &Close(|fd| {
+            if is_socket(fd, AF_UNIX, SOCK_STREAM) {
+                while raw::recv(fd, &mut [0; 4096], libc::MSG_DONTWAIT).is_ok_and(|n| n > 0) {}
+            }
+            raw::close(fd)
+        }),
     },
     Mutant {
         name: "unix-shut-wr-is-both",
         breaks: "poll-unix-peer-shutwr",
         behaviour: "SHUT_WR of an AF_UNIX stream shuts both directions.",
-        kernel: &Shut(|fd, how| {
+        kernel: &Shutdown(|fd, how| {
             let both = how == libc::SHUT_WR && is_socket(fd, AF_UNIX, SOCK_STREAM);
-            if both { libc::SHUT_RDWR } else { how }
+            raw::shutdown(fd, if both { libc::SHUT_RDWR } else { how })
         }),
     },
     Mutant {
@@ -106,13 +111,33 @@ pub(super) const MUTANTS: &[Mutant] = &[
         breaks: "poll-unix-listener-close-err",
         behaviour: "A listener that closes ends the connections in its queue as if they had been accepted and closed: \
                     no ERR, and recv gives 0. gVisor did so until 2026.",
-        kernel: &UnixListenerForgetsQueue,
+        kernel: &Close(|fd| {
+            if is_socket(fd, AF_UNIX, SOCK_STREAM) && is_listener(fd) {
+                // It accepts what is there, and closes it.
+                let flags = raw::fcntl(fd, libc::F_GETFL, 0)?;
+                raw::fcntl(fd, libc::F_SETFL, flags | libc::O_NONBLOCK)?;
+                while let Ok(accepted) = raw::accept(fd) {
+                    raw::close(accepted)?;
+                }
+            }
+            raw::close(fd)
+        }),
     },
     Mutant {
         name: "udp-error-stays",
         breaks: "poll-udp-icmp-error",
         behaviour: "A connected UDP socket that was refused once stays refused, as people expect of a connection.",
-        kernel: &UdpErrorStays,
+        kernel: &Send(|fd, bytes, flags| {
+            static REFUSED: Marked = Marked::new();
+            if REFUSED.has(fd) {
+                return no(Errno::ECONNREFUSED);
+            }
+            let sent = raw::send(fd, bytes, flags);
+            if sent == no(Errno::ECONNREFUSED) && is_socket(fd, AF_INET, SOCK_DGRAM) {
+                REFUSED.add(fd);
+            }
+            sent
+        }),
     },
     Mutant {
         name: "unix-dgram-out-always",
@@ -125,7 +150,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "errqueue-is-silent",
         breaks: "poll-errqueue-is-err",
-        behaviour: "ERR stands for an error alone: a notice of MSG_ZEROCOPY is found only by those who look for it.",
+        behaviour: "ERR stands for an error alone: a notice of MSG_ZEROCOPY is found only by looking for it.",
         kernel: &Changed(|one| {
             let notice = one.revents & (POLLERR | POLLHUP) == POLLERR
                 && int_option(one.fd, libc::SO_ZEROCOPY) == Ok(1);
@@ -166,15 +191,6 @@ pub(super) fn is_socket(fd: i32, domain: i32, kind: i32) -> bool {
 /// Whether `fd` is a listener.
 pub(super) fn is_listener(fd: i32) -> bool {
     int_option(fd, libc::SO_ACCEPTCONN) == Ok(1)
-}
-
-/// shutdown(2) shuts something else: the socket, and what should be shut.
-struct Shut(fn(i32, i32) -> i32);
-
-impl Kernel for Shut {
-    fn shutdown(&self, fd: i32, how: i32) -> Reply<()> {
-        raw::shutdown(fd, self.0(fd, how))
-    }
 }
 
 /// Descriptors with something that a mutant wants to know again.
@@ -230,50 +246,5 @@ impl Kernel for UrgentStays {
     fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
         Changed(|one| one.revents |= if URGENT.has(one.fd) { asked(one, POLLPRI) } else { 0 })
             .poll(fds, timeout)
-    }
-}
-
-struct UnixCloseDropsUnread;
-
-impl Kernel for UnixCloseDropsUnread {
-    fn close(&self, fd: i32) -> Reply<()> {
-        if is_socket(fd, AF_UNIX, SOCK_STREAM) {
-            while raw::recv(fd, &mut [0; 4096], libc::MSG_DONTWAIT).is_ok_and(|n| n > 0) {}
-        }
-        raw::close(fd)
-    }
-}
-
-struct UnixListenerForgetsQueue;
-
-impl Kernel for UnixListenerForgetsQueue {
-    fn close(&self, fd: i32) -> Reply<()> {
-        if is_socket(fd, AF_UNIX, SOCK_STREAM) && is_listener(fd) {
-            // It accepts what is there, and closes it.
-            let flags = raw::fcntl(fd, libc::F_GETFL, 0)?;
-            raw::fcntl(fd, libc::F_SETFL, flags | libc::O_NONBLOCK)?;
-            while let Ok(accepted) = raw::accept(fd) {
-                raw::close(accepted)?;
-            }
-        }
-        raw::close(fd)
-    }
-}
-
-struct UdpErrorStays;
-
-/// Sockets that were refused.
-static REFUSED: Marked = Marked::new();
-
-impl Kernel for UdpErrorStays {
-    fn send(&self, fd: i32, bytes: &[u8], flags: i32) -> Reply<usize> {
-        if REFUSED.has(fd) {
-            return no(Errno::ECONNREFUSED);
-        }
-        let sent = raw::send(fd, bytes, flags);
-        if sent == no(Errno::ECONNREFUSED) && is_socket(fd, AF_INET, SOCK_DGRAM) {
-            REFUSED.add(fd);
-        }
-        sent
     }
 }

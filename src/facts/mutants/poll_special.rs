@@ -2,8 +2,7 @@
 
 use super::super::kernel::Kernel;
 use super::Mutant;
-use super::kinds::{Changed, OptionIgnored};
-use super::poll::OnPoll;
+use super::kinds::{Changed, OptionIgnored, Poll};
 use super::poll_sockets::{asked, int_option, is_socket};
 use crate::sys::raw::{self, At, Reply};
 use libc::{AF_INET, AF_UNIX, POLLHUP, POLLIN, POLLOUT, SOCK_STREAM, SOL_SOCKET, pollfd};
@@ -49,7 +48,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "poll-answers-for-the-file",
         breaks: "poll-close-other-thread-nval",
         behaviour: "poll that sleeps answers for the file that it began with, not for what its number means now.",
-        kernel: &OnPoll(|fds, timeout| {
+        kernel: &Poll(|fds, timeout| {
             // A file that the numbers cannot lose, for as long as the call takes.
             let At::Memory(entries) = fds else { return raw::poll(fds, timeout) };
             let kept: Vec<_> = entries.iter().map(|one| raw::dup(one.fd).unwrap_or(one.fd)).collect();

@@ -123,7 +123,7 @@ pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "poll-fifo-rdwr-no-hup",
         claim: "A FIFO that is opened with O_RDWR is its own reader and writer: opening does not wait, poll never \
-                says HUP or ERR whoever else comes and goes, and OUT is there from the first moment.",
+                says HUP or ERR whatever other openers do, and OUT is there from the first moment.",
         reference: "fifo(7), which says that POSIX leaves it undefined; pipe_poll and fifo_open in fs/pipe.c",
         matters: "It is the shortest way to a control FIFO that does not spin on HUP between two clients. But the end \
                   of a client is never told, and read without O_NONBLOCK waits instead of giving 0.",

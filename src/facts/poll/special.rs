@@ -226,7 +226,7 @@ fn pty(k: K) -> Held<[i32; 2]> {
     let missing = [Errno::ENOENT, Errno::ENXIO, Errno::EINVAL, Errno::ENOTTY];
     match raw::pty_pair() {
         Err(refusal) if missing.contains(&refusal.errno) => {
-            skip(Why::Missing, format!("no pseudoterminal can be had here: {refusal:?}"))
+            skip(Why::Missing, format!("there are no pseudoterminals here: {refusal:?}"))
         }
         ends => {
             ends?.into_iter().try_for_each(|end| set_nonblocking(k, end))?;

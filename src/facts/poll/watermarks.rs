@@ -11,7 +11,7 @@ pub(super) const FACTS: &[Fact] = &[
         id: "poll-rcvlowat-gates-in",
         claim: "With SO_RCVLOWAT at 4, a TCP socket with 2 bytes has no IN, and with 4 bytes it has: an edge for \
                 epoll, which 2 bytes are not. The FIN gives IN with fewer, and a non-blocking recv returns what is \
-                there, be it below the mark.",
+                there, even below the mark.",
         reference: "socket(7) SO_RCVLOWAT; tcp_stream_is_readable in net/ipv4/tcp.c",
         since: Since(2, 6),
         matters: "A server that waits for whole headers sleeps until they are there. The option was without effect on \

@@ -136,7 +136,8 @@ pub(super) const FACTS: &[Fact] = &[
                 returns 0, and leaves the signal pending.",
         reference: "do_select, do_poll in fs/select.c, which look for signals before they look at the time; ep_poll \
                     in fs/eventpoll.c, which returns before it does",
-        matters: "A loop that only ever polls with epoll_pwait and 0, as a busy server does, never runs its handlers.",
+        matters: "A loop that calls epoll_pwait only with a timeout of 0, as a busy server does, never runs its \
+                  handlers.",
         experiment: "SIGUSR1 is blocked and raised, a pipe is empty; each call with an empty mask and a timeout of 0.",
         run: |k| {
             let [read_end, _write_end] = k.pipe2(libc::O_CLOEXEC)?;
@@ -154,7 +155,7 @@ pub(super) const FACTS: &[Fact] = &[
         claim: "A mask whose size is said to be other than 8 bytes is EINVAL for pselect6, ppoll and epoll_pwait. \
                 Without a mask the size is ignored.",
         reference: "pselect(2) C library/kernel differences; set_user_sigmask in kernel/signal.c",
-        matters: "Who makes the system call directly must pass the kernel's size, not that of the C library's \
+        matters: "Code that makes the system call directly must pass the kernel's size, not that of the C library's \
                   sigset_t, which is 128.",
         experiment: "Each call with a mask and the sizes 4 and 0, and without a mask and the sizes 4, 0 and 128.",
         run: |k| {

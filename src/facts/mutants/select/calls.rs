@@ -2,7 +2,7 @@
 
 use super::super::super::kernel::{Call, Kernel};
 use crate::sys::Errno;
-use crate::sys::raw::{self, Action, At, Mask, ReadOnly, Reply, Sets, no};
+use crate::sys::raw::{self, At, Mask, ReadOnly, Reply, Sets, no};
 use libc::{epoll_event, pollfd, timespec, timeval};
 
 /// The calls that take a timeout as seconds and micro- or nanoseconds, with the timeout changed on the way in or out.
@@ -101,18 +101,6 @@ impl Kernel for ReadOnlyIsEfault {
     ) -> Reply<usize> {
         raw::pselect6_read_only(n, sets, timeout, mask)?;
         no(Errno::EFAULT)
-    }
-}
-
-pub(super) struct EintrAfterStop;
-
-impl Kernel for EintrAfterStop {
-    fn poll(&self, fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
-        // With a handler, SIGCONT interrupts.
-        raw::sigaction(libc::SIGCONT, Action::Count, 0)?;
-        let reply = raw::poll(fds, timeout);
-        raw::sigaction(libc::SIGCONT, Action::Default, 0)?;
-        reply
     }
 }
 

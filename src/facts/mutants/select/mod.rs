@@ -5,10 +5,11 @@ mod sets;
 
 use super::super::kernel::Call;
 use super::Mutant;
+use super::kinds::Poll;
 use crate::sys::Errno;
 use crate::sys::limits::Nofile;
-use crate::sys::raw::{At, Mask, Nowhere, no};
-use calls::{EintrAfterStop, OnMask, OnTime, ReadOnlyIsEfault, deliver, in_three_steps, rest};
+use crate::sys::raw::{self, Action, At, Mask, Nowhere, no};
+use calls::{OnMask, OnTime, ReadOnlyIsEfault, deliver, in_three_steps, rest};
 use sets::{
     OnSets, asked, bits, copy, each, each_with, fewer, has, is_closed, is_socket, is_unpollable, now, put,
 };
@@ -24,8 +25,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "select-timeout-kept-on-expiry",
         breaks: "sel-timeout-zeroed-on-expiry",
-        behaviour: "select and pselect6 leave their timeout as it was when they return 0, as loops expect that set it \
-                    once.",
+        behaviour: "select and pselect6 leave their timeout as it was when they return 0, as loops that set it once \
+                    expect.",
         kernel: &OnTime(|_, time, ask| {
             rest(time, ask, |reply, before, left| if *reply == Ok(0) { before } else { left })
         }),
@@ -79,7 +80,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "select-negative-is-none",
         breaks: "sel-negative-nfds-einval",
-        behaviour: "A negative number of descriptors is none, as a kernel does that clamps it at both ends.",
+        behaviour: "A negative number of descriptors is none, in a kernel that clamps it at both ends.",
         kernel: &OnSets(|nfds, sets, ask| ask(nfds.max(0), sets)),
     },
     Mutant {
@@ -117,7 +118,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "select-ebadf-clears-sets",
         breaks: "sel-ebadf-leaves-sets",
-        behaviour: "A call that fails empties the sets, as loops expect that look at the sets alone.",
+        behaviour: "A call that fails empties the sets, as loops that look at the sets alone expect.",
         kernel: &OnSets(|nfds, mut sets, ask| {
             let reply = ask(nfds, sets.again());
             if reply.is_err() {
@@ -129,7 +130,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "select-timeout-keeps-sets",
         breaks: "sel-timeout-clears-sets",
-        behaviour: "A call that returns 0 leaves the sets as they were, as loops expect that fill them once.",
+        behaviour: "A call that returns 0 leaves the sets as they were, as loops that fill them once expect.",
         kernel: &OnSets(|nfds, mut sets, ask| {
             let before = copy(&sets);
             let reply = ask(nfds, sets.again());
@@ -197,7 +198,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "select-hup-not-readable",
         breaks: "sel-pipe-eof-only-readable",
-        behaviour: "HUP puts a descriptor into no set, as a kernel does that takes IN alone for readable.",
+        behaviour: "HUP puts a descriptor into no set, in a kernel that takes IN alone for readable.",
         kernel: &OnSets(|nfds, sets, ask| {
             fewer(nfds, sets, ask, |fd, set| {
                 set == "read" && now(fd) & (libc::POLLIN | libc::POLLHUP) == libc::POLLHUP
@@ -251,7 +252,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         breaks: "sel-eintr-despite-sa-restart",
         behaviour: "epoll_pwait goes on waiting after a handler with SA_RESTART, as read does and as people expect.",
         kernel: &OnMask(|call, mask, ask| match ask(mask, false) {
-            // For a while: nobody shall wait here for ever.
+            // With a short limit, so that the experiment does not wait for ever.
             Err(refusal) if refusal.errno == Errno::EINTR && call == Call::epoll_pwait => ask(mask, true),
             reply => reply,
         }),
@@ -260,7 +261,13 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "poll-eintr-after-stop",
         breaks: "sel-stop-cont-restarts-transparently",
         behaviour: "poll fails with EINTR when its process was stopped and continued, as epoll_wait does.",
-        kernel: &EintrAfterStop,
+        kernel: &Poll(|fds, timeout| {
+            // With a handler, SIGCONT interrupts.
+            raw::sigaction(libc::SIGCONT, Action::Count, 0)?;
+            let reply = raw::poll(fds, timeout);
+            raw::sigaction(libc::SIGCONT, Action::Default, 0)?;
+            reply
+        }),
     },
     Mutant {
         name: "ppoll-stopped-time-counts",
