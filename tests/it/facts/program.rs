@@ -47,7 +47,7 @@ fn a_fact_that_differs_is_told_in_full_and_the_exit_code_is_3() {
         "step           the listener after accept failed",
         "expected       IN",
         "observed       nothing",
-        "held           2 of 3 steps",
+        "held           1 of 3 steps",
         "reference      accept(2)",
         "breaks         A level-triggered loop",
         "under the wrong kernel",
@@ -68,7 +68,7 @@ fn the_document_has_the_schema_the_totals_and_one_entry_a_fact() {
     let step = serde_json::json!({
         "step": "the listener after accept failed", "expected": "IN", "observed": "nothing"
     });
-    assert_eq!(differs["facts"][0]["observed"], serde_json::json!([step]));
+    assert_eq!(differs["facts"][0]["observed"][0], step);
 
     let skipped = document(&[ONE, "--launcher", "prlimit --nofile=4"], 1);
     assert_eq!(skipped["facts"][0]["outcome"], "skipped");
