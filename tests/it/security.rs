@@ -216,12 +216,14 @@ fn control_characters_of_plans_gates_and_baselines_do_not_reach_the_terminal() {
     let fact = "fd-accept-emfile-keeps-connection";
     for (kernel, outcome, code) in [(COMMANDS, "holds", 0), ("6.18", COMMANDS, 2)] {
         let profile = json!({
-            "schema": "io-models/facts", "schema_version": 1, "partial": false,
+            "schema": "io-models/facts", "schema_version": 2, "partial": false,
             "environment": { "kernel": kernel, "machine": COMMANDS },
             "facts": [{ "id": fact, "outcome": outcome }],
         });
         let (_folder, profile) = file("profile.json", profile.to_string());
         obeys_nothing(&["facts", fact, "--baseline", &profile]).exits(code);
+        obeys_nothing(&["facts", "map", &profile]).exits(code);
+        obeys_nothing(&["facts", "--differs", &profile, &profile]).exits(code);
     }
 }
 

@@ -115,9 +115,39 @@ fn facts_and_their_explanations_fit() {
 }
 
 #[test]
+fn facts_of_many_systems_and_of_two_fit() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let profile = |name: &str, fact: &str| {
+        let file = folder.path().join(name).display().to_string();
+        let environment = r#""environment": {"kernel": "6.12.1", "machine": "x86_64"}"#;
+        let text = format!(
+            r#"{{"schema": "io-models/facts", "schema_version": 2, "partial": false, {environment}, "facts": [{fact}]}}"#
+        );
+        std::fs::write(&file, text).expect("the folder is ours");
+        file
+    };
+    let holds = profile("a.json", r#"{"id": "ep-create-args", "outcome": "holds", "held": 4}"#);
+    let observed = "a mask that has several bits, and more words than fit into the line of a terminal";
+    let differs = profile(
+        "b.json",
+        &format!(
+            r#"{{"id": "ep-create-args", "outcome": "differs", "held": 3, "observed": [
+            {{"step": "size 0", "expected": "EINVAL", "observed": "{observed}"}}]}}"#
+        ),
+    );
+    for columns in WIDTHS {
+        let screen = run(columns, &format!("facts map {holds} {differs}")).fits().exits(3);
+        screen.shows(&["DIFFERS: ep-create-args", "claims older", "explained by"]);
+        let screen = run(columns, &format!("facts --differs {holds} {differs}")).fits().exits(3);
+        screen.shows(&["A holds", "Of 1 fact, 1 differs"]);
+        run(columns, "facts --first-kernel poll-pidfd-exit-then-hup").fits().exits(0).shows(&["Linux 6.9"]);
+    }
+}
+
+#[test]
 fn help_fits() {
     for columns in [80, 120] {
-        for command in ["", "compare", "unp30", "serve", "load", "merge", "facts"] {
+        for command in ["", "compare", "unp30", "serve", "load", "merge", "facts", "facts map"] {
             run(columns, &format!("{command} --help")).fits().exits(0).shows(&["Usage: io-models"]);
         }
     }

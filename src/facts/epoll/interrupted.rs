@@ -7,7 +7,7 @@ pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "ep-stop-cont-eintr",
         claim: "epoll_wait and its siblings fail with EINTR after SIGSTOP and SIGCONT, although no handler \
-                ran; poll and select wait on (sel-stop-cont-restarts-transparently).",
+                ran; poll and select wait on.",
         reference: "signal(7), Interruption of system calls and library functions by stop signals; ep_poll \
                     in fs/eventpoll.c gives EINTR where fs/select.c gives ERESTARTNOHAND",
         matters: "A program without a single handler gets EINTR when it is stopped in a shell, attached to \

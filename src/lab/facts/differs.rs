@@ -87,7 +87,9 @@ impl<'a> Pair<'a> {
             String::new()
         };
         let both = of(self.both as u64, "fact");
-        page.paragraph(&format!("{} of {both} differ between A and B{alone}", self.differ.len()));
+        let differ = self.differ.len();
+        let verb = if differ == 1 { "differs" } else { "differ" };
+        page.paragraph(&format!("Of {both}, {differ} {verb} between A and B{alone}"));
         page.into_text()
     }
 }
@@ -114,7 +116,7 @@ mod tests {
             "  A              a: Linux 6.1.1, x86_64\n",
             "ep-create-args\n",
             "  B              differs: size 0: expected EINVAL; observed EPERM\n",
-            "1 of 1 fact differ between A and B; 1 more are only in one of the two",
+            "Of 1 fact, 1 differs between A and B; 1 more are only in one of the two",
         ] {
             assert!(text.contains(said), "no {said:?} in {text}");
         }

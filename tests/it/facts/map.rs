@@ -264,11 +264,11 @@ fn two_systems_are_compared_and_a_difference_ends_with_3() {
     for said in [
         "ep-create-args\n  A              in part: epoll_create1: denied: epoll_create1 gives EPERM",
         "  B              holds\n",
-        "3 of 3 facts differ between A and B",
+        "Of 3 facts, 3 differ between A and B",
     ] {
         assert!(differ.contains(said), "no {said:?} in {differ}");
     }
-    assert!(page(&["--differs", old, old], 0).contains("0 of 3 facts differ"));
+    assert!(page(&["--differs", old, old], 0).contains("Of 3 facts, 0 differ between"));
     let ended = facts(&["--differs", new, missing]).assert().code(1).get_output().clone();
     let said = String::from_utf8(ended.stderr).expect("text");
     assert!(

@@ -3,6 +3,8 @@
 use super::sample::{EVIL, gated, of, sample};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use io_models::facts::{Fact, all};
+use io_models::lab::facts::{Known, Map, Profile};
 use io_models::lab::results::compare::{Comparison, Figures, Group};
 use io_models::lab::show::html;
 use serde::Deserialize;
@@ -181,6 +183,44 @@ fn has_all(seen: &Seen, result: &Comparison) {
     let calls = chart(seen, "System calls per request: ping");
     assert_eq!(calls.bars, known(of("ping"), false, |_| true));
     assert!(calls.parts > known(of("ping"), false, |f| f.syscalls_per_request.is_some()));
+}
+
+/// A map of many kernels whose facts differ in the same way.
+fn map() -> Map {
+    let cell = |fact: &Fact| {
+        format!(
+            r#"{{"id": "{}", "outcome": "differs", "held": 0, "observed": [
+            {{"step": "a wait", "expected": "IN", "observed": "{}"}}]}}"#,
+            fact.id,
+            "x".repeat(400)
+        )
+    };
+    let facts: Vec<String> = all().step_by(3).map(cell).collect();
+    let profile = |name: String| {
+        let json = format!(
+            r#"{{"schema": "io-models/facts", "schema_version": 2, "partial": false,
+            "environment": {{"kernel": "6.12.1", "machine": "x86_64"}}, "facts": [{}]}}"#,
+            facts.join(",")
+        );
+        Profile::read(&name, &json).expect("a profile")
+    };
+    let names = (0..22).map(|n| format!("x86_64-6.{n}.117-rt")).chain([EVIL.to_owned()]);
+    Map::new(names.map(profile).collect(), Known::default()).expect("a map")
+}
+
+#[test]
+fn the_map_of_the_facts_fits_any_screen_and_needs_nothing_else() {
+    let Some(browser) = browser() else { return };
+    let page = html::facts::page(&map());
+    for seen in seen(browser, &page) {
+        assert!(seen.content <= seen.width, "{} pixels in a window of {}", seen.content, seen.width);
+        assert_eq!(seen.requests, Vec::<String>::new(), "the page needs nothing else");
+    }
+    let folder = TempDir::new().unwrap();
+    std::fs::write(folder.path().join("page.html"), &page).unwrap();
+    let (document, messages) = open(browser, folder.path(), "page.html");
+    assert!(!messages.contains("Content Security Policy"), "{messages}");
+    assert!(document.contains("&lt;script&gt;alert(") && !document.contains("<script"), "the name is text");
 }
 
 #[test]

@@ -14,6 +14,7 @@ const SCHEMA_VERSION: u32 = 1;
 #[derive(Deserialize)]
 struct Document<'a> {
     systems: Vec<System>,
+    known: Known,
     /// By the id of a fact, what was found where it does not hold.
     facts: BTreeMap<String, Vec<Found<'a>>>,
 }
@@ -26,7 +27,7 @@ struct Found<'a> {
     outcome: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     observed: Vec<NotHeld<'a>>,
-    /// What explains it.
+    /// The commits that explain it, by the profile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     known: Option<String>,
 }
@@ -50,7 +51,7 @@ impl Map {
                     systems: group.systems,
                     outcome: Some(group.cell.outcome.name().to_owned()),
                     observed: group.cell.steps.iter().filter_map(NotHeld::of).collect(),
-                    known: group.explained.filter(|known| known != "new"),
+                    known: group.cell.known.clone(),
                 })
                 .collect();
             let lacks = |(at, cell): (usize, &Option<Cell>)| cell.is_none().then_some(at);
@@ -63,8 +64,9 @@ impl Map {
         // A line each: short, and what changes is seen in a diff.
         let systems: Vec<String> = self.systems.iter().map(json).collect();
         format!(
-            "{{\"schema\": \"{SCHEMA}\", \"schema_version\": {SCHEMA_VERSION},\n\"systems\": [\n{}\n],\n\"facts\": {{\n{}\n}}}}\n",
+            "{{\"schema\": \"{SCHEMA}\", \"schema_version\": {SCHEMA_VERSION},\n\"systems\": [\n{}\n],\n\"known\": {},\n\"facts\": {{\n{}\n}}}}\n",
             systems.join(",\n"),
+            json(&self.known),
             facts.collect::<Vec<_>>().join(",\n")
         )
     }
@@ -83,7 +85,7 @@ impl Map {
     }
 
     fn read(json: &str) -> Option<Map> {
-        let Document { systems, facts, .. } = serde_json::from_str(json).ok()?;
+        let Document { systems, known, facts } = serde_json::from_str(json).ok()?;
         let row = |(id, found): (String, Vec<Found<'_>>)| {
             let mut row = vec![Some(Cell::HOLDS); systems.len()];
             for Found { systems, outcome, observed, known } in found {
@@ -98,7 +100,7 @@ impl Map {
             Some((id, row))
         };
         let cells = facts.into_iter().map(row).collect::<Option<_>>()?;
-        Some(Map { systems, cells, known: Known::default() })
+        Some(Map { systems, cells, known })
     }
 }
 
@@ -116,9 +118,15 @@ mod tests {
         let holds = r#"{"id": "ep-create-args", "outcome": "holds", "held": 2}"#;
         let profiles =
             vec![profile("old", "5.10.46", facts), profile("new", "6.18.1", holds), missing("gone")];
-        let map = Map::new(profiles, Known::default()).unwrap();
+        let notes = "[other]\nold = \"no Linux\"\n[[note]]\nfacts = [\"ep-create-args\"]\nsystems = \"old\"\nnote = \"a thread\"";
+        let map = Map::new(profiles, Known::read(notes).unwrap()).unwrap();
         let again = Map::read(&map.json()).unwrap();
         assert_eq!((&again.systems, &again.cells), (&map.systems, &map.cells));
         assert_eq!(again.json(), map.json());
+        let explained = |map: &Map| map.groups("ep-create-args")[0].explained.clone();
+        assert_eq!(
+            (explained(&map), explained(&again)),
+            (Some("a thread".to_owned()), Some("a thread".to_owned()))
+        );
     }
 }

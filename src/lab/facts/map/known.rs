@@ -1,11 +1,11 @@
 //! What people found out about the cells of a map: a file that they write.
 
 use crate::lab::visible::visible;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Explanations of what differs, and which systems are not Linux.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Known {
     /// What begins the name of a system that is not Linux, and what it is.
@@ -16,7 +16,7 @@ pub struct Known {
 }
 
 /// What is known of some facts on some systems.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Note {
     /// Their ids.

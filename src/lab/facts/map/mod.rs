@@ -120,8 +120,8 @@ impl Map {
             let Some(cell) = cell else { continue };
             let explained = self.explained(id, at, cell);
             let same = |group: &&mut Group<'_>| {
-                let found = |cell: &Cell| (cell.outcome, cell.steps.clone());
-                found(group.cell) == found(cell) && group.explained == explained
+                (group.cell.outcome, &group.cell.steps, &group.explained)
+                    == (cell.outcome, &cell.steps, &explained)
             };
             match groups.iter_mut().find(same) {
                 Some(group) => group.systems.push(at),
@@ -141,7 +141,7 @@ impl Map {
             return noted;
         }
         let commits = match (find(id), system.release()) {
-            (Some(fact), Some(release)) => fact.known(release).map(str::to_owned),
+            (Some(fact), Some(release)) if system.is_linux() => fact.known(release).map(str::to_owned),
             _ => cell.known.clone(),
         };
         let all: Vec<String> = commits.into_iter().chain(noted).collect();
@@ -179,6 +179,7 @@ fn order(system: &System) -> (bool, Option<Release>, Option<String>, String) {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::facts::{Gap, Since};
 
     /// A profile of a kernel, in which these facts have these cells in JSON.
     pub(crate) fn profile(name: &str, kernel: &str, facts: &str) -> Profile {
@@ -222,6 +223,28 @@ pub(crate) mod tests {
     fn two_systems_of_one_name_are_refused() {
         let twice = vec![missing("a"), missing("a")];
         assert!(Map::new(twice, Known::default()).unwrap_err().contains("two of the files are called a"));
+    }
+
+    #[test]
+    fn a_gap_explains_what_differs_in_it_and_nothing_else() {
+        let mut gaps = crate::facts::all().flat_map(|fact| fact.gaps.iter().map(move |gap| (fact, gap)));
+        let ends = |(fact, gap): (&'static Fact, &'static Gap)| Some((fact, gap, gap.until?));
+        let (fact, gap, until) =
+            gaps.find_map(ends).expect("some kernels were known to differ, and were repaired");
+        let differs = format!(
+            r#"{{"id": "{}", "outcome": "differs", "held": 0, "known": "as the profile says", "observed": [
+            {{"step": "the answer", "expected": "1", "observed": "2"}}]}}"#,
+            fact.id
+        );
+        let release = |Since(major, minor): Since| format!("{major}.{minor}.0");
+        let profiles = vec![
+            profile("inside", &release(gap.from), &differs),
+            profile("after", &release(until), &differs),
+        ];
+        let map = Map::new(profiles, Known::default()).unwrap();
+        let explained: Vec<_> =
+            map.groups(fact.id).into_iter().map(|group| group.explained.unwrap()).collect();
+        assert_eq!(explained, [gap.commits, "new"]);
     }
 
     #[test]
