@@ -27,8 +27,7 @@ enum Call {
 }
 
 /// Those that this architecture has.
-const CALLS: &[Call] =
-    if cfg!(target_arch = "x86_64") { &[Call::Select, Call::Pselect6] } else { &[Call::Pselect6] };
+const CALLS: &[Call] = if raw::HAS_SELECT { &[Call::Select, Call::Pselect6] } else { &[Call::Pselect6] };
 
 /// Look at each of the calls, for itself.
 fn each_call(work: impl Fn(Call) -> Held) -> Held {

@@ -292,7 +292,7 @@ fn stopped_time_does_not_count(k: K, wait: Blocking) -> Held {
 /// machine can break; where stopped time does not count no attempt can keep to it. So one that does is enough.
 fn stopped_time_counts_for_poll(k: K) -> Held {
     // The others make poll of ppoll.
-    let counts = cfg!(target_arch = "x86_64");
+    let counts = raw::HAS_SELECT;
     let (mut last, mut made) = (String::new(), false);
     for limit in [150, 300, 600, 1200].map(Duration::from_millis) {
         let [read_end, _write_end] = raw::pipe2(libc::O_CLOEXEC)?;

@@ -195,7 +195,7 @@ fn cells_of_sockets(k: K) -> Held<Vec<Cell>> {
 fn cells_of_waits(k: K) -> Held<Vec<Cell>> {
     let instance = epoll(k)?;
     let select = move || {
-        if cfg!(target_arch = "x86_64") {
+        if raw::HAS_SELECT {
             k.select(0, no_sets(), None).map(drop)
         } else {
             k.pselect6(0, no_sets(), None, raw::Mask::NONE).map(drop)

@@ -47,8 +47,7 @@ pub(super) const FACTS: &[Fact] = &[
         gaps: &[Gap {
             from: Since(6, 1),
             until: Some(Since(6, 2)),
-            // Repaired somewhere before.
-            repaired: &[Release(6, 1, 10)],
+            repaired: &[Release(6, 1, 5)],
             commits: "28044fc1d495 left TIME_WAIT out of a new table; 936a192f9740 put it in",
         }],
         ..Fact::ALWAYS

@@ -54,6 +54,9 @@ impl Mask {
     }
 }
 
+/// Whether this architecture has the older system calls: select, poll, pause, open. Others have their successors alone.
+pub(crate) const HAS_SELECT: bool = cfg!(any(target_arch = "x86_64", target_arch = "s390x"));
+
 /// The system call select, not glibc's function: it writes the rest of the time back.
 #[cfg(any(target_arch = "x86_64", target_arch = "s390x"))]
 pub(crate) fn select(nfds: i32, mut sets: Sets<'_>, timeout: Option<&mut timeval>) -> Reply<usize> {
