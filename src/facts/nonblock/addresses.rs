@@ -57,6 +57,8 @@ pub(super) const FACTS: &[Fact] = &[
                 set_option(k, fd, IPPROTO_IPV6, IPV6_V6ONLY, only)?;
                 k.bind(fd, &Address::v6([0; 16], port)).map(|()| fd)
             };
+            // Without IPv6 there is nothing to look at.
+            k.close(v6(0, 0)?)?;
             let v4 = tcp(k)?;
             k.bind(v4, &Address::v4([0; 4], 0))?;
             let port = k.getsockname(v4)?.port();

@@ -92,7 +92,8 @@ pub(super) const FACTS: &[Fact] = &[
             set_option(k, ours, IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, -1)?;
             let memory = || {
                 let mut words = [0; 36];
-                k.getsockopt(ours, SOL_SOCKET, libc::SO_MEMINFO, &mut words)?;
+                let n = k.getsockopt(ours, SOL_SOCKET, libc::SO_MEMINFO, &mut words)?;
+                needs(Why::Oracle, "SO_MEMINFO tells what is queued", n >= 24, n)?;
                 let word =
                     |n: usize| i32::from_ne_bytes([words[n], words[n + 1], words[n + 2], words[n + 3]]);
                 // SK_MEMINFO_SNDBUF and SK_MEMINFO_WMEM_QUEUED of linux/sock_diag.h.
