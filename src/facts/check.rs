@@ -117,7 +117,7 @@ pub(super) fn holds(what: impl fmt::Display, condition: bool, observed: impl Sho
 
 /// The experiment needs this, and is not about it.
 pub(super) fn needs(why: Why, what: impl fmt::Display, condition: bool, observed: impl Show) -> Held {
-    if condition { Ok(()) } else { skip(why, format!("{what}: it is {}", observed.show())) }
+    if condition { Ok(()) } else { skip(why, format!("it needs that {what}, and found {}", observed.show())) }
 }
 
 /// What was found is told, and the experiment goes on: what follows does not depend on it.
