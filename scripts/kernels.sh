@@ -255,6 +255,8 @@ reason() { # EXIT-CODE
 # Leave the result of a line, and tell of it.
 run() { # NAME
   local began=$SECONDS missing fields file=$out/$1.json
+  # This machine is a Linux like the others, and has its name.
+  [ "$1" != here ] || file=$out/linux-$(uname -r | grep -oE '^[0-9]+\.[0-9]+').json
   read -ra fields < <(row "$1")
   mkdir -p "$work/systems/$1"
   cd "$work/systems/$1"

@@ -59,6 +59,8 @@ pub struct Fact {
     pub reference: &'static str,
     /// Since which kernel. A step that is newer says so in the experiment.
     pub since: Since,
+    /// In older series, the first releases that have it too; as the changelogs of Debian's kernels list them.
+    pub backports: &'static [Release],
     /// Kernels after that which are known to differ.
     pub gaps: &'static [Gap],
     /// What breaks in practice where it is otherwise, or for those who believe otherwise.
@@ -77,12 +79,19 @@ impl Fact {
         claim: "",
         reference: "",
         since: Since::ALWAYS,
+        backports: &[],
         gaps: &[],
         matters: "",
         experiment: "",
         wrong: &[],
         run: |_| Ok(()),
     };
+
+    /// Whether that kernel has it, by its release.
+    #[must_use]
+    pub fn should_hold_on(&self, release: Release) -> bool {
+        !release.is_before(self.since) || self.backports.iter().any(|first| release.continues(*first))
+    }
 
     /// What is known of that kernel, if it lies in a gap.
     #[must_use]

@@ -187,7 +187,7 @@ impl Runner {
         let claims = run.kernel.as_deref().and_then(Release::parse);
         let claims = self.judge_as.map_or(claims, |Since(major, minor)| Some(Release(major, minor, 0)));
         for step in &mut run.steps {
-            excuse(&mut step.found, claims);
+            excuse(&mut step.found, fact, claims);
         }
         run.took = started.elapsed();
         Some(run)
@@ -289,9 +289,11 @@ impl Said {
 }
 
 /// A difference in what is newer than the kernel says it is.
-fn excuse(found: &mut Found, claims: Option<Release>) {
+fn excuse(found: &mut Found, fact: &Fact, claims: Option<Release>) {
     if let Found::Differs { expected, observed, since } = found
-        && claims.is_some_and(|claims| claims.is_before(*since))
+        && let Some(claims) = claims
+        && claims.is_before(*since)
+        && !(*since == fact.since && fact.should_hold_on(claims))
     {
         let (expected, observed) = (std::mem::take(expected), std::mem::take(observed));
         *found = Found::ClaimsOlder { expected, observed, since: *since };
@@ -460,11 +462,13 @@ mod tests {
         for (since, release, excused) in [
             (Since(6, 9), Some(Release(6, 8, 12)), true),
             (Since(6, 9), Some(Release(6, 9, 0)), false),
+            (Since(6, 9), Some(Release(6, 1, 8)), true),
+            (Since(6, 9), Some(Release(6, 1, 9)), false),
             (Since(6, 9), None, false),
             (Since::ALWAYS, Some(Release(4, 4, 0)), false),
         ] {
             let mut found = differs(since);
-            excuse(&mut found, release);
+            excuse(&mut found, &Fact { since, backports: &[Release(6, 1, 9)], ..Fact::ALWAYS }, release);
             assert_eq!(matches!(found, Found::ClaimsOlder { .. }), excused, "{since} on {release:?}");
         }
     }

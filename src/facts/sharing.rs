@@ -189,7 +189,7 @@ const SHARING: &[Fact] = &[
         claim: "Of listeners that share a port, one whose SO_INCOMING_CPU is the processor that handles a SYN gets the \
                 connection.",
         reference: "socket(7) SO_INCOMING_CPU; reuseport_select_sock_by_hash in net/core/sock_reuseport.c; commit b261eda84ec1",
-        since: Since(6, 2),
+        since: Since(6, 1),
         matters: "A worker on each processor serves the clients whose packets arrive there, without a program.",
         experiment: "Two listeners, each with the option for one of two processors; 16 clients connect from the one and 16 from \
                      the other. Over loopback a SYN is handled where it is sent.",

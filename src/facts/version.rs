@@ -37,6 +37,12 @@ impl Release {
         Some(Release(numbers.next()?, numbers.next()?, numbers.next().unwrap_or(0)))
     }
 
+    /// Whether it is that release, or a later one of the same series.
+    #[must_use]
+    pub fn continues(self, first: Release) -> bool {
+        (self.0, self.1) == (first.0, first.1) && first <= self
+    }
+
     /// Whether it says that it is older than that.
     #[must_use]
     pub fn is_before(self, Since(major, minor): Since) -> bool {
@@ -61,10 +67,9 @@ impl Gap {
     /// Whether that kernel lies in it.
     #[must_use]
     pub fn has(&self, release: Release) -> bool {
-        let repaired = |first: &Release| (first.0, first.1) == (release.0, release.1) && *first <= release;
         !release.is_before(self.from)
             && self.until.is_none_or(|until| release.is_before(until))
-            && !self.repaired.iter().any(repaired)
+            && !self.repaired.iter().any(|first| release.continues(*first))
     }
 }
 

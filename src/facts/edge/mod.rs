@@ -9,7 +9,6 @@ mod others;
 mod links;
 
 use crate::facts::support::*;
-use crate::facts::{Gap, Release};
 
 pub(super) const FACTS: &[&[Fact]] =
     &[levels::FACTS, edges::FACTS, input::FACTS, output::FACTS, others::FACTS];

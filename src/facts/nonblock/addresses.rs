@@ -10,6 +10,7 @@ pub(super) const FACTS: &[Fact] = &[
                 the same port connects. bind to port 0 gives EADDRINUSE.",
         reference: "ip(7) IP_LOCAL_PORT_RANGE; __inet_hash_connect in net/ipv4/inet_hashtables.c; commit 91d0b78c5177",
         since: Since(6, 3),
+        backports: &[Release(6, 1, 32)],
         matters: "A proxy runs out of ports at 28 232 connections to one backend, not in all; and one that binds \
                   before it connects runs out sooner.",
         experiment: "Sockets with IP_LOCAL_PORT_RANGE of one port connect to a listener, to it again, and to another one; then one \

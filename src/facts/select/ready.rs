@@ -129,6 +129,7 @@ pub(super) const FACTS: &[Fact] = &[
                 it, the closed number is reported ready in every set that held it.",
         reference: "select(2) Multithreaded applications; do_select in fs/select.c; commit 68514dacf271",
         since: Since(5, 17),
+        backports: &[Release(5, 10, 95), Release(5, 16, 4)],
         matters: "close is no way to stop a thread that waits: it needs a descriptor of its own for that. And the \
                   number may belong to another file by the time it is reported.",
         experiment: "A thread sleeps in select with an empty pipe in all three sets. Its reading end is closed; 60 ms \

@@ -116,6 +116,12 @@ pub(super) const FACTS: &[Fact] = &[
                 raises SIGPIPE and fails with EPIPE.",
         reference: "sendfile(2), signal(7); splice_to_socket in fs/splice.c, sk_stream_error in \
                     net/core/stream.c",
+        gaps: &[Gap {
+            from: Since(5, 10),
+            until: Some(Since(5, 11)),
+            repaired: &[Release(5, 10, 11)],
+            commits: "36e2c7421f02 (5.10) refused sendfile to a pipe, f8ad8187c3b5 (5.11, 5.10.11) allowed it again",
+        }],
         matters: "sendfile has no flags, and so no MSG_NOSIGNAL: a server that sends files has to ignore the \
                   signal, whatever it does in send.",
         experiment: "A handler that counts SIGPIPE; sendfile from a memfd to an AF_UNIX and a TCP socket, \
@@ -133,12 +139,9 @@ pub(super) const FACTS: &[Fact] = &[
             let (unix, _unix_peer) = unix_pair(k)?;
             k.shutdown(unix, SHUT_WR)?;
             noted(sends_to("an AF_UNIX socket", unix));
-            // Linux 5.10 and 5.11 could not send to pipes.
-            since(Since(5, 12), || {
-                let [reader, writer] = k.pipe2(O_CLOEXEC)?;
-                k.close(reader)?;
-                sends_to("a pipe", writer)
-            });
+            let [reader, writer] = k.pipe2(O_CLOEXEC)?;
+            k.close(reader)?;
+            noted(sends_to("a pipe", writer));
             let (tcp, _tcp_peer) = tcp_pair(k)?;
             k.shutdown(tcp, SHUT_WR)?;
             sends_to("a TCP socket", tcp)

@@ -11,7 +11,7 @@ mod waiter;
 
 pub(super) use super::check::*;
 pub(super) use super::found::Why;
-pub(super) use super::{Fact, Gap, Since};
+pub(super) use super::{Fact, Gap, Release, Since};
 pub(super) use crate::sys::Errno;
 pub(super) use crate::sys::raw::{self, Action, Address, At, Mask, Nowhere, Reply, Sets, bit, no};
 pub(super) use std::time::{Duration, Instant};

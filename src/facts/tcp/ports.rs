@@ -1,7 +1,6 @@
 //! Ports that are used again: TIME_WAIT and SO_REUSEADDR.
 
 use crate::facts::support::*;
-use crate::facts::{Gap, Release};
 use libc::{MSG_NOSIGNAL, SO_REUSEADDR, SOL_SOCKET};
 
 pub(super) const FACTS: &[Fact] = &[

@@ -33,6 +33,7 @@ pub(super) const FACTS: &[Fact] = &[
                 gives 17, which is IN and HUP.",
         reference: "io_uring_enter(2) IORING_POLL_ADD_MULTI; io_poll_check_events in io_uring/poll.c",
         since: Since(5, 13),
+        backports: &[Release(5, 10, 162)],
         matters: "It is like EPOLLET: whoever does not read until EAGAIN is not told of the rest.",
         experiment: "A multishot POLL_ADD of a pipe with a byte in it; nothing is read. A second byte is \
                      written, and then the writing end closed.",

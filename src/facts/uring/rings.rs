@@ -169,6 +169,7 @@ pub(super) const FACTS: &[Fact] = &[
         reference: "io_uring_register(2) IORING_REGISTER_EVENTFD; EPOLL_URING_WAKE in io_uring/poll.c, \
                     commit 4464853277d0",
         since: Since(6, 2),
+        backports: &[Release(5, 10, 162), Release(6, 1, 3)],
         matters: "Each completion writes to the eventfd, which would complete the poll, which would write to \
                   the eventfd: before that commit it did so without end.",
         experiment: "An eventfd registered and polled by a multishot POLL_ADD in one ring; a NOP; then \

@@ -103,6 +103,7 @@ pub(super) const FACTS: &[Fact] = &[
                 Before, it failed with EINVAL from the bottom up, and not at all from the top down.",
         reference: "epoll_ctl(2) ELOOP; EP_MAX_NESTS in fs/eventpoll.c; commit f2e467a48287",
         since: Since(6, 17),
+        backports: &[Release(6, 1, 149), Release(6, 12, 43)],
         matters: "Libraries that nest loops in loops meet a limit, and its errno changed in stable kernels.",
         experiment: "A chain is built from the bottom up, and another one from the top down, until ADD \
                      fails.",

@@ -246,12 +246,15 @@ fn version(since: Since) -> String {
     }
 }
 
+fn releases(all: &[Release]) -> String {
+    let number = |Release(major, minor, patch): &Release| format!("{major}.{minor}.{patch}");
+    all.iter().map(number).collect::<Vec<_>>().join(", ")
+}
+
 /// Which kernels are known to differ, in words.
 pub(crate) fn gap(Gap { from, until, repaired, commits }: &Gap) -> String {
-    let number = |Release(major, minor, patch): &Release| format!("{major}.{minor}.{patch}");
-    let repaired: Vec<String> = repaired.iter().map(number).collect();
     let repaired =
-        if repaired.is_empty() { String::new() } else { format!(", repaired in {}", repaired.join(", ")) };
+        if repaired.is_empty() { String::new() } else { format!(", repaired in {}", releases(repaired)) };
     let until = until.map_or_else(|| " on".to_owned(), |until| format!(" to before {until}"));
     format!("from {from}{until}{repaired}: {commits}")
 }
@@ -285,13 +288,16 @@ pub fn list(facts: &[&'static Fact], width: Option<usize>) -> String {
 /// All that there is to know about a fact, in lines of at most `width` columns.
 #[must_use]
 pub fn explain(fact: &Fact, width: Option<usize>) -> String {
-    let Fact { id, claim, reference, since, gaps, matters, experiment, wrong, .. } = fact;
+    let Fact { id, claim, reference, since, backports, gaps, matters, experiment, wrong, .. } = fact;
     let mut page = Page::new(width);
     page.paragraph(&format!("{id} ({})", fact.area().title()));
     let mut since = match *since {
         Since::ALWAYS => "every supported kernel".to_owned(),
         since => since.to_string(),
     };
+    if !backports.is_empty() {
+        write!(since, ", and in older series since {}", releases(backports)).ok();
+    }
     since += "; a step that is newer says so where it differs";
     for (what, said) in [
         ("Claim", *claim),

@@ -111,7 +111,8 @@ fn bound(map: &Map, fact: &'static Fact, since: Since, step: Option<String>) -> 
     let (mut not, mut holds, mut against) = (None, None, Vec::new());
     for (at, release) in map.linux() {
         let Some(cell) = &map.row(fact.id)[at] else { continue };
-        let is_older = release.is_before(since);
+        let has = if since == fact.since { fact.should_hold_on(release) } else { !release.is_before(since) };
+        let is_older = !has;
         match shown(cell, fact, since) {
             Some(Shown::Not | Shown::Differs) if is_older => not = Some((at, release)),
             Some(Shown::Holds) if !is_older => holds = holds.or(Some((at, release))),
