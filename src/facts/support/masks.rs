@@ -151,7 +151,7 @@ pub(in crate::facts) fn event(fd: i32, events: Events) -> epoll_event {
     epoll_event { events: events.0, u64: u64::from(fd.cast_unsigned()) }
 }
 
-/// A call that waits on an epoll instance. A fact that waits by [`wait`] is looked at over each of them.
+/// A call that waits on an epoll instance. A fact that waits by `wait` is looked at over each of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wait {
     /// epoll_wait(2).

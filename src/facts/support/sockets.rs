@@ -122,7 +122,7 @@ pub(in crate::facts) fn shows(what: &str, k: K, fd: i32, wanted: Events) -> Held
     holds(format!("{what} shows {wanted}"), now.has(wanted), now)
 }
 
-/// recv of up to `n` bytes as soon as there is something to receive, or EAGAIN after [`bound`].
+/// recv of up to `n` bytes as soon as there is something to receive, or EAGAIN after [`bound`](super::bound).
 pub(in crate::facts) fn recv_soon(k: K, fd: i32, n: usize) -> Reply<usize> {
     has_soon(k, fd, IN)?;
     k.recv(fd, &mut vec![0; n], MSG_DONTWAIT)
