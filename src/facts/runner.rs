@@ -119,7 +119,7 @@ impl Default for Runner {
             waits: Wait::ALL,
             deadline: Duration::from_secs(15),
             // Most of them sleep most of the time.
-            jobs: available_parallelism().map_or(1, |n| 2 * n.get()).min(room).max(1),
+            jobs: available_parallelism().map_or(1, |n| 4 * n.get()).min(room).max(1),
         }
     }
 }
