@@ -279,26 +279,29 @@ impl Tree {
         (!self.pids.is_empty()).then_some(totals)
     }
 
-    /// Whether they use a processor, for a part of this time that no server at rest uses. On a busy machine a server that never
-    /// sleeps may get no processor for that long, so one that still wants to run is looked at again.
-    pub fn is_busy(&mut self, time: Duration) -> bool {
+    /// Whether they go on to use a processor, which no server at rest does: more than a tenth of each period of this length,
+    /// until it is more work than a server can have left from its last requests. On a busy machine a server that never sleeps
+    /// may get no processor for a whole period, so one that still wants to run is looked at again.
+    pub fn is_busy(&mut self, period: Duration) -> bool {
         const MOST: f64 = 0.1;
+        const WORK_LEFT: Duration = Duration::from_millis(50);
         let until = Instant::now() + LONGEST;
+        let mut worked = Duration::ZERO;
         loop {
             let mut cpu = || {
                 self.look();
                 self.cpu().ok()
             };
             let before = cpu();
-            std::thread::sleep(time);
-            let used = before.zip(cpu()).and_then(|(before, after)| after.checked_sub(before));
-            if used.is_none_or(|used| used > time.mul_f64(MOST)) {
-                return used.is_some();
-            }
-            if self.sleeps().unwrap_or(true) {
+            std::thread::sleep(period);
+            let Some(used) = before.zip(cpu()).and_then(|(before, after)| after.checked_sub(before)) else {
+                return false;
+            };
+            worked += used;
+            if used <= period.mul_f64(MOST) && self.sleeps().unwrap_or(true) {
                 return false;
             }
-            if Instant::now() > until {
+            if worked > WORK_LEFT || Instant::now() > until {
                 return true;
             }
         }
@@ -365,7 +368,7 @@ fn ticks(ticks: u64) -> Duration {
 mod tests {
     use super::*;
     use crate::sys::affinity;
-    use std::process::{Child, Command};
+    use std::process::{Child, Command, Stdio};
 
     /// A shell with two children, one of which may ignore SIGCHLD. It waits for both.
     struct Server(Child);
@@ -431,9 +434,14 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_sleeps_is_not_busy() {
+    fn a_server_that_sleeps_is_not_busy_also_where_it_has_some_work_left() {
         let (_server, mut tree) = Server::start("");
         assert!(!tree.is_busy(Duration::from_millis(20)));
+        let script = "i=0; while [ $i -lt 10000 ]; do i=$((i + 1)); done; read line";
+        let mut command = Command::new("sh");
+        let command = command.args(["-c", script]).stdin(Stdio::piped());
+        let server = Server(command.spawn().expect("a shell"));
+        assert!(!Tree::of(server.0.id(), true).is_busy(Duration::from_millis(5)));
     }
 
     const IGNORE: &str = "env --ignore-signal=CHLD";
