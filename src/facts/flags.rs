@@ -54,10 +54,8 @@ const FLAGS: &[Fact] = &[
         id: "fl-procfd-reopen-is-new-description",
         claim: "open of /proc/self/fd/N of a pipe gives a new description of the same pipe, with an \
                 O_NONBLOCK of its own. Of a socket it fails with ENXIO.",
-        reference: "proc_pid_fd(5); proc_fd_link in fs/proc/fd.c, fifo_open in fs/pipe.c, sock_no_open in \
-                    net/socket.c",
-        matters: "It is the way to a non-blocking standard input that nobody else notices, but only where \
-                  that is no socket.",
+        reference: "proc_pid_fd(5); proc_fd_link in fs/proc/fd.c, fifo_open in fs/pipe.c, sock_no_open in net/socket.c",
+        matters: "It is the way to a non-blocking standard input that nobody else notices, but only where that is no socket.",
         experiment: "The reading end of a pipe opened again with O_NONBLOCK; the flags of both, a read \
                      through the new one before and after a write. Then a socket.",
         run: |k| {
@@ -105,8 +103,7 @@ const FLAGS: &[Fact] = &[
     },
     Fact {
         id: "fl-regular-file-ignores-nonblock",
-        claim: "A regular file has the flag O_NONBLOCK, but no read or write of it gives EAGAIN; at the end \
-                read gives 0.",
+        claim: "A regular file has the flag O_NONBLOCK, but no read or write of it gives EAGAIN; at the end read gives 0.",
         reference: "open(2) O_NONBLOCK",
         matters: "A read of a file blocks an event loop for as long as the disk takes. There is no way to \
                   wait for it with poll or epoll either.",

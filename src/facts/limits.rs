@@ -12,8 +12,7 @@ const LIMITS: &[Fact] = &[
         reference: "getrlimit(2), dup(2), fcntl(2); alloc_fd and f_dupfd in fs/file.c",
         matters: "Every call that makes a descriptor can fail so, not only accept. A program that looks for \
                   EMFILE alone misses that of dup2.",
-        experiment: "A client connects, the limit is lowered to the next free number, and each of the calls \
-                     is made.",
+        experiment: "A client connects, the limit is lowered to the next free number, and each of the calls is made.",
         run: |k| {
             let (listener, address) = listener(k, 1)?;
             set_nonblocking(k, listener)?;
@@ -48,8 +47,7 @@ const LIMITS: &[Fact] = &[
         claim: "accept that fails with EMFILE leaves the connection in the queue: the listener stays \
                 readable, and accept succeeds once a descriptor is free.",
         reference: "accept(2) ERRORS; __sys_accept4_file in net/socket.c reserves the descriptor first",
-        matters: "A level-triggered loop that only logs the error spins at 100 % CPU until somebody else \
-                  leaves.",
+        matters: "A level-triggered loop that only logs the error spins at 100 % CPU until somebody else leaves.",
         experiment: "A client connects, the limit on descriptors is lowered to the next free number, accept \
                      is called, the listener polled, the limit raised, and accept called again.",
         wrong: &[
@@ -71,8 +69,7 @@ const LIMITS: &[Fact] = &[
     },
     Fact {
         id: "fd-accept-emfile-beats-eagain",
-        claim: "With no descriptor free, accept fails with EMFILE even if it is non-blocking and nobody is \
-                in the queue.",
+        claim: "With no descriptor free, accept fails with EMFILE even if it is non-blocking and nobody is in the queue.",
         reference: "accept(2); __sys_accept4_file in net/socket.c reserves the descriptor before it looks",
         matters: "EMFILE does not mean that there is somebody to turn away. The trick of closing a spare \
                   descriptor to accept and drop a client has to end at EAGAIN.",
@@ -114,10 +111,8 @@ const LIMITS: &[Fact] = &[
         claim: "A limit that is lowered below the numbers of open descriptors leaves them usable: read, \
                 poll, select, epoll_ctl and epoll_wait work as before.",
         reference: "setrlimit(2): the limit is on new descriptors",
-        matters: "A process can drop its limit after start. That no number is above the limit cannot be \
-                  relied on.",
-        experiment: "A pipe and an epoll instance at 500 and above, the limit at 100, a byte in the pipe, \
-                     and all of those calls.",
+        matters: "A process can drop its limit after start. That no number is above the limit cannot be relied on.",
+        experiment: "A pipe and an epoll instance at 500 and above, the limit at 100, a byte in the pipe, and all of those calls.",
         run: |k| {
             room_for_descriptor(520)?;
             let [reader, writer] = k.pipe2(O_CLOEXEC)?;
@@ -144,8 +139,7 @@ const LIMITS: &[Fact] = &[
     },
     Fact {
         id: "fd-lowest-free",
-        claim: "A new descriptor has the lowest number that is free. close of one that is closed fails with \
-                EBADF.",
+        claim: "A new descriptor has the lowest number that is free. close of one that is closed fails with EBADF.",
         reference: "open(2); alloc_fd in fs/file.c",
         matters: "A number that was closed comes back at once, for something else: whoever closes twice, or \
                   uses a stale number, meets a stranger's descriptor.",
@@ -170,9 +164,8 @@ const LIMITS: &[Fact] = &[
                 one and sets MSG_CTRUNC; the other is closed.",
         reference: "unix(7); scm_detach_fds in net/core/scm.c",
         matters: "The call succeeds: who does not look at msg_flags loses a descriptor without a trace.",
-        experiment: "The writing ends of two pipes sent over a socket pair and closed here; received with \
-                     room for one in the buffer, and with one number below the limit free. The pipe whose \
-                     end was lost reports HUP.",
+        experiment: "The writing ends of two pipes sent over a socket pair and closed here; received with room for one in the \
+                     buffer, and with one number below the limit free. The pipe whose end was lost reports HUP.",
         run: |k| {
             let (a, b) = unix_pair(k)?;
             for (room, max) in [("in the buffer", 1), ("below the limit", 2)] {
@@ -207,8 +200,7 @@ const LIMITS: &[Fact] = &[
         claim: "One receive ends with the first message that has descriptors: bytes before it are taken \
                 along, bytes and descriptors after it are left, however much room there is.",
         reference: "unix(7) SCM_RIGHTS; unix_stream_read_generic in net/unix/af_unix.c",
-        matters: "A reader that takes a stream as bytes gets short counts, and knows which bytes the \
-                  descriptors came with.",
+        matters: "A reader that takes a stream as bytes gets short counts, and knows which bytes the descriptors came with.",
         experiment: "Four bytes, one with a descriptor, two with a descriptor each, four bytes; recvmsg with \
                      room for 20 bytes and 8 descriptors, four times.",
         run: |k| {
@@ -235,8 +227,7 @@ const LIMITS: &[Fact] = &[
     },
     Fact {
         id: "fd-read-drops-fds",
-        claim: "read and recv of a byte that was sent with a descriptor give the byte, and close the \
-                descriptor.",
+        claim: "read and recv of a byte that was sent with a descriptor give the byte, and close the descriptor.",
         reference: "unix(7); unix_stream_read_generic in net/unix/af_unix.c calls scm_destroy",
         matters: "A descriptor that one part of a program sends is lost in another that reads the stream as \
                   bytes, and nothing says so.",

@@ -83,8 +83,7 @@ const SHARING: &[Fact] = &[
                 listener keeps its own, and gets all that come later.",
         reference: "inet_csk_listen_stop in net/ipv4/inet_connection_sock.c",
         since: Since(3, 9),
-        matters: "A restart in which the old process closes its listener loses clients that were connected \
-                  already.",
+        matters: "A restart in which the old process closes its listener loses clients that were connected already.",
         experiment: "3 clients steered to the first of two listeners and 12 to the second, which is closed; \
                      what each client sees; one more client.",
         wrong: &[
@@ -115,8 +114,7 @@ const SHARING: &[Fact] = &[
         id: "mp-migrate-req-keeps-queue",
         claim: "With net.ipv4.tcp_migrate_req = 1 the same close loses nothing: all 12 are accepted from the \
                 listener that is left.",
-        reference: "ip-sysctl tcp_migrate_req; reuseport_migrate_sock in net/core/sock_reuseport.c; commit \
-                    54b92e841937",
+        reference: "ip-sysctl tcp_migrate_req; reuseport_migrate_sock in net/core/sock_reuseport.c; commit 54b92e841937",
         since: Since(5, 14),
         matters: "One sysctl makes a restart lossless, but it is off by default.",
         experiment: "In a network namespace of its own with the sysctl set: 12 clients steered to the second \
@@ -140,13 +138,11 @@ const SHARING: &[Fact] = &[
         id: "mp-reuseport-cbpf-steers",
         claim: "A program attached with SO_ATTACH_REUSEPORT_CBPF that returns k sends every connection to \
                 the k-th listener, counted from 0 in the order of listen.",
-        reference: "socket(7) SO_ATTACH_REUSEPORT_CBPF; reuseport_add_sock and run_bpf_filter in \
-                    net/core/sock_reuseport.c",
+        reference: "socket(7) SO_ATTACH_REUSEPORT_CBPF; reuseport_add_sock and run_bpf_filter in net/core/sock_reuseport.c",
         since: Since(4, 6),
         matters: "The number is that of the listener's place, not of its worker: with another order of \
                   start, or after a close, it means another one.",
-        experiment: "Two listeners, bound in one order and listening in the other; 10 clients for k = 0, 10 \
-                     for k = 1.",
+        experiment: "Two listeners, bound in one order and listening in the other; 10 clients for k = 0, 10 for k = 1.",
         run: |k| {
             let (second, reply) = listener_bound(k, &Address::loopback(0), true)?;
             reply?;

@@ -10,8 +10,7 @@ pub(super) const FACTS: &[Fact] = &[
         claim: "An edge-triggered entry reports one write once: the second wait reports nothing, although \
                 the data is still there.",
         reference: "epoll(7); ep_send_events in fs/eventpoll.c puts only level-triggered entries back",
-        matters: "A server that reads a part and waits again never hears of the rest, and the connection \
-                  hangs.",
+        matters: "A server that reads a part and waits again never hears of the rest, and the connection hangs.",
         experiment: "A byte is written to a pipe, to an AF_UNIX pair, and over TCP. epoll_wait with EPOLLET \
                      reports it; the next two do not. poll still says IN.",
         wrong: &["F-Stack, level-triggered all the same: https://github.com/F-Stack/f-stack/issues/115"],
@@ -31,8 +30,7 @@ pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "et-writes-coalesce",
         claim: "Several writes before one wait give one event, not one for each.",
-        reference: "epoll(7) Q1 to Q9; ep_poll_callback in fs/eventpoll.c queues an entry that is not in the \
-                    queue yet",
+        reference: "epoll(7) Q1 to Q9; ep_poll_callback in fs/eventpoll.c queues an entry that is not in the queue yet",
         matters: "Events are no counters. Who reads one message for each event falls behind.",
         experiment: "Three writes to a pipe, and to an AF_UNIX socket of datagrams; epoll_wait with EPOLLET \
                      reports one event, and then none.",
@@ -51,8 +49,7 @@ pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "et-drained-before-wait",
         claim: "Data that is written and read again before the wait gives no event.",
-        reference: "ep_send_events in fs/eventpoll.c asks each queued entry again, and drops those with \
-                    nothing to say",
+        reference: "ep_send_events in fs/eventpoll.c asks each queued entry again, and drops those with nothing to say",
         matters: "An event means that there is something at the time of the wait. A design that counts on an \
                   event for each write, to wake a loop, loses wake-ups when somebody else reads.",
         experiment: "A byte is written to a pipe and read; epoll_wait with EPOLLET, and one without, report \
@@ -105,14 +102,12 @@ pub(super) const FACTS: &[Fact] = &[
     },
     Fact {
         id: "et-peek-is-not-progress",
-        claim: "recv with MSG_PEEK neither takes the readiness of a level-triggered entry away nor makes an \
-                edge.",
+        claim: "recv with MSG_PEEK neither takes the readiness of a level-triggered entry away nor makes an edge.",
         reference: "recv(2)",
         matters: "A server that peeks at the first bytes to choose a protocol, and waits for more, spins \
                   without EPOLLET and waits for the next packet with it.",
-        experiment: "A byte over TCP and an AF_UNIX pair, watched without EPOLLET in one instance and with \
-                     it in another. After both have reported it, it is peeked at: the first reports it \
-                     again, the second does not.",
+        experiment: "A byte over TCP and an AF_UNIX pair, watched without EPOLLET in one instance and with it in another. After \
+                     both have reported it, it is peeked at: the first reports it again, the second does not.",
         run: |k| {
             each_of(k, &["AF_UNIX, stream", "TCP"], |link| {
                 let (edge, level) = (watching(k, link.reader, IN | ET)?, watching(k, link.reader, IN)?);
@@ -129,12 +124,10 @@ pub(super) const FACTS: &[Fact] = &[
     },
     Fact {
         id: "et-mask-is-whole-state",
-        claim: "An event of an edge-triggered entry carries all that is true now, not the change: an edge of \
-                the input gives IN+OUT if there is room as well, and an edge of the output IN+OUT if there \
-                is data.",
+        claim: "An event of an edge-triggered entry carries all that is true now, not the change: an edge of the input gives \
+                IN+OUT if there is room as well, and an edge of the output IN+OUT if there is data.",
         reference: "ep_send_events in fs/eventpoll.c asks the file for its state",
-        matters: "OUT in an event does not mean that the socket was full. Code that counts changes from the \
-                  bits miscounts.",
+        matters: "OUT in an event does not mean that the socket was full. Code that counts changes from the bits miscounts.",
         experiment: "An AF_UNIX pair with IN+OUT+EPOLLET: the first event is OUT. The peer writes: IN+OUT. \
                      We write and the peer reads, an edge of the output: IN+OUT.",
         run: |k| {

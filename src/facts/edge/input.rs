@@ -14,9 +14,8 @@ pub(super) const FACTS: &[Fact] = &[
         gaps: &[PIPES_ONLY_FROM_EMPTY],
         matters: "Programs that do not drain work by chance as long as data keeps coming, and rely on it: \
                   the change of 5.5 broke Android programs and was taken back.",
-        experiment: "For each kind of descriptor: something arrives, epoll_wait with EPOLLET reports IN, and \
-                     then nothing. Nothing is read. Something more arrives: IN again, and then nothing; \
-                     three times.",
+        experiment: "For each kind of descriptor: something arrives, epoll_wait with EPOLLET reports IN, and then nothing. \
+                     Nothing is read. Something more arrives: IN again, and then nothing; three times.",
         wrong: &[
             "Linux 5.5 to 5.13, for pipes: commit 1b6b26ae7053, taken back by 3a34b13a88ca",
             "WSL1, for AF_UNIX: https://github.com/microsoft/WSL/issues/8923",
@@ -56,8 +55,7 @@ pub(super) const FACTS: &[Fact] = &[
         id: "et-partial-read-silent",
         claim: "Reading a part of the data does not report the rest, on any kind of descriptor.",
         reference: "epoll(7) Q9",
-        matters: "The rest stays unseen until something new arrives; if the peer waits for an answer first, \
-                  both wait for ever.",
+        matters: "The rest stays unseen until something new arrives; if the peer waits for an answer first, both wait for ever.",
         experiment: "For pipes, sockets and ptys: two bytes, or two messages, arrive and are reported once. \
                      One is read: nothing is reported. The other is still there.",
         wrong: &[
@@ -87,9 +85,8 @@ pub(super) const FACTS: &[Fact] = &[
         claim: "The end of the stream after data that was reported and not read is a new edge: IN+RDHUP.",
         reference: "tcp_fin in net/ipv4/tcp_input.c and unix_shutdown in net/unix/af_unix.c wake the waiters",
         matters: "A server that holds data back and waits hears of the end nevertheless, without reading.",
-        experiment: "A byte over TCP, and an AF_UNIX pair, is reported with EPOLLET and not read. The peer \
-                     shuts its writing side: one more event, IN+RDHUP, and then none. The byte is still \
-                     there.",
+        experiment: "A byte over TCP, and an AF_UNIX pair, is reported with EPOLLET and not read. The peer shuts its writing \
+                     side: one more event, IN+RDHUP, and then none. The byte is still there.",
         run: |k| {
             each_of(k, &["TCP", "AF_UNIX, stream"], |link| {
                 let epoll = watching(k, link.reader, IN | RDHUP | ET)?;
@@ -176,11 +173,9 @@ pub(super) const FACTS: &[Fact] = &[
         id: "et-udp-one-of-two",
         claim: "Two UDP datagrams and one recv: no further event. A third datagram gives one.",
         reference: "epoll(7); sock_def_readable in net/core/sock.c",
-        matters: "A DNS server that reads one query for each event answers late by one for ever, or not at \
-                  all.",
-        experiment: "Two datagrams arrive: IN, once, with EPOLLET. One is received, and a fence on another \
-                     connection shows that nothing is on its way: nothing. A third datagram: IN. The second \
-                     is received next.",
+        matters: "A DNS server that reads one query for each event answers late by one for ever, or not at all.",
+        experiment: "Two datagrams arrive: IN, once, with EPOLLET. One is received, and a fence on another connection shows that \
+                     nothing is on its way: nothing. A third datagram: IN. The second is received next.",
         wrong: &["a program over mio: https://github.com/tokio-rs/mio/issues/1076"],
         run: |k| {
             let link = link(k, "UDP")?;

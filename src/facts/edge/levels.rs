@@ -6,10 +6,8 @@ use crate::facts::support::*;
 pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "et-lt-repeats-until-drained",
-        claim: "A level-triggered entry reports on every wait until the data is gone, and then not once \
-                more.",
-        reference: "epoll(7); ep_send_events in fs/eventpoll.c puts such an entry back, and asks it again at \
-                    the next wait",
+        claim: "A level-triggered entry reports on every wait until the data is gone, and then not once more.",
+        reference: "epoll(7); ep_send_events in fs/eventpoll.c puts such an entry back, and asks it again at the next wait",
         matters: "A server that reads a part of what there is loses nothing; it is told of the rest. This is \
                   why the default is the safe one.",
         experiment: "3 bytes are written to a pipe. epoll_wait reports it, twice; 2 bytes are read, it \
@@ -33,13 +31,10 @@ pub(super) const FACTS: &[Fact] = &[
         id: "et-lt-eof-sticky",
         claim: "A level-triggered entry reports the end of a stream, as IN, and RDHUP if asked for, on every \
                 wait, even after read has returned 0.",
-        reference: "epoll(7); tcp_poll in net/ipv4/tcp.c and unix_poll in net/unix/af_unix.c look at the \
-                    state alone",
-        matters: "A server that does not close or delete a connection at its end spins: each wait returns at \
-                  once.",
-        experiment: "The peer of a TCP connection, and of an AF_UNIX pair, shuts its writing side. \
-                     epoll_wait reports it twice; read gives 0; it reports it again. An entry that asks for \
-                     IN alone has IN alone.",
+        reference: "epoll(7); tcp_poll in net/ipv4/tcp.c and unix_poll in net/unix/af_unix.c look at the state alone",
+        matters: "A server that does not close or delete a connection at its end spins: each wait returns at once.",
+        experiment: "The peer of a TCP connection, and of an AF_UNIX pair, shuts its writing side. epoll_wait reports it twice; \
+                     read gives 0; it reports it again. An entry that asks for IN alone has IN alone.",
         run: |k| {
             each_of(k, &["TCP", "AF_UNIX, stream"], |link| {
                 let epoll = watching(k, link.reader, IN | RDHUP)?;
@@ -57,13 +52,10 @@ pub(super) const FACTS: &[Fact] = &[
     },
     Fact {
         id: "et-lt-out-spins",
-        claim: "A level-triggered entry that asks for OUT on a socket with room makes every wait return at \
-                once.",
+        claim: "A level-triggered entry that asks for OUT on a socket with room makes every wait return at once.",
         reference: "epoll(7)",
-        matters: "The classic busy loop: OUT belongs into the mask only while there is something left to \
-                  send.",
-        experiment: "20 calls of epoll_wait that do not block, of a connection to which nothing was sent, \
-                     each report OUT.",
+        matters: "The classic busy loop: OUT belongs into the mask only while there is something left to send.",
+        experiment: "20 calls of epoll_wait that do not block, of a connection to which nothing was sent, each report OUT.",
         wrong: &["mTCP, OUT only once: https://github.com/mtcp-stack/mtcp/issues/297"],
         run: |k| {
             let epoll = watching(k, link(k, "TCP")?.writer, OUT)?;

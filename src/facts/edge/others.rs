@@ -44,13 +44,11 @@ pub(super) const FACTS: &[Fact] = &[
     },
     Fact {
         id: "et-eventfd-semaphore-rest-is-silent",
-        claim: "A read of an eventfd with EFD_SEMAPHORE takes 1, and what is left is no edge for an entry \
-                that asks for IN alone. One that asks for OUT too gets IN+OUT, because the read is an edge \
-                of the output.",
+        claim: "A read of an eventfd with EFD_SEMAPHORE takes 1, and what is left is no edge for an entry that asks for IN \
+                alone. One that asks for OUT too gets IN+OUT, because the read is an edge of the output.",
         reference: "eventfd(2); eventfd_read in fs/eventfd.c wakes with EPOLLOUT, which ep_poll_callback \
                     compares with what an entry asks for",
-        matters: "Workers that take one token for each edge of such a semaphore leave the others in it, and \
-                  sleep.",
+        matters: "Workers that take one token for each edge of such a semaphore leave the others in it, and sleep.",
         experiment: "A semaphore of 3 is watched with IN+EPOLLET and with IN+OUT+EPOLLET: one event each. 1 \
                      is read, twice, and both are asked after each; then 1 is written.",
         run: |k| {
@@ -74,8 +72,7 @@ pub(super) const FACTS: &[Fact] = &[
     },
     Fact {
         id: "et-timerfd-one-edge-until-read",
-        claim: "A periodic timerfd gives one event with EPOLLET until it is read; the next expiry after that \
-                gives another.",
+        claim: "A periodic timerfd gives one event with EPOLLET until it is read; the next expiry after that gives another.",
         reference: "timerfd_read in fs/timerfd.c starts the timer again; until then it does not run",
         matters: "A loop that does not read its timer ticks once. The number that it reads later is that of \
                   all expiries, nevertheless.",
@@ -103,11 +100,9 @@ pub(super) const FACTS: &[Fact] = &[
                 descriptor and its dup in one instance give two.",
         reference: "epoll(7) Q1 and Q2",
         gaps: &[PIPES_ONLY_FROM_EMPTY],
-        matters: "To watch one socket from two threads, each with an instance of its own, wakes both: it \
-                  shares no load.",
-        experiment: "The reader of a pipe, and of an AF_UNIX pair, is in two instances, and a dup of it in \
-                     the second. A byte is written: one event of the first, two of the second; then none. \
-                     Another byte: the same.",
+        matters: "To watch one socket from two threads, each with an instance of its own, wakes both: it shares no load.",
+        experiment: "The reader of a pipe, and of an AF_UNIX pair, is in two instances, and a dup of it in the second. A byte is \
+                     written: one event of the first, two of the second; then none. Another byte: the same.",
         run: |k| {
             each_of(k, &["a pipe", "AF_UNIX, stream"], |link| {
                 let copy = k.dup(link.reader)?;
@@ -133,11 +128,9 @@ pub(super) const FACTS: &[Fact] = &[
     },
     Fact {
         id: "et-udp-error-is-an-edge",
-        claim: "Each ICMP error of a connected UDP socket is an edge, ERR alone. While it is not taken, by \
-                SO_ERROR, send or recv, it is not reported again; the send that fails with it sends nothing, \
-                and so gives no further edge.",
-        reference: "udp(7) ERRORS; __udp4_lib_err in net/ipv4/udp.c; sock_def_error_report in \
-                    net/core/sock.c",
+        claim: "Each ICMP error of a connected UDP socket is an edge, ERR alone. While it is not taken, by SO_ERROR, send or \
+                recv, it is not reported again; the send that fails with it sends nothing, and so gives no further edge.",
+        reference: "udp(7) ERRORS; __udp4_lib_err in net/ipv4/udp.c; sock_def_error_report in net/core/sock.c",
         matters: "Over QUIC and DNS a peer that is restarted is an event without data. A loop that only \
                   reads on IN leaves the error in the socket, where the next datagram is lost to it.",
         experiment: "An entry with IN+EPOLLET on a socket whose peer is closed: a send, ERR, nothing; \

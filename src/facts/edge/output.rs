@@ -11,8 +11,7 @@ pub(super) const FACTS: &[Fact] = &[
                 added, and not again for as long as the peer takes nothing out. What is an edge then depends \
                 on the kind of descriptor: pipes and TCP had to be full.",
         reference: "epoll(7); ep_insert in fs/eventpoll.c",
-        matters: "Registering IN+OUT+EPOLLET once and for all is cheap for TCP and pipes: OUT does not keep \
-                  the loop awake.",
+        matters: "Registering IN+OUT+EPOLLET once and for all is cheap for TCP and pipes: OUT does not keep the loop awake.",
         experiment: "A pipe, an AF_UNIX stream and a TCP connection are added with OUT+EPOLLET: one event, \
                      and then none, also after a byte was written.",
         run: |k| {
@@ -81,11 +80,10 @@ pub(super) const FACTS: &[Fact] = &[
         since: Since(5, 5),
         matters: "With IN+OUT+EPOLLET on AF_UNIX there is an event for each message that the peer takes. \
                   Code that was measured over TCP wakes far more often over AF_UNIX.",
-        experiment: "For each kind of link the writer is watched with OUT+EPOLLET; its first event is taken. \
-                     A byte is written and arrives: OUT on ptys and UDP, nothing on the others. The byte is \
-                     read: OUT on AF_UNIX and ptys, nothing on the others, where a fence shows that nothing \
-                     is on its way. On a stream of AF_UNIX reading half of a write frees nothing, and \
-                     reports nothing.",
+        experiment: "For each kind of link the writer is watched with OUT+EPOLLET; its first event is taken. A byte is written \
+                     and arrives: OUT on ptys and UDP, nothing on the others. The byte is read: OUT on AF_UNIX and ptys, nothing \
+                     on the others, where a fence shows that nothing is on its way. On a stream of AF_UNIX reading half of a \
+                     write frees nothing, and reports nothing.",
         run: |k| {
             each_of(k, KINDS, |link| {
                 let is_pty = link.name.starts_with("a pty");
@@ -124,9 +122,8 @@ pub(super) const FACTS: &[Fact] = &[
         reference: "sk_stream_write_space in net/core/stream.c, SOCK_NOSPACE; epoll(7) Q9",
         matters: "Waiting for OUT without having met EAGAIN waits for ever. And OUT comes late: not when \
                   there is room, but when it is worth while.",
-        experiment: "OUT+EPOLLET on a connection with a small buffer at the peer: 100 bytes are sent and \
-                     read, no event. It is filled until EAGAIN, no event; the peer reads 1 byte, no event; \
-                     it reads all, one event, and then none.",
+        experiment: "OUT+EPOLLET on a connection with a small buffer at the peer: 100 bytes are sent and read, no event. It is \
+                     filled until EAGAIN, no event; the peer reads 1 byte, no event; it reads all, one event, and then none.",
         run: |k| {
             let (ours, peer) = tcp_pair(k)?;
             let fence = Fence::new(k)?;

@@ -9,8 +9,7 @@ pub(super) const FACTS: &[Fact] = &[
                 0 and EPOLL_CLOEXEC: 1 and O_NONBLOCK give EINVAL.",
         reference: "epoll_create(2); do_epoll_create in fs/eventpoll.c",
         since: Since(2, 6),
-        matters: "Who passes a size to epoll_create1, or asks for a non-blocking epoll, gets no epoll at \
-                  all.",
+        matters: "Who passes a size to epoll_create1, or asks for a non-blocking epoll, gets no epoll at all.",
         experiment: "epoll_create with 1, i32::MAX, 0 and -1; epoll_create1 with 0, EPOLL_CLOEXEC, 1 and \
                      O_NONBLOCK, and FD_CLOEXEC of what they made.",
         run: |k| {
@@ -84,8 +83,7 @@ pub(super) const FACTS: &[Fact] = &[
                 operation without an event gives EFAULT too, not EINVAL: the event is fetched first.",
         reference: "epoll_ctl(2) BUGS; ep_op_has_event in fs/eventpoll.c",
         since: Since(2, 6),
-        matters: "Before 2.6.9 DEL wanted an event that it did not look at. Code that must run there passes \
-                  one.",
+        matters: "Before 2.6.9 DEL wanted an event that it did not look at. Code that must run there passes one.",
         experiment: "ADD, MOD, an unknown operation and DEL with a null pointer, on a pipe.",
         run: |k| {
             let (epoll, (r, w)) = (epoll(k)?, pipe(k)?);
@@ -143,8 +141,7 @@ pub(super) const FACTS: &[Fact] = &[
     },
     Fact {
         id: "ep-eperm-before-enoent",
-        claim: "MOD and DEL of a file that cannot be waited for give EPERM, not ENOENT, although it cannot \
-                be on the list.",
+        claim: "MOD and DEL of a file that cannot be waited for give EPERM, not ENOENT, although it cannot be on the list.",
         reference: "do_epoll_ctl in fs/eventpoll.c asks file_can_poll before it looks at the list",
         matters: "Clean-up code that ignores ENOENT alone fails on the descriptor that could never be added.",
         experiment: "MOD and DEL of /dev/null.",
@@ -163,8 +160,7 @@ pub(super) const FACTS: &[Fact] = &[
                 them: i32::MAX divided by the size of an event is taken, one more is not. On x86-64 an event \
                 has 12 bytes, which makes 178956970.",
         reference: "epoll_wait(2) EINVAL; EP_MAX_EVENTS in fs/eventpoll.c; EPOLL_PACKED in linux/eventpoll.h",
-        matters: "A loop that computes the room for its next wait must never be 0. A wait for no events is \
-                  no way to sleep.",
+        matters: "A loop that computes the room for its next wait must never be 0. A wait for no events is no way to sleep.",
         experiment: "Waits that do not block, with room for 0, -1, i32::MIN, the most and one more, in \
                      memory that is large enough.",
         run: |k| {
@@ -191,8 +187,7 @@ pub(super) const FACTS: &[Fact] = &[
     },
     Fact {
         id: "ep-wait-bad-epfd",
-        claim: "epoll_wait and its siblings give EBADF for a descriptor that is closed and EINVAL for one \
-                that is no epoll.",
+        claim: "epoll_wait and its siblings give EBADF for a descriptor that is closed and EINVAL for one that is no epoll.",
         reference: "epoll_wait(2) ERRORS; do_epoll_wait in fs/eventpoll.c",
         matters: "EBADF in the main loop means that somebody closed the epoll; EINVAL that somebody else has \
                   its number now. Neither goes away when the call is repeated.",

@@ -5,9 +5,8 @@ use super::*;
 pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "ep-wait-efault-lazy",
-        claim: "An array at an address where nothing is mapped does no harm while nothing is ready: \
-                epoll_wait gives 0, and EFAULT only when it has an event to copy. An address of the kernel \
-                gives EFAULT at once.",
+        claim: "An array at an address where nothing is mapped does no harm while nothing is ready: epoll_wait gives 0, and \
+                EFAULT only when it has an event to copy. An address of the kernel gives EFAULT at once.",
         reference: "epoll_wait(2) EFAULT; access_ok in ep_check_params, ep_send_events in fs/eventpoll.c",
         matters: "A wrong pointer can go unnoticed in every test in which no event comes.",
         experiment: "Waits that do not block, with the array at 8, at null and at a kernel address; first \
@@ -39,10 +38,8 @@ pub(super) const FACTS: &[Fact] = &[
         id: "ep-efault-loses-nothing",
         claim: "An event that could not be copied is not lost: the next wait returns it, even with EPOLLET.",
         reference: "ep_send_events in fs/eventpoll.c puts the entry back when it cannot write the event",
-        matters: "An edge that was taken from the list and told to nobody would leave its connection \
-                  hanging.",
-        experiment: "Two pipes with EPOLLET get a byte; a wait into address 8 fails; a wait into memory \
-                     follows, and one more.",
+        matters: "An edge that was taken from the list and told to nobody would leave its connection hanging.",
+        experiment: "Two pipes with EPOLLET get a byte; a wait into address 8 fails; a wait into memory follows, and one more.",
         run: |k| {
             let epoll = epoll(k)?;
             let (a, b) = (pipe(k)?, pipe(k)?);
@@ -59,8 +56,7 @@ pub(super) const FACTS: &[Fact] = &[
     },
     Fact {
         id: "ep-untouched-tail",
-        claim: "Of the array only as many entries are written as epoll_wait returns. When it returns 0 \
-                nothing is written.",
+        claim: "Of the array only as many entries are written as epoll_wait returns. When it returns 0 nothing is written.",
         reference: "epoll_wait(2); ep_send_events in fs/eventpoll.c",
         matters: "What is behind the returned count is left from an earlier wait. A loop over the whole \
                   array handles old events again.",
@@ -97,8 +93,7 @@ pub(super) const FACTS: &[Fact] = &[
     },
     Fact {
         id: "ep-data-opaque",
-        claim: "The 64 bits of data come back bit for bit. MOD replaces them, for an event too that is on \
-                the ready list already.",
+        claim: "The 64 bits of data come back bit for bit. MOD replaces them, for an event too that is on the ready list already.",
         reference: "epoll_ctl(2); ep_modify and ep_send_events in fs/eventpoll.c",
         matters: "The data may be a pointer, or a number with a generation; the kernel never looks at it. \
                   After MOD no event with the old data can come.",

@@ -28,8 +28,7 @@ pub(super) const FACTS: &[Fact] = &[
         id: "ep-closed-dup-still-reports",
         claim: "After close of a descriptor on the list, events for it keep coming for as long as a copy \
                 keeps its file open. DEL and MOD of the closed number give EBADF.",
-        reference: "epoll(7) Questions and answers 6; eventpoll_release in fs/eventpoll.c is called for the \
-                    last reference",
+        reference: "epoll(7) Questions and answers 6; eventpoll_release in fs/eventpoll.c is called for the last reference",
         matters: "The events name a descriptor that is gone, and nothing but the copy can stop them: 100 % \
                   CPU, or the handler of another connection. DEL before close, always.",
         experiment: "The reading end of a pipe is added, copied and closed; a byte is written; DEL and MOD \
@@ -116,8 +115,7 @@ pub(super) const FACTS: &[Fact] = &[
         claim: "A descriptor that was sent over a Unix socket and closed is still on the list while the \
                 message waits to be received, and its events come under the closed number. The entry goes \
                 when the message is thrown away with its socket.",
-        reference: "unix(7) SCM_RIGHTS; epoll(7) Questions and answers 6; the message holds a reference to \
-                    the file",
+        reference: "unix(7) SCM_RIGHTS; epoll(7) Questions and answers 6; the message holds a reference to the file",
         matters: "A server that hands a connection to a worker and closes it gets the worker's events until \
                   the worker receives it, and after. DEL before close, always.",
         experiment: "The reading end of a pipe is added, sent to a Unix socket and closed; a byte is \
@@ -169,9 +167,8 @@ pub(super) const FACTS: &[Fact] = &[
     },
     Fact {
         id: "ep-fork-shares-interest-list",
-        claim: "fork does not copy the list of an epoll: an ADD or DEL by the child changes what the parent \
-                waits for. The numbers are looked up among the descriptors of the caller, so that one number \
-                can stand for two entries.",
+        claim: "fork does not copy the list of an epoll: an ADD or DEL by the child changes what the parent waits for. The \
+                numbers are looked up among the descriptors of the caller, so that one number can stand for two entries.",
         reference: "epoll_create(2); epoll(7); do_epoll_ctl in fs/eventpoll.c",
         matters: "A child that cleans up with DEL takes the descriptors out of its parent's loop. It must \
                   make an epoll of its own, and close the old one.",
@@ -206,12 +203,10 @@ pub(super) const FACTS: &[Fact] = &[
     },
     Fact {
         id: "ep-exec-cloexec-target",
-        claim: "execve closes a descriptor with FD_CLOEXEC, and if it was the last one of its file, the \
-                entry goes from an epoll that is inherited. Entries whose files stay open, here or in \
-                another process, stay.",
+        claim: "execve closes a descriptor with FD_CLOEXEC, and if it was the last one of its file, the entry goes from an epoll \
+                that is inherited. Entries whose files stay open, here or in another process, stay.",
         reference: "epoll(7) Questions and answers 6; execve(2); do_close_on_exec in fs/file.c",
-        matters: "A program that re-executes itself and keeps its epoll gets events under numbers that it \
-                  does not have.",
+        matters: "A program that re-executes itself and keeps its epoll gets events under numbers that it does not have.",
         experiment: "A child adds three pipes to an inherited epoll, each with a byte: one that stays open, \
                      one that is closed by exec but open in the parent, and one that is its own and closed \
                      by exec. It executes a program that waits.",

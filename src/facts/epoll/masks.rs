@@ -5,8 +5,7 @@ use super::*;
 pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "ep-err-hup-implicit",
-        claim: "EPOLLERR and EPOLLHUP are reported though nobody asked for them, even by an entry with \
-                events = 0.",
+        claim: "EPOLLERR and EPOLLHUP are reported though nobody asked for them, even by an entry with events = 0.",
         reference: "epoll_ctl(2) EPOLLERR, EPOLLHUP; do_epoll_ctl in fs/eventpoll.c adds both",
         matters: "Who sets events to 0 to leave a descriptor alone for a while gets 100 % CPU once the peer \
                   is gone. Only DEL, EPOLLONESHOT or EPOLLET keep it quiet.",
@@ -57,8 +56,7 @@ pub(super) const FACTS: &[Fact] = &[
                 and ERR, a second ADD gives EEXIST, and MOD makes it report again.",
         reference: "do_epoll_ctl and ep_modify in fs/eventpoll.c",
         matters: "It is a way to be silent about data without losing the entry; it is not the same as DEL.",
-        experiment: "Both ends of a pipe with events = 0; a byte is written; MOD to IN and back; then one \
-                     end is closed.",
+        experiment: "Both ends of a pipe with events = 0; a byte is written; MOD to IN and back; then one end is closed.",
         run: |k| {
             let (epoll, (r, w)) = (epoll(k)?, pipe(k)?);
             is("ADD of the reading end with events = 0", add(k, epoll, r, NONE), Ok(()))?;
@@ -84,9 +82,8 @@ pub(super) const FACTS: &[Fact] = &[
     },
     Fact {
         id: "ep-rdhup-opt-in",
-        claim: "EPOLLRDHUP is reported only to those who ask for it. The FIN of a TCP peer is IN and RDHUP, \
-                IN alone for those who ask for IN, and nothing for events = 0 until both sides have shut \
-                down, which is HUP.",
+        claim: "EPOLLRDHUP is reported only to those who ask for it. The FIN of a TCP peer is IN and RDHUP, IN alone for those \
+                who ask for IN, and nothing for events = 0 until both sides have shut down, which is HUP.",
         reference: "epoll_ctl(2) EPOLLRDHUP; tcp_poll in net/ipv4/tcp.c; commit f348d70a324e",
         since: Since(2, 6),
         matters: "A server that has stopped reading, with events = 0, does not hear that its peer has gone, \
@@ -124,10 +121,8 @@ pub(super) const FACTS: &[Fact] = &[
                 and are never reported.",
         reference: "do_epoll_ctl in fs/eventpoll.c does not check the mask; ep_show_fdinfo",
         since: Since(3, 8),
-        matters: "No error tells that a flag is too new for the kernel: EPOLLEXCLUSIVE before 4.5 was such a \
-                  bit.",
-        experiment: "ADD with IN and bit 20, a byte, a wait; MOD to bit 20 alone, a wait; the entry in \
-                     fdinfo.",
+        matters: "No error tells that a flag is too new for the kernel: EPOLLEXCLUSIVE before 4.5 was such a bit.",
+        experiment: "ADD with IN and bit 20, a byte, a wait; MOD to bit 20 alone, a wait; the entry in fdinfo.",
         run: |k| {
             let unknown = Events(1 << 20);
             let (epoll, (r, w)) = (epoll(k)?, pipe(k)?);

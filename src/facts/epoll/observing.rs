@@ -54,16 +54,14 @@ pub(super) const FACTS: &[Fact] = &[
     },
     Fact {
         id: "ep-kcmp-finds-target",
-        claim: "kcmp with KCMP_EPOLL_TFD gives 0 for a descriptor of the file that is registered, also under \
-                another number, something else for another file, and ENOENT for an entry that does not \
-                exist.",
+        claim: "kcmp with KCMP_EPOLL_TFD gives 0 for a descriptor of the file that is registered, also under another number, \
+                something else for another file, and ENOENT for an entry that does not exist.",
         reference: "kcmp(2); get_epoll_tfile_raw_ptr in fs/eventpoll.c",
         since: Since(4, 13),
         matters: "Numbers alone do not tell which file an entry is about: it may have been closed, and the \
                   number used again. Checkpointing needs to know.",
-        experiment: "A pipe's reading end is added; it, a dup of it and the other end are compared with the \
-                     entry; then an offset and a number that are not there, and the entry once more after it \
-                     was removed.",
+        experiment: "A pipe's reading end is added; it, a dup of it and the other end are compared with the entry; then an \
+                     offset and a number that are not there, and the entry once more after it was removed.",
         run: |k| {
             let (ep, (r, w)) = (epoll(k)?, pipe(k)?);
             add(k, ep, r, IN)?;
@@ -84,13 +82,11 @@ pub(super) const FACTS: &[Fact] = &[
     },
     Fact {
         id: "ep-wakeup-flag-dropped",
-        claim: "EPOLLWAKEUP without CAP_BLOCK_SUSPEND is accepted and dropped in silence: fdinfo does not \
-                have it.",
+        claim: "EPOLLWAKEUP without CAP_BLOCK_SUSPEND is accepted and dropped in silence: fdinfo does not have it.",
         reference: "epoll_ctl(2); ep_take_care_of_epollwakeup in fs/eventpoll.c",
         since: Since(3, 5),
         matters: "A program that relies on it to keep a machine awake gets no error, and the machine sleeps.",
-        experiment: "A process that has no such capability, or gives it up, adds a pipe with the flag, and \
-                     reads fdinfo.",
+        experiment: "A process that has no such capability, or gives it up, adds a pipe with the flag, and reads fdinfo.",
         run: |k| {
             give_up(CAP_BLOCK_SUSPEND)?;
             let (ep, (r, w)) = (epoll(k)?, pipe(k)?);

@@ -8,8 +8,7 @@ pub(super) const FACTS: &[Fact] = &[
         claim: "Events are returned in the order in which the descriptors became ready, not in that of \
                 registration or of their numbers.",
         reference: "ep_poll_callback in fs/eventpoll.c appends to the list of what is ready",
-        matters: "Who has waited longest is served first. With select and poll the low numbers always come \
-                  first.",
+        matters: "Who has waited longest is served first. With select and poll the low numbers always come first.",
         experiment: "Four pipes are added in the order b, d, a, c and written to in the order c, a, d, b.",
         run: |k| {
             let (ep, pipes) = (epoll(k)?, [pipe(k)?, pipe(k)?, pipe(k)?, pipe(k)?]);
@@ -28,8 +27,7 @@ pub(super) const FACTS: &[Fact] = &[
         id: "ep-round-robin",
         claim: "When more level-triggered descriptors are ready than a wait has room for, successive waits \
                 rotate: none is reported again before all were.",
-        reference: "epoll_wait(2) NOTES; ep_send_events in fs/eventpoll.c puts level-triggered entries back \
-                    at the tail",
+        reference: "epoll_wait(2) NOTES; ep_send_events in fs/eventpoll.c puts level-triggered entries back at the tail",
         matters: "A small array starves nobody. A loop over select that stops after a few descriptors does.",
         experiment: "Five readable pipes, never read from; five waits with room for two.",
         run: |k| {
@@ -60,8 +58,7 @@ pub(super) const FACTS: &[Fact] = &[
         claim: "Adding a descriptor that is ready already reports it with the next wait, with EPOLLET too.",
         reference: "ep_insert in fs/eventpoll.c asks the file",
         matters: "Data that came before the registration is not lost; no first read is needed.",
-        experiment: "A pipe with a byte in it is added, level-triggered to one instance and edge-triggered \
-                     to another.",
+        experiment: "A pipe with a byte in it is added, level-triggered to one instance and edge-triggered to another.",
         run: |k| {
             let (r, w) = pipe(k)?;
             k.write(w, b"x")?;
@@ -85,9 +82,8 @@ pub(super) const FACTS: &[Fact] = &[
         reference: "ep_send_events in fs/eventpoll.c asks each file again",
         matters: "A connection that another process has accepted already costs no wake-up here; but between \
                   the wait and accept it may still go, so that the listener must be non-blocking.",
-        experiment: "Two instances watch one listener; one client connects; the first instance reports it, a \
-                     child accepts, the second instance is asked. A pipe is written to and its writing end \
-                     closed before the first wait.",
+        experiment: "Two instances watch one listener; one client connects; the first instance reports it, a child accepts, the \
+                     second instance is asked. A pipe is written to and its writing end closed before the first wait.",
         run: |k| {
             step("a connection", || {
                 let (listener, address) = listener(k, 5)?;

@@ -105,8 +105,7 @@ pub(super) const FACTS: &[Fact] = &[
                 fails its call: events still arrive.",
         reference: "epoll_wait holds a reference to the file: fdget in include/linux/file.h",
         matters: "close stops no event loop. It takes an eventfd or a pipe in the set to end it.",
-        experiment: "A thread sleeps in a wait; the epoll descriptor is closed; the thread is looked at; the \
-                     pipe is written to.",
+        experiment: "A thread sleeps in a wait; the epoll descriptor is closed; the thread is looked at; the pipe is written to.",
         run: |k| {
             let (ep, (r, w)) = (epoll(k)?, pipe(k)?);
             add(k, ep, r, IN)?;
@@ -127,8 +126,7 @@ pub(super) const FACTS: &[Fact] = &[
         reference: "eventpoll_release_file in fs/eventpoll.c",
         matters: "A thread that waits for a socket which another closes waits for ever. poll would keep the \
                   file open until it returns.",
-        experiment: "A thread sleeps in a wait with a timeout for a pipe, whose reading end is closed \
-                     meanwhile.",
+        experiment: "A thread sleeps in a wait with a timeout for a pipe, whose reading end is closed meanwhile.",
         run: |k| {
             let (ep, (r, _w)) = (epoll(k)?, pipe(k)?);
             add(k, ep, r, IN)?;
@@ -138,16 +136,13 @@ pub(super) const FACTS: &[Fact] = &[
     },
     Fact {
         id: "ep-concurrent-zero-timeout-no-false-empty",
-        claim: "Many threads that call epoll_wait with a timeout of 0 on one level-triggered descriptor that \
-                stays ready get it. At most a few calls in a thousand find nothing: a race of a few \
-                instructions.",
-        reference: "tools/testing/selftests/filesystems/epoll/epoll_wakeup_test.c, epoll65; the patch \
-                    \"eventpoll: Fix epoll_wait() report false negative\" closes the race, in which the list \
-                    of what is ready is moved",
+        claim: "Many threads that call epoll_wait with a timeout of 0 on one level-triggered descriptor that stays ready get it. \
+                At most a few calls in a thousand find nothing: a race of a few instructions.",
+        reference: "tools/testing/selftests/filesystems/epoll/epoll_wakeup_test.c, epoll65; the patch \"eventpoll: Fix \
+                    epoll_wait() report false negative\" closes the race, in which the list of what is ready is moved",
         matters: "A thread that polls before it goes to sleep relies on it. On kernels without the patch a 0 \
                   is no proof that there is nothing: a wait with a timeout is the safe one.",
-        experiment: "16 threads make 1000 calls each on a pipe with a byte in it; fewer than one in 20 may \
-                     find nothing.",
+        experiment: "16 threads make 1000 calls each on a pipe with a byte in it; fewer than one in 20 may find nothing.",
         run: |k| {
             const CALLS: usize = 1000;
             let (ep, (r, w)) = (epoll(k)?, pipe(k)?);

@@ -34,13 +34,11 @@ pub(super) const FACTS: &[Fact] = &[
     },
     Fact {
         id: "ep-pwait2-nanoseconds",
-        claim: "epoll_pwait2 counts in nanoseconds: 1 ns returns in less than 1 ms, 500 us last 500 us at \
-                least. Without a timeout, and with the longest, it waits for ever. A negative time, or 10^9 \
-                ns and more, is EINVAL.",
+        claim: "epoll_pwait2 counts in nanoseconds: 1 ns returns in less than 1 ms, 500 us last 500 us at least. Without a \
+                timeout, and with the longest, it waits for ever. A negative time, or 10^9 ns and more, is EINVAL.",
         reference: "epoll_wait(2); commit 58169a52ebc9",
         since: Since(5, 11),
-        matters: "With epoll_wait a timer of 500 us is rounded: down, and the loop spins; up, and it is \
-                  late.",
+        matters: "With epoll_wait a timer of 500 us is rounded: down, and the loop spins; up, and it is late.",
         experiment: "An empty pipe is waited for with each of the times, the shortest again and again; it is \
                      written to during the longest.",
         wrong: &[
@@ -99,9 +97,8 @@ pub(super) const FACTS: &[Fact] = &[
         since: Since(5, 11),
         matters: "A layer that makes epoll_pwait2 of other calls often drops the last two arguments, and \
                   signals are slept through.",
-        experiment: "Waits with masks of 8, 4 and 0 bytes, and without one, on a readable pipe; then SIGUSR1 \
-                     is blocked and raised, and an empty pipe waited for with an empty mask: for 0 s, and \
-                     for 5 s.",
+        experiment: "Waits with masks of 8, 4 and 0 bytes, and without one, on a readable pipe; then SIGUSR1 is blocked and \
+                     raised, and an empty pipe waited for with an empty mask: for 0 s, and for 5 s.",
         wrong: &["Asterinas: https://github.com/asterinas/asterinas/pull/3384"],
         run: |k| {
             let (ep, (r, w)) = (epoll(k)?, pipe(k)?);

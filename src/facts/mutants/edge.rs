@@ -199,8 +199,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "epoll-write-reports-out",
         breaks: "et-out-initial",
-        behaviour: "A write that leaves room reports OUT again, as an emulation that asks for the state \
-                    after each call.",
+        behaviour: "A write that leaves room reports OUT again, as an emulation that asks for the state after each call.",
         kernel: &Edges { after: |call, fd, _| rearm_if(call == Call::write, fd, OUT), ..Edges::NONE },
     },
     Mutant {
@@ -238,8 +237,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "eventfd-edge-only-from-zero",
         breaks: "et-eventfd-any-op-is-an-edge",
-        behaviour: "A write to an eventfd is an edge only if the counter was 0, as in nanos before \
-                    nanovms/nanos#1470.",
+        behaviour: "A write to an eventfd is an edge only if the counter was 0, as in nanos before nanovms/nanos#1470.",
         kernel: &Edges {
             waited: |epoll, events| {
                 events.retain(|event| {

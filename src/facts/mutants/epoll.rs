@@ -44,8 +44,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "epoll-takes-files",
         breaks: "ep-eperm-unpollable",
-        behaviour: "ADD of a regular file or of /dev/null succeeds, as in kqueue, and as people expect who \
-                    come from poll.",
+        behaviour: "ADD of a regular file or of /dev/null succeeds, as in kqueue, and as people expect who come from poll.",
         kernel: &Ctl(|call| if call.real() == no(Errno::EPERM) { Ok(()) } else { call.real() }),
     },
     Mutant {
@@ -84,8 +83,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "epoll-checks-the-array-first",
         breaks: "ep-wait-efault-lazy",
-        behaviour: "epoll_wait tries whether it could write to the array before it looks for events, as \
-                    QEMU's user mode does.",
+        behaviour: "epoll_wait tries whether it could write to the array before it looks for events, as QEMU's user mode does.",
         kernel: &EpollWait(|epoll, events, max, timeout| match events {
             At::Nowhere(..) => no(Errno::EFAULT),
             events => raw::epoll_wait(epoll, events, max, timeout),
@@ -151,8 +149,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "epoll-nothing-asked-nothing-added",
         breaks: "ep-events-zero-registers",
-        behaviour: "ADD with events = 0 succeeds and adds nothing, as in a layer over kqueue, which has no \
-                    filter for it.",
+        behaviour: "ADD with events = 0 succeeds and adds nothing, as in a layer over kqueue, which has no filter for it.",
         kernel: &Ctl(
             |call| if call.op == EPOLL_CTL_ADD && call.events() == 0 { Ok(()) } else { call.real() },
         ),
@@ -221,15 +218,13 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "epoll-message-holds-no-file",
         breaks: "ep-in-flight-keeps-entry",
-        behaviour: "The entry of a number goes when it is closed, whether a message on its way has the file \
-                    or not.",
+        behaviour: "The entry of a number goes when it is closed, whether a message on its way has the file or not.",
         kernel: &CloseDeletes,
     },
     Mutant {
         name: "epoll-entries-of-a-process",
         breaks: "ep-fork-keeps-registration",
-        behaviour: "An entry goes when no descriptor of the process that added it is left, whatever its \
-                    children hold.",
+        behaviour: "An entry goes when no descriptor of the process that added it is left, whatever its children hold.",
         kernel: &EntriesOfAProcess,
     },
     Mutant {

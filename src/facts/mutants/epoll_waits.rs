@@ -20,8 +20,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "epoll-lowest-first",
         breaks: "ep-round-robin",
-        behaviour: "A wait with little room reports the lowest numbers, each time, as a loop over select \
-                    does.",
+        behaviour: "A wait with little room reports the lowest numbers, each time, as a loop over select does.",
         kernel: &EpollWait(|epoll, events, max, timeout| {
             // With room for all it is as it should be.
             if max >= 64 || timeout != 0 {
@@ -35,8 +34,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "epoll-add-awaits-an-edge",
         breaks: "ep-add-ready-reports",
-        behaviour: "An edge-triggered entry reports nothing before the next change, as people expect of an \
-                    edge.",
+        behaviour: "An edge-triggered entry reports nothing before the next change, as people expect of an edge.",
         kernel: &Ctl(|call| {
             call.real()?;
             if call.op == EPOLL_CTL_ADD && call.has(EPOLLET) {
@@ -65,8 +63,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "epoll-numbers-not-reused",
         breaks: "ep-delivered-events-are-stale",
-        behaviour: "A number is not given out again: an event that was delivered is never about another \
-                    file.",
+        behaviour: "A number is not given out again: an event that was delivered is never about another file.",
         kernel: &NumbersNotReused,
     },
     Mutant {
@@ -106,8 +103,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "epoll-closed-is-nval",
         breaks: "ep-close-target-other-thread",
-        behaviour: "A wait for a descriptor that is closed meanwhile reports NVAL, as a new call of poll \
-                    does.",
+        behaviour: "A wait for a descriptor that is closed meanwhile reports NVAL, as a new call of poll does.",
         kernel: &ClosedIsNval,
     },
     Mutant {
@@ -155,8 +151,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "epoll-pwait2-rounds-down",
         breaks: "ep-pwait2-nanoseconds",
-        behaviour: "epoll_pwait2 counts in whole milliseconds: an emulation over epoll_pwait that rounds \
-                    down (Bun's did) spins.",
+        behaviour: "epoll_pwait2 counts in whole milliseconds: an emulation over epoll_pwait that rounds down (Bun's did) spins.",
         kernel: &Pwait2(|time, _| time.tv_nsec -= time.tv_nsec % 1_000_000),
     },
     Mutant {

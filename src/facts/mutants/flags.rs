@@ -61,8 +61,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "setfl-refuses-access-bits",
         breaks: "fl-setfl-ignores-access-bits",
-        behaviour: "F_SETFL with an access mode that is not that of the description gives EINVAL, as people \
-                    expect.",
+        behaviour: "F_SETFL with an access mode that is not that of the description gives EINVAL, as people expect.",
         kernel: &Fcntl(|fd, command, argument| {
             let mode = argument & libc::O_ACCMODE;
             if command == F_SETFL && mode != 0 && mode != raw::fcntl(fd, F_GETFL, 0)? & libc::O_ACCMODE {

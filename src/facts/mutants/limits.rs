@@ -43,8 +43,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "pipe-half-made",
         breaks: "fd-pipe-emfile-atomic",
-        behaviour: "pipe that fails with EMFILE leaves the descriptor that it did get open, and in the \
-                    array.",
+        behaviour: "pipe that fails with EMFILE leaves the descriptor that it did get open, and in the array.",
         kernel: &PipeInto(|ends, flags| {
             let made = raw::pipe2_into(ends, flags);
             if made == no(Errno::EMFILE) {
@@ -56,15 +55,13 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "limit-cuts-off",
         breaks: "fd-lowered-limit-keeps-open",
-        behaviour: "Descriptors whose numbers are not below the limit are as good as closed, as people \
-                    expect.",
+        behaviour: "Descriptors whose numbers are not below the limit are as good as closed, as people expect.",
         kernel: &Read(|fd, buffer| if cut_off(fd) { no(Errno::EBADF) } else { raw::read(fd, buffer) }),
     },
     Mutant {
         name: "next-not-lowest",
         breaks: "fd-lowest-free",
-        behaviour: "open gives a number above all that it gave before, as people hope for who use one after \
-                    close.",
+        behaviour: "open gives a number above all that it gave before, as people hope for who use one after close.",
         kernel: &Open(|path, flags| {
             /// The highest number that open gave.
             static HIGHEST: AtomicI32 = AtomicI32::new(-1);
@@ -90,8 +87,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "scm-no-barrier",
         breaks: "fd-scm-barrier",
-        behaviour: "recvmsg takes all bytes that are there, with the descriptors of all messages, as people \
-                    expect of a stream.",
+        behaviour: "recvmsg takes all bytes that are there, with the descriptors of all messages, as people expect of a stream.",
         kernel: &RecvFds(|fd, room, max, flags| {
             let mut message = raw::recv_fds(fd, room, max, flags)?;
             while message.bytes < room

@@ -16,8 +16,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "poll-negative-is-nval",
         breaks: "poll-negative-fd-ignored",
-        behaviour: "An entry with a negative descriptor gets NVAL and is counted, as one for a number that is not \
-                    open.",
+        behaviour: "An entry with a negative descriptor gets NVAL and is counted, as one for a number that is not open.",
         kernel: &Changed(|entry| {
             if entry.fd < 0 {
                 entry.revents = POLLNVAL;
@@ -164,8 +163,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "poll-sysfs-is-a-file",
         breaks: "poll-sysfs-read-first",
-        behaviour: "A file of sysfs has neither PRI nor ERR before its first read, as other files, and as people \
-                    expect.",
+        behaviour: "A file of sysfs has neither PRI nor ERR before its first read, as other files, and as people expect.",
         kernel: &Changed(|entry| {
             if entry.revents & (POLLIN | POLLOUT | POLLPRI | POLLERR) == POLLIN | POLLOUT | POLLPRI | POLLERR
             {

@@ -20,8 +20,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "unix-close-as-tcp",
         breaks: "poll-unix-peer-close-hup",
-        behaviour: "An AF_UNIX stream whose peer closes has no HUP, as a TCP socket has none, and as in gVisor's \
-                    issue 7331.",
+        behaviour: "An AF_UNIX stream whose peer closes has no HUP, as a TCP socket has none, and as in gVisor's issue 7331.",
         kernel: &Changed(|one| {
             let end = one.revents & POLLHUP != 0 && is_socket(one.fd, AF_UNIX, SOCK_STREAM);
             one.revents &= if end { !POLLHUP } else { !0 };

@@ -69,8 +69,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "poll-adds-rdnorm",
         breaks: "poll-rdnorm-not-everywhere",
-        behaviour: "RDNORM and WRNORM are told with every IN and OUT that were asked for by these names, as StarryOS \
-                    had it.",
+        behaviour: "RDNORM and WRNORM are told with every IN and OUT that were asked for by these names, as StarryOS had it.",
         kernel: &Changed(|one| {
             let mut plain = pollfd { events: POLLIN | POLLOUT, ..*one };
             if raw::poll(At::from(&mut plain), 0).is_ok() {

@@ -67,8 +67,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "killed-is-exit-128",
         breaks: "sig-exit-status-8-bits",
-        behaviour: "A child that was killed is seen as one that exited with 128 and the signal's number, as \
-                    shells tell it.",
+        behaviour: "A child that was killed is seen as one that exited with 128 and the signal's number, as shells tell it.",
         kernel: &Waitpid(|pid, options| {
             let (pid, status) = raw::waitpid(pid, options)?;
             let killed = pid != 0 && libc::WIFSIGNALED(status);
@@ -78,8 +77,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "real-time-coalesces",
         breaks: "sig-rt-queue-order",
-        behaviour: "A real-time signal that is pending already is not queued again, as a standard one is \
-                    not.",
+        behaviour: "A real-time signal that is pending already is not queued again, as a standard one is not.",
         kernel: &Sigqueue(|pid, signal, value| {
             if raw::sigpending()? & bit(signal) != 0 { Ok(()) } else { raw::sigqueue(pid, signal, value) }
         }),
@@ -93,8 +91,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "sigpipe-on-econnreset",
         breaks: "sig-no-sigpipe-on-econnreset",
-        behaviour: "A send that fails with ECONNRESET raises SIGPIPE too, as people expect of every broken \
-                    connection.",
+        behaviour: "A send that fails with ECONNRESET raises SIGPIPE too, as people expect of every broken connection.",
         kernel: &Send(|fd, bytes, flags| {
             let sent = raw::send(fd, bytes, flags);
             if sent == no(Errno::ECONNRESET) && flags & MSG_NOSIGNAL == 0 {
@@ -124,15 +121,13 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "signalfd-follows-reader",
         breaks: "sig-signalfd-epoll-registrar",
-        behaviour: "epoll_wait finds the signals of the process that calls it, as read and poll of a \
-                    signalfd do.",
+        behaviour: "epoll_wait finds the signals of the process that calls it, as read and poll of a signalfd do.",
         kernel: &SignalfdFollowsReader,
     },
     Mutant {
         name: "signalfd-sees-unblocked",
         breaks: "sig-signalfd-needs-blocking",
-        behaviour: "A signalfd is told of a signal that is not blocked too, besides the handler, as kqueue's \
-                    EVFILT_SIGNAL is.",
+        behaviour: "A signalfd is told of a signal that is not blocked too, besides the handler, as kqueue's EVFILT_SIGNAL is.",
         kernel: &SignalfdSeesUnblocked,
     },
     Mutant {
@@ -144,8 +139,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "pipe-eof-by-process",
         breaks: "sig-pipe-eof-needs-all-writers",
-        behaviour: "A pipe is at its end when this process has closed its writing end, as one is led to \
-                    believe.",
+        behaviour: "A pipe is at its end when this process has closed its writing end, as one is led to believe.",
         kernel: &PipeEofByProcess,
     },
     Mutant {

@@ -13,8 +13,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "uring-poll-stays-armed",
         breaks: "ur-poll-add-oneshot",
-        behaviour: "POLL_ADD stays armed after its first completion, as an entry of epoll does and as people \
-                    expect.",
+        behaviour: "POLL_ADD stays armed after its first completion, as an entry of epoll does and as people expect.",
         kernel: &Submitted(|old| match *old {
             Op::PollAdd { fd, events, .. } => Op::PollAdd { fd, events, multi: true },
             _ => old.clone(),
@@ -30,8 +29,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "uring-remove-finds-all",
         breaks: "ur-poll-remove",
-        behaviour: "POLL_REMOVE of a request that does not exist gives 0, as people expect of what is gone \
-                    anyway.",
+        behaviour: "POLL_REMOVE of a request that does not exist gives 0, as people expect of what is gone anyway.",
         kernel: &Completed(|next| if next.result == no(Errno::ENOENT) { next.with(Ok(0)) } else { next }),
     },
     Mutant {
@@ -49,8 +47,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "uring-honours-nonblock",
         breaks: "ur-nonblock-flag-ignored",
-        behaviour: "RECV and READ on a non-blocking socket give EAGAIN at once, as READ did around Linux \
-                    5.9.",
+        behaviour: "RECV and READ on a non-blocking socket give EAGAIN at once, as READ did around Linux 5.9.",
         kernel: &Submitted(|old| match *old {
             Op::Recv { fd, flags } if is_nonblocking(fd) => Op::Recv { fd, flags: flags | MSG_DONTWAIT },
             Op::Read { fd } if is_nonblocking(fd) && raw::getsockname(fd).is_ok() => {
@@ -92,8 +89,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "uring-timeout-succeeds",
         breaks: "ur-link-timeout",
-        behaviour: "A timeout that has expired gives 0, as people expect of one that has done what it was \
-                    for.",
+        behaviour: "A timeout that has expired gives 0, as people expect of one that has done what it was for.",
         kernel: &Completed(|next| if next.result == no(Errno::ETIME) { next.with(Ok(0)) } else { next }),
     },
     Mutant {

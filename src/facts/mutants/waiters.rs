@@ -38,8 +38,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "level-wakes-one",
         breaks: "multi-same-epfd-lt-wakes-all",
-        behaviour: "Of threads in one level-triggered epoll only one is woken, as on Linux 5.6 to 5.8 \
-                    (kernel bugzilla 208943).",
+        behaviour: "Of threads in one level-triggered epoll only one is woken, as on Linux 5.6 to 5.8 (kernel bugzilla 208943).",
         kernel: &EpollWait(|epoll, mut events, max, timeout| {
             static TAKEN: AtomicBool = AtomicBool::new(false);
             let n = raw::epoll_wait(epoll, events.again(), max, timeout)?;

@@ -20,8 +20,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "oneshot-edge-lost",
         breaks: "multi-oneshot-et-rearm",
-        behaviour: "What arrives while an EPOLLONESHOT entry with EPOLLET is disabled is lost, as in Shadow \
-                    once.",
+        behaviour: "What arrives while an EPOLLONESHOT entry with EPOLLET is disabled is lost, as in Shadow once.",
         kernel: &Ctl(|call| {
             call.real()?;
             if call.op == EPOLL_CTL_MOD {

@@ -9,8 +9,7 @@ pub(super) const FACTS: &[Fact] = &[
         reference: "poll(2) DESCRIPTION; do_pollfd in fs/select.c",
         matters: "A loop can leave a hole in its array for a client that has gone, or switch an entry off for a while \
                   by making its number negative.",
-        experiment: "poll with a timeout of 0 of entries for -1, -2 and the lowest number, whose revents have all \
-                     bits set.",
+        experiment: "poll with a timeout of 0 of entries for -1, -2 and the lowest number, whose revents have all bits set.",
         run: |k| {
             let mut entries = [-1, -2, i32::MIN].map(|fd| stale(fd, ALL));
             is("poll of negative descriptors, and revents", polled(k, &mut entries), (Ok(0), vec![NONE; 3]))
@@ -56,8 +55,7 @@ pub(super) const FACTS: &[Fact] = &[
     },
     Fact {
         id: "poll-err-hup-unmaskable",
-        claim: "An entry whose events are 0 still reports HUP (a pipe without writers) and ERR (a pipe without \
-                readers).",
+        claim: "An entry whose events are 0 still reports HUP (a pipe without writers) and ERR (a pipe without readers).",
         reference: "poll(2) POLLERR, POLLHUP; do_pollfd in fs/select.c adds both to what is asked for",
         matters: "Events of 0 do not silence a descriptor. A server that stops reading from a client in this way \
                   spins at 100 % CPU when the client goes.",
@@ -163,8 +161,7 @@ pub(super) const FACTS: &[Fact] = &[
         claim: "poll never writes events, nor the descriptor: not for an entry that is ready, that has ERR, HUP or \
                 NVAL, nor when it gives 0.",
         reference: "poll(2) DESCRIPTION; do_sys_poll in fs/select.c writes revents alone",
-        matters: "One array serves for the whole life of a loop. It is why poll has two fields where select has one \
-                  set.",
+        matters: "One array serves for the whole life of a loop. It is why poll has two fields where select has one set.",
         experiment: "poll of descriptors with IN, HUP, ERR and NVAL, of -1 and of one that is not ready; then of the \
                      last alone. events and fd of all entries are compared with those before.",
         run: |k| {

@@ -54,9 +54,8 @@ pub(super) const FACTS: &[Fact] = &[
     },
     Fact {
         id: "poll-unix-dgram-peer-queue",
-        claim: "A connected AF_UNIX datagram socket has OUT only while its peer's queue (net.unix.max_dgram_qlen) has \
-                room, no matter who filled it. One that is not connected always has OUT, also where sendto gives \
-                EAGAIN.",
+        claim: "A connected AF_UNIX datagram socket has OUT only while its peer's queue (net.unix.max_dgram_qlen) has room, no \
+                matter who filled it. One that is not connected always has OUT, also where sendto gives EAGAIN.",
         reference: "unix(7) max_dgram_qlen; unix_dgram_poll, unix_recvq_full in net/unix/af_unix.c",
         matters: "A logger that sends with sendto and waits for OUT after EAGAIN spins, because OUT is there already: \
                   it has to connect first.",

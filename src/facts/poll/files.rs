@@ -78,8 +78,7 @@ pub(super) const FACTS: &[Fact] = &[
         id: "poll-inotify-short-read",
         claim: "A read from an inotify descriptor with less room than the next event needs gives EINVAL, takes \
                 nothing, and leaves IN.",
-        reference: "inotify(7) Reading events from an inotify file descriptor; get_one_event in \
-                    fs/notify/inotify/inotify_user.c",
+        reference: "inotify(7) Reading events from an inotify file descriptor; get_one_event in fs/notify/inotify/inotify_user.c",
         matters: "A loop that takes this EINVAL for a passing error spins. An event has 16 bytes and the name of the \
                   file, so that a buffer may be large enough until a longer name comes.",
         experiment: "A file is watched and written to; read of 15 bytes, poll, read of 16, poll.",

@@ -22,13 +22,10 @@ pub(super) const FACTS: &[Fact] = &[
     },
     Fact {
         id: "poll-unix-fresh-out-hup",
-        claim: "A new AF_UNIX stream socket is exactly OUT+HUP; new datagram sockets, AF_UNIX or UDP, are exactly \
-                OUT.",
+        claim: "A new AF_UNIX stream socket is exactly OUT+HUP; new datagram sockets, AF_UNIX or UDP, are exactly OUT.",
         reference: "unix_poll and unix_dgram_poll in net/unix/af_unix.c, datagram_poll in net/core/datagram.c",
-        matters: "HUP tells a stream that has no peer from one that has. A datagram socket never needs one, and can \
-                  send at once.",
-        experiment: "A stream and a datagram socket of AF_UNIX and a UDP socket are made and polled with a timeout of \
-                     0.",
+        matters: "HUP tells a stream that has no peer from one that has. A datagram socket never needs one, and can send at once.",
+        experiment: "A stream and a datagram socket of AF_UNIX and a UDP socket are made and polled with a timeout of 0.",
         run: |k| {
             let of = |domain, kind| k.socket(domain, kind | SOCK_CLOEXEC, 0);
             noted(is("a fresh AF_UNIX stream socket", mask(k, of(AF_UNIX, SOCK_STREAM)?)?, OUT | HUP));
@@ -39,11 +36,9 @@ pub(super) const FACTS: &[Fact] = &[
     },
     Fact {
         id: "poll-listener-idle-zero",
-        claim: "A listener without a connection in its queue, TCP or AF_UNIX, has nothing to report: never OUT, never \
-                HUP.",
+        claim: "A listener without a connection in its queue, TCP or AF_UNIX, has nothing to report: never OUT, never HUP.",
         reference: "inet_csk_listen_poll in include/net/inet_connection_sock.h; unix_poll in net/unix/af_unix.c",
-        matters: "The OUT+HUP of the socket before listen goes away. Readiness that was noted before listen is wrong \
-                  afterwards.",
+        matters: "The OUT+HUP of the socket before listen goes away. Readiness that was noted before listen is wrong afterwards.",
         experiment: "A TCP and an AF_UNIX listener are polled with a timeout of 0.",
         wrong: &[
             "Tokio: https://github.com/tokio-rs/tokio/issues/4549",
@@ -57,8 +52,7 @@ pub(super) const FACTS: &[Fact] = &[
     },
     Fact {
         id: "poll-listener-pending-in",
-        claim: "A listener with a connection in its queue, TCP or AF_UNIX, is exactly IN, until the last one has been \
-                accepted.",
+        claim: "A listener with a connection in its queue, TCP or AF_UNIX, is exactly IN, until the last one has been accepted.",
         reference: "inet_csk_listen_poll in include/net/inet_connection_sock.h; unix_poll in net/unix/af_unix.c",
         matters: "IN says that accept will not wait, not how many connections there are: a loop that accepts one at a \
                   time is told again.",

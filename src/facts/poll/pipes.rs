@@ -8,8 +8,7 @@ pub(super) const FACTS: &[Fact] = &[
         claim: "The writing end of a pipe never has IN, and the reading end never has OUT, while both are open.",
         reference: "pipe_poll in fs/pipe.c",
         matters: "Ends that are mixed up are not reported, neither by an error nor by NVAL: the loop waits for ever.",
-        experiment: "poll of the writing end for IN and of the reading end for OUT, with the pipe empty and with a \
-                     byte in it.",
+        experiment: "poll of the writing end for IN and of the reading end for OUT, with the pipe empty and with a byte in it.",
         run: |k| {
             let [reader, writer] = k.pipe2(libc::O_CLOEXEC)?;
             for what in ["the pipe empty", "a byte in the pipe"] {
@@ -41,8 +40,7 @@ pub(super) const FACTS: &[Fact] = &[
     },
     Fact {
         id: "poll-pipe-data-then-eof",
-        claim: "A pipe without writers in which there is something to read is exactly IN+HUP, and HUP once it has \
-                been read.",
+        claim: "A pipe without writers in which there is something to read is exactly IN+HUP, and HUP once it has been read.",
         reference: "poll(2) POLLHUP; pipe_poll in fs/pipe.c",
         matters: "A loop that closes on HUP before it has read loses the end of what was sent.",
         experiment: "Two bytes are written and the writing end closed; poll, after each of two reads of one byte.",
@@ -61,11 +59,9 @@ pub(super) const FACTS: &[Fact] = &[
     },
     Fact {
         id: "poll-pipe-broken-writer",
-        claim: "The writing end of a pipe without readers is OUT+ERR if there is room in the pipe, and exactly ERR if \
-                it is full.",
+        claim: "The writing end of a pipe without readers is OUT+ERR if there is room in the pipe, and exactly ERR if it is full.",
         reference: "poll(2) POLLERR; pipe_poll in fs/pipe.c",
-        matters: "A writer that waits for OUT hears of a reader that has gone by ERR alone. HUP does not come at this \
-                  end.",
+        matters: "A writer that waits for OUT hears of a reader that has gone by ERR alone. HUP does not come at this end.",
         experiment: "The reading ends of an empty and of a full pipe are closed; both writing ends are polled.",
         run: |k| {
             let [reader, writer] = k.pipe2(libc::O_CLOEXEC)?;
@@ -85,8 +81,7 @@ pub(super) const FACTS: &[Fact] = &[
         claim: "A FIFO that was opened for reading with O_NONBLOCK, and that has had no writer since, has nothing to \
                 report, although read gives 0, as at the end of a file.",
         reference: "pipe_poll in fs/pipe.c: HUP only if the number of writers has changed since the FIFO was opened",
-        matters: "A server can wait for its first client on a FIFO. If it reads first, it takes the 0 for a client \
-                  that has gone.",
+        matters: "A server can wait for its first client on a FIFO. If it reads first, it takes the 0 for a client that has gone.",
         experiment: "A FIFO is made, opened for reading with O_NONBLOCK, polled, read and polled again.",
         run: |k| {
             let (_scratch, reader) = fifo(k)?;

@@ -171,9 +171,8 @@ pub(super) const FACTS: &[Fact] = &[
     },
     Fact {
         id: "poll-rdnorm-not-everywhere",
-        claim: "RDNORM and WRNORM are told beside or instead of IN and OUT, as asked, by pipes, sockets and files. \
-                eventfd, timerfd and signalfd only know IN and OUT: asked for RDNORM alone they never report \
-                anything.",
+        claim: "RDNORM and WRNORM are told beside or instead of IN and OUT, as asked, by pipes, sockets and files. eventfd, \
+                timerfd and signalfd only know IN and OUT: asked for RDNORM alone they never report anything.",
         reference: "poll(2) POLLRDNORM, which says that it is the same as POLLIN; eventfd_poll in fs/eventfd.c, \
                     timerfd_poll in fs/timerfd.c",
         matters: "A loop from another Unix that asks for RDNORM works over sockets, and sleeps for ever once it is \

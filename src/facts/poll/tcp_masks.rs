@@ -76,8 +76,7 @@ pub(super) const FACTS: &[Fact] = &[
         id: "poll-tcp-both-fins-hup",
         claim: "When both directions are shut, poll says exactly IN, OUT, HUP and RDHUP on both sides.",
         reference: "poll(2) POLLHUP; tcp_poll in net/ipv4/tcp.c: shutdown == SHUTDOWN_MASK",
-        matters: "HUP cannot be masked. A socket that is kept in the set after both FINs makes every poll return at \
-                  once.",
+        matters: "HUP cannot be masked. A socket that is kept in the set after both FINs makes every poll return at once.",
         experiment: "shutdown(SHUT_WR) on both ends of a connection; poll until there is HUP.",
         run: |k| {
             let (first, second) = tcp_pair(k)?;
@@ -94,8 +93,7 @@ pub(super) const FACTS: &[Fact] = &[
         claim: "shutdown(SHUT_RD) alone gives IN, OUT and RDHUP at once, and the peer is told nothing: it has OUT, \
                 and its state stays ESTABLISHED.",
         reference: "shutdown(2); tcp_poll in net/ipv4/tcp.c uses sk_shutdown; inet_shutdown",
-        matters: "RDHUP does not prove that the peer has closed: it may be our own doing. And the peer goes on \
-                  sending.",
+        matters: "RDHUP does not prove that the peer has closed: it may be our own doing. And the peer goes on sending.",
         experiment: "shutdown(SHUT_RD) on one end; poll there; a fence over the same path; poll at the other end.",
         run: |k| {
             let fence = Fence::new(k)?;
@@ -125,8 +123,7 @@ pub(super) const FACTS: &[Fact] = &[
     },
     Fact {
         id: "poll-soerror-clears-err-only",
-        claim: "The SO_ERROR, recv or send that delivers the error takes ERR away. IN, OUT, HUP and RDHUP stay for \
-                good.",
+        claim: "The SO_ERROR, recv or send that delivers the error takes ERR away. IN, OUT, HUP and RDHUP stay for good.",
         reference: "socket(7) SO_ERROR; sock_error in include/net/sock.h; tcp_poll",
         matters: "The error can be read once. A poll for ERR after another part of the program has looked at SO_ERROR \
                   does not find it.",

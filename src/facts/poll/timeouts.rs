@@ -6,8 +6,7 @@ pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "poll-negative-timeout-infinite",
         claim: "Any negative timeout of poll waits without limit, not only -1; that of epoll_wait too.",
-        reference: "poll(2) timeout, epoll_wait(2) timeout; do_sys_poll in fs/select.c, ep_timeout_to_timespec in \
-                    fs/eventpoll.c",
+        reference: "poll(2) timeout, epoll_wait(2) timeout; do_sys_poll in fs/select.c, ep_timeout_to_timespec in fs/eventpoll.c",
         matters: "A deadline that has passed must be turned into 0. A program that passes the negative rest of a time \
                   waits for ever.",
         experiment: "poll and epoll_wait of a pipe with a byte, with -1, -5 and the lowest number. Then threads sleep \
@@ -49,8 +48,7 @@ pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "poll-never-early",
         claim: "poll and epoll_wait with a timeout of N ms never give 0 before N ms of CLOCK_MONOTONIC have passed.",
-        reference: "poll(2) NOTES; poll_select_set_timeout and select_estimate_accuracy in fs/select.c, which only \
-                    add slack",
+        reference: "poll(2) NOTES; poll_select_set_timeout and select_estimate_accuracy in fs/select.c, which only add slack",
         matters: "A timer that is due in N ms is due when poll returns. Where the rest of the time is rounded down to \
                   whole milliseconds, the last one becomes a loop of calls with a timeout of 0.",
         experiment: "50 times poll, and 50 times epoll_wait, of nothing with 1 ms, and once each with 20 ms; the \

@@ -32,8 +32,7 @@ pub(super) const FACTS: &[Fact] = &[
         reference: "unix_release_sock in net/unix/af_unix.c sets sk_err of the peer",
         matters: "It is the RST of a local socket: what we sent last was not read. A client that takes the 0 of the \
                   second recv for a clean end does not know.",
-        experiment: "A byte is sent over a socket pair and not read; that end is closed; poll and recv at the other, \
-                     twice.",
+        experiment: "A byte is sent over a socket pair and not read; that end is closed; poll and recv at the other, twice.",
         wrong: &["gVisor: https://github.com/google/gvisor/issues/735"],
         run: |k| {
             let (ours, peer) = unix_pair(k)?;

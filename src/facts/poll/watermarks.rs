@@ -9,9 +9,8 @@ use libc::{IPPROTO_TCP, MSG_DONTWAIT, MSG_NOSIGNAL, SHUT_WR, SO_RCVBUF, SO_RCVLO
 pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "poll-rcvlowat-gates-in",
-        claim: "With SO_RCVLOWAT at 4, a TCP socket with 2 bytes has no IN, and with 4 bytes it has: an edge for \
-                epoll, which 2 bytes are not. The FIN gives IN with fewer, and a non-blocking recv returns what is \
-                there, even below the mark.",
+        claim: "With SO_RCVLOWAT at 4, a TCP socket with 2 bytes has no IN, and with 4 bytes it has: an edge for epoll, which 2 \
+                bytes are not. The FIN gives IN with fewer, and a non-blocking recv returns what is there, even below the mark.",
         reference: "socket(7) SO_RCVLOWAT; tcp_stream_is_readable in net/ipv4/tcp.c",
         since: Since(2, 6),
         matters: "A server that waits for whole headers sleeps until they are there. The option was without effect on \
@@ -45,9 +44,8 @@ pub(super) const FACTS: &[Fact] = &[
     },
     Fact {
         id: "poll-notsent-lowat-gates-out",
-        claim: "With TCP_NOTSENT_LOWAT at 16 KiB there is OUT exactly while less than half of that waits to be sent. \
-                send takes bytes until the whole mark waits, and only then gives EAGAIN. Without the option it takes \
-                much more.",
+        claim: "With TCP_NOTSENT_LOWAT at 16 KiB there is OUT exactly while less than half of that waits to be sent. send takes \
+                bytes until the whole mark waits, and only then gives EAGAIN. Without the option it takes much more.",
         reference: "tcp(7) TCP_NOTSENT_LOWAT; tcp_stream_memory_free in net/ipv4/tcp.c; commit a74f0fa082b7",
         since: Since(5, 0),
         matters: "A sender that writes only when there is OUT keeps its backlog, and so its latency, small. One that \
@@ -129,8 +127,7 @@ pub(super) const FACTS: &[Fact] = &[
         id: "poll-unix-out-quarter-rule",
         claim: "An AF_UNIX stream has OUT exactly while less than a quarter of SO_SNDBUF is used, though send takes \
                 the other three quarters as well.",
-        reference: "unix_writable in net/unix/af_unix.c: (wmem << 2) <= sndbuf; sock_alloc_send_pskb in \
-                    net/core/sock.c",
+        reference: "unix_writable in net/unix/af_unix.c: (wmem << 2) <= sndbuf; sock_alloc_send_pskb in net/core/sock.c",
         matters: "A loop that writes only when there is OUT uses a quarter of the buffer. And as long as the peer \
                   leaves more than a quarter unread, there is no OUT though send would succeed.",
         experiment: "1 KiB at a time is sent until EAGAIN, with poll and SIOCOUTQ before each; the peer reads half, \

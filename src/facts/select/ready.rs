@@ -85,8 +85,7 @@ pub(super) const FACTS: &[Fact] = &[
         claim: "Urgent data puts a TCP socket into the except set until it is received, and ordinary data, the peer's \
                 end and a reset do not.",
         reference: "select(2): POLLPRI and the except set; tcp(7); tcp_poll in net/ipv4/tcp.c",
-        matters: "The except set is not the set of errors, as its name suggests: errors are in the read and the write \
-                  set.",
+        matters: "The except set is not the set of errors, as its name suggests: errors are in the read and the write set.",
         experiment: "A peer sends a byte, then an urgent byte, which is received; it ends its side, and another peer \
                      resets its connection. select in all sets at each step.",
         run: |k| {

@@ -7,8 +7,7 @@ pub(super) const FACTS: &[Fact] = &[
         id: "sel-negative-nfds-einval",
         claim: "A negative number of descriptors is EINVAL.",
         reference: "select(2) ERRORS; core_sys_select in fs/select.c",
-        matters: "The highest descriptor plus one, kept in an int, is negative only after a mistake: this is where it \
-                  is noticed.",
+        matters: "The highest descriptor plus one, kept in an int, is negative only after a mistake: this is where it is noticed.",
         experiment: "select with -1 and with the smallest int, without sets.",
         run: |k| {
             each_call(|call| {
@@ -57,8 +56,7 @@ pub(super) const FACTS: &[Fact] = &[
     },
     Fact {
         id: "sel-closed-fd-ebadf",
-        claim: "A closed descriptor in any of the three sets makes the call fail with EBADF, even if another one is \
-                ready.",
+        claim: "A closed descriptor in any of the three sets makes the call fail with EBADF, even if another one is ready.",
         reference: "select(2) ERRORS; max_select_fd in fs/select.c",
         matters: "One descriptor that was closed and left in the set stops the whole loop, and the error does not say \
                   which it was. poll says so with NVAL.",
@@ -87,9 +85,8 @@ pub(super) const FACTS: &[Fact] = &[
                 that it looks ready. Below that size it is EBADF.",
         reference: "core_sys_select, max_select_fd, set_fd_set in fs/select.c; select(2) BUGS, which says the highest \
                     open descriptor",
-        matters: "A stale high bit is no error, the call returns 0, and a loop that goes by the bits and not by the \
-                  count sees a descriptor that does not exist as ready. With the same bug a longer running process \
-                  gets EBADF.",
+        matters: "A stale high bit is no error, the call returns 0, and a loop that goes by the bits and not by the count sees a \
+                  descriptor that does not exist as ready. With the same bug a longer running process gets EBADF.",
         experiment: "select with one closed number alone: the last below FDSize, and FDSize itself. Once more with a \
                      descriptor 700.",
         wrong: &["man-pages: select(2) BUGS, which says that numbers above the highest open one are ignored"],
@@ -124,8 +121,7 @@ pub(super) const FACTS: &[Fact] = &[
         reference: "select(2) RETURN VALUE; core_sys_select in fs/select.c",
         matters: "A loop that looks at the sets without looking at the error takes every descriptor for ready, and \
                   blocks in the first read.",
-        experiment: "select of a readable pipe and a closed descriptor, with a different set each; the sets are \
-                     compared.",
+        experiment: "select of a readable pipe and a closed descriptor, with a different set each; the sets are compared.",
         run: |k| {
             let ([ready, other], closed) = (pipe_with_byte(k)?, closed_fd(k)?);
             each_call(|call| {
@@ -141,8 +137,7 @@ pub(super) const FACTS: &[Fact] = &[
         claim: "When the call returns 0, no requested descriptor is left in any set.",
         reference: "select(2); core_sys_select in fs/select.c",
         matters: "A loop that fills its sets once, before it, hears nothing more after the first timeout.",
-        experiment: "select of the writing end of a full pipe and the reading end of an empty one, each also in the \
-                     except set.",
+        experiment: "select of the writing end of a full pipe and the reading end of an empty one, each also in the except set.",
         run: |k| {
             let [empty, _write_end] = k.pipe2(libc::O_CLOEXEC)?;
             let [_read_end, full] = k.pipe2(libc::O_CLOEXEC)?;
@@ -164,8 +159,7 @@ pub(super) const FACTS: &[Fact] = &[
         claim: "Descriptors that are not below the number passed are neither looked at nor checked: a closed one \
                 there is no error, a ready one is not counted.",
         reference: "select(2); do_select, max_select_fd in fs/select.c",
-        matters: "The first argument is the highest descriptor plus one. Without the plus one the newest client is \
-                  never heard.",
+        matters: "The first argument is the highest descriptor plus one. Without the plus one the newest client is never heard.",
         experiment: "select with 1 and all bits above the first set; then of a readable pipe with its number, and \
                      with its number plus one.",
         run: |k| {
@@ -188,8 +182,7 @@ pub(super) const FACTS: &[Fact] = &[
         reference: "FDS_BYTES, set_fd_set in fs/select.c",
         matters: "Sets that a program shares between several calls lose bits, or keep stale ones, at a border that no \
                   manual names.",
-        experiment: "select of descriptor 10, which is readable, with 11 as the number, and with bits 40 and 100 set \
-                     in all sets.",
+        experiment: "select of descriptor 10, which is readable, with 11 as the number, and with bits 40 and 100 set in all sets.",
         run: |k| {
             let ready = k.dup2(pipe_with_byte(k)?[0], 10)?;
             each_call(|call| {
@@ -225,8 +218,7 @@ pub(super) const FACTS: &[Fact] = &[
         reference: "select(2) BUGS; core_sys_select in fs/select.c",
         matters: "With an fd_set, FD_SET of descriptor 1024 writes beyond its end, and no call fails. The kernel does \
                   not protect a program from that: it reads and writes there too.",
-        experiment: "The reading end of a pipe with a byte in it becomes descriptor 1500; select with sets of 2048 \
-                     bits.",
+        experiment: "The reading end of a pipe with a byte in it becomes descriptor 1500; select with sets of 2048 bits.",
         wrong: &[
             "Oat++: https://github.com/oatpp/oatpp/issues/926",
             "libstrophe: https://github.com/strophe/libstrophe/issues/166",
@@ -250,8 +242,7 @@ pub(super) const FACTS: &[Fact] = &[
         claim: "A pointer that leads nowhere is EFAULT for each set of select, and for the array of poll. With no \
                 descriptors at all it is never used, and the call returns 0.",
         reference: "select(2), poll(2) ERRORS; core_sys_select, do_sys_poll in fs/select.c",
-        matters: "select with 0 and garbage is a common way to sleep. An emulator that checks pointers first breaks \
-                  it.",
+        matters: "select with 0 and garbage is a common way to sleep. An emulator that checks pointers first breaks it.",
         experiment: "The address 8 in the place of each set and of poll's array, with one descriptor and with none.",
         run: |k| {
             for (descriptors, expected) in [(1, no(Errno::EFAULT)), (0, Ok(0))] {

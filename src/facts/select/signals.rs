@@ -10,8 +10,7 @@ pub(super) const FACTS: &[Fact] = &[
         reference: "signal(7) Interruption of system calls and library functions by signal handlers",
         matters: "SA_RESTART makes read and accept go on, and so hides signals there; a loop must still expect EINTR \
                   where it waits.",
-        experiment: "A thread sleeps in each of the calls in turn; a signal with a handler and SA_RESTART is sent to \
-                     it.",
+        experiment: "A thread sleeps in each of the calls in turn; a signal with a handler and SA_RESTART is sent to it.",
         run: |k| {
             k.sigaction(libc::SIGUSR1, Action::Count, libc::SA_RESTART)?;
             for wait in Blocking::ALL.into_iter().filter(|wait| wait.exists()) {
@@ -39,10 +38,9 @@ pub(super) const FACTS: &[Fact] = &[
         matters: "A debugger or a shell's job control goes unnoticed, but a deadline in ppoll or select moves by the \
                   time that it took. So does one in the C library's poll where there is no system call poll (arm64): \
                   it is made of ppoll. epoll_wait fails with EINTR.",
-        experiment: "A child sleeps in each call, is stopped and continued. From select, pselect6 and ppoll, which \
-                     overwrite their timeout, a byte wakes it: the time that is gone from the timeout must not \
-                     contain the time for which it was stopped. poll waits for its timeout while the child is \
-                     stopped: it must take less than both together.",
+        experiment: "A child sleeps in each call, is stopped and continued. From select, pselect6 and ppoll, which overwrite \
+                     their timeout, a byte wakes it: the time that is gone from the timeout must not contain the time for which \
+                     it was stopped. poll waits for its timeout while the child is stopped: it must take less than both together.",
         run: |k| {
             for wait in [Blocking::Select, Blocking::Pselect6, Blocking::Ppoll] {
                 if wait.exists() {
@@ -58,9 +56,8 @@ pub(super) const FACTS: &[Fact] = &[
         claim: "A timeout in memory that cannot be written to is no error: pselect6 succeeds, and the rest of the \
                 time is told nowhere. But then SIGSTOP and SIGCONT, without a handler, make it fail with EINTR.",
         reference: "poll_select_finish in fs/select.c, and its comment on applications that put the timeout there",
-        matters: "A constant timeout works for years, and fails when somebody attaches a debugger or stops the \
-                  program from a shell. An emulator that copies the rest back itself, and reports that it cannot, \
-                  breaks it.",
+        matters: "A constant timeout works for years, and fails when somebody attaches a debugger or stops the program from a \
+                  shell. An emulator that copies the rest back itself, and reports that it cannot, breaks it.",
         experiment: "The timeout lies in a page that is then made read-only. pselect6 of a readable pipe; then of an \
                      empty one in a child, which is stopped and continued.",
         run: |k| {
@@ -87,9 +84,8 @@ pub(super) const FACTS: &[Fact] = &[
     },
     Fact {
         id: "sel-ready-fd-beats-pending-signal",
-        claim: "When a descriptor is ready and a signal is pending that only the mask of the call lets through, \
-                pselect6, ppoll and epoll_pwait return the number of ready descriptors; the handler does not run, and \
-                the signal stays pending.",
+        claim: "When a descriptor is ready and a signal is pending that only the mask of the call lets through, pselect6, ppoll \
+                and epoll_pwait return the number of ready descriptors; the handler does not run, and the signal stays pending.",
         reference: "pselect(2); restore_saved_sigmask_unless in kernel/signal.c; commit 97abc889ee29",
         gaps: &[Gap {
             from: Since(5, 0),
@@ -136,8 +132,7 @@ pub(super) const FACTS: &[Fact] = &[
                 returns 0, and leaves the signal pending.",
         reference: "do_select, do_poll in fs/select.c, which look for signals before they look at the time; ep_poll \
                     in fs/eventpoll.c, which returns before it does",
-        matters: "A loop that calls epoll_pwait only with a timeout of 0, as a busy server does, never runs its \
-                  handlers.",
+        matters: "A loop that calls epoll_pwait only with a timeout of 0, as a busy server does, never runs its handlers.",
         experiment: "SIGUSR1 is blocked and raised, a pipe is empty; each call with an empty mask and a timeout of 0.",
         run: |k| {
             let [read_end, _write_end] = k.pipe2(libc::O_CLOEXEC)?;

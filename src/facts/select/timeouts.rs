@@ -65,9 +65,8 @@ pub(super) const FACTS: &[Fact] = &[
     },
     Fact {
         id: "sel-pselect6-rewrites-glibc-hides",
-        claim: "The system calls pselect6 and ppoll overwrite their timeout as select does. The functions pselect and \
-                ppoll of the C library leave the caller's as it is. epoll_pwait2 (Linux 5.11) never writes to its \
-                own.",
+        claim: "The system calls pselect6 and ppoll overwrite their timeout as select does. The functions pselect and ppoll of \
+                the C library leave the caller's as it is. epoll_pwait2 (Linux 5.11) never writes to its own.",
         reference: "select(2) C library/kernel differences; ppoll(2); do_epoll_pwait in fs/eventpoll.c",
         matters: "Code that makes the system calls directly (a runtime without libc, rustix, Go) must set the timeout \
                   again before each call; code that uses the C library need not.",
@@ -129,8 +128,7 @@ pub(super) const FACTS: &[Fact] = &[
         claim: "The system call select takes a tv_usec of 1000000 and more, as so many whole seconds. A negative \
                 tv_sec or tv_usec is EINVAL.",
         reference: "kern_select, poll_select_set_timeout in fs/select.c",
-        matters: "A timeout in microseconds alone, which works here, is EINVAL on BSD and macOS, and for pselect6 and \
-                  ppoll here.",
+        matters: "A timeout in microseconds alone, which works here, is EINVAL on BSD and macOS, and for pselect6 and ppoll here.",
         experiment: "The system call select of a pipe with a byte in it and timeouts of 1000001 microseconds, of \
                      60000000 microseconds, and negative ones.",
         run: |k| {

@@ -47,14 +47,11 @@ pub(super) const FACTS: &[Fact] = &[
     },
     Fact {
         id: "sig-sigchld-default-keeps-zombie",
-        claim: "With SIGCHLD at its default a child that has ended stays a zombie, to which kill with signal \
-                0 succeeds, until it is waited for. From then on kill fails with ESRCH and waitpid with \
-                ECHILD.",
+        claim: "With SIGCHLD at its default a child that has ended stays a zombie, to which kill with signal 0 succeeds, until \
+                it is waited for. From then on kill fails with ESRCH and waitpid with ECHILD.",
         reference: "wait(2) NOTES, kill(2)",
-        matters: "kill with 0 does not tell whether a child is alive. A server that never waits fills the \
-                  table of processes.",
-        experiment: "A child that ends; waitid with WNOWAIT until it has; kill with 0, waitpid, and both \
-                     again.",
+        matters: "kill with 0 does not tell whether a child is alive. A server that never waits fills the table of processes.",
+        experiment: "A child that ends; waitid with WNOWAIT until it has; kill with 0, waitpid, and both again.",
         run: |k| {
             let child = Forked::start(|| Ok(()))?;
             is("waitid with WEXITED and WNOWAIT", k.waitid(child.pid, WEXITED | WNOWAIT), Ok(()))?;
@@ -98,11 +95,9 @@ pub(super) const FACTS: &[Fact] = &[
     },
     Fact {
         id: "sig-fork-mask-not-pending",
-        claim: "A forked child inherits the mask of blocked signals, but no pending signal and no interval \
-                timer.",
+        claim: "A forked child inherits the mask of blocked signals, but no pending signal and no interval timer.",
         reference: "fork(2)",
-        matters: "A child started while signals are blocked goes through life with them blocked, deaf to \
-                  SIGTERM.",
+        matters: "A child started while signals are blocked goes through life with them blocked, deaf to SIGTERM.",
         experiment: "SIGUSR1 blocked and pending, an alarm set, fork; mask, pending signals and alarm in the \
                      child and in the parent.",
         run: |k| {
@@ -126,8 +121,7 @@ pub(super) const FACTS: &[Fact] = &[
     },
     Fact {
         id: "sig-exec-ignored-stays",
-        claim: "Across execve ignored signals stay ignored and the mask stays as it is; handlers become the \
-                default.",
+        claim: "Across execve ignored signals stay ignored and the mask stays as it is; handlers become the default.",
         reference: "execve(2), signal(7); flush_signal_handlers in kernel/signal.c",
         matters: "A program started with SIGPIPE or SIGCHLD ignored behaves differently, and cannot see why.",
         experiment: "A child ignores SIGUSR1, has a handler for SIGUSR2, blocks SIGTERM, and becomes this \
@@ -152,8 +146,7 @@ pub(super) const FACTS: &[Fact] = &[
         claim: "A pipe does not end for its reader while a forked process has a copy of the writing end; it \
                 does when that process dies.",
         reference: "pipe(7), fork(2)",
-        matters: "A program that reads the output of a child until its end waits for every grandchild that \
-                  inherited it.",
+        matters: "A program that reads the output of a child until its end waits for every grandchild that inherited it.",
         experiment: "A child that has the writing end too; the end closed here; poll and read; the child \
                      killed; poll and read again.",
         run: |k| {
@@ -172,8 +165,7 @@ pub(super) const FACTS: &[Fact] = &[
     },
     Fact {
         id: "sig-exit-status-8-bits",
-        claim: "exit with 263 is seen as 7 by wait. A child that a signal killed has WIFSIGNALED and the \
-                signal's number.",
+        claim: "exit with 263 is seen as 7 by wait. A child that a signal killed has WIFSIGNALED and the signal's number.",
         reference: "_exit(2), wait(2)",
         matters: "256 errors, returned as they are, mean success.",
         experiment: "A child that exits with 263, one that exits with 256, and one that is killed.",
@@ -196,9 +188,8 @@ pub(super) const FACTS: &[Fact] = &[
     },
     Fact {
         id: "sig-pidfd-nonblock",
-        claim: "waitid for a non-blocking pidfd fails with EAGAIN while the child runs. pidfd_send_signal \
-                with 0 succeeds for a zombie, and fails with ESRCH once it was waited for; waitid then fails \
-                with ECHILD.",
+        claim: "waitid for a non-blocking pidfd fails with EAGAIN while the child runs. pidfd_send_signal with 0 succeeds for a \
+                zombie, and fails with ESRCH once it was waited for; waitid then fails with ECHILD.",
         reference: "pidfd_open(2) PIDFD_NONBLOCK, pidfd_send_signal(2); kernel_waitid in kernel/exit.c",
         since: Since(5, 10),
         matters: "An event loop can wait for a child that it started as for a socket. That a signal can be \

@@ -10,10 +10,8 @@ pub(super) const FACTS: &[Fact] = &[
         claim: "Real-time signals queue: the lowest number first, and in the order of sending within a \
                 number. With none left, sigtimedwait with a timeout of 0 fails with EAGAIN.",
         reference: "signal(7), real-time signals; next_signal and collect_signal in kernel/signal.c",
-        matters: "With standard signals a program learns that something happened, with these how often, and \
-                  what.",
-        experiment: "Signals 40 and 41 blocked; two of 41 and three of 40 sent with sigqueue in turns; \
-                     sigtimedwait six times.",
+        matters: "With standard signals a program learns that something happened, with these how often, and what.",
+        experiment: "Signals 40 and 41 blocked; two of 41 and three of 40 sent with sigqueue in turns; sigtimedwait six times.",
         run: |k| {
             let both = bit(40) | bit(41);
             k.sigprocmask(SIG_BLOCK, both)?;
@@ -42,11 +40,9 @@ pub(super) const FACTS: &[Fact] = &[
     },
     Fact {
         id: "sig-sigpipe-rules",
-        claim: "A write to a pipe without readers, or to a stream socket that is shut down for writing, \
-                raises SIGPIPE and fails with EPIPE. MSG_NOSIGNAL takes away the signal, not the error. By \
-                default the signal kills.",
-        reference: "pipe(7), send(2) MSG_NOSIGNAL; pipe_write in fs/pipe.c, sk_stream_error in \
-                    net/core/stream.c",
+        claim: "A write to a pipe without readers, or to a stream socket that is shut down for writing, raises SIGPIPE and fails \
+                with EPIPE. MSG_NOSIGNAL takes away the signal, not the error. By default the signal kills.",
+        reference: "pipe(7), send(2) MSG_NOSIGNAL; pipe_write in fs/pipe.c, sk_stream_error in net/core/stream.c",
         matters: "A server that does not care dies with the first client that leaves early. For pipes there \
                   is no MSG_NOSIGNAL: the signal has to be ignored.",
         experiment: "With a handler that counts: write to a pipe, send on an AF_UNIX and on a TCP socket, \
@@ -93,8 +89,7 @@ pub(super) const FACTS: &[Fact] = &[
     },
     Fact {
         id: "sig-no-sigpipe-on-econnreset",
-        claim: "The first send after an RST fails with ECONNRESET and raises no SIGPIPE; the next one fails \
-                with EPIPE, and does.",
+        claim: "The first send after an RST fails with ECONNRESET and raises no SIGPIPE; the next one fails with EPIPE, and does.",
         reference: "send(2); sk_stream_error in net/core/stream.c",
         matters: "A test in which one send after a reset did no harm proves nothing about the second.",
         experiment: "A handler that counts SIGPIPE; a TCP connection that the peer resets; two sends.",
@@ -114,8 +109,7 @@ pub(super) const FACTS: &[Fact] = &[
         id: "sig-sendfile-sigpipe",
         claim: "sendfile to a stream socket that is shut down for writing, or to a pipe without readers, \
                 raises SIGPIPE and fails with EPIPE.",
-        reference: "sendfile(2), signal(7); splice_to_socket in fs/splice.c, sk_stream_error in \
-                    net/core/stream.c",
+        reference: "sendfile(2), signal(7); splice_to_socket in fs/splice.c, sk_stream_error in net/core/stream.c",
         gaps: &[Gap {
             from: Since(5, 10),
             until: Some(Since(5, 11)),

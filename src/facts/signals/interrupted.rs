@@ -10,8 +10,7 @@ pub(super) const FACTS: &[Fact] = &[
                 a signalfd, write to a pipe, recv, accept, open of a FIFO, waitpid. These give EINTR all the \
                 same: select, poll, epoll_wait, pause, nanosleep, sigtimedwait, and recv, send and accept \
                 with SO_RCVTIMEO or SO_SNDTIMEO. Without SA_RESTART all give EINTR.",
-        reference: "signal(7), interruption of system calls by signal handlers; sock_intr_errno in \
-                    include/net/sock.h",
+        reference: "signal(7), interruption of system calls by signal handlers; sock_intr_errno in include/net/sock.h",
         matters: "SA_RESTART is no cure for EINTR: an event loop has to expect it in any case. A time limit \
                   on a socket brings EINTR to code that never saw it.",
         experiment: "For each of the calls, with and without the flag: a thread asleep in it, a signal to \
@@ -65,9 +64,8 @@ pub(super) const FACTS: &[Fact] = &[
         id: "sig-handler-before-eintr",
         claim: "When a waiting call returns EINTR, the handler has run to its end: what it wrote is there.",
         reference: "signal(7), execution of signal handlers",
-        matters: "A loop may look at a flag that the handler sets right after EINTR, and need not wait for \
-                  it. Where the handler runs on the way back to the program, as in Linux, it cannot be \
-                  otherwise.",
+        matters: "A loop may look at a flag that the handler sets right after EINTR, and need not wait for it. Where the handler \
+                  runs on the way back to the program, as in Linux, it cannot be otherwise.",
         experiment: "A thread asleep in each of read, poll, epoll_wait and nanosleep; a signal; how often \
                      the handler had run when the call returned.",
         run: |k| {

@@ -6,13 +6,11 @@ use libc::{SFD_CLOEXEC, SFD_NONBLOCK};
 pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "sig-signalfd-consumes",
-        claim: "read of a signalfd takes the pending signal away: no handler runs when it is unblocked \
-                later. A standard signal that was sent twice gives one record of 128 bytes; with room for \
-                less, read fails with EINVAL.",
+        claim: "read of a signalfd takes the pending signal away: no handler runs when it is unblocked later. A standard signal \
+                that was sent twice gives one record of 128 bytes; with room for less, read fails with EINVAL.",
         reference: "signalfd(2); signalfd_dequeue and signalfd_read_iter in fs/signalfd.c",
         matters: "Like a handler, a signalfd of SIGCHLD does not say how many children have ended.",
-        experiment: "SIGUSR1 blocked and sent twice; read with room for 127 bytes, for two records, and \
-                     again; SIGUSR1 unblocked.",
+        experiment: "SIGUSR1 blocked and sent twice; read with room for 127 bytes, for two records, and again; SIGUSR1 unblocked.",
         run: |k| {
             k.sigaction(SIGUSR1, Action::Count, 0)?;
             k.sigprocmask(SIG_BLOCK, bit(SIGUSR1))?;
@@ -38,8 +36,7 @@ pub(super) const FACTS: &[Fact] = &[
                 signal of its own pending gets nothing from the inherited instance, but IN from poll, and \
                 from an instance that it makes itself. Once the entry is ready because of the parent's \
                 signal, the child's epoll_wait asks for the child, and finds its signal.",
-        reference: "signalfd(2), epoll(7) semantics; signalfd_poll in fs/signalfd.c waits on \
-                    current->sighand",
+        reference: "signalfd(2), epoll(7) semantics; signalfd_poll in fs/signalfd.c waits on current->sighand",
         matters: "A daemon that forks after it has set up its event loop never hears of its signals.",
         experiment: "A signalfd in an epoll instance; a child sends itself the signal and asks both \
                      instances and poll. The same with the signal pending in the parent too.",

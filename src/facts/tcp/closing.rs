@@ -32,8 +32,7 @@ pub(super) const FACTS: &[Fact] = &[
         id: "tcp-half-close-keeps-other-way",
         claim: "After SHUT_WR the peer reads end of stream and can still send, and our recv gets what it sends.",
         reference: "shutdown(2); RFC 9293 section 3.6",
-        matters: "A server that closes at end of stream cuts off clients that said all they have to say and wait for \
-                  the answer.",
+        matters: "A server that closes at end of stream cuts off clients that said all they have to say and wait for the answer.",
         experiment: "One end is shut for writing; the other reads 0, then sends; the first receives it.",
         run: |k| {
             let (ours, peer) = tcp_pair(k)?;
@@ -72,8 +71,7 @@ pub(super) const FACTS: &[Fact] = &[
     },
     Fact {
         id: "tcp-fin-needs-last-reference",
-        claim: "close of one of two references to a connection, from dup or fork, sends no FIN; shutdown sends it \
-                regardless.",
+        claim: "close of one of two references to a connection, from dup or fork, sends no FIN; shutdown sends it regardless.",
         reference: "close(2), shutdown(2)",
         matters: "A forking server whose parent forgets to close its copy leaves clients waiting for an end of stream that does not \
                   come.",

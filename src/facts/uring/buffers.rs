@@ -6,8 +6,7 @@ use crate::sys::raw::Take;
 pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "ur-recv-multi-enobufs",
-        claim: "A multishot RECV for which there is no buffer left completes with ENOBUFS and is over; the \
-                data stays.",
+        claim: "A multishot RECV for which there is no buffer left completes with ENOBUFS and is over; the data stays.",
         reference: "io_uring_enter(2) IORING_RECV_MULTISHOT; io_recv in io_uring/net.c",
         since: Since(6, 0),
         matters: "It is no error of the connection. A server has to give buffers back and submit the RECV \
@@ -35,8 +34,7 @@ pub(super) const FACTS: &[Fact] = &[
         since: Since(6, 10),
         matters: "The buffer that the completion names is the first of them: who takes it for the only one \
                   reads beyond its end, and loses the others.",
-        experiment: "A group of five buffers of 4 bytes each; 14 bytes are sent; a RECV without the flag, \
-                     and one with it.",
+        experiment: "A group of five buffers of 4 bytes each; 14 bytes are sent; a RECV without the flag, and one with it.",
         run: |k| {
             let ring = ring(k)?;
             known(k.uring_buffers(ring, 5, 4))?;
@@ -69,8 +67,7 @@ pub(super) const FACTS: &[Fact] = &[
         since: Since(6, 0),
         matters: "A server that uses the buffer again after the first one sends other bytes than it wanted. \
                   One that counts a completion for each operation miscounts.",
-        experiment: "SEND_ZC of 10 bytes over a TCP connection, which the peer reads; the completions in \
-                     their order.",
+        experiment: "SEND_ZC of 10 bytes over a TCP connection, which the peer reads; the completions in their order.",
         run: |k| {
             let ring = ring(k)?;
             let (ours, theirs) = tcp_pair(k)?;

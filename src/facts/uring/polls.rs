@@ -8,8 +8,7 @@ pub(super) const FACTS: &[Fact] = &[
         claim: "POLL_ADD completes once, with the events as its result (1 for IN), and is gone then.",
         reference: "io_uring_enter(2) IORING_OP_POLL_ADD; io_poll_check_events in io_uring/poll.c",
         since: Since(5, 1),
-        matters: "A loop that expects it to stay armed, as an epoll entry does, hears of the first byte and \
-                  never again.",
+        matters: "A loop that expects it to stay armed, as an epoll entry does, hears of the first byte and never again.",
         experiment: "POLL_ADD of an empty pipe, a byte is written and the completion taken; then the byte is \
                      read, and another one written.",
         run: |k| {
@@ -28,9 +27,8 @@ pub(super) const FACTS: &[Fact] = &[
     },
     Fact {
         id: "ur-poll-multishot-is-edge",
-        claim: "A multishot POLL_ADD completes once for each new event, and says that it goes on; for old \
-                data that nobody has read it does not complete again. When the writer of a pipe goes it \
-                gives 17, which is IN and HUP.",
+        claim: "A multishot POLL_ADD completes once for each new event, and says that it goes on; for old data that nobody has \
+                read it does not complete again. When the writer of a pipe goes it gives 17, which is IN and HUP.",
         reference: "io_uring_enter(2) IORING_POLL_ADD_MULTI; io_poll_check_events in io_uring/poll.c",
         since: Since(5, 13),
         backports: &[Release(5, 10, 162)],
@@ -59,8 +57,7 @@ pub(super) const FACTS: &[Fact] = &[
                 no request has it gives ENOENT.",
         reference: "io_uring_enter(2) IORING_OP_POLL_REMOVE; io_poll_remove in io_uring/poll.c",
         since: Since(5, 1),
-        matters: "There are two completions for one removal. What the request needs may go only after its \
-                  own.",
+        matters: "There are two completions for one removal. What the request needs may go only after its own.",
         experiment: "POLL_ADD of an empty pipe, POLL_REMOVE of it, POLL_REMOVE of it once more.",
         run: |k| {
             let ring = ring(k)?;

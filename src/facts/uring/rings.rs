@@ -6,13 +6,11 @@ use libc::EPOLL_CTL_ADD;
 pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "ur-ring-fd-is-pollable",
-        claim: "The descriptor of a ring has OUT, and IN as long as completions wait to be taken; it can be \
-                put into epoll.",
+        claim: "The descriptor of a ring has OUT, and IN as long as completions wait to be taken; it can be put into epoll.",
         reference: "io_uring_poll in io_uring/io_uring.c",
         since: Since(5, 1),
         matters: "A loop over epoll can take in a ring piece by piece: the ring is one more entry.",
-        experiment: "poll and epoll_wait without a timeout on a fresh ring, after a NOP, and after its \
-                     completion was taken.",
+        experiment: "poll and epoll_wait without a timeout on a fresh ring, after a NOP, and after its completion was taken.",
         run: |k| {
             let ring = ring(k)?;
             let epoll = epoll(k)?;
@@ -99,13 +97,11 @@ pub(super) const FACTS: &[Fact] = &[
     },
     Fact {
         id: "ur-cq-overflow-keeps-events",
-        claim: "With IORING_FEAT_NODROP, 10 completions through a completion queue of 4 are all delivered, \
-                in their order.",
+        claim: "With IORING_FEAT_NODROP, 10 completions through a completion queue of 4 are all delivered, in their order.",
         reference: "io_uring_setup(2) IORING_FEAT_NODROP; cq_overflow_list in io_uring/io_uring.c",
         since: Since(5, 5),
         matters: "Without it a completion, and with it a descriptor or a buffer, is lost under load.",
-        experiment: "A ring with room for 4 operations and 4 completions; 4, 4 and 2 NOPs; then all \
-                     completions are taken.",
+        experiment: "A ring with room for 4 operations and 4 completions; 4, 4 and 2 NOPs; then all completions are taken.",
         run: |k| {
             const NAMES: [&str; 10] =
                 ["NOP 0", "NOP 1", "NOP 2", "NOP 3", "NOP 4", "NOP 5", "NOP 6", "NOP 7", "NOP 8", "NOP 9"];
@@ -135,8 +131,7 @@ pub(super) const FACTS: &[Fact] = &[
     },
     Fact {
         id: "ur-enter-eintr",
-        claim: "io_uring_enter that waits for a completion gives EINTR when a handler has run, SA_RESTART or \
-                not.",
+        claim: "io_uring_enter that waits for a completion gives EINTR when a handler has run, SA_RESTART or not.",
         reference: "io_uring_enter(2) EINTR; signal(7); io_cqring_wait in io_uring/io_uring.c",
         since: Since(5, 1),
         matters: "A loop that takes EINTR for an error ends when its terminal is resized.",
@@ -166,14 +161,12 @@ pub(super) const FACTS: &[Fact] = &[
         id: "ur-eventfd-loop-ends",
         claim: "A multishot POLL_ADD of the eventfd that is registered for its own ring ends with its first \
                 completion, as a single one does.",
-        reference: "io_uring_register(2) IORING_REGISTER_EVENTFD; EPOLL_URING_WAKE in io_uring/poll.c, \
-                    commit 4464853277d0",
+        reference: "io_uring_register(2) IORING_REGISTER_EVENTFD; EPOLL_URING_WAKE in io_uring/poll.c, commit 4464853277d0",
         since: Since(6, 2),
         backports: &[Release(5, 10, 162), Release(6, 1, 3)],
         matters: "Each completion writes to the eventfd, which would complete the poll, which would write to \
                   the eventfd: before that commit it did so without end.",
-        experiment: "An eventfd registered and polled by a multishot POLL_ADD in one ring; a NOP; then \
-                     another NOP.",
+        experiment: "An eventfd registered and polled by a multishot POLL_ADD in one ring; a NOP; then another NOP.",
         run: |k| {
             let ring = ring(k)?;
             let event = k.eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK)?;
@@ -191,9 +184,8 @@ pub(super) const FACTS: &[Fact] = &[
     },
     Fact {
         id: "ur-defer-taskrun",
-        claim: "In a ring with IORING_SETUP_DEFER_TASKRUN a poll that is ready does not complete until its \
-                thread waits in io_uring_enter, whatever other calls it makes. Another thread that waits \
-                gets EEXIST.",
+        claim: "In a ring with IORING_SETUP_DEFER_TASKRUN a poll that is ready does not complete until its thread waits in \
+                io_uring_enter, whatever other calls it makes. Another thread that waits gets EEXIST.",
         reference: "io_uring_setup(2) IORING_SETUP_DEFER_TASKRUN; io_allowed_run_tw in io_uring/io_uring.c",
         since: Since(6, 1),
         matters: "A loop that only looks at the queue, and enters the kernel when it is empty of work, never \

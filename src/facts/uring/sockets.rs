@@ -12,8 +12,7 @@ pub(super) const FACTS: &[Fact] = &[
         since: Since(5, 6),
         matters: "A server that only closes a client leaves the connection up, and its buffer in use. It has \
                   to cancel first, or shut down.",
-        experiment: "POLL_ADD and RECV on one end each of two socket pairs, close of both ends; then the \
-                     other ends send.",
+        experiment: "POLL_ADD and RECV on one end each of two socket pairs, close of both ends; then the other ends send.",
         wrong: &[
             "liburing: https://github.com/axboe/liburing/issues/568",
             "liburing: https://github.com/axboe/liburing/issues/932",
@@ -48,12 +47,10 @@ pub(super) const FACTS: &[Fact] = &[
                 Only MSG_DONTWAIT, or IORING_ACCEPT_DONTWAIT, makes them give EAGAIN.",
         reference: "io_arm_poll_handler in io_uring/poll.c; io_uring_enter(2)",
         since: Since(5, 6),
-        matters: "It varies: READ of a socket gave EAGAIN around Linux 5.9, ACCEPT before 5.18 and READ of a \
-                  pipe before 6.4. Code that keeps O_NONBLOCK for both its epoll and its io_uring engine \
-                  must expect either.",
-        experiment: "RECV on a non-blocking socket, READ on another and on a non-blocking pipe, ACCEPT on a \
-                     non-blocking listener: nothing for 60 ms, then what it waits for. RECV and ACCEPT with \
-                     the flags.",
+        matters: "It varies: READ of a socket gave EAGAIN around Linux 5.9, ACCEPT before 5.18 and READ of a pipe before 6.4. \
+                  Code that keeps O_NONBLOCK for both its epoll and its io_uring engine must expect either.",
+        experiment: "RECV on a non-blocking socket, READ on another and on a non-blocking pipe, ACCEPT on a non-blocking \
+                     listener: nothing for 60 ms, then what it waits for. RECV and ACCEPT with the flags.",
         wrong: &[
             "liburing: https://github.com/axboe/liburing/issues/274",
             "liburing: https://github.com/axboe/liburing/issues/364",
@@ -109,13 +106,11 @@ pub(super) const FACTS: &[Fact] = &[
     },
     Fact {
         id: "ur-accept-multishot",
-        claim: "A multishot ACCEPT gives one descriptor for each connection, and says that it goes on; \
-                ASYNC_CANCEL ends it with ECANCELED. A single ACCEPT that waits gives EINVAL when the \
-                listener is shut down.",
+        claim: "A multishot ACCEPT gives one descriptor for each connection, and says that it goes on; ASYNC_CANCEL ends it with \
+                ECANCELED. A single ACCEPT that waits gives EINVAL when the listener is shut down.",
         reference: "io_uring_enter(2) IORING_OP_ACCEPT, IORING_ACCEPT_MULTISHOT; io_accept in io_uring/net.c",
         since: Since(5, 19),
-        matters: "One submission serves all clients, but the last completion means that it has to be armed \
-                  again.",
+        matters: "One submission serves all clients, but the last completion means that it has to be armed again.",
         experiment: "A multishot ACCEPT and three clients, one after the other; ASYNC_CANCEL; a single \
                      ACCEPT, and shutdown of the listener.",
         run: |k| {
@@ -139,8 +134,7 @@ pub(super) const FACTS: &[Fact] = &[
     },
     Fact {
         id: "ur-connect-errno-direct",
-        claim: "CONNECT completes with 0 or ECONNREFUSED, never with EINPROGRESS, on blocking and on \
-                non-blocking sockets.",
+        claim: "CONNECT completes with 0 or ECONNREFUSED, never with EINPROGRESS, on blocking and on non-blocking sockets.",
         reference: "io_uring_enter(2) IORING_OP_CONNECT; io_connect in io_uring/net.c",
         since: Since(5, 5),
         matters: "The wait for OUT and the look at SO_ERROR, which a non-blocking connect needs, go away.",

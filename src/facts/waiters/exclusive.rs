@@ -8,10 +8,8 @@ pub(super) const FACTS: &[Fact] = &[
         claim: "Where N epolls watch one descriptor without EPOLLEXCLUSIVE, one event wakes all N, \
                 level-triggered and edge-triggered alike.",
         reference: "epoll_ctl(2) EPOLLEXCLUSIVE, which describes what it avoids",
-        matters: "Workers that each have an epoll with the listener in it all wake for one client, and all \
-                  but one find nothing.",
-        experiment: "Three threads, each asleep in an epoll of its own on one pipe; one byte is written; all \
-                     come back.",
+        matters: "Workers that each have an epoll with the listener in it all wake for one client, and all but one find nothing.",
+        experiment: "Three threads, each asleep in an epoll of its own on one pipe; one byte is written; all come back.",
         wrong: &[
             "gevent: https://github.com/gevent/gevent/issues/1536",
             "gunicorn: https://github.com/benoitc/gunicorn/issues/792",
@@ -95,13 +93,11 @@ pub(super) const FACTS: &[Fact] = &[
     },
     Fact {
         id: "multi-exclusive-mixed",
-        claim: "Of two plain and two exclusive epolls on one descriptor both plain ones and exactly one \
-                exclusive one return.",
+        claim: "Of two plain and two exclusive epolls on one descriptor both plain ones and exactly one exclusive one return.",
         reference: "epoll_ctl(2) EPOLLEXCLUSIVE",
         since: Since(4, 5),
         matters: "One library in the process that does not use the flag brings a part of the herd back.",
-        experiment: "Four threads, each asleep in an epoll of its own, two of them exclusive; one byte is \
-                     written.",
+        experiment: "Four threads, each asleep in an epoll of its own, two of them exclusive; one byte is written.",
         run: |k| {
             let woken = woken_by_a_byte(k, [IN, IN | EXCLUSIVE, IN, IN | EXCLUSIVE])?;
             let (exclusive, plain): (Vec<_>, Vec<_>) = woken.into_iter().partition(|(n, _)| n % 2 == 1);
@@ -112,15 +108,12 @@ pub(super) const FACTS: &[Fact] = &[
     },
     Fact {
         id: "multi-exclusive-restrictions",
-        claim: "EPOLLEXCLUSIVE: MOD to it or of it gives EINVAL; with EPOLLONESHOT, RDHUP, PRI or RDNORM, \
-                and on an epoll, ADD gives EINVAL; with IN, OUT, ERR, HUP, EPOLLET and EPOLLWAKEUP it is \
-                allowed.",
+        claim: "EPOLLEXCLUSIVE: MOD to it or of it gives EINVAL; with EPOLLONESHOT, RDHUP, PRI or RDNORM, and on an epoll, ADD \
+                gives EINVAL; with IN, OUT, ERR, HUP, EPOLLET and EPOLLWAKEUP it is allowed.",
         reference: "epoll_ctl(2) EPOLLEXCLUSIVE; EPOLLEXCLUSIVE_OK_BITS in fs/eventpoll.c",
         since: Since(4, 5),
-        matters: "A listener with the flag cannot be paused with MOD at EMFILE; it must be removed and \
-                  added.",
-        experiment: "Entries are added with each of those events, and modified, and the answers compared \
-                     with a table.",
+        matters: "A listener with the flag cannot be paused with MOD at EMFILE; it must be removed and added.",
+        experiment: "Entries are added with each of those events, and modified, and the answers compared with a table.",
         wrong: &[
             "pjproject: https://github.com/pjsip/pjproject/issues/2604",
             "tgoskits, in review: https://github.com/rcore-os/tgoskits/pull/1018",

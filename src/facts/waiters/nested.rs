@@ -14,12 +14,10 @@ const PIPES_ONLY_FOR_EDGES: Gap = Gap {
 pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "multi-nested-in",
-        claim: "An inner epoll with a ready entry makes the outer one report IN; when it is drained both are \
-                silent.",
+        claim: "An inner epoll with a ready entry makes the outer one report IN; when it is drained both are silent.",
         reference: "epoll(7) Q4",
         matters: "It is how one event loop is put into another.",
-        experiment: "A pipe in an epoll in an epoll: a byte is written, both are asked, it is read, both are \
-                     asked.",
+        experiment: "A pipe in an epoll in an epoll: a byte is written, both are asked, it is read, both are asked.",
         wrong: &["libev's notes, which say never", "gVisor: https://github.com/google/gvisor/issues/6427"],
         run: |k| {
             let (outer, inner, (reading, writing)) = nest(k, IN, IN)?;
@@ -65,12 +63,10 @@ pub(super) const FACTS: &[Fact] = &[
     },
     Fact {
         id: "multi-nested-inner-et",
-        claim: "Level-triggered outside over EPOLLET inside reports until the inner epoll_wait has taken the \
-                edge.",
+        claim: "Level-triggered outside over EPOLLET inside reports until the inner epoll_wait has taken the edge.",
         reference: "ep_eventpoll_poll in fs/eventpoll.c",
         matters: "The outer loop cannot lose an inner edge.",
-        experiment: "A byte is written, the outer epoll asked twice, the inner one once, the outer one \
-                     again.",
+        experiment: "A byte is written, the outer epoll asked twice, the inner one once, the outer one again.",
         run: |k| {
             let (outer, inner, (reading, writing)) = nest(k, IN, IN | ET)?;
             k.write(writing, b"x")?;
@@ -105,8 +101,7 @@ pub(super) const FACTS: &[Fact] = &[
         since: Since(6, 17),
         backports: &[Release(6, 1, 149), Release(6, 12, 43)],
         matters: "Libraries that nest loops in loops meet a limit, and its errno changed in stable kernels.",
-        experiment: "A chain is built from the bottom up, and another one from the top down, until ADD \
-                     fails.",
+        experiment: "A chain is built from the bottom up, and another one from the top down, until ADD fails.",
         run: |k| {
             let (reading, _writing) = pipe(k)?;
             let mut below = reading;
@@ -151,8 +146,7 @@ pub(super) const FACTS: &[Fact] = &[
                 EINVAL; a pipe itself may be in 3000 epolls.",
         reference: "path_limits in fs/eventpoll.c: 1000, 500, 100, 50, 10; a depth of 1 is exempt",
         since: Since(3, 2),
-        matters: "Where each client has a process that watches one shared epoll through its own, client 501 \
-                  cannot be served.",
+        matters: "Where each client has a process that watches one shared epoll through its own, client 501 cannot be served.",
         experiment: "An inner epoll is added to outer ones until ADD fails; then a pipe is added to 3000.",
         run: |k| {
             room_for_descriptor(3100)?;

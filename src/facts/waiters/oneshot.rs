@@ -5,11 +5,9 @@ use super::*;
 pub(super) const FACTS: &[Fact] = &[
     Fact {
         id: "multi-oneshot-disables",
-        claim: "EPOLLONESHOT gives one event, and then nothing for further data, HUP or ERR, until \
-                EPOLL_CTL_MOD.",
+        claim: "EPOLLONESHOT gives one event, and then nothing for further data, HUP or ERR, until EPOLL_CTL_MOD.",
         reference: "epoll_ctl(2) EPOLLONESHOT; ep_send_events in fs/eventpoll.c leaves only private bits",
-        matters: "A connection whose worker forgot to arm it again is lost without a trace, though its peer \
-                  has hung up.",
+        matters: "A connection whose worker forgot to arm it again is lost without a trace, though its peer has hung up.",
         experiment: "A pipe end is added so; a byte comes, is reported; another comes, and the writer \
                      closes: nothing. The writing end of a pipe without readers likewise.",
         wrong: &["Shadow: https://github.com/shadow/shadow/issues/349"],
@@ -37,8 +35,7 @@ pub(super) const FACTS: &[Fact] = &[
     },
     Fact {
         id: "multi-oneshot-still-registered",
-        claim: "After its event an EPOLLONESHOT entry stays: EPOLL_CTL_ADD gives EEXIST, and fdinfo shows \
-                its events as 40000000.",
+        claim: "After its event an EPOLLONESHOT entry stays: EPOLL_CTL_ADD gives EEXIST, and fdinfo shows its events as 40000000.",
         reference: "epoll_ctl(2) EPOLLONESHOT; proc_pid_fdinfo(5)",
         matters: "It is armed again with MOD, not with ADD.",
         experiment: "An entry fires, ADD is called, and /proc/self/fdinfo read.",
@@ -78,9 +75,8 @@ pub(super) const FACTS: &[Fact] = &[
     },
     Fact {
         id: "multi-oneshot-et-rearm",
-        claim: "With EPOLLET and EPOLLONESHOT together what arrives after the event is reported by the MOD \
-                that arms the entry again, once; a MOD when all was read reports nothing, and the next \
-                arrival does.",
+        claim: "With EPOLLET and EPOLLONESHOT together what arrives after the event is reported by the MOD that arms the entry \
+                again, once; a MOD when all was read reports nothing, and the next arrival does.",
         reference: "epoll(7) on EPOLLONESHOT; ep_modify in fs/eventpoll.c",
         matters: "It is the usual way to share a connection among threads. Where an edge that comes while \
                   the entry is disabled is lost, the connection hangs.",

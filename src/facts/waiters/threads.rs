@@ -23,12 +23,10 @@ pub(super) const FACTS: &[Fact] = &[
     },
     Fact {
         id: "multi-same-epfd-et-wakes-one",
-        claim: "With EPOLLET or EPOLLONESHOT exactly one of N threads that wait in one epoll returns for an \
-                edge.",
+        claim: "With EPOLLET or EPOLLONESHOT exactly one of N threads that wait in one epoll returns for an edge.",
         reference: "epoll(7) on EPOLLET; selftests epoll10, epoll12 and epoll60",
         matters: "It is why multi-threaded servers use edge-triggered or oneshot entries.",
-        experiment: "Three threads are asleep in epoll_wait, one byte is written; one comes back, and two \
-                     are still asleep.",
+        experiment: "Three threads are asleep in epoll_wait, one byte is written; one comes back, and two are still asleep.",
         run: |k| {
             for (how, events) in [("EPOLLET", IN | ET), ("EPOLLONESHOT", IN | ONESHOT)] {
                 let (epoll, (reading, writing)) = (epoll(k)?, pipe(k)?);
@@ -48,8 +46,7 @@ pub(super) const FACTS: &[Fact] = &[
                 same descriptor; EPOLLONESHOT prevents it.",
         reference: "epoll(7), Level-triggered and edge-triggered, on EPOLLONESHOT",
         gaps: &[PIPES_ONLY_FROM_EMPTY],
-        matters: "Two threads in one connection: the answers of one client get mixed. EPOLLET alone is not \
-                  enough.",
+        matters: "Two threads in one connection: the answers of one client get mixed. EPOLLET alone is not enough.",
         experiment: "Two threads are asleep; something is written to a pipe, and to an eventfd, and one \
                      comes back; it is written to again before anybody read.",
         run: |k| {

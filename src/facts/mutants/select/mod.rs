@@ -25,8 +25,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "select-timeout-kept-on-expiry",
         breaks: "sel-timeout-zeroed-on-expiry",
-        behaviour: "select and pselect6 leave their timeout as it was when they return 0, as loops that set it once \
-                    expect.",
+        behaviour: "select and pselect6 leave their timeout as it was when they return 0, as loops that set it once expect.",
         kernel: &OnTime(|_, time, ask| {
             rest(time, ask, |reply, before, left| if *reply == Ok(0) { before } else { left })
         }),
@@ -34,8 +33,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "select-timeout-kept-on-eintr",
         breaks: "sel-timeout-rewritten-on-eintr",
-        behaviour: "select and pselect6 leave their timeout as it was when a signal interrupts them, as on BSD and \
-                    macOS.",
+        behaviour: "select and pselect6 leave their timeout as it was when a signal interrupts them, as on BSD and macOS.",
         kernel: &OnTime(|_, time, ask| {
             rest(time, ask, |reply, before, left| if *reply == no(Errno::EINTR) { before } else { left })
         }),
@@ -51,8 +49,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "select-no-sticky-timeouts",
         breaks: "sel-sticky-timeouts",
-        behaviour: "select and pselect6 overwrite their timeout whatever the personality is, as emulators do that \
-                    ignore it.",
+        behaviour: "select and pselect6 overwrite their timeout whatever the personality is, as emulators do that ignore it.",
         kernel: &OnTime(|_, time, ask| {
             rest(time, ask, |reply, _, left| if *reply == Ok(0) { (0, 0) } else { left })
         }),
@@ -143,8 +140,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "select-nfds-is-highest",
         breaks: "sel-bits-ge-nfds-not-polled",
-        behaviour: "The number of descriptors is taken for the highest descriptor, without plus one, as many people \
-                    expect.",
+        behaviour: "The number of descriptors is taken for the highest descriptor, without plus one, as many people expect.",
         kernel: &OnSets(|nfds, sets, ask| match &sets.read {
             At::Memory(_) => ask(nfds.saturating_add(1), sets),
             At::Nowhere(..) => ask(nfds, sets),
