@@ -8,7 +8,7 @@ const PIPES_ONLY_FOR_EDGES: Gap = Gap {
     until: None,
     repaired: &[],
     commits: "pipe_poll in fs/pipe.c of 7.3: only who asks with EPOLLET is woken for each write (pseudo_edgetrigger); the \
-              inner epoll asks without it",
+              inner epoll asks without it, see docs/facts/upstream/linux-7.3-pipe-in-nested-epoll.md",
 };
 
 pub(super) const FACTS: &[Fact] = &[

@@ -28,5 +28,5 @@ fn each_program_prints_what_its_report_expects() {
         assert_ne!(block(&report, "text", 0), block(&report, "text", 1), "{}: no difference", file.display());
         reports += 1;
     }
-    assert_eq!(reports, 5);
+    assert_eq!(reports, 6);
 }
