@@ -25,6 +25,31 @@ macro_rules! kernel {
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub(super) enum Call { $($call,)* }
 
+        /// A kernel that has a function for each call: those of [`Table::LINUX`], but for the calls that are wrong.
+        pub(super) struct Table {
+            $(pub(super) $call: fn($($type),*) -> Reply<$reply>,)*
+        }
+
+        impl Table {
+            pub(super) const LINUX: Table = Table { $($call: raw::$call,)* };
+        }
+
+        impl Kernel for Table {
+            $(fn $call(&self, $($argument: $type),*) -> Reply<$reply> {
+                (self.$call)($($argument),*)
+            })*
+        }
+
+        /// The kernel that does this instead of one call: `instead::close(|fd| ...)`.
+        #[expect(dead_code, reason = "no wrong kernel is needed for some of the calls alone")]
+        pub(super) mod instead {
+            use super::*;
+
+            $(pub(in crate::facts) const fn $call(does: fn($($type),*) -> Reply<$reply>) -> Table {
+                Table { $call: does, ..Table::LINUX }
+            })*
+        }
+
         impl<H: Hook> Kernel for H {
             $(fn $call(&self, $(mut $argument: $type),*) -> Reply<$reply> {
                 if let Some(instead) = self.instead(Call::$call) {

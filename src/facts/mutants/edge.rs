@@ -1,13 +1,8 @@
 //! Kernels that break a fact of `facts/edge/`.
 
-use super::super::kernel::{Call, Kernel};
-use super::Mutant;
 use super::kinds::*;
-use crate::sys::Errno;
-use crate::sys::raw::{self, At, Refusal, Reply};
-use libc::{EPOLL_CTL_MOD, epoll_event};
-use std::collections::{HashMap, HashSet};
-use std::sync::Mutex;
+use libc::EPOLL_CTL_MOD;
+use std::collections::HashMap;
 
 pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
@@ -50,6 +45,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
                 }
                 *left = left.saturating_sub(events.len());
             },
+            ..Edges::NONE
         },
     },
     Mutant {
@@ -75,6 +71,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
                     *its != epoll
                 });
             },
+            ..Edges::NONE
         },
     },
     Mutant {
@@ -122,13 +119,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
                     reported(|all| all.retain(|(_, data), _| *data != fd as u64));
                 }
             },
-            waited: |epoll, events| {
-                events.retain(|event| {
-                    report(epoll, event) != Some(event.events)
-                        || event.events & IN == 0
-                        || !is_edge(epoll, event)
-                })
-            },
+            loses: |epoll, event| report(epoll, event) == Some(event.events) && event.events & IN != 0,
+            ..Edges::NONE
         },
     },
     Mutant {
@@ -142,12 +134,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         breaks: "et-fin-is-an-edge",
         behaviour: "The end of a stream is no edge while data is unread.",
         kernel: &Edges {
-            waited: |epoll, events| {
-                events.retain(|event| {
-                    let unread = report(epoll, event) == Some(IN);
-                    !(unread && event.events & RDHUP != 0 && is_edge(epoll, event))
-                })
-            },
+            loses: |epoll, event| report(epoll, event) == Some(IN) && event.events & RDHUP != 0,
             ..Edges::NONE
         },
     },
@@ -171,17 +158,17 @@ pub(super) const MUTANTS: &[Mutant] = &[
         kernel: &Edges {
             after: |call, fd, reply| {
                 if call == Call::read {
-                    noted(|fds| if reply.is_ok() { fds.insert(fd) } else { fds.remove(&fd) });
+                    let mut fds = marked();
+                    if reply.is_ok() {
+                        fds.insert(fd)
+                    } else {
+                        fds.remove(&fd)
+                    };
                 }
             },
-            // What was read since the event, and not until EAGAIN, is noted.
-            waited: |epoll, events| {
-                events.retain(|event| {
-                    !(event.events == IN
-                        && is_edge(epoll, event)
-                        && noted(|fds| fds.contains(&(event.u64 as i32))))
-                })
-            },
+            // What was read since the event, and not until EAGAIN, is marked.
+            loses: |_, event| event.events == IN && is_marked(event.u64 as i32),
+            ..Edges::NONE
         },
     },
     Mutant {
@@ -216,16 +203,15 @@ pub(super) const MUTANTS: &[Mutant] = &[
             after: |call, fd, reply| {
                 let full = matches!(reply, Err(Refusal { errno: Errno::EAGAIN, .. }));
                 if full && (call == Call::write || call == Call::send) {
-                    noted(|fds| fds.insert(fd));
+                    mark(fd);
                 }
             },
-            waited: |epoll, events| {
-                events.retain(|event| {
-                    let again = report(epoll, event) == Some(OUT);
-                    let full = noted(|fds| fds.remove(&(event.u64 as i32)));
-                    !again || full || event.events != OUT || !is_edge(epoll, event)
-                })
+            loses: |epoll, event| {
+                let again = report(epoll, event) == Some(OUT);
+                let full = marked().remove(&(event.u64 as i32));
+                again && !full && event.events == OUT
             },
+            ..Edges::NONE
         },
     },
     Mutant {
@@ -239,12 +225,9 @@ pub(super) const MUTANTS: &[Mutant] = &[
         breaks: "et-eventfd-any-op-is-an-edge",
         behaviour: "A write to an eventfd is an edge only if the counter was 0, as in nanos before nanovms/nanos#1470.",
         kernel: &Edges {
-            waited: |epoll, events| {
-                events.retain(|event| {
-                    let counted = |mask: u32| mask & IN != 0;
-                    let before = report(epoll, event);
-                    !(counted(event.events) && before.is_some_and(counted) && is_edge(epoll, event))
-                })
+            loses: |epoll, event| {
+                let counted = |mask: u32| mask & IN != 0;
+                report(epoll, event).is_some_and(counted) && counted(event.events)
             },
             ..Edges::NONE
         },
@@ -275,13 +258,9 @@ pub(super) const MUTANTS: &[Mutant] = &[
         breaks: "et-two-epolls-two-edges",
         behaviour: "An edge is used up by the first instance that reports it.",
         kernel: &Edges {
-            waited: |epoll, events| {
-                events.retain(|event| {
-                    let data = event.u64;
-                    let by_another = reported(|all| all.keys().any(|(its, of)| *its != epoll && *of == data));
-                    report(epoll, event);
-                    !(by_another && is_edge(epoll, event))
-                })
+            loses: |epoll, event| {
+                report(epoll, event);
+                reported(|all| all.keys().any(|(its, of)| *its != epoll && *of == event.u64))
             },
             ..Edges::NONE
         },
@@ -300,15 +279,18 @@ const RDHUP: u32 = libc::EPOLLRDHUP as u32;
 const ET: u32 = libc::EPOLLET as u32;
 const ALL: u32 = !0;
 
-/// Edge-triggered entries are remembered; something is done after each call on a descriptor, with its reply; what waits
-/// report is changed.
+/// Edge-triggered entries are remembered.
 struct Edges {
+    /// This is done after each call on a descriptor, with its reply.
     after: fn(Call, i32, &Reply<usize>),
+    /// What waits report is changed.
     waited: fn(i32, &mut Vec<epoll_event>),
+    /// Events of edge-triggered entries that are so are not reported.
+    loses: fn(i32, &epoll_event) -> bool,
 }
 
 impl Edges {
-    const NONE: Edges = Edges { after: |_, _, _| {}, waited: |_, _| {} };
+    const NONE: Edges = Edges { after: |_, _, _| {}, waited: |_, _| {}, loses: |_, _| false };
 
     fn then<T>(&self, call: Call, fd: i32, reply: Reply<T>) -> Reply<T> {
         (self.after)(call, fd, &reply.as_ref().map(|_| 0).map_err(|refusal| *refusal));
@@ -326,7 +308,11 @@ impl Kernel for Edges {
     }
 
     fn epoll_wait(&self, epoll: i32, events: At<'_, epoll_event>, max: i32, timeout: i32) -> Reply<usize> {
-        Waited(self.waited).epoll_wait(epoll, events, max, timeout)
+        let change = |events: &mut Vec<epoll_event>| {
+            (self.waited)(epoll, events);
+            events.retain(|event| !((self.loses)(epoll, event) && is_edge(epoll, event)));
+        };
+        changed(events, change, |events| raw::epoll_wait(epoll, events, max, timeout))
     }
 
     fn read(&self, fd: i32, buffer: &mut [u8]) -> Reply<usize> {
@@ -357,8 +343,6 @@ impl Kernel for Edges {
 
 /// What was last reported for the data of an entry of an instance.
 static REPORTED: Mutex<Option<HashMap<(i32, u64), u32>>> = Mutex::new(None);
-/// Descriptors, of whatever a mutant has to remember.
-static NOTED: Mutex<Option<HashSet<i32>>> = Mutex::new(None);
 /// How many writes have not been reported yet.
 static WRITES: Mutex<usize> = Mutex::new(0);
 /// Events that were noted when they came, each with its instance.
@@ -372,10 +356,6 @@ fn reported<R>(act: impl FnOnce(&mut HashMap<(i32, u64), u32>) -> R) -> R {
 fn report(epoll: i32, event: &epoll_event) -> Option<u32> {
     let (data, mask) = (event.u64, event.events);
     reported(|all| all.insert((epoll, data), mask))
-}
-
-fn noted<R>(act: impl FnOnce(&mut HashSet<i32>) -> R) -> R {
-    act(locked(&NOTED).get_or_insert_default())
 }
 
 /// Have the entries that `which` chooses report what is so now.

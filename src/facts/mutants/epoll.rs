@@ -1,22 +1,17 @@
 //! Kernels that break a fact of `facts/epoll/`.
 
-use super::super::kernel::{Call, Kernel};
-use super::Mutant;
 use super::kinds::*;
-use crate::sys::Errno;
-use crate::sys::raw::{self, At, Nowhere, Reply, no};
+use crate::sys::raw::Nowhere;
 use libc::{
     EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLERR, EPOLLHUP, EPOLLRDHUP, O_CLOEXEC,
-    epoll_event,
 };
-use std::sync::Mutex;
 
 pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "epoll-create1-takes-any-flag",
         breaks: "ep-create-args",
         behaviour: "epoll_create1 ignores flags that it does not know, as open does.",
-        kernel: &CreateTakesAnyFlag,
+        kernel: &instead::epoll_create1(|flags| raw::epoll_create1(flags & EPOLL_CLOEXEC)),
     },
     Mutant {
         name: "epoll-add-twice-modifies",
@@ -69,7 +64,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "epoll-wait-for-no-events",
         breaks: "ep-wait-args",
         behaviour: "epoll_wait with room for 0 events waits, and gives 0.",
-        kernel: &EpollWait(|epoll, events, max, timeout| match max {
+        kernel: &instead::epoll_wait(|epoll, events, max, timeout| match max {
             0 => raw::poll(At::Memory(&mut []), timeout),
             _ => raw::epoll_wait(epoll, events, max, timeout),
         }),
@@ -84,7 +79,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "epoll-checks-the-array-first",
         breaks: "ep-wait-efault-lazy",
         behaviour: "epoll_wait tries whether it could write to the array before it looks for events, as QEMU's user mode does.",
-        kernel: &EpollWait(|epoll, events, max, timeout| match events {
+        kernel: &instead::epoll_wait(|epoll, events, max, timeout| match events {
             At::Nowhere(..) => no(Errno::EFAULT),
             events => raw::epoll_wait(epoll, events, max, timeout),
         }),
@@ -93,7 +88,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "epoll-efault-eats-events",
         breaks: "ep-efault-loses-nothing",
         behaviour: "An event that could not be copied is taken from the list all the same.",
-        kernel: &EpollWait(|epoll, events, max, timeout| {
+        kernel: &instead::epoll_wait(|epoll, events, max, timeout| {
             let nowhere = matches!(events, At::Nowhere(Nowhere::Low | Nowhere::Null, _));
             let waited = raw::epoll_wait(epoll, events, max, timeout);
             if nowhere && waited == no(Errno::EFAULT) {
@@ -106,7 +101,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "epoll-clears-the-array",
         breaks: "ep-untouched-tail",
         behaviour: "epoll_wait writes zeros to all of the array before it copies events to it.",
-        kernel: &EpollWait(|epoll, mut events, max, timeout| {
+        kernel: &instead::epoll_wait(|epoll, mut events, max, timeout| {
             if let At::Memory(memory) = &mut events {
                 // Not of gigabytes, which a fact has to ask for the most that there is.
                 memory.iter_mut().take(64).for_each(|event| *event = epoll_event { events: 0, u64: 0 });
@@ -177,13 +172,23 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "epoll-one-entry-for-a-file",
         breaks: "ep-key-is-file-and-fd",
         behaviour: "ADD of a copy of what is there gives EEXIST: a file has one entry.",
-        kernel: &OneEntryForAFile,
+        kernel: &Table {
+            epoll_ctl: |epoll, op, fd, event| {
+                let call = CtlCall { epoll, op, fd, event };
+                let original = locked(&COPIES).iter().find(|(_, copy)| *copy == fd).map(|(from, _)| *from);
+                let there = |fd| entries().iter().any(|entry| is_same(entry, &CtlCall { fd, ..call }));
+                let twice = op == EPOLL_CTL_ADD && original.is_some_and(there);
+                if twice { no(Errno::EEXIST) } else { call.remembered() }
+            },
+            dup: noted_dup,
+            ..Table::LINUX
+        },
     },
     Mutant {
         name: "epoll-close-deletes",
         breaks: "ep-closed-dup-still-reports",
         behaviour: "close takes the entries of its number from all lists, as on illumos, and as kqueue does.",
-        kernel: &CloseDeletes,
+        kernel: &CLOSE_DELETES,
     },
     Mutant {
         name: "epoll-key-is-the-number",
@@ -219,39 +224,50 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "epoll-message-holds-no-file",
         breaks: "ep-in-flight-keeps-entry",
         behaviour: "The entry of a number goes when it is closed, whether a message on its way has the file or not.",
-        kernel: &CloseDeletes,
+        kernel: &CLOSE_DELETES,
     },
     Mutant {
         name: "epoll-entries-of-a-process",
         breaks: "ep-fork-keeps-registration",
         behaviour: "An entry goes when no descriptor of the process that added it is left, whatever its children hold.",
-        kernel: &EntriesOfAProcess,
+        kernel: &Table {
+            dup: noted_dup,
+            close: |fd| {
+                let has_copy =
+                    locked(&COPIES).iter().any(|(original, copy)| [*original, *copy].contains(&fd));
+                if has_copy { raw::close(fd) } else { CLOSE_DELETES.close(fd) }
+            },
+            ..CLOSE_DELETES
+        },
     },
     Mutant {
         name: "epoll-not-inherited",
         breaks: "ep-fork-shares-interest-list",
         behaviour: "A child gets a list of its own: what it adds and deletes does not reach the parent.",
-        kernel: &NotInherited,
+        kernel: &Table {
+            epoll_create1: |flags| {
+                let epoll = raw::epoll_create1(flags)?;
+                locked(&MAKERS).push((epoll, me()));
+                Ok(epoll)
+            },
+            epoll_ctl: |epoll, op, fd, event| {
+                let inherited = locked(&MAKERS).iter().any(|(made, by)| *made == epoll && *by != me());
+                if inherited { Ok(()) } else { raw::epoll_ctl(epoll, op, fd, event) }
+            },
+            ..Table::LINUX
+        },
     },
     Mutant {
         name: "cloexec-ignored-by-pipe2",
         breaks: "ep-exec-cloexec-target",
         behaviour: "The ends of a pipe stay open at execve, O_CLOEXEC or not.",
-        kernel: &CloexecIgnored,
+        kernel: &instead::pipe2(|flags| raw::pipe2(flags & !O_CLOEXEC)),
     },
 ];
 
 /// Whether two calls are about the same entry.
 fn is_same(one: &CtlCall, other: &CtlCall) -> bool {
     (one.epoll, one.fd) == (other.epoll, other.fd)
-}
-
-struct CreateTakesAnyFlag;
-
-impl Kernel for CreateTakesAnyFlag {
-    fn epoll_create1(&self, flags: i32) -> Reply<i32> {
-        raw::epoll_create1(flags & EPOLL_CLOEXEC)
-    }
 }
 
 /// Each descriptor that was copied, with its copy.
@@ -263,79 +279,17 @@ fn noted_dup(fd: i32) -> Reply<i32> {
     Ok(copy)
 }
 
-struct OneEntryForAFile;
-
-impl Kernel for OneEntryForAFile {
-    fn dup(&self, fd: i32) -> Reply<i32> {
-        noted_dup(fd)
-    }
-
-    fn epoll_ctl(&self, epoll: i32, op: i32, fd: i32, event: Option<epoll_event>) -> Reply<()> {
-        let call = CtlCall { epoll, op, fd, event };
-        let original = locked(&COPIES).iter().find(|(_, copy)| *copy == fd).map(|(original, _)| *original);
-        let of_original = original.map(|fd| CtlCall { fd, ..call });
-        let there = of_original.is_some_and(|call| entries().iter().any(|entry| is_same(entry, &call)));
-        if op == EPOLL_CTL_ADD && there { no(Errno::EEXIST) } else { call.remembered() }
-    }
-}
-
-struct CloseDeletes;
-
-impl Kernel for CloseDeletes {
-    fn epoll_ctl(&self, epoll: i32, op: i32, fd: i32, event: Option<epoll_event>) -> Reply<()> {
-        CtlCall { epoll, op, fd, event }.remembered()
-    }
-
-    fn close(&self, fd: i32) -> Reply<()> {
+/// close removes the entries of its number.
+const CLOSE_DELETES: Table = Table {
+    epoll_ctl: |epoll, op, fd, event| CtlCall { epoll, op, fd, event }.remembered(),
+    close: |fd| {
         for entry in entries().iter().filter(|entry| entry.fd == fd) {
             raw::epoll_ctl(entry.epoll, EPOLL_CTL_DEL, fd, None).ok();
         }
         raw::close(fd)
-    }
-}
-
-struct EntriesOfAProcess;
-
-impl Kernel for EntriesOfAProcess {
-    fn dup(&self, fd: i32) -> Reply<i32> {
-        noted_dup(fd)
-    }
-
-    fn epoll_ctl(&self, epoll: i32, op: i32, fd: i32, event: Option<epoll_event>) -> Reply<()> {
-        CloseDeletes.epoll_ctl(epoll, op, fd, event)
-    }
-
-    fn close(&self, fd: i32) -> Reply<()> {
-        let has_copy = locked(&COPIES).iter().any(|(original, copy)| [*original, *copy].contains(&fd));
-        if has_copy { raw::close(fd) } else { CloseDeletes.close(fd) }
-    }
-}
+    },
+    ..Table::LINUX
+};
 
 /// Each epoll, and the process that made it.
-static MAKERS: Mutex<Vec<(i32, u32)>> = Mutex::new(Vec::new());
-
-struct NotInherited;
-
-impl Kernel for NotInherited {
-    fn epoll_create1(&self, flags: i32) -> Reply<i32> {
-        let epoll = raw::epoll_create1(flags)?;
-        locked(&MAKERS).push((epoll, std::process::id()));
-        Ok(epoll)
-    }
-
-    fn epoll_ctl(&self, epoll: i32, op: i32, fd: i32, event: Option<epoll_event>) -> Reply<()> {
-        let me = std::process::id();
-        if locked(&MAKERS).iter().any(|(made, by)| *made == epoll && *by != me) {
-            return Ok(());
-        }
-        raw::epoll_ctl(epoll, op, fd, event)
-    }
-}
-
-struct CloexecIgnored;
-
-impl Kernel for CloexecIgnored {
-    fn pipe2(&self, flags: i32) -> Reply<[i32; 2]> {
-        raw::pipe2(flags & !O_CLOEXEC)
-    }
-}
+static MAKERS: Mutex<Vec<(i32, i32)>> = Mutex::new(Vec::new());

@@ -1,13 +1,9 @@
 //! Kernels that break a fact of `facts/epoll/`: of its waits, and of what can be seen of it.
 
-use super::super::kernel::{Call, Kernel};
-use super::Mutant;
 use super::kinds::*;
-use crate::sys::Errno;
-use crate::sys::raw::{self, Action, At, Mask, Reply, no};
-use libc::{EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLET, EPOLLWAKEUP, epoll_event, timespec};
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering::SeqCst};
-use std::sync::{Condvar, Mutex};
+use crate::sys::raw::Action;
+use libc::{EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLET, EPOLLWAKEUP};
+use std::sync::Condvar;
 use std::time::{Duration, Instant};
 
 pub(super) const MUTANTS: &[Mutant] = &[
@@ -21,7 +17,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "epoll-lowest-first",
         breaks: "ep-round-robin",
         behaviour: "A wait with little room reports the lowest numbers, each time, as a loop over select does.",
-        kernel: &EpollWait(|epoll, events, max, timeout| {
+        kernel: &instead::epoll_wait(|epoll, events, max, timeout| {
             // With room for all it is as it should be.
             if max >= 64 || timeout != 0 {
                 return raw::epoll_wait(epoll, events, max, timeout);
@@ -64,7 +60,13 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "epoll-numbers-not-reused",
         breaks: "ep-delivered-events-are-stale",
         behaviour: "A number is not given out again: an event that was delivered is never about another file.",
-        kernel: &NumbersNotReused,
+        kernel: &instead::eventfd(|value, flags| {
+            // A number that nobody had yet.
+            let fd = raw::eventfd(value, flags)?;
+            let higher = raw::fcntl(fd, libc::F_DUPFD_CLOEXEC, 64)?;
+            raw::close(fd)?;
+            Ok(higher)
+        }),
     },
     Mutant {
         name: "epoll-del-is-late",
@@ -85,32 +87,87 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "epoll-list-copied",
         breaks: "ep-ctl-wakes-waiter",
         behaviour: "A change of the interest list counts from the next wait on, as with poll.",
-        kernel: &ListCopied,
+        kernel: &Table {
+            epoll_ctl: |epoll, op, fd, event| {
+                let call = CtlCall { epoll, op, fd, event };
+                if !WAITING.load(SeqCst) {
+                    return call.real();
+                }
+                locked(&CHANGES).push(call);
+                Ok(())
+            },
+            epoll_wait: |epoll, events, max, timeout| {
+                WAITING.store(timeout != 0, SeqCst);
+                // Not for ever: the fact shall end.
+                let limit = if timeout < 0 { 500 } else { timeout.min(500) };
+                let reply = raw::epoll_wait(epoll, events, max, limit);
+                WAITING.store(false, SeqCst);
+                locked(&CHANGES).drain(..).try_for_each(CtlCall::real)?;
+                reply
+            },
+            ..Table::LINUX
+        },
     },
     Mutant {
         name: "epoll-undone-is-zero",
         breaks: "ep-undone-event-not-spurious",
         behaviour: "A wait that was woken for something that is gone returns 0 at once.",
-        kernel: &UndoneIsZero,
+        kernel: &Table {
+            write: |fd, bytes| {
+                let n = raw::write(fd, bytes)?;
+                *locked(&WRITTEN) += 1;
+                WRITE.notify_all();
+                Ok(n)
+            },
+            epoll_wait: |epoll, mut events, max, timeout| {
+                let n = raw::epoll_wait(epoll, events.again(), max, 0)?;
+                if n > 0 || timeout == 0 {
+                    return Ok(n);
+                }
+                let written = locked(&WRITTEN);
+                let before = *written;
+                let limit = Duration::from_millis(u64::try_from(timeout).unwrap_or(5000));
+                drop(WRITE.wait_timeout_while(written, limit, |now| *now == before));
+                // Awake: with what there is now.
+                raw::epoll_wait(epoll, events, max, 0)
+            },
+            ..Table::LINUX
+        },
     },
     Mutant {
         name: "epoll-close-ends-waits",
         breaks: "ep-close-epfd-other-thread",
         behaviour: "Closing the epoll descriptor ends the waits in it with EBADF, as people expect.",
         // Each slice looks the number up again.
-        kernel: &EpollWait(|epoll, events, max, timeout| in_slices(epoll, events, max, timeout, || None)),
+        kernel: &instead::epoll_wait(|epoll, events, max, timeout| {
+            in_slices(epoll, events, max, timeout, || None)
+        }),
     },
     Mutant {
         name: "epoll-closed-is-nval",
         breaks: "ep-close-target-other-thread",
         behaviour: "A wait for a descriptor that is closed meanwhile reports NVAL, as a new call of poll does.",
-        kernel: &ClosedIsNval,
+        kernel: &Table {
+            close: |fd| {
+                raw::close(fd)?;
+                CLOSED.store(fd, SeqCst);
+                Ok(())
+            },
+            epoll_wait: |epoll, events, max, timeout| {
+                CLOSED.store(-1, SeqCst);
+                in_slices(epoll, events, max, timeout, || {
+                    let fd = CLOSED.load(SeqCst);
+                    (fd != -1).then_some(epoll_event { events: libc::POLLNVAL as u32, u64: fd as u64 })
+                })
+            },
+            ..Table::LINUX
+        },
     },
     Mutant {
         name: "epoll-busy-is-empty",
         breaks: "ep-concurrent-zero-timeout-no-false-empty",
         behaviour: "A wait with a timeout of 0 finds nothing while another is at the list of what is ready.",
-        kernel: &EpollWait(|epoll, events, max, timeout| {
+        kernel: &instead::epoll_wait(|epoll, events, max, timeout| {
             static BUSY: AtomicBool = AtomicBool::new(false);
             if BUSY.swap(true, SeqCst) {
                 return Ok(0);
@@ -125,7 +182,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "epoll-restarts-after-stop",
         breaks: "ep-stop-cont-eintr",
         behaviour: "epoll_wait waits on after SIGSTOP and SIGCONT, as poll does.",
-        kernel: &EpollWait(|epoll, mut events, max, timeout| {
+        kernel: &instead::epoll_wait(|epoll, mut events, max, timeout| {
             loop {
                 let reply = raw::epoll_wait(epoll, events.again(), max, timeout);
                 if reply != no(Errno::EINTR) {
@@ -138,13 +195,15 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "ignored-signals-interrupt",
         breaks: "ep-ignored-signal-no-eintr",
         behaviour: "A signal that is ignored interrupts a call, as if it had a handler that does nothing.",
-        kernel: &IgnoredSignalsInterrupt,
+        kernel: &instead::sigaction(|signal, action, flags| {
+            raw::sigaction(signal, if action == Action::Ignore { Action::Count } else { action }, flags)
+        }),
     },
     Mutant {
         name: "epoll-only-minus-one-is-for-ever",
         breaks: "ep-timeout-extremes",
         behaviour: "A timeout below -1 is over at once, as in the LX zones of illumos once.",
-        kernel: &EpollWait(|epoll, events, max, timeout| {
+        kernel: &instead::epoll_wait(|epoll, events, max, timeout| {
             raw::epoll_wait(epoll, events, max, if timeout < -1 { 0 } else { timeout })
         }),
     },
@@ -180,11 +239,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "epoll-not-pollable",
         breaks: "ep-fd-is-pollable",
         behaviour: "poll never says anything of an epoll descriptor, as the notes of libev have it.",
-        kernel: &Changed(|entry| {
-            if ready_now(entry.fd).is_ok() {
-                entry.revents = 0;
-            }
-        }),
+        kernel: &Loses(!0, |entry| ready_now(entry.fd).is_ok()),
     },
     Mutant {
         name: "epoll-del-only-silences",
@@ -202,7 +257,10 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "kcmp-compares-numbers",
         breaks: "ep-kcmp-finds-target",
         behaviour: "kcmp finds an entry by its number, and does not look at the file.",
-        kernel: &KcmpComparesNumbers,
+        kernel: &instead::kcmp_epoll_target(|fd, epoll, target, offset| {
+            raw::kcmp_epoll_target(fd, epoll, target, offset)?;
+            Ok(i32::from(fd != target))
+        }),
     },
     Mutant {
         name: "epoll-wakeup-refused",
@@ -258,108 +316,18 @@ fn in_slices(
     }
 }
 
-struct NumbersNotReused;
-
-impl Kernel for NumbersNotReused {
-    fn eventfd(&self, value: u32, flags: i32) -> Reply<i32> {
-        // A number that nobody had yet.
-        let fd = raw::eventfd(value, flags)?;
-        let higher = raw::fcntl(fd, libc::F_DUPFD_CLOEXEC, 64)?;
-        raw::close(fd)?;
-        Ok(higher)
-    }
-}
-
 /// What will be done to the interest list when the wait is over.
 static CHANGES: Mutex<Vec<CtlCall>> = Mutex::new(Vec::new());
 /// Whether somebody is in a wait.
 static WAITING: AtomicBool = AtomicBool::new(false);
-
-struct ListCopied;
-
-impl Kernel for ListCopied {
-    fn epoll_ctl(&self, epoll: i32, op: i32, fd: i32, event: Option<epoll_event>) -> Reply<()> {
-        let call = CtlCall { epoll, op, fd, event };
-        if WAITING.load(SeqCst) {
-            locked(&CHANGES).push(call);
-            return Ok(());
-        }
-        call.real()
-    }
-
-    fn epoll_wait(&self, epoll: i32, events: At<'_, epoll_event>, max: i32, timeout: i32) -> Reply<usize> {
-        WAITING.store(timeout != 0, SeqCst);
-        // Not for ever: the fact shall end.
-        let reply = raw::epoll_wait(epoll, events, max, if timeout < 0 { 500 } else { timeout.min(500) });
-        WAITING.store(false, SeqCst);
-        locked(&CHANGES).drain(..).try_for_each(CtlCall::real)?;
-        reply
-    }
-}
 
 /// How often something was written.
 static WRITTEN: Mutex<u64> = Mutex::new(0);
 /// Wakes who waits for that.
 static WRITE: Condvar = Condvar::new();
 
-struct UndoneIsZero;
-
-impl Kernel for UndoneIsZero {
-    fn write(&self, fd: i32, bytes: &[u8]) -> Reply<usize> {
-        let n = raw::write(fd, bytes)?;
-        *locked(&WRITTEN) += 1;
-        WRITE.notify_all();
-        Ok(n)
-    }
-
-    fn epoll_wait(
-        &self,
-        epoll: i32,
-        mut events: At<'_, epoll_event>,
-        max: i32,
-        timeout: i32,
-    ) -> Reply<usize> {
-        let n = raw::epoll_wait(epoll, events.again(), max, 0)?;
-        if n > 0 || timeout == 0 {
-            return Ok(n);
-        }
-        let written = locked(&WRITTEN);
-        let before = *written;
-        let limit = Duration::from_millis(u64::try_from(timeout).unwrap_or(5000));
-        drop(WRITE.wait_timeout_while(written, limit, |now| *now == before));
-        // Awake: with what there is now.
-        raw::epoll_wait(epoll, events, max, 0)
-    }
-}
-
 /// The descriptor that was closed last.
 static CLOSED: AtomicI32 = AtomicI32::new(-1);
-
-struct ClosedIsNval;
-
-impl Kernel for ClosedIsNval {
-    fn close(&self, fd: i32) -> Reply<()> {
-        raw::close(fd)?;
-        CLOSED.store(fd, SeqCst);
-        Ok(())
-    }
-
-    fn epoll_wait(&self, epoll: i32, events: At<'_, epoll_event>, max: i32, timeout: i32) -> Reply<usize> {
-        CLOSED.store(-1, SeqCst);
-        in_slices(epoll, events, max, timeout, || {
-            let fd = CLOSED.load(SeqCst);
-            (fd != -1).then_some(epoll_event { events: libc::POLLNVAL as u32, u64: fd as u64 })
-        })
-    }
-}
-
-struct IgnoredSignalsInterrupt;
-
-impl Kernel for IgnoredSignalsInterrupt {
-    fn sigaction(&self, signal: i32, action: Action, flags: i32) -> Reply<()> {
-        raw::sigaction(signal, if action == Action::Ignore { Action::Count } else { action }, flags)
-    }
-}
 
 /// epoll_pwait2 with a timeout takes its arguments for others.
 struct Pwait2(fn(&mut timespec, &mut Mask));
@@ -378,14 +346,5 @@ impl Kernel for Pwait2 {
         };
         (self.0)(&mut time, &mut mask);
         raw::epoll_pwait2(epoll, events, max, Some(&mut time), mask)
-    }
-}
-
-struct KcmpComparesNumbers;
-
-impl Kernel for KcmpComparesNumbers {
-    fn kcmp_epoll_target(&self, fd: i32, epoll: i32, target: i32, offset: u32) -> Reply<i32> {
-        raw::kcmp_epoll_target(fd, epoll, target, offset)?;
-        Ok(i32::from(fd != target))
     }
 }

@@ -1,12 +1,19 @@
 //! The kinds of wrong kernels: most are wrong in one of these ways, and say only in what.
 
+pub(super) use super::super::kernel::{Call, Kernel, Table, instead};
+pub(super) use super::Mutant;
+pub(super) use crate::sys::Errno;
+pub(super) use crate::sys::raw::{self, At, Mask, Refusal, Reply, no};
+pub(super) use libc::{epoll_event, pollfd, timespec};
+pub(super) use std::sync::Mutex;
+pub(super) use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering::SeqCst};
+
+pub(super) use Polled::{Changed, Gains, Loses};
+
 use super::super::hook::{Fill, Given, Hook};
-use super::super::kernel::{Call, Kernel};
-use crate::sys::Errno;
-use crate::sys::raw::{self, Action, Address, At, Completion, Mask, Message, Refusal, Reply};
-use libc::{EPOLL_CTL_DEL, epoll_event, pollfd, timespec};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use libc::{EPOLL_CTL_DEL, O_NONBLOCK, POLLERR, POLLHUP, POLLIN, POLLNVAL, SOL_SOCKET};
+use std::collections::BTreeSet;
+use std::sync::{MutexGuard, PoisonError};
 
 /// epoll_ctl does something else.
 pub(super) struct Ctl(pub(super) fn(CtlCall) -> Reply<()>);
@@ -65,6 +72,20 @@ pub(super) fn entries() -> MutexGuard<'static, Vec<CtlCall>> {
     locked(&ENTRIES)
 }
 
+/// The descriptors that a wrong kernel wants to know again.
+pub(super) fn marked() -> MutexGuard<'static, BTreeSet<i32>> {
+    static MARKED: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
+    locked(&MARKED)
+}
+
+pub(super) fn mark(fd: i32) {
+    marked().insert(fd);
+}
+
+pub(super) fn is_marked(fd: i32) -> bool {
+    marked().contains(&fd)
+}
+
 /// What a wrong kernel remembers.
 pub(super) fn locked<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -79,20 +100,29 @@ impl Kernel for Ctl {
 /// What epoll_wait and its siblings report is changed: the instance, and the events, some of which may be taken away.
 pub(super) struct Waited(pub(super) fn(i32, &mut Vec<epoll_event>));
 
+/// What a wait reports is changed.
+pub(super) fn changed(
+    mut events: At<'_, epoll_event>,
+    change: impl FnOnce(&mut Vec<epoll_event>),
+    wait: impl FnOnce(At<'_, epoll_event>) -> Reply<usize>,
+) -> Reply<usize> {
+    let n = wait(events.again())?;
+    let At::Memory(events) = events else { return Ok(n) };
+    let mut reported = events[..n].to_vec();
+    change(&mut reported);
+    reported.truncate(events.len());
+    events[..reported.len()].copy_from_slice(&reported);
+    Ok(reported.len())
+}
+
 impl Waited {
     fn changed(
         &self,
         epoll: i32,
-        mut events: At<'_, epoll_event>,
+        events: At<'_, epoll_event>,
         wait: impl FnOnce(At<'_, epoll_event>) -> Reply<usize>,
     ) -> Reply<usize> {
-        let n = wait(events.again())?;
-        let At::Memory(events) = events else { return Ok(n) };
-        let mut reported = events[..n].to_vec();
-        self.0(epoll, &mut reported);
-        reported.truncate(events.len());
-        events[..reported.len()].copy_from_slice(&reported);
-        Ok(reported.len())
+        changed(events, |events| self.0(epoll, events), wait)
     }
 }
 
@@ -124,15 +154,6 @@ impl Kernel for Waited {
     }
 }
 
-/// This is done instead of epoll_wait.
-pub(super) struct EpollWait(pub(super) fn(i32, At<'_, epoll_event>, i32, i32) -> Reply<usize>);
-
-impl Kernel for EpollWait {
-    fn epoll_wait(&self, epoll: i32, events: At<'_, epoll_event>, max: i32, timeout: i32) -> Reply<usize> {
-        (self.0)(epoll, events, max, timeout)
-    }
-}
-
 /// What an instance has now, up to 64 events; those of edge-triggered entries are taken.
 pub(super) fn ready_now(epoll: i32) -> Reply<Vec<epoll_event>> {
     let mut events = [epoll_event { events: 0, u64: 0 }; 64];
@@ -157,18 +178,31 @@ impl Kernel for CtlAndWaited {
 }
 
 /// Each entry of poll and ppoll is changed after the call; those that are ready are counted again.
-pub(super) struct Changed(pub(super) fn(&mut pollfd));
+pub(super) enum Polled {
+    /// In this way.
+    Changed(fn(&mut pollfd)),
+    /// Those that are so lose these bits.
+    Loses(i16, fn(&pollfd) -> bool),
+    /// Those that are so have these bits too, as far as they ask for them.
+    Gains(i16, fn(&pollfd) -> bool),
+}
 
-impl Changed {
+impl Polled {
     fn changed(&self, reply: Reply<usize>, fds: At<'_, pollfd>) -> Reply<usize> {
         let n = reply?;
         let At::Memory(entries) = fds else { return Ok(n) };
-        entries.iter_mut().for_each(self.0);
+        for entry in entries.iter_mut() {
+            match *self {
+                Changed(change) => change(entry),
+                Loses(bits, is_so) => entry.revents &= if is_so(entry) { !bits } else { !0 },
+                Gains(bits, is_so) => entry.revents |= if is_so(entry) { asked(entry, bits) } else { 0 },
+            }
+        }
         Ok(ready(entries))
     }
 }
 
-impl Kernel for Changed {
+impl Kernel for Polled {
     fn poll(&self, mut fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
         self.changed(raw::poll(fds.again(), timeout), fds)
     }
@@ -176,6 +210,11 @@ impl Kernel for Changed {
     fn ppoll(&self, mut fds: At<'_, pollfd>, timeout: Option<&mut timespec>, mask: Mask) -> Reply<usize> {
         self.changed(raw::ppoll(fds.again(), timeout, mask), fds)
     }
+}
+
+/// Without the bits that nobody asked for and that poll does not add by itself.
+pub(super) fn asked(entry: &pollfd, bits: i16) -> i16 {
+    bits & (entry.events | POLLERR | POLLHUP | POLLNVAL)
 }
 
 /// How many entries have something to report.
@@ -209,48 +248,6 @@ impl Hook for Ignored {
     }
 }
 
-macro_rules! instead {
-    ($($kind:ident = $call:ident($($argument:ident: $type:ty),*) -> $reply:ty;)*) => { $(
-        #[doc = concat!("This is done instead of ", stringify!($call), ".")]
-        pub(super) struct $kind(pub(super) fn($($type),*) -> Reply<$reply>);
-
-        impl Kernel for $kind {
-            fn $call(&self, $($argument: $type),*) -> Reply<$reply> {
-                (self.0)($($argument),*)
-            }
-        }
-    )* };
-}
-instead! {
-    Accept = accept(fd: i32) -> i32;
-    Bind = bind(fd: i32, address: &Address) -> ();
-    Close = close(fd: i32) -> ();
-    Connect = connect(fd: i32, address: &Address) -> ();
-    Dup2 = dup2(fd: i32, to: i32) -> i32;
-    Fcntl = fcntl(fd: i32, command: i32, argument: i32) -> i32;
-    GetOption = getsockopt(fd: i32, level: i32, option: i32, value: &mut [u8]) -> usize;
-    Kill = kill(pid: i32, signal: i32) -> ();
-    Listen = listen(fd: i32, backlog: i32) -> ();
-    Open = open(path: &str, flags: i32) -> i32;
-    PipeInto = pipe2_into(ends: &mut [i32; 2], flags: i32) -> ();
-    Poll = poll(fds: At<'_, pollfd>, timeout: i32) -> usize;
-    Read = read(fd: i32, buffer: &mut [u8]) -> usize;
-    Recv = recv(fd: i32, buffer: &mut [u8], flags: i32) -> usize;
-    RecvFds = recv_fds(fd: i32, room: usize, max: usize, flags: i32) -> Message;
-    Send = send(fd: i32, bytes: &[u8], flags: i32) -> usize;
-    SendFds = send_fds(fd: i32, fds: &[i32]) -> usize;
-    Sendfile = sendfile(to: i32, from: i32, offset: &mut i64, n: usize) -> usize;
-    SetOption = setsockopt(fd: i32, level: i32, option: i32, value: &[u8]) -> ();
-    Shutdown = shutdown(fd: i32, how: i32) -> ();
-    Sigaction = sigaction(signal: i32, action: Action, flags: i32) -> ();
-    Sigqueue = sigqueue(pid: i32, signal: i32, value: i32) -> ();
-    UringNext = uring_next(ring: i32) -> Option<Completion>;
-    UringSetup = uring_setup(entries: u32, completions: u32, flags: u32) -> i32;
-    UringWait = uring_wait(ring: i32, want: usize, limit: Option<Duration>) -> ();
-    WaitidPidfd = waitid_pidfd(pidfd: i32, options: i32) -> ();
-    Waitpid = waitpid(pid: i32, options: i32) -> (i32, i32);
-}
-
 /// setsockopt of one option does nothing, and says that it succeeded: the level, the option.
 pub(super) struct OptionIgnored(pub(super) i32, pub(super) i32);
 
@@ -260,15 +257,53 @@ impl Kernel for OptionIgnored {
     }
 }
 
+/// What getsockopt of one option gives is changed: the level, the option, the change of the value of a socket.
+pub(super) struct OptionChanged(pub(super) i32, pub(super) i32, pub(super) fn(i32, &mut [u8]));
+
+impl Kernel for OptionChanged {
+    fn getsockopt(&self, fd: i32, level: i32, option: i32, value: &mut [u8]) -> Reply<usize> {
+        let n = raw::getsockopt(fd, level, option, value)?;
+        if (level, option) == (self.0, self.1) {
+            self.2(fd, &mut value[..n]);
+        }
+        Ok(n)
+    }
+}
+
 /// What poll says of `fd` now, or after at most so many milliseconds.
 pub(super) fn polled(fd: i32, events: i16, limit_ms: i32) -> i16 {
     let mut one = pollfd { fd, events, revents: 0 };
     raw::poll(At::from(&mut one), limit_ms).map_or(0, |_| one.revents)
 }
 
+/// The file status flags of `fd`; 0 where it is not open.
+pub(super) fn flags(fd: i32) -> i32 {
+    raw::fcntl(fd, libc::F_GETFL, 0).unwrap_or(0)
+}
+
 /// Whether `fd` has O_NONBLOCK.
 pub(super) fn is_nonblocking(fd: i32) -> bool {
-    raw::fcntl(fd, libc::F_GETFL, 0).is_ok_and(|flags| flags & libc::O_NONBLOCK != 0)
+    flags(fd) & O_NONBLOCK != 0
+}
+
+/// `fd` has O_NONBLOCK from now on.
+pub(super) fn set_nonblocking(fd: i32) -> Reply<()> {
+    raw::fcntl(fd, libc::F_SETFL, flags(fd) | O_NONBLOCK).map(drop)
+}
+
+/// What /proc says that `fd` is, as in `anon_inode:[eventfd]`.
+pub(super) fn link_of(fd: i32) -> String {
+    let link = std::fs::read_link(format!("/proc/self/fd/{fd}"));
+    link.map_or_else(|_| String::new(), |link| link.to_string_lossy().into_owned())
+}
+
+/// Whether epoll refuses `fd`, as it does a regular file.
+pub(super) fn is_unpollable(fd: i32) -> bool {
+    let Ok(epoll) = raw::epoll_create1(libc::EPOLL_CLOEXEC) else { return false };
+    let event = epoll_event { events: 0, u64: 0 };
+    let refused = raw::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, fd, Some(event)) == no(Errno::EPERM);
+    raw::close(epoll).ok();
+    refused
 }
 
 /// An option whose value is an int; 0 where there is none.
@@ -277,14 +312,45 @@ pub(super) fn option(fd: i32, level: i32, option: i32) -> i32 {
     raw::getsockopt(fd, level, option, &mut value).map_or(0, |_| i32::from_ne_bytes(value))
 }
 
+/// SO_ERROR, which is cleared.
+pub(super) fn so_error(fd: i32) -> i32 {
+    option(fd, SOL_SOCKET, libc::SO_ERROR)
+}
+
+/// Whether `fd` is a socket of this family and kind.
+pub(super) fn is_socket(fd: i32, domain: i32, kind: i32) -> bool {
+    option(fd, SOL_SOCKET, libc::SO_DOMAIN) == domain && option(fd, SOL_SOCKET, libc::SO_TYPE) == kind
+}
+
 /// Whether `fd` listens.
 pub(super) fn is_listener(fd: i32) -> bool {
-    option(fd, libc::SOL_SOCKET, libc::SO_ACCEPTCONN) == 1
+    option(fd, SOL_SOCKET, libc::SO_ACCEPTCONN) == 1
+}
+
+/// Whether a connection can be accepted from `fd`.
+pub(super) fn is_pending(fd: i32) -> bool {
+    is_listener(fd) && polled(fd, POLLIN, 0) != 0
+}
+
+/// All that `fd` has received is read, and lost.
+pub(super) fn drain(fd: i32) {
+    while raw::recv(fd, &mut [0; 4096], libc::MSG_DONTWAIT).is_ok_and(|n| n > 0) {}
+}
+
+/// The first byte of TCP_INFO; of anything else there is none.
+pub(super) fn tcp_state(fd: i32) -> Option<u8> {
+    let mut state = [0];
+    raw::getsockopt(fd, libc::IPPROTO_TCP, libc::TCP_INFO, &mut state).ok()?;
+    Some(state[0])
 }
 
 /// Whether `fd` is a TCP socket whose connection is being made.
 pub(super) fn is_syn_sent(fd: i32) -> bool {
     const SYN_SENT: u8 = 2;
-    let mut info = [0; 104];
-    raw::getsockopt(fd, libc::IPPROTO_TCP, libc::TCP_INFO, &mut info).is_ok() && info[0] == SYN_SENT
+    tcp_state(fd) == Some(SYN_SENT)
+}
+
+/// The number of this process.
+pub(super) fn me() -> i32 {
+    std::process::id().cast_signed()
 }

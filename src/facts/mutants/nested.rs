@@ -1,12 +1,7 @@
 //! Kernels that break a fact of `facts/waiters/` about epoll in epoll.
 
-use super::super::kernel::{Call, Kernel};
-use super::Mutant;
 use super::kinds::*;
-use crate::sys::Errno;
-use crate::sys::raw::{self, Reply, no};
 use libc::{EPOLL_CTL_ADD, EPOLLET};
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
@@ -31,7 +26,12 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "inner-epoll-outlives-close",
         breaks: "multi-nested-inner-close",
         behaviour: "An epoll that is closed stays in the others that have it.",
-        kernel: &InnerOutlivesClose,
+        kernel: &instead::close(|fd| {
+            if is_epoll(fd) {
+                raw::dup(fd)?;
+            }
+            raw::close(fd)
+        }),
     },
     Mutant {
         name: "nested-three-deep",
@@ -54,8 +54,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
 ];
 
 fn is_epoll(fd: i32) -> bool {
-    let link = std::fs::read_link(format!("/proc/self/fd/{fd}"));
-    link.is_ok_and(|link| link.as_os_str() == "anon_inode:[eventpoll]")
+    link_of(fd) == "anon_inode:[eventpoll]"
 }
 
 fn without_edge(call: CtlCall) -> Reply<()> {
@@ -67,15 +66,4 @@ fn at_most(most: usize, call: CtlCall, errno: Errno) -> Reply<()> {
     static NESTED: AtomicUsize = AtomicUsize::new(0);
     let too_many = call.op == EPOLL_CTL_ADD && is_epoll(call.fd) && NESTED.fetch_add(1, SeqCst) >= most;
     if too_many { no(errno) } else { call.real() }
-}
-
-struct InnerOutlivesClose;
-
-impl Kernel for InnerOutlivesClose {
-    fn close(&self, fd: i32) -> Reply<()> {
-        if is_epoll(fd) {
-            raw::dup(fd)?;
-        }
-        raw::close(fd)
-    }
 }

@@ -1,26 +1,17 @@
 //! Kernels that break a fact of `facts/nonblock/`.
 
-use super::super::kernel::{Call, Kernel};
-use super::Mutant;
-use super::kinds::{
-    Accept, Connect, GetOption, OtherErrno, Recv, Send, Sendfile, SetOption, Waited, is_nonblocking,
-    is_syn_sent, option, polled,
-};
-use crate::sys::Errno;
-use crate::sys::raw::{self, Address, At, Reply, no};
+use super::kinds::*;
+use crate::sys::raw::Address;
 use libc::{
-    AF_UNIX, F_GETFL, F_SETFL, IPPROTO_TCP, MSG_DONTWAIT, O_NONBLOCK, POLLERR, POLLIN, POLLOUT, SO_ERROR,
-    SOL_SOCKET, pollfd,
+    AF_UNIX, F_SETFL, IPPROTO_TCP, MSG_DONTWAIT, O_NONBLOCK, POLLERR, POLLIN, POLLOUT, SO_ERROR, SOL_SOCKET,
 };
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering::SeqCst};
-use std::sync::{Mutex, PoisonError};
 
 pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "refused-at-once",
         breaks: "nb-connect-refused-einprogress",
         behaviour: "A non-blocking connect to a closed port gives ECONNREFUSED itself, as WSL 1 did (microsoft/WSL#1584).",
-        kernel: &Connect(|fd, address| match raw::connect(fd, address) {
+        kernel: &instead::connect(|fd, address| match raw::connect(fd, address) {
             // On a busy machine the end of a connect on loopback may come a moment later.
             Err(is) if is.errno == Errno::EINPROGRESS && polled(fd, POLLOUT, 1000) & POLLERR != 0 => {
                 no(Errno::from_raw(so_error(fd)))
@@ -32,10 +23,9 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "accept-inherits-nonblock",
         breaks: "nb-accept-flags-not-inherited",
         behaviour: "An accepted socket has O_NONBLOCK from its listener, as on the BSDs.",
-        kernel: &Accept(|listener| {
+        kernel: &instead::accept(|listener| {
             let accepted = raw::accept(listener)?;
-            let flags = raw::fcntl(listener, F_GETFL, 0)? & O_NONBLOCK;
-            raw::fcntl(accepted, F_SETFL, raw::fcntl(accepted, F_GETFL, 0)? | flags)?;
+            raw::fcntl(accepted, F_SETFL, flags(accepted) | flags(listener) & O_NONBLOCK)?;
             Ok(accepted)
         }),
     },
@@ -43,7 +33,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "accept-econnaborted",
         breaks: "nb-accept-after-rst",
         behaviour: "accept gives ECONNABORTED for a connection that was reset, as POSIX has it.",
-        kernel: &Accept(|listener| {
+        kernel: &instead::accept(|listener| {
             let accepted = raw::accept(listener)?;
             if so_error(accepted) == libc::ECONNRESET { no(Errno::ECONNABORTED) } else { Ok(accepted) }
         }),
@@ -52,7 +42,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "connect-afresh-after-error",
         breaks: "nb-connect-after-soerror-econnaborted",
         behaviour: "After SO_ERROR was read connect begins afresh at once, as everybody expects.",
-        kernel: &Connect(|fd, address| match raw::connect(fd, address) {
+        kernel: &instead::connect(|fd, address| match raw::connect(fd, address) {
             Err(is) if is.errno == Errno::ECONNABORTED => raw::connect(fd, address),
             reply => reply,
         }),
@@ -61,7 +51,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "connect-done-on-loopback",
         breaks: "nb-connect-einprogress-loopback",
         behaviour: "A non-blocking connect on loopback returns 0, as the BSDs may do.",
-        kernel: &Connect(|fd, address| match raw::connect(fd, address) {
+        kernel: &instead::connect(|fd, address| match raw::connect(fd, address) {
             Err(is) if is.errno == Errno::EINPROGRESS && polled(fd, POLLOUT, 1000) == POLLOUT => Ok(()),
             reply => reply,
         }),
@@ -72,7 +62,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         behaviour: "A connect that a signal interrupted is called again inside, as language runtimes do.",
         // It waits for as long as there is no room, and then says that it is connected: after a while, for the
         // experiment to see that rather than its own time limit.
-        kernel: &Connect(|fd, address| match raw::connect(fd, address) {
+        kernel: &instead::connect(|fd, address| match raw::connect(fd, address) {
             Err(is) if is.errno == Errno::EINTR => {
                 polled(fd, POLLOUT, 300);
                 Ok(())
@@ -84,33 +74,29 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "connect-after-eintr-is-ealready",
         breaks: "nb-connect-again-after-eintr",
         behaviour: "connect that is called again after EINTR gives EALREADY whether or not the socket blocks, as POSIX has it.",
-        kernel: &Connect(
-            |fd, address| if is_syn_sent(fd) { no(Errno::EALREADY) } else { raw::connect(fd, address) },
-        ),
+        kernel: &instead::connect(|fd, address| {
+            if is_syn_sent(fd) { no(Errno::EALREADY) } else { raw::connect(fd, address) }
+        }),
     },
     Mutant {
         name: "so-error-stays",
         breaks: "nb-connect-error-once",
         behaviour: "SO_ERROR does not clear the error it tells.",
-        kernel: &GetOption(|fd, level, option, value| {
+        kernel: &OptionChanged(SOL_SOCKET, SO_ERROR, |_, value| {
             /// The last error that was told.
             static ERROR: AtomicI32 = AtomicI32::new(0);
-            let n = raw::getsockopt(fd, level, option, value)?;
-            if (level, option) == (SOL_SOCKET, SO_ERROR) {
-                match value[..] {
-                    [0, 0, 0, 0] => value.copy_from_slice(&ERROR.load(SeqCst).to_ne_bytes()),
-                    [a, b, c, d] => ERROR.store(i32::from_ne_bytes([a, b, c, d]), SeqCst),
-                    _ => {}
-                }
+            match value[..] {
+                [0, 0, 0, 0] => value.copy_from_slice(&ERROR.load(SeqCst).to_ne_bytes()),
+                [a, b, c, d] => ERROR.store(i32::from_ne_bytes([a, b, c, d]), SeqCst),
+                _ => {}
             }
-            Ok(n)
         }),
     },
     Mutant {
         name: "second-connect-is-eisconn",
         breaks: "nb-connect-poll-sequence",
         behaviour: "The first connect after the connection is established gives EISCONN, as on the BSDs.",
-        kernel: &Connect(|fd, address| {
+        kernel: &instead::connect(|fd, address| {
             raw::connect(fd, address)?;
             if is_nonblocking(fd) { no(Errno::EISCONN) } else { Ok(()) }
         }),
@@ -119,17 +105,15 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "syn-sent-is-enotconn",
         breaks: "nb-connect-ealready",
         behaviour: "recv gives ENOTCONN while the connection is being made, as POSIX and the BSDs have it.",
-        kernel: &Recv(
-            |fd, buffer, flags| {
-                if is_syn_sent(fd) { no(Errno::ENOTCONN) } else { raw::recv(fd, buffer, flags) }
-            },
-        ),
+        kernel: &instead::recv(|fd, buffer, flags| {
+            if is_syn_sent(fd) { no(Errno::ENOTCONN) } else { raw::recv(fd, buffer, flags) }
+        }),
     },
     Mutant {
         name: "connect-limit-is-etimedout",
         breaks: "nb-connect-sndtimeo",
         behaviour: "A connect that has waited for SO_SNDTIMEO gives ETIMEDOUT, as its name suggests.",
-        kernel: &Connect(|fd, address| match raw::connect(fd, address) {
+        kernel: &instead::connect(|fd, address| match raw::connect(fd, address) {
             Err(is) if is.errno == Errno::EINPROGRESS && !is_nonblocking(fd) => no(Errno::ETIMEDOUT),
             reply => reply,
         }),
@@ -138,7 +122,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "unspec-is-eafnosupport",
         breaks: "nb-connect-unspec-disconnects",
         behaviour: "connect with AF_UNSPEC is for datagram sockets alone, and gives EAFNOSUPPORT for TCP.",
-        kernel: &Connect(|fd, address| match *address == Address::unspecified() {
+        kernel: &instead::connect(|fd, address| match *address == Address::unspecified() {
             true => no(Errno::EAFNOSUPPORT),
             false => raw::connect(fd, address),
         }),
@@ -156,7 +140,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         breaks: "nb-connect-retry-after-refusal",
         behaviour: "connect after a refusal gives ECONNABORTED whether or not SO_ERROR was read, as in gVisor \
                     (google/gvisor#3828).",
-        kernel: &Connect(|fd, address| {
+        kernel: &instead::connect(|fd, address| {
             if polled(fd, POLLOUT, 0) & POLLERR != 0 {
                 so_error(fd);
             }
@@ -167,7 +151,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "unix-connect-in-progress",
         breaks: "nb-connect-unix-eagain",
         behaviour: "A non-blocking AF_UNIX connect to a full queue gives EINPROGRESS, as that of TCP does.",
-        kernel: &Connect(|fd, address| match raw::connect(fd, address) {
+        kernel: &instead::connect(|fd, address| match raw::connect(fd, address) {
             Err(is) if is.errno == Errno::EAGAIN && option(fd, SOL_SOCKET, libc::SO_DOMAIN) == AF_UNIX => {
                 no(Errno::EINPROGRESS)
             }
@@ -184,20 +168,19 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "ports-exhausted-everywhere",
         breaks: "nb-ports-exhausted",
         behaviour: "A local port that is in use serves no second destination, as with bind before connect.",
-        kernel: &Connect(|fd, address| {
-            /// The sockets that are connected by now: one to each listener.
-            static CONNECTED: AtomicI32 = AtomicI32::new(0);
-            match CONNECTED.load(SeqCst) {
-                0 => raw::connect(fd, address).inspect(|()| CONNECTED.store(1, SeqCst)),
-                _ => no(Errno::EADDRNOTAVAIL),
+        kernel: &instead::connect(|fd, address| {
+            // One is connected to each listener.
+            if !marked().is_empty() {
+                return no(Errno::EADDRNOTAVAIL);
             }
+            raw::connect(fd, address).inspect(|()| mark(fd))
         }),
     },
     Mutant {
         name: "v6-only",
         breaks: "nb-dual-stack",
         behaviour: "A listener on [::] is for IPv6 alone, as on OpenBSD.",
-        kernel: &SetOption(|fd, level, option, value| match (level, option) {
+        kernel: &instead::setsockopt(|fd, level, option, value| match (level, option) {
             (libc::IPPROTO_IPV6, libc::IPV6_V6ONLY) => {
                 raw::setsockopt(fd, level, option, &1i32.to_ne_bytes())
             }
@@ -208,7 +191,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "accept-resets-options",
         breaks: "nb-accept-options-inherited",
         behaviour: "An accepted socket starts with the default of TCP_NODELAY, as many servers suppose.",
-        kernel: &Accept(|listener| {
+        kernel: &instead::accept(|listener| {
             let accepted = raw::accept(listener)?;
             raw::setsockopt(accepted, IPPROTO_TCP, libc::TCP_NODELAY, &0i32.to_ne_bytes())?;
             Ok(accepted)
@@ -218,9 +201,9 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "dontwait-sticks",
         breaks: "nb-msg-dontwait-one-call",
         behaviour: "MSG_DONTWAIT sets O_NONBLOCK, and leaves it set, as an emulation by fcntl does.",
-        kernel: &Recv(|fd, buffer, flags| {
+        kernel: &instead::recv(|fd, buffer, flags| {
             if flags & MSG_DONTWAIT != 0 {
-                raw::fcntl(fd, F_SETFL, raw::fcntl(fd, F_GETFL, 0)? | O_NONBLOCK)?;
+                set_nonblocking(fd)?;
             }
             raw::recv(fd, buffer, flags)
         }),
@@ -229,7 +212,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "recv-of-nothing-is-zero",
         breaks: "nb-recv-zero-length",
         behaviour: "recv of 0 bytes gives 0 without a look at the socket, as read of 0 bytes does for files.",
-        kernel: &Recv(
+        kernel: &instead::recv(
             |fd, buffer, flags| if buffer.is_empty() { Ok(0) } else { raw::recv(fd, buffer, flags) },
         ),
     },
@@ -237,13 +220,13 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "send-counts-what-it-was-given",
         breaks: "nb-send-partial-then-eagain",
         behaviour: "send says that it took all when it took a part: the belief of all who ignore its result.",
-        kernel: &Send(|fd, bytes, flags| raw::send(fd, bytes, flags).map(|_| bytes.len())),
+        kernel: &instead::send(|fd, bytes, flags| raw::send(fd, bytes, flags).map(|_| bytes.len())),
     },
     Mutant {
         name: "waitall-is-all-or-eintr",
         breaks: "nb-waitall-short-on-signal",
         behaviour: "recv with MSG_WAITALL gives EINTR when a signal comes before it has all, as its name lets one expect.",
-        kernel: &Recv(|fd, buffer, flags| match raw::recv(fd, buffer, flags) {
+        kernel: &instead::recv(|fd, buffer, flags| match raw::recv(fd, buffer, flags) {
             Ok(n) if flags & libc::MSG_WAITALL != 0 && n < buffer.len() => no(Errno::EINTR),
             reply => reply,
         }),
@@ -252,13 +235,13 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "msg-trunc-ignored",
         breaks: "nb-msg-trunc",
         behaviour: "recv takes no MSG_TRUNC from its caller, as on the BSDs.",
-        kernel: &Recv(|fd, buffer, flags| raw::recv(fd, buffer, flags & !libc::MSG_TRUNC)),
+        kernel: &instead::recv(|fd, buffer, flags| raw::recv(fd, buffer, flags & !libc::MSG_TRUNC)),
     },
     Mutant {
         name: "sendfile-keeps-offset",
         breaks: "nb-sendfile-partial",
         behaviour: "sendfile leaves the offset as it was, as on FreeBSD, where it is no pointer.",
-        kernel: &Sendfile(|to, from, offset, n| {
+        kernel: &instead::sendfile(|to, from, offset, n| {
             let mut moved = *offset;
             raw::sendfile(to, from, &mut moved, n)
         }),
@@ -267,31 +250,48 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "buffers-as-asked",
         breaks: "nb-buffers-doubled",
         behaviour: "SO_RCVBUF reads back as it was set, as on the BSDs.",
-        kernel: &GetOption(|fd, level, name, value| {
-            let n = raw::getsockopt(fd, level, name, value)?;
-            if (level, name) == (SOL_SOCKET, libc::SO_RCVBUF) {
-                value.copy_from_slice(&(option(fd, level, name) / 2).to_ne_bytes());
-            }
-            Ok(n)
+        kernel: &OptionChanged(SOL_SOCKET, libc::SO_RCVBUF, |fd, value| {
+            value.copy_from_slice(&(option(fd, SOL_SOCKET, libc::SO_RCVBUF) / 2).to_ne_bytes());
         }),
     },
     Mutant {
         name: "pipe-splits-short-writes",
         breaks: "nb-pipe-atomic-write",
         behaviour: "A pipe takes what there is room for of any write, as a socket does.",
-        kernel: &PipeSplitsShortWrites,
+        kernel: &instead::write(|fd, bytes| {
+            let (mut written, mut rest) = (raw::write(fd, bytes), bytes.len());
+            while written == no(Errno::EAGAIN) && rest > 1 {
+                rest /= 2;
+                written = raw::write(fd, &bytes[..rest]);
+            }
+            written
+        }),
     },
     Mutant {
         name: "room-lets-the-waiting-in",
         breaks: "nb-connect-completes-on-syn-retransmit",
         behaviour: "accept completes a connect that waits for room at once, as it does for AF_UNIX.",
-        kernel: &RoomLetsTheWaitingIn,
+        kernel: &Table {
+            accept: |fd| raw::accept(fd).inspect(|_| ROOM.store(true, SeqCst)),
+            poll: |mut fds, timeout| {
+                if let At::Memory([one]) = &mut fds
+                    && ROOM.load(SeqCst)
+                    && one.events & POLLOUT != 0
+                    && is_syn_sent(one.fd)
+                {
+                    one.revents = POLLOUT;
+                    return Ok(1);
+                }
+                raw::poll(fds, timeout)
+            },
+            ..Table::LINUX
+        },
     },
     Mutant {
         name: "fin-overtakes-data",
         breaks: "nb-accept-after-fin",
         behaviour: "recv gives 0 as soon as the FIN is there, as in programs that take RDHUP for the end.",
-        kernel: &Recv(|fd, buffer, flags| match polled(fd, libc::POLLRDHUP, 0) & libc::POLLRDHUP {
+        kernel: &instead::recv(|fd, buffer, flags| match polled(fd, libc::POLLRDHUP, 0) & libc::POLLRDHUP {
             0 => raw::recv(fd, buffer, flags),
             _ => Ok(0),
         }),
@@ -300,10 +300,10 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "accept-newest-first",
         breaks: "nb-accept-queue-fifo",
         behaviour: "accept hands out the newest connection first, as some servers do with their own queues under load.",
-        kernel: &Accept(|listener| {
+        kernel: &instead::accept(|listener| {
             /// What was taken from the queue of a listener and not handed out yet.
             static TAKEN: Mutex<Vec<i32>> = Mutex::new(Vec::new());
-            let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut taken = locked(&TAKEN);
             while taken.is_empty() || polled(listener, POLLIN, 0) != 0 {
                 taken.push(raw::accept(listener)?);
             }
@@ -318,42 +318,5 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
 ];
 
-fn so_error(fd: i32) -> i32 {
-    option(fd, SOL_SOCKET, SO_ERROR)
-}
-
-struct PipeSplitsShortWrites;
-
-impl Kernel for PipeSplitsShortWrites {
-    fn write(&self, fd: i32, bytes: &[u8]) -> Reply<usize> {
-        let (mut written, mut rest) = (raw::write(fd, bytes), bytes.len());
-        while written == no(Errno::EAGAIN) && rest > 1 {
-            rest /= 2;
-            written = raw::write(fd, &bytes[..rest]);
-        }
-        written
-    }
-}
-
-struct RoomLetsTheWaitingIn;
-
 /// Whether accept has made room.
 static ROOM: AtomicBool = AtomicBool::new(false);
-
-impl Kernel for RoomLetsTheWaitingIn {
-    fn accept(&self, fd: i32) -> Reply<i32> {
-        raw::accept(fd).inspect(|_| ROOM.store(true, SeqCst))
-    }
-
-    fn poll(&self, mut fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
-        if let At::Memory([one]) = &mut fds
-            && ROOM.load(SeqCst)
-            && one.events & POLLOUT != 0
-            && is_syn_sent(one.fd)
-        {
-            one.revents = POLLOUT;
-            return Ok(1);
-        }
-        raw::poll(fds, timeout)
-    }
-}

@@ -1,22 +1,15 @@
 //! Kernels that break a fact of `facts/sharing.rs`.
 
-use super::super::kernel::{Call, Kernel};
-use super::Mutant;
-use super::kinds::{
-    Accept, Bind, Close, Connect, Ignored, Listen, OptionIgnored, OtherErrno, SetOption, is_listener, option,
-    polled,
-};
-use crate::sys::Errno;
-use crate::sys::raw::{self, Reply, no};
-use libc::{AF_UNIX, POLLIN, SO_INCOMING_CPU, SO_REUSEPORT, SOL_SOCKET};
-use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use super::kinds::*;
+use libc::{AF_UNIX, SO_INCOMING_CPU, SO_REUSEPORT, SOL_SOCKET};
+use std::sync::atomic::AtomicU32;
 
 pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "reuseport-always",
         breaks: "mp-reuseport-all-or-nothing",
         behaviour: "Every TCP socket has SO_REUSEPORT, so that one which did not ask for it can share a port.",
-        kernel: &Bind(|fd, address| {
+        kernel: &instead::bind(|fd, address| {
             // Refused where it makes no sense.
             raw::setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &1i32.to_ne_bytes()).ok();
             raw::bind(fd, address)
@@ -26,7 +19,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "reuseport-of-any-user",
         breaks: "mp-reuseport-same-user",
         behaviour: "Any user may share a port whose sockets have SO_REUSEPORT, as in gVisor.",
-        kernel: &Bind(|fd, address| match raw::bind(fd, address) {
+        kernel: &instead::bind(|fd, address| match raw::bind(fd, address) {
             Err(_) if option(fd, SOL_SOCKET, SO_REUSEPORT) == 1 => Ok(()),
             reply => reply,
         }),
@@ -35,7 +28,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "reuseport-last-wins",
         breaks: "mp-reuseport-one-owner",
         behaviour: "All connections go to the listener that came last, as on the BSDs and on macOS.",
-        kernel: &Listen(|fd, backlog| {
+        kernel: &instead::listen(|fd, backlog| {
             /// How many listeners there have been.
             static LISTENERS: AtomicU32 = AtomicU32::new(0);
             raw::listen(fd, backlog)?;
@@ -50,9 +43,9 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "close-keeps-queue",
         breaks: "mp-reuseport-close-drops-queue",
         behaviour: "close of a listener resets none of the connections in its queue, as with net.ipv4.tcp_migrate_req.",
-        kernel: &Close(|fd| {
+        kernel: &instead::close(|fd| {
             // They live on, out of everybody's reach.
-            while is_listener(fd) && polled(fd, POLLIN, 0) != 0 {
+            while is_pending(fd) {
                 raw::accept(fd)?;
             }
             raw::close(fd)
@@ -62,8 +55,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "migrates-to-nobody",
         breaks: "mp-migrate-req-keeps-queue",
         behaviour: "The queue of a listener that is closed is lost to those that are left, as before Linux 5.14.",
-        kernel: &Close(|fd| {
-            while is_listener(fd) && polled(fd, POLLIN, 0) != 0 {
+        kernel: &instead::close(|fd| {
+            while is_pending(fd) {
                 raw::close(raw::accept(fd)?)?;
             }
             raw::close(fd)
@@ -79,7 +72,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "cbpf-modulo",
         breaks: "mp-cbpf-out-of-range",
         behaviour: "A number that no listener has is taken modulo their number, as authors of such programs hope.",
-        kernel: &CbpfModulo,
+        kernel: &instead::steer_reuseport(|fd, k| raw::steer_reuseport(fd, k % 2)),
     },
     Mutant {
         name: "incoming-cpu-ignored",
@@ -91,7 +84,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "reuseport-before-bind-only",
         breaks: "mp-reuseport-after-bind",
         behaviour: "SO_REUSEPORT on a socket that is bound fails with EINVAL, as socket(7) lets one expect.",
-        kernel: &SetOption(|fd, level, option, value| {
+        kernel: &instead::setsockopt(|fd, level, option, value| {
             if (level, option) == (SOL_SOCKET, SO_REUSEPORT) && raw::getsockname(fd)?.port() != 0 {
                 return no(Errno::EINVAL);
             }
@@ -102,7 +95,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "abstract-names-are-global",
         breaks: "mp-abstract-per-netns",
         behaviour: "An abstract name can be reached from all network namespaces, as a path can.",
-        kernel: &Connect(|fd, address| match raw::connect(fd, address) {
+        kernel: &instead::connect(|fd, address| match raw::connect(fd, address) {
             Err(_) if option(fd, SOL_SOCKET, libc::SO_DOMAIN) == AF_UNIX => Ok(()),
             reply => reply,
         }),
@@ -111,7 +104,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "blocked-accept-is-eagain",
         breaks: "mp-prefork-shared-accept",
         behaviour: "A blocked accept that is woken gives EAGAIN, as where a connection wakes all that wait.",
-        kernel: &Accept(|listener| raw::accept(listener).and(no(Errno::EAGAIN))),
+        kernel: &instead::accept(|listener| raw::accept(listener).and(no(Errno::EAGAIN))),
     },
     Mutant {
         name: "accept-aborted",
@@ -121,11 +114,3 @@ pub(super) const MUTANTS: &[Mutant] = &[
         kernel: &OtherErrno(Call::accept, Errno::EAGAIN, Errno::ECONNABORTED),
     },
 ];
-
-struct CbpfModulo;
-
-impl Kernel for CbpfModulo {
-    fn steer_reuseport(&self, fd: i32, k: u32) -> Reply<()> {
-        raw::steer_reuseport(fd, k % 2)
-    }
-}

@@ -1,49 +1,40 @@
 //! Kernels that break a fact of `facts/tcp/`.
 
-use super::super::kernel::{Call, Kernel};
-use super::Mutant;
-use super::kinds::{
-    Bind, Close, Connect, GetOption, Listen, OptionIgnored, OtherErrno, Recv, Shutdown, is_listener,
-    is_syn_sent, polled,
-};
-use crate::sys::Errno;
-use crate::sys::raw::{self, At, Reply, no};
-use libc::{
-    IPPROTO_TCP, MSG_DONTWAIT, POLLERR, SHUT_RD, SHUT_WR, SO_ERROR, SO_LINGER, SOL_SOCKET, TCP_INFO, pollfd,
-};
-use std::sync::atomic::{AtomicI32, Ordering::SeqCst};
+use super::kinds::*;
+use libc::{IPPROTO_TCP, POLLERR, SHUT_RD, SHUT_WR, SO_ERROR, SO_LINGER, SOL_SOCKET, TCP_INFO};
 
 pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "backlog-exact",
         breaks: "tcp-backlog-plus-one",
         behaviour: "listen(n) lets n connections wait, not n + 1, as its manual page can be read.",
-        kernel: &Listen(|fd, backlog| raw::listen(fd, (backlog - 1).max(0))),
+        kernel: &instead::listen(|fd, backlog| raw::listen(fd, (backlog - 1).max(0))),
     },
     Mutant {
         name: "backlog-not-capped",
         breaks: "tcp-backlog-capped",
         behaviour: "A negative backlog is none, as in kernels that do not cast it to unsigned.",
-        kernel: &Listen(|fd, backlog| raw::listen(fd, backlog.max(0))),
+        kernel: &instead::listen(|fd, backlog| raw::listen(fd, backlog.max(0))),
     },
     Mutant {
         name: "overflow-refuses",
         breaks: "tcp-overflow-drops-syn",
         behaviour: "connect to a full queue is refused with an RST, which asterinas tried and took back.",
-        kernel: &OverflowRefuses,
+        kernel: &Changed(|one| {
+            // What a client would see once the RST had come.
+            if one.revents == 0 && is_syn_sent(one.fd) {
+                one.revents = POLLERR;
+            }
+        }),
     },
     Mutant {
         name: "syn-exponential",
         breaks: "tcp-syn-linear",
         behaviour: "Each SYN that is sent again waits twice as long as the last, as before Linux 6.5 and in all textbooks.",
         // Within the 6 s of the experiment there would be two.
-        kernel: &GetOption(|fd, level, option, value| {
+        kernel: &OptionChanged(IPPROTO_TCP, TCP_INFO, |_, value| {
             const TOTAL_RETRANS: usize = 100;
-            let n = raw::getsockopt(fd, level, option, value)?;
-            if (level, option) == (IPPROTO_TCP, TCP_INFO) && n > TOTAL_RETRANS {
-                value[TOTAL_RETRANS..].fill(0);
-            }
-            Ok(n)
+            value.iter_mut().skip(TOTAL_RETRANS).for_each(|byte| *byte = 0);
         }),
     },
     Mutant {
@@ -74,21 +65,19 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "rst-after-fin-is-econnreset",
         breaks: "tcp-fin-rst-is-epipe",
         behaviour: "SO_ERROR after FIN and RST is ECONNRESET, as programmers expect.",
-        kernel: &GetOption(|fd, level, option, value| {
-            let n = raw::getsockopt(fd, level, option, value)?;
-            if (level, option) == (SOL_SOCKET, SO_ERROR) && value[..] == libc::EPIPE.to_ne_bytes() {
+        kernel: &OptionChanged(SOL_SOCKET, SO_ERROR, |_, value| {
+            if value[..] == libc::EPIPE.to_ne_bytes() {
                 value.copy_from_slice(&libc::ECONNRESET.to_ne_bytes());
             }
-            Ok(n)
         }),
     },
     Mutant {
         name: "rst-discards-data",
         breaks: "tcp-rst-keeps-received-data",
         behaviour: "An RST throws away what was received before it, as RFC 793 allowed.",
-        kernel: &Recv(|fd, buffer, flags| {
+        kernel: &instead::recv(|fd, buffer, flags| {
             if polled(fd, 0, 0) & POLLERR != 0 {
-                while raw::recv(fd, &mut [0; 4096], MSG_DONTWAIT).is_ok_and(|n| n > 0) {}
+                drain(fd);
             }
             raw::recv(fd, buffer, flags)
         }),
@@ -97,14 +86,14 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "shutdown-after-rst-succeeds",
         breaks: "tcp-shutdown-after-rst",
         behaviour: "shutdown of a connection that was reset gives 0: it is down already.",
-        kernel: &Shutdown(|fd, how| raw::shutdown(fd, how).or(Ok(()))),
+        kernel: &instead::shutdown(|fd, how| raw::shutdown(fd, how).or(Ok(()))),
     },
     Mutant {
         name: "close-with-unread-sends-fin",
         breaks: "tcp-close-with-unread-sends-rst",
         behaviour: "close with unread data sends a FIN, as gVisor did (google/gvisor#1449) and turmoil (tokio-rs/turmoil#269).",
-        kernel: &Close(|fd| {
-            while raw::recv(fd, &mut [0; 4096], MSG_DONTWAIT).is_ok_and(|n| n > 0) {}
+        kernel: &instead::close(|fd| {
+            drain(fd);
             raw::close(fd)
         }),
     },
@@ -118,25 +107,25 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "close-sends-fin-at-once",
         breaks: "tcp-fin-needs-last-reference",
         behaviour: "close shuts the connection down though another reference is left.",
-        kernel: &Close(|fd| shut_then_close(fd, SHUT_WR)),
+        kernel: &instead::close(|fd| shut_then_close(fd, SHUT_WR)),
     },
     Mutant {
         name: "close-wakes-recv",
         breaks: "tcp-close-vs-shutdown-wake-recv",
         behaviour: "close wakes a recv in another thread, as on Solaris and with Java's sockets.",
-        kernel: &Close(|fd| shut_then_close(fd, SHUT_RD)),
+        kernel: &instead::close(|fd| shut_then_close(fd, SHUT_RD)),
     },
     Mutant {
         name: "close-wakes-accept",
         breaks: "tcp-listener-close-does-not-wake-accept",
         behaviour: "close of a listener wakes an accept in another thread.",
-        kernel: &Close(|fd| shut_then_close(fd, libc::SHUT_RDWR)),
+        kernel: &instead::close(|fd| shut_then_close(fd, libc::SHUT_RDWR)),
     },
     Mutant {
         name: "nonblock-close-does-not-linger",
         breaks: "tcp-linger-blocks-nonblock",
         behaviour: "close of a non-blocking socket does not wait, as O_NONBLOCK lets one expect; on FreeBSD it is so.",
-        kernel: &Close(|fd| {
+        kernel: &instead::close(|fd| {
             raw::setsockopt(fd, SOL_SOCKET, SO_LINGER, &[0; 8]).ok();
             raw::close(fd)
         }),
@@ -145,26 +134,30 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "shut-rd-blocks-arrivals",
         breaks: "tcp-shut-rd-does-not-block-arrivals",
         behaviour: "After SHUT_RD recv gives nothing that arrives later, as AF_UNIX and many texts have it.",
-        kernel: &DeafAfter(SHUT_RD),
+        kernel: &Table {
+            shutdown: |fd, how| deaf_after(SHUT_RD, fd, how),
+            recv: RECV_UNLESS_DEAF,
+            ..Table::LINUX
+        },
     },
     Mutant {
         name: "half-close-is-whole",
         breaks: "tcp-half-close-keeps-other-way",
         behaviour: "After SHUT_WR nothing is received either.",
-        kernel: &DeafAfter(SHUT_WR),
+        kernel: &Table {
+            shutdown: |fd, how| deaf_after(SHUT_WR, fd, how),
+            recv: RECV_UNLESS_DEAF,
+            ..Table::LINUX
+        },
     },
     Mutant {
         name: "timewait-in-tcp-info",
         breaks: "tcp-timewait-reads-as-close",
         behaviour: "TCP_INFO says TIME_WAIT of a connection that is in it.",
-        kernel: &GetOption(|fd, level, option, value| {
+        kernel: &OptionChanged(IPPROTO_TCP, TCP_INFO, |_, value| {
             const TIME_WAIT: u8 = 6;
             const CLOSE: u8 = 7;
-            let n = raw::getsockopt(fd, level, option, value)?;
-            if (level, option, value[0]) == (IPPROTO_TCP, TCP_INFO, CLOSE) {
-                value[0] = TIME_WAIT;
-            }
-            Ok(n)
+            value[0] = if value[0] == CLOSE { TIME_WAIT } else { value[0] };
         }),
     },
     Mutant {
@@ -177,9 +170,9 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "listener-close-keeps-queue",
         breaks: "tcp-listener-close-resets-queue",
         behaviour: "Connections in the queue of a listener that is closed stay as they are.",
-        kernel: &Close(|fd| {
+        kernel: &instead::close(|fd| {
             // Nobody has the number of what is accepted, so it stays open.
-            while is_listener(fd) && polled(fd, libc::POLLIN, 0) != 0 {
+            while is_pending(fd) {
                 raw::accept(fd)?;
             }
             raw::close(fd)
@@ -189,13 +182,13 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "listener-shutdown-ignored",
         breaks: "tcp-listener-shut-rd",
         behaviour: "shutdown of a listener does nothing.",
-        kernel: &Shutdown(|fd, how| if is_listener(fd) { Ok(()) } else { raw::shutdown(fd, how) }),
+        kernel: &instead::shutdown(|fd, how| if is_listener(fd) { Ok(()) } else { raw::shutdown(fd, how) }),
     },
     Mutant {
         name: "reuseaddr-shares",
         breaks: "tcp-reuseaddr-no-two-listeners",
         behaviour: "SO_REUSEADDR allows two listeners on one address, as the option of that name does on Windows.",
-        kernel: &Bind(|fd, address| {
+        kernel: &instead::bind(|fd, address| {
             raw::setsockopt(fd, SOL_SOCKET, libc::SO_REUSEPORT, &1i32.to_ne_bytes())?;
             raw::bind(fd, address)
         }),
@@ -216,7 +209,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "self-connect-refused",
         breaks: "tcp-self-connect",
         behaviour: "A socket cannot connect to itself, as some BSDs have it.",
-        kernel: &Connect(|fd, address| match raw::getsockname(fd) {
+        kernel: &instead::connect(|fd, address| match raw::getsockname(fd) {
             Ok(own) if own == *address => no(Errno::ECONNREFUSED),
             _ => raw::connect(fd, address),
         }),
@@ -224,7 +217,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
 ];
 
 /// Each socket that is bound has SO_REUSEADDR.
-const BIND_REUSES: Bind = Bind(|fd, address| {
+const BIND_REUSES: Table = instead::bind(|fd, address| {
     raw::setsockopt(fd, SOL_SOCKET, libc::SO_REUSEADDR, &1i32.to_ne_bytes())?;
     raw::bind(fd, address)
 });
@@ -235,32 +228,14 @@ fn shut_then_close(fd: i32, how: i32) -> Reply<()> {
     raw::close(fd)
 }
 
-struct OverflowRefuses;
-
-impl Kernel for OverflowRefuses {
-    fn poll(&self, mut fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
-        let ready = raw::poll(fds.again(), timeout)?;
-        let At::Memory(fds) = fds else { return Ok(ready) };
-        // What a client would see once the RST had come.
-        let refused = fds.iter_mut().filter(|one| one.revents == 0 && is_syn_sent(one.fd));
-        Ok(ready + refused.map(|one| one.revents = POLLERR).count())
+/// shutdown, after which the socket is deaf if it was shut down in this way.
+fn deaf_after(deaf: i32, fd: i32, how: i32) -> Reply<()> {
+    if how == deaf {
+        mark(fd);
     }
+    raw::shutdown(fd, how)
 }
 
-/// recv gives 0 from the socket that was shut down so last.
-struct DeafAfter(i32);
-
-static SHUT: AtomicI32 = AtomicI32::new(-1);
-
-impl Kernel for DeafAfter {
-    fn shutdown(&self, fd: i32, how: i32) -> Reply<()> {
-        if how == self.0 {
-            SHUT.store(fd, SeqCst);
-        }
-        raw::shutdown(fd, how)
-    }
-
-    fn recv(&self, fd: i32, buffer: &mut [u8], flags: i32) -> Reply<usize> {
-        if SHUT.load(SeqCst) == fd { Ok(0) } else { raw::recv(fd, buffer, flags) }
-    }
-}
+/// recv gives 0 from a socket that is deaf.
+const RECV_UNLESS_DEAF: fn(i32, &mut [u8], i32) -> Reply<usize> =
+    |fd, buffer, flags| if is_marked(fd) { Ok(0) } else { raw::recv(fd, buffer, flags) };

@@ -1,13 +1,8 @@
 //! Kernels that break a fact of `facts/uring/`.
 
-use super::super::kernel::Kernel;
-use super::Mutant;
-use super::kinds::{UringNext, UringSetup, UringWait, is_nonblocking};
-use crate::sys::Errno;
-use crate::sys::raw::{self, At, Completion, Op, Reply, Submission, Take, no};
-use libc::{MSG_DONTWAIT, epoll_event, pollfd};
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Mutex, PoisonError};
+use super::kinds::*;
+use crate::sys::raw::{Completion, Op, Submission, Take};
+use libc::{MSG_DONTWAIT, POLLIN};
 
 pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
@@ -24,7 +19,29 @@ pub(super) const MUTANTS: &[Mutant] = &[
         breaks: "ur-poll-multishot-is-edge",
         behaviour: "A multishot POLL_ADD completes again and again for as long as something can be read, as \
                     people expect who come from poll, and as IORING_POLL_ADD_LEVEL asks for.",
-        kernel: &MultishotIsLevel,
+        kernel: &Table {
+            uring_submit: |ring, operations| {
+                for operation in operations {
+                    if let Op::PollAdd { fd, multi: true, .. } = operation.op {
+                        *locked(&POLLED) = Some((fd, operation.name));
+                    }
+                }
+                raw::uring_submit(ring, operations)
+            },
+            uring_next: |ring| {
+                if let Some((fd, name)) = *locked(&POLLED)
+                    && ITS_TURN.swap(false, SeqCst)
+                {
+                    let ready = polled(fd, POLLIN, 0);
+                    if ready != 0 {
+                        let result = Ok(ready.into());
+                        return Ok(Some(Completion { name, result, more: true, notice: false }));
+                    }
+                }
+                raw::uring_next(ring).inspect(|next| ITS_TURN.store(next.is_some(), SeqCst))
+            },
+            ..Table::LINUX
+        },
     },
     Mutant {
         name: "uring-remove-finds-all",
@@ -36,13 +53,32 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "uring-poll-refuses-files",
         breaks: "ur-poll-regular-file-ok",
         behaviour: "POLL_ADD on a regular file gives EPERM, as epoll_ctl does.",
-        kernel: &PollRefusesFiles,
+        kernel: &Table {
+            uring_submit: |ring, operations| {
+                for operation in operations {
+                    if let Op::PollAdd { fd, .. } = operation.op {
+                        FAILS.store(is_unpollable(fd), SeqCst);
+                    }
+                }
+                raw::uring_submit(ring, operations)
+            },
+            uring_next: |ring| next_may_fail(ring, Errno::EPERM),
+            ..Table::LINUX
+        },
     },
     Mutant {
         name: "uring-close-cancels",
         breaks: "ur-close-does-not-cancel",
         behaviour: "close cancels what io_uring does with the descriptor, as people expect.",
-        kernel: &CloseCancels,
+        kernel: &Table {
+            close: |fd| {
+                for ring in marked().iter() {
+                    raw::uring_submit(*ring, &[Op::CancelFd { fd }.named("close").quiet()])?;
+                }
+                raw::close(fd)
+            },
+            ..MARKS_RINGS
+        },
     },
     Mutant {
         name: "uring-honours-nonblock",
@@ -69,13 +105,29 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "uring-connect-in-progress",
         breaks: "ur-connect-errno-direct",
         behaviour: "CONNECT of a non-blocking socket gives EINPROGRESS, as connect does.",
-        kernel: &ConnectInProgress,
+        kernel: &Table {
+            uring_submit: |ring, operations| {
+                let connect = |old: &Op| match *old {
+                    Op::Connect { fd, to } if is_nonblocking(fd) => {
+                        FAILS.store(raw::connect(fd, &to) == no(Errno::EINPROGRESS), SeqCst);
+                        Op::Nop
+                    }
+                    _ => old.clone(),
+                };
+                Submitted(connect).uring_submit(ring, operations)
+            },
+            uring_next: |ring| next_may_fail(ring, Errno::EINPROGRESS),
+            ..Table::LINUX
+        },
     },
     Mutant {
         name: "uring-ring-not-readable",
         breaks: "ur-ring-fd-is-pollable",
         behaviour: "A ring has OUT only, also with a completion in it: a loop over epoll never hears of it.",
-        kernel: &RingNotReadable,
+        kernel: &Table {
+            poll: |fds, timeout| Loses(POLLIN, |one| is_marked(one.fd)).poll(fds, timeout),
+            ..MARKS_RINGS
+        },
     },
     Mutant {
         name: "uring-epoll-wait-at-once",
@@ -96,13 +148,29 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "uring-overflow-drops",
         breaks: "ur-cq-overflow-keeps-events",
         behaviour: "A completion for which there is no room is lost, as before Linux 5.5.",
-        kernel: &OverflowDrops,
+        kernel: &Table {
+            uring_setup: |entries, completions, flags| {
+                ROOM.store(completions as usize, SeqCst);
+                raw::uring_setup(entries, completions, flags)
+            },
+            uring_submit: |ring, operations| {
+                let taken = TAKEN.fetch_add(operations.len(), SeqCst);
+                let room = ROOM.load(SeqCst).saturating_sub(taken);
+                raw::uring_submit(ring, &operations[..operations.len().min(room)])?;
+                Ok(operations.len())
+            },
+            uring_next: |ring| {
+                TAKEN.store(0, SeqCst);
+                raw::uring_next(ring)
+            },
+            ..Table::LINUX
+        },
     },
     Mutant {
         name: "uring-enter-restarts",
         breaks: "ur-enter-eintr",
         behaviour: "io_uring_enter waits on after a handler has run, as people expect of SA_RESTART.",
-        kernel: &UringWait(|ring, want, limit| {
+        kernel: &instead::uring_wait(|ring, want, limit| {
             loop {
                 match raw::uring_wait(ring, want, limit) {
                     Err(refusal) if refusal.errno == Errno::EINTR => {}
@@ -122,7 +190,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "uring-defer-ignored",
         breaks: "ur-defer-taskrun",
         behaviour: "IORING_SETUP_DEFER_TASKRUN is ignored: completions come with any call, as without it.",
-        kernel: &UringSetup(|entries, completions, _| raw::uring_setup(entries, completions, 0)),
+        kernel: &instead::uring_setup(|entries, completions, _| raw::uring_setup(entries, completions, 0)),
     },
     Mutant {
         name: "uring-cancel-all-finds-one",
@@ -152,7 +220,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "uring-send-zc-once",
         breaks: "ur-send-zc-two",
         behaviour: "SEND_ZC completes once, when its memory is free, as people expect of any operation.",
-        kernel: &UringNext(|ring| {
+        kernel: &instead::uring_next(|ring| {
             let next = raw::uring_next(ring)?;
             Ok(next.filter(|next| !next.notice).map(|next| Completion { more: false, ..next }))
         }),
@@ -184,154 +252,27 @@ impl Completion {
     }
 }
 
-struct MultishotIsLevel;
-
 /// The descriptor of a multishot poll and the name of the operation.
 static POLLED: Mutex<Option<(i32, &str)>> = Mutex::new(None);
 /// Whether its turn is next.
 static ITS_TURN: AtomicBool = AtomicBool::new(false);
 
-impl Kernel for MultishotIsLevel {
-    fn uring_submit(&self, ring: i32, operations: &[Submission]) -> Reply<usize> {
-        for operation in operations {
-            if let Op::PollAdd { fd, multi: true, .. } = operation.op {
-                *POLLED.lock().unwrap_or_else(PoisonError::into_inner) = Some((fd, operation.name));
-            }
-        }
-        raw::uring_submit(ring, operations)
-    }
+/// Whether the next completion is that of an operation which fails.
+static FAILS: AtomicBool = AtomicBool::new(false);
 
-    fn uring_next(&self, ring: i32) -> Reply<Option<Completion>> {
-        let polled = *POLLED.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((fd, name)) = polled
-            && ITS_TURN.swap(false, SeqCst)
-        {
-            let mut entry = pollfd { fd, events: libc::POLLIN, revents: 0 };
-            raw::poll(At::from(&mut entry), 0)?;
-            if entry.revents != 0 {
-                return Ok(Some(Completion {
-                    name,
-                    result: Ok(entry.revents.into()),
-                    more: true,
-                    notice: false,
-                }));
-            }
-        }
-        let next = raw::uring_next(ring)?;
-        ITS_TURN.store(next.is_some(), SeqCst);
-        Ok(next)
-    }
+fn next_may_fail(ring: i32, errno: Errno) -> Reply<Option<Completion>> {
+    let next = raw::uring_next(ring)?;
+    Ok(next.map(|next| if FAILS.swap(false, SeqCst) { next.with(no(errno)) } else { next }))
 }
 
-struct PollRefusesFiles;
-
-/// Whether the next completion is that of a poll of a file.
-static REFUSED: AtomicBool = AtomicBool::new(false);
-
-impl Kernel for PollRefusesFiles {
-    fn uring_submit(&self, ring: i32, operations: &[Submission]) -> Reply<usize> {
-        let epoll = raw::epoll_create1(libc::EPOLL_CLOEXEC)?;
-        for operation in operations {
-            if let Op::PollAdd { fd, .. } = operation.op {
-                let added =
-                    raw::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, fd, Some(epoll_event { events: 0, u64: 0 }));
-                REFUSED.store(added == no(Errno::EPERM), SeqCst);
-            }
-        }
-        raw::close(epoll)?;
-        raw::uring_submit(ring, operations)
-    }
-
-    fn uring_next(&self, ring: i32) -> Reply<Option<Completion>> {
-        Completed(|next| if REFUSED.swap(false, SeqCst) { next.with(no(Errno::EPERM)) } else { next })
-            .uring_next(ring)
-    }
-}
-
-struct CloseCancels;
-
-/// The ring of the process.
-static RING: AtomicI32 = AtomicI32::new(-1);
-
-impl Kernel for CloseCancels {
-    fn uring_setup(&self, entries: u32, completions: u32, flags: u32) -> Reply<i32> {
-        let ring = raw::uring_setup(entries, completions, flags)?;
-        RING.store(ring, SeqCst);
-        Ok(ring)
-    }
-
-    fn close(&self, fd: i32) -> Reply<()> {
-        let ring = RING.load(SeqCst);
-        if ring != -1 {
-            raw::uring_submit(ring, &[Op::CancelFd { fd }.named("close").quiet()])?;
-        }
-        raw::close(fd)
-    }
-}
-
-struct ConnectInProgress;
-
-/// Whether the next completion is that of a connect which has only begun.
-static BEGUN: AtomicBool = AtomicBool::new(false);
-
-impl Kernel for ConnectInProgress {
-    fn uring_submit(&self, ring: i32, operations: &[Submission]) -> Reply<usize> {
-        let connect = |old: &Op| match *old {
-            Op::Connect { fd, to } if is_nonblocking(fd) => {
-                BEGUN.store(raw::connect(fd, &to) == no(Errno::EINPROGRESS), SeqCst);
-                Op::Nop
-            }
-            _ => old.clone(),
-        };
-        Submitted(connect).uring_submit(ring, operations)
-    }
-
-    fn uring_next(&self, ring: i32) -> Reply<Option<Completion>> {
-        Completed(|next| if BEGUN.swap(false, SeqCst) { next.with(no(Errno::EINPROGRESS)) } else { next })
-            .uring_next(ring)
-    }
-}
-
-struct RingNotReadable;
-
-impl Kernel for RingNotReadable {
-    fn uring_setup(&self, entries: u32, completions: u32, flags: u32) -> Reply<i32> {
-        CloseCancels.uring_setup(entries, completions, flags)
-    }
-
-    fn poll(&self, mut fds: At<'_, pollfd>, timeout: i32) -> Reply<usize> {
-        let ready = raw::poll(fds.again(), timeout)?;
-        if let At::Memory(fds) = fds {
-            for one in fds.iter_mut().filter(|one| one.fd == RING.load(SeqCst)) {
-                one.revents &= !libc::POLLIN;
-            }
-        }
-        Ok(ready)
-    }
-}
-
-struct OverflowDrops;
+const MARKS_RINGS: Table = Table {
+    uring_setup: |entries, completions, flags| {
+        raw::uring_setup(entries, completions, flags).inspect(|ring| mark(*ring))
+    },
+    ..Table::LINUX
+};
 
 /// How many completions the ring has room for.
 static ROOM: AtomicUsize = AtomicUsize::new(0);
 /// How much of it is taken by operations that were submitted since somebody looked.
 static TAKEN: AtomicUsize = AtomicUsize::new(0);
-
-impl Kernel for OverflowDrops {
-    fn uring_setup(&self, entries: u32, completions: u32, flags: u32) -> Reply<i32> {
-        ROOM.store(completions as usize, SeqCst);
-        raw::uring_setup(entries, completions, flags)
-    }
-
-    fn uring_submit(&self, ring: i32, operations: &[Submission]) -> Reply<usize> {
-        let taken = TAKEN.fetch_add(operations.len(), SeqCst);
-        let room = ROOM.load(SeqCst).saturating_sub(taken);
-        raw::uring_submit(ring, &operations[..operations.len().min(room)])?;
-        Ok(operations.len())
-    }
-
-    fn uring_next(&self, ring: i32) -> Reply<Option<Completion>> {
-        TAKEN.store(0, SeqCst);
-        raw::uring_next(ring)
-    }
-}

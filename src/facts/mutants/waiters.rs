@@ -1,12 +1,7 @@
 //! Kernels that break a fact of `facts/waiters/`.
 
-use super::super::kernel::Call;
-use super::Mutant;
 use super::kinds::*;
-use crate::sys::Errno;
-use crate::sys::raw::{self, At};
-use libc::{EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLEXCLUSIVE, EPOLLONESHOT, epoll_event, pollfd};
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use libc::{EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLEXCLUSIVE, EPOLLONESHOT};
 
 pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
@@ -16,9 +11,9 @@ pub(super) const MUTANTS: &[Mutant] = &[
         kernel: &CtlAndWaited(CtlCall::remembered, |epoll, events| {
             for entry in entries().iter().filter(|entry| entry.epoll == epoll && entry.has(EPOLLONESHOT)) {
                 // Asked for nothing, it has HUP and ERR alone.
-                let mut one = pollfd { fd: entry.fd, events: 0, revents: 0 };
-                if events.is_empty() && raw::poll(At::from(&mut one), 0) == Ok(1) {
-                    events.push(epoll_event { events: one.revents as u32, u64: entry.data() });
+                let hung_up = polled(entry.fd, 0, 0);
+                if events.is_empty() && hung_up != 0 {
+                    events.push(epoll_event { events: hung_up as u32, u64: entry.data() });
                 }
             }
         }),
@@ -39,7 +34,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "level-wakes-one",
         breaks: "multi-same-epfd-lt-wakes-all",
         behaviour: "Of threads in one level-triggered epoll only one is woken, as on Linux 5.6 to 5.8 (kernel bugzilla 208943).",
-        kernel: &EpollWait(|epoll, mut events, max, timeout| {
+        kernel: &instead::epoll_wait(|epoll, mut events, max, timeout| {
             static TAKEN: AtomicBool = AtomicBool::new(false);
             let n = raw::epoll_wait(epoll, events.again(), max, timeout)?;
             if timeout >= 0 || !TAKEN.swap(true, SeqCst) {
@@ -74,9 +69,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "epoll-in-poll-consumes",
         breaks: "multi-poll-on-epfd",
         behaviour: "poll of an epoll takes its edges.",
-        kernel: &Changed(|entry| {
-            // A descriptor that is no epoll refuses.
-            ready_now(entry.fd).ok();
-        }),
+        // A descriptor that is no epoll refuses.
+        kernel: &Changed(|entry| drop(ready_now(entry.fd))),
     },
 ];

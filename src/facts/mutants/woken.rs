@@ -1,12 +1,7 @@
 //! Kernels that break a fact of `facts/waiters/` about who is woken.
 
-use super::super::kernel::Kernel;
-use super::Mutant;
 use super::kinds::*;
-use crate::sys::raw::{self, At, Reply};
-use libc::{
-    EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLET, EPOLLEXCLUSIVE, EPOLLIN, EPOLLONESHOT, epoll_event,
-};
+use libc::{EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLET, EPOLLEXCLUSIVE, EPOLLIN, EPOLLONESHOT};
 
 pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
@@ -48,13 +43,33 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "waiters-are-fifo",
         breaks: "multi-waiters-are-lifo",
         behaviour: "The thread that fell asleep first is woken first, as in accept.",
-        kernel: &WaitersAreFifo,
+        kernel: &Table {
+            epoll_ctl: |epoll, op, fd, event| CtlCall { epoll, op, fd, event }.remembered(),
+            epoll_wait: |epoll, events, max, timeout| {
+                // Of exclusive instances the first is woken: each thread waits in one of its own.
+                let own = raw::epoll_create1(0)?;
+                for entry in entries().iter().filter(|entry| entry.epoll == epoll) {
+                    let exclusive = (EPOLLIN | EPOLLET | EPOLLEXCLUSIVE) as u32;
+                    CtlCall { epoll: own, ..*entry }.with(|_| exclusive).real()?;
+                }
+                let waited = raw::epoll_wait(own, events, max, timeout);
+                raw::close(own)?;
+                waited
+            },
+            ..Table::LINUX
+        },
     },
     Mutant {
         name: "accept-takes-two",
         breaks: "multi-accept-waiters-fifo",
         behaviour: "A thread in accept takes two connections before it returns.",
-        kernel: &AcceptTakesTwo,
+        kernel: &instead::accept(|fd| {
+            // Of threads beside the first one only, so that little else goes wrong.
+            if raw::gettid() != me() {
+                raw::accept(fd)?;
+            }
+            raw::accept(fd)
+        }),
     },
     Mutant {
         name: "one-epoll-is-woken",
@@ -86,7 +101,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         breaks: "multi-exclusive-skips-idle-epoll",
         behaviour: "An exclusive epoll without a waiter hears nothing.",
         // Whoever asks without waiting was idle until then.
-        kernel: &EpollWait(|epoll, events, max, timeout| match timeout {
+        kernel: &instead::epoll_wait(|epoll, events, max, timeout| match timeout {
             0 => Ok(0),
             _ => raw::epoll_wait(epoll, events, max, timeout),
         }),
@@ -97,37 +112,5 @@ fn all_exclusive(call: CtlCall) -> Reply<()> {
     match call.op {
         EPOLL_CTL_ADD => call.with(|events| events | EPOLLEXCLUSIVE as u32).real(),
         _ => call.real(),
-    }
-}
-
-struct WaitersAreFifo;
-
-impl Kernel for WaitersAreFifo {
-    fn epoll_ctl(&self, epoll: i32, op: i32, fd: i32, event: Option<epoll_event>) -> Reply<()> {
-        CtlCall { epoll, op, fd, event }.remembered()
-    }
-
-    fn epoll_wait(&self, epoll: i32, events: At<'_, epoll_event>, max: i32, timeout: i32) -> Reply<usize> {
-        // Of exclusive instances the first is woken: each thread waits in one of its own.
-        let own = raw::epoll_create1(0)?;
-        let its = entries().iter().filter(|entry| entry.epoll == epoll).copied().collect::<Vec<_>>();
-        for entry in its {
-            CtlCall { epoll: own, ..entry }.with(|_| (EPOLLIN | EPOLLET | EPOLLEXCLUSIVE) as u32).real()?;
-        }
-        let waited = raw::epoll_wait(own, events, max, timeout);
-        raw::close(own)?;
-        waited
-    }
-}
-
-struct AcceptTakesTwo;
-
-impl Kernel for AcceptTakesTwo {
-    fn accept(&self, fd: i32) -> Reply<i32> {
-        // Of threads beside the first one only, so that little else goes wrong.
-        if raw::gettid() != std::process::id().cast_signed() {
-            raw::accept(fd)?;
-        }
-        raw::accept(fd)
     }
 }

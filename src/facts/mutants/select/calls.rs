@@ -1,9 +1,8 @@
 //! Wrong kernels that treat timeouts, masks and signals differently.
 
-use super::super::super::kernel::{Call, Kernel};
-use crate::sys::Errno;
-use crate::sys::raw::{self, At, Mask, ReadOnly, Reply, Sets, no};
-use libc::{epoll_event, pollfd, timespec, timeval};
+use super::super::kinds::*;
+use crate::sys::raw::Sets;
+use libc::timeval;
 
 /// The calls that take a timeout as seconds and micro- or nanoseconds, with the timeout changed on the way in or out.
 pub(super) struct OnTime(pub(super) fn(Call, &mut Time, AskTime<'_>) -> Reply<usize>);
@@ -86,21 +85,6 @@ impl Kernel for OnTime {
         self.on(Call::epoll_pwait2, timeout, |timeout| {
             raw::epoll_pwait2(epoll, events.again(), max, timeout, mask)
         })
-    }
-}
-
-pub(super) struct ReadOnlyIsEfault;
-
-impl Kernel for ReadOnlyIsEfault {
-    fn pselect6_read_only(
-        &self,
-        n: i32,
-        sets: Sets<'_>,
-        timeout: &ReadOnly<timespec>,
-        mask: Mask,
-    ) -> Reply<usize> {
-        raw::pselect6_read_only(n, sets, timeout, mask)?;
-        no(Errno::EFAULT)
     }
 }
 

@@ -3,16 +3,12 @@
 mod calls;
 mod sets;
 
-use super::super::kernel::Call;
-use super::Mutant;
-use super::kinds::Poll;
-use crate::sys::Errno;
+use super::kinds::*;
 use crate::sys::limits::Nofile;
-use crate::sys::raw::{self, Action, At, Mask, Nowhere, no};
-use calls::{OnMask, OnTime, ReadOnlyIsEfault, deliver, in_three_steps, rest};
-use sets::{
-    OnSets, asked, bits, copy, each, each_with, fewer, has, is_closed, is_socket, is_unpollable, now, put,
-};
+use crate::sys::raw::{Action, Nowhere};
+use calls::{OnMask, OnTime, deliver, in_three_steps, rest};
+use libc::{POLLERR, POLLHUP, POLLIN};
+use sets::{OnSets, asked, bits, copy, each, each_with, fewer, has, is_closed, put};
 use std::time::Instant;
 
 pub(super) const MUTANTS: &[Mutant] = &[
@@ -196,9 +192,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
         breaks: "sel-pipe-eof-only-readable",
         behaviour: "HUP puts a descriptor into no set, in a kernel that takes IN alone for readable.",
         kernel: &OnSets(|nfds, sets, ask| {
-            fewer(nfds, sets, ask, |fd, set| {
-                set == "read" && now(fd) & (libc::POLLIN | libc::POLLHUP) == libc::POLLHUP
-            })
+            let hung_up = |fd| polled(fd, POLLIN, 0) & (POLLIN | POLLHUP) == POLLHUP;
+            fewer(nfds, sets, ask, |fd, set| set == "read" && hung_up(fd))
         }),
     },
     Mutant {
@@ -206,9 +201,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
         breaks: "sel-pipe-broken-read-and-write",
         behaviour: "ERR makes a descriptor writable and not readable, as one would think of a pipe without readers.",
         kernel: &OnSets(|nfds, sets, ask| {
-            fewer(nfds, sets, ask, |fd, set| {
-                set == "read" && now(fd) & (libc::POLLIN | libc::POLLERR) == libc::POLLERR
-            })
+            let broken = |fd| polled(fd, POLLIN, 0) & (POLLIN | POLLERR) == POLLERR;
+            fewer(nfds, sets, ask, |fd, set| set == "read" && broken(fd))
         }),
     },
     Mutant {
@@ -218,7 +212,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         kernel: &OnSets(|nfds, mut sets, ask| {
             let wanted = copy(&sets);
             let reply = ask(nfds, sets.again())?;
-            let failed = |fd: &i32| now(*fd) & libc::POLLERR != 0 && is_socket(*fd);
+            let failed = |fd: &i32| polled(*fd, POLLIN, 0) & POLLERR != 0 && raw::getsockname(*fd).is_ok();
             for fd in asked(&sets, nfds).into_iter().filter(failed) {
                 each(&mut sets, |words| put(words, fd, false));
                 if let At::Memory(words) = &mut sets.except {
@@ -257,7 +251,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "poll-eintr-after-stop",
         breaks: "sel-stop-cont-restarts-transparently",
         behaviour: "poll fails with EINTR when its process was stopped and continued, as epoll_wait does.",
-        kernel: &Poll(|fds, timeout| {
+        kernel: &instead::poll(|fds, timeout| {
             // With a handler, SIGCONT interrupts.
             raw::sigaction(libc::SIGCONT, Action::Count, 0)?;
             let reply = raw::poll(fds, timeout);
@@ -283,7 +277,10 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "pselect6-read-only-timeout-efault",
         breaks: "sel-timeout-read-only",
         behaviour: "pselect6 fails with EFAULT when it cannot write the rest of the time back.",
-        kernel: &ReadOnlyIsEfault,
+        kernel: &instead::pselect6_read_only(|n, sets, timeout, mask| {
+            raw::pselect6_read_only(n, sets, timeout, mask)?;
+            no(Errno::EFAULT)
+        }),
     },
     Mutant {
         name: "handler-despite-success",

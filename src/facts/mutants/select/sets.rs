@@ -1,9 +1,8 @@
 //! Wrong kernels that treat the sets of select differently.
 
-use super::super::super::kernel::Kernel;
-use crate::sys::Errno;
-use crate::sys::raw::{self, At, Mask, Reply, Sets, no};
-use libc::{epoll_event, pollfd, timespec, timeval};
+use super::super::kinds::*;
+use crate::sys::raw::Sets;
+use libc::timeval;
 
 /// select and pselect6, with the number and the sets changed on the way in, and the sets and the reply on the way out.
 pub(super) struct OnSets(pub(super) fn(i32, Sets<'_>, Ask<'_>) -> Reply<usize>);
@@ -32,7 +31,7 @@ pub(super) fn fewer(
     nfds: i32,
     mut sets: Sets<'_>,
     ask: Ask<'_>,
-    left_out: fn(i32, &str) -> bool,
+    left_out: impl Fn(i32, &str) -> bool,
 ) -> Reply<usize> {
     let reply = ask(nfds, sets.again())?;
     let ready = asked(&sets, nfds);
@@ -93,23 +92,4 @@ pub(super) fn asked(sets: &Sets<'_>, nfds: i32) -> Vec<i32> {
 
 pub(super) fn is_closed(fd: i32) -> bool {
     raw::fcntl(fd, libc::F_GETFD, 0).is_err()
-}
-
-/// What poll says of `fd` now.
-pub(super) fn now(fd: i32) -> i16 {
-    let mut one = pollfd { fd, events: libc::POLLIN, revents: 0 };
-    raw::poll(At::from(&mut one), 0).map_or(0, |_| one.revents)
-}
-
-pub(super) fn is_socket(fd: i32) -> bool {
-    raw::getsockname(fd).is_ok()
-}
-
-/// Whether epoll refuses `fd`, as it does a regular file.
-pub(super) fn is_unpollable(fd: i32) -> bool {
-    let Ok(epoll) = raw::epoll_create1(libc::EPOLL_CLOEXEC) else { return false };
-    let event = epoll_event { events: 0, u64: 0 };
-    let refused = raw::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, fd, Some(event)) == no(Errno::EPERM);
-    raw::close(epoll).ok();
-    refused
 }
