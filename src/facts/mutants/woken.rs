@@ -1,6 +1,7 @@
 //! Kernels that break a fact of `facts/waiters/` about who is woken.
 
 use super::kinds::*;
+use crate::sys::raw::Action;
 use libc::{EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLET, EPOLLEXCLUSIVE, EPOLLIN, EPOLLONESHOT};
 
 pub(super) const MUTANTS: &[Mutant] = &[
@@ -60,15 +61,29 @@ pub(super) const MUTANTS: &[Mutant] = &[
         },
     },
     Mutant {
-        name: "accept-takes-two",
+        name: "accept-waiters-are-lifo",
         breaks: "multi-accept-waiters-fifo",
-        behaviour: "A thread in accept takes two connections before it returns.",
+        behaviour: "The thread that fell asleep last in accept is served first, as in epoll.",
         kernel: &instead::accept(|fd| {
-            // Of threads beside the first one only, so that little else goes wrong.
-            if raw::gettid() != me() {
-                raw::accept(fd)?;
+            static WAITING: Mutex<Vec<i32>> = Mutex::new(Vec::new());
+            static HANDED_ON: Mutex<Vec<i32>> = Mutex::new(Vec::new());
+            raw::sigaction(libc::SIGUSR2, Action::Count, 0)?;
+            locked(&WAITING).push(raw::gettid());
+            loop {
+                let accepted = raw::accept(fd);
+                if accepted == no(Errno::EINTR)
+                    && let Some(connection) = locked(&HANDED_ON).pop()
+                {
+                    return Ok(connection);
+                }
+                let last = locked(&WAITING).pop().unwrap_or(0);
+                if accepted.is_err() || last == raw::gettid() {
+                    return accepted;
+                }
+                // Whoever is served first hands the connection on, with a signal, and waits again.
+                locked(&HANDED_ON).push(accepted?);
+                raw::tgkill(last, libc::SIGUSR2)?;
             }
-            raw::accept(fd)
         }),
     },
     Mutant {
