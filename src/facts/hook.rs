@@ -169,91 +169,31 @@ impl<'a> Again for Sets<'a> {
     }
 }
 
-impl Given for () {
-    fn nothing() {}
-}
-
-impl Given for usize {
-    fn nothing() -> usize {
-        0
-    }
-
-    fn add(&mut self, n: i32) -> bool {
-        *self = self.saturating_add_signed(n as isize);
-        true
-    }
-}
-
-impl Given for i32 {
-    fn nothing() -> i32 {
-        0
-    }
-
-    fn add(&mut self, n: i32) -> bool {
-        *self = self.saturating_add(n);
-        true
-    }
-}
-
-impl Given for u64 {
-    fn nothing() -> u64 {
-        0
-    }
-}
-
-impl Given for [i32; 2] {
-    fn nothing() -> [i32; 2] {
-        [-1; 2]
-    }
-}
-
-impl Given for (i32, i32) {
-    fn nothing() -> (i32, i32) {
-        (0, 0)
-    }
-
-    /// The status.
-    fn add(&mut self, n: i32) -> bool {
-        self.1 = self.1.saturating_add(n);
-        true
-    }
-}
-
-impl Given for Address {
-    fn nothing() -> Address {
-        Address::loopback(0)
-    }
-}
-
-impl Given for Message {
-    fn nothing() -> Message {
-        Message { bytes: 0, fds: Vec::new(), flags: 0 }
-    }
-
-    fn add(&mut self, n: i32) -> bool {
-        self.bytes.add(n)
-    }
-}
-
-impl Given for Came {
-    fn nothing() -> Came {
-        Came { signal: 0, code: 0, value: 0, fd: 0, band: 0 }
-    }
-
-    fn add(&mut self, n: i32) -> bool {
-        self.value.add(n)
-    }
-}
-
-impl Given for Option<Completion> {
-    fn nothing() -> Option<Completion> {
-        None
-    }
-
-    fn add(&mut self, n: i32) -> bool {
-        match self {
-            Some(Completion { result: Ok(result), .. }) => result.add(n),
-            _ => false,
+/// What a call gives that did nothing, and how a count becomes `n` more.
+macro_rules! given {
+    ($($type:ty = $nothing:expr $(, |$count:ident, $n:ident| $add:expr)?;)*) => { $(
+        impl Given for $type {
+            fn nothing() -> $type { $nothing }
+            $(fn add(&mut self, $n: i32) -> bool {
+                let $count = self;
+                $add
+            })?
         }
-    }
+    )* };
+}
+given! {
+    () = ();
+    u64 = 0;
+    [i32; 2] = [-1; 2];
+    Address = Address::loopback(0);
+    usize = 0, |count, n| { *count = count.saturating_add_signed(n as isize); true };
+    i32 = 0, |count, n| { *count = count.saturating_add(n); true };
+    // Of a child: the status.
+    (i32, i32) = (0, 0), |child, n| child.1.add(n);
+    Message = Message { bytes: 0, fds: Vec::new(), flags: 0 }, |message, n| message.bytes.add(n);
+    Came = Came { signal: 0, code: 0, value: 0, fd: 0, band: 0 }, |came, n| came.value.add(n);
+    Option<Completion> = None, |next, n| match next {
+        Some(Completion { result: Ok(result), .. }) => result.add(n),
+        _ => false,
+    };
 }

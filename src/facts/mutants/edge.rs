@@ -60,17 +60,10 @@ pub(super) const MUTANTS: &[Mutant] = &[
                     let noted = |epoll| {
                         ready_now(epoll).unwrap_or_default().into_iter().map(move |event| (epoll, event))
                     };
-                    locked(&STALE).extend(instances.into_iter().flat_map(noted));
+                    owed().extend(instances.into_iter().flat_map(noted));
                 }
             },
-            waited: |epoll, events| {
-                locked(&STALE).retain(|(its, event)| {
-                    if *its == epoll {
-                        events.push(*event);
-                    }
-                    *its != epoll
-                });
-            },
+            waited: |epoll, events| events.extend(take_owed(epoll)),
             ..Edges::NONE
         },
     },
@@ -79,11 +72,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
         breaks: "et-mod-rearms",
         behaviour: "EPOLL_CTL_MOD with the mask that is there already does nothing, as in Shadow once.",
         kernel: &Ctl(|call| {
-            let same = |entry: &CtlCall| {
-                (entry.epoll, entry.fd, entry.events()) == (call.epoll, call.fd, call.events())
-            };
-            let there = call.op == EPOLL_CTL_MOD && entries().iter().any(same);
-            if there { Ok(()) } else { call.remembered() }
+            let there = call.entry().is_some_and(|entry| entry.events() == call.events());
+            if call.op == EPOLL_CTL_MOD && there { Ok(()) } else { call.remembered() }
         }),
     },
     Mutant {
@@ -345,8 +335,6 @@ impl Kernel for Edges {
 static REPORTED: Mutex<Option<HashMap<(i32, u64), u32>>> = Mutex::new(None);
 /// How many writes have not been reported yet.
 static WRITES: Mutex<usize> = Mutex::new(0);
-/// Events that were noted when they came, each with its instance.
-static STALE: Mutex<Vec<(i32, epoll_event)>> = Mutex::new(Vec::new());
 
 fn reported<R>(act: impl FnOnce(&mut HashMap<(i32, u64), u32>) -> R) -> R {
     act(locked(&REPORTED).get_or_insert_default())

@@ -120,9 +120,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
         breaks: "ep-data-opaque",
         behaviour: "MOD changes the events and leaves the data as it was added.",
         kernel: &Ctl(|mut call| {
-            let added = entries().iter().find(|entry| is_same(entry, &call)).map(|entry| entry.data());
-            if let (EPOLL_CTL_MOD, Some(event), Some(data)) = (call.op, &mut call.event, added) {
-                event.u64 = data;
+            if let (EPOLL_CTL_MOD, Some(added), Some(event)) = (call.op, call.entry(), &mut call.event) {
+                event.u64 = added.data();
             }
             call.remembered()
         }),
@@ -176,8 +175,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
             epoll_ctl: |epoll, op, fd, event| {
                 let call = CtlCall { epoll, op, fd, event };
                 let original = locked(&COPIES).iter().find(|(_, copy)| *copy == fd).map(|(from, _)| *from);
-                let there = |fd| entries().iter().any(|entry| is_same(entry, &CtlCall { fd, ..call }));
-                let twice = op == EPOLL_CTL_ADD && original.is_some_and(there);
+                let there = original.and_then(|fd| CtlCall { fd, ..call }.entry()).is_some();
+                let twice = op == EPOLL_CTL_ADD && there;
                 if twice { no(Errno::EEXIST) } else { call.remembered() }
             },
             dup: noted_dup,
@@ -195,7 +194,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         breaks: "ep-reused-number-is-new-key",
         behaviour: "An entry is known by its number alone: DEL finds it whatever the number means by now.",
         kernel: &Ctl(|call| {
-            let known = entries().iter().any(|entry| is_same(entry, &call));
+            let known = call.entry().is_some();
             let done = call.remembered();
             if call.op == EPOLL_CTL_DEL && known && done == no(Errno::ENOENT) { Ok(()) } else { done }
         }),
@@ -216,8 +215,11 @@ pub(super) const MUTANTS: &[Mutant] = &[
         behaviour: "The number of an entry is taken until DEL: when it is reused for another file, ADD gives \
                     EEXIST, as on Nanos once.",
         kernel: &Ctl(|call| {
-            let taken = call.op == EPOLL_CTL_ADD && entries().iter().any(|entry| is_same(entry, &call));
-            if taken { no(Errno::EEXIST) } else { call.remembered() }
+            if call.op == EPOLL_CTL_ADD && call.entry().is_some() {
+                no(Errno::EEXIST)
+            } else {
+                call.remembered()
+            }
         }),
     },
     Mutant {
@@ -264,11 +266,6 @@ pub(super) const MUTANTS: &[Mutant] = &[
         kernel: &instead::pipe2(|flags| raw::pipe2(flags & !O_CLOEXEC)),
     },
 ];
-
-/// Whether two calls are about the same entry.
-fn is_same(one: &CtlCall, other: &CtlCall) -> bool {
-    (one.epoll, one.fd) == (other.epoll, other.fd)
-}
 
 /// Each descriptor that was copied, with its copy.
 static COPIES: Mutex<Vec<(i32, i32)>> = Mutex::new(Vec::new());

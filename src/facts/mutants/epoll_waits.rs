@@ -44,15 +44,15 @@ pub(super) const MUTANTS: &[Mutant] = &[
         breaks: "ep-state-at-delivery",
         behaviour: "Each instance reports what it was woken for, also when that has gone meanwhile.",
         kernel: &CtlAndWaited(CtlCall::remembered, |epoll, events| {
-            let owed = take_owed(epoll);
+            let its = take_owed(epoll);
             if events.is_empty() {
-                return events.extend(owed);
+                return events.extend(its);
             }
             for event in events {
                 // Whoever else was woken for it will report it too.
                 let entries = entries();
                 let others = entries.iter().filter(|entry| entry.epoll != epoll && entry.data() == event.u64);
-                locked(&OWED).extend(others.map(|entry| (entry.epoll, *event)));
+                owed().extend(others.map(|entry| (entry.epoll, *event)));
             }
         }),
     },
@@ -76,7 +76,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
             |call| {
                 if call.op == EPOLL_CTL_DEL {
                     let its = ready_now(call.epoll)?.into_iter().filter(|event| event.u64 == call.fd as u64);
-                    locked(&OWED).extend(its.map(|event| (call.epoll, event)));
+                    owed().extend(its.map(|event| (call.epoll, event)));
                 }
                 call.real()
             },
@@ -275,17 +275,6 @@ pub(super) const MUTANTS: &[Mutant] = &[
         kernel: &Ignored(Call::set_epoll_params),
     },
 ];
-
-/// Events that an instance will report next.
-static OWED: Mutex<Vec<(i32, epoll_event)>> = Mutex::new(Vec::new());
-
-fn take_owed(epoll: i32) -> Vec<epoll_event> {
-    let mut all = locked(&OWED);
-    let (its, others) = all.drain(..).partition(|(whose, _)| *whose == epoll);
-    *all = others;
-    let its: Vec<(i32, epoll_event)> = its;
-    its.into_iter().map(|(_, event)| event).collect()
-}
 
 /// Answer a wait with these events, as far as there is room.
 fn give(into: At<'_, epoll_event>, events: &[epoll_event]) -> usize {

@@ -56,6 +56,11 @@ impl CtlCall {
         self.event.map_or(0, |event| event.u64)
     }
 
+    /// The one of the [`entries`] that it is about.
+    pub(super) fn entry(self) -> Option<CtlCall> {
+        entries().iter().find(|entry| (entry.epoll, entry.fd) == (self.epoll, self.fd)).copied()
+    }
+
     /// What the real kernel does; the entry is one of the [`entries`] from then on, or is none any more.
     pub(super) fn remembered(self) -> Reply<()> {
         self.real()?;
@@ -70,6 +75,17 @@ impl CtlCall {
 pub(super) fn entries() -> MutexGuard<'static, Vec<CtlCall>> {
     static ENTRIES: Mutex<Vec<CtlCall>> = Mutex::new(Vec::new());
     locked(&ENTRIES)
+}
+
+/// Events that instances report next, each with its instance.
+pub(super) fn owed() -> MutexGuard<'static, Vec<(i32, epoll_event)>> {
+    static OWED: Mutex<Vec<(i32, epoll_event)>> = Mutex::new(Vec::new());
+    locked(&OWED)
+}
+
+/// Those of an instance, which are not owed any more.
+pub(super) fn take_owed(epoll: i32) -> Vec<epoll_event> {
+    owed().extract_if(.., |(whose, _)| *whose == epoll).map(|(_, event)| event).collect()
 }
 
 /// The descriptors that a wrong kernel wants to know again.
