@@ -326,8 +326,7 @@ const SHARING: &[Fact] = &[
             let ([woken, tell_woken], [go, tell_go], [got, tell_got]) =
                 (k.pipe2(O_CLOEXEC)?, k.pipe2(O_CLOEXEC)?, k.pipe2(O_CLOEXEC)?);
             let children = four(|| {
-                let epoll = epoll(k)?;
-                add(k, epoll, nonblocking, IN)?;
+                let epoll = watching(k, nonblocking, IN)?;
                 wait(k, epoll, -1)?;
                 k.write(tell_woken, b"w")?;
                 k.read(go, &mut [0])?;

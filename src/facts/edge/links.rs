@@ -89,12 +89,5 @@ pub(super) fn events_soon(k: K, epoll: i32) -> Reply<Vec<Events>> {
     Ok(ready_soon(k, epoll)?.into_iter().map(|(_, events)| events).collect())
 }
 
-/// A new epoll instance with one entry.
-pub(super) fn watching(k: K, fd: i32, events: Events) -> Reply<i32> {
-    let epoll = epoll(k)?;
-    add(k, epoll, fd, events)?;
-    Ok(epoll)
-}
-
 /// Nothing, as [`events`] gives it.
 pub(super) const SILENT: Vec<Events> = Vec::new();

@@ -149,8 +149,7 @@ pub(super) const FACTS: &[Fact] = &[
             "Manticore Search: https://github.com/manticoresoftware/manticoresearch/issues/4056",
         ],
         run: |k| {
-            let (epoll, (r, w)) = (epoll(k)?, pipe(k)?);
-            add(k, epoll, r, IN)?;
+            let (epoll, (r, w)) = watched_pipe(k, IN)?;
             let child = Staying::after(|| Ok(()))?;
             k.close(r)?;
             k.write(w, b"!")?;

@@ -22,8 +22,7 @@ pub(super) const FACTS: &[Fact] = &[
             "PureSpice: https://github.com/gnif/PureSpice/issues/11",
         ],
         run: |k| {
-            let (ep, (r, w)) = (epoll(k)?, pipe(k)?);
-            add(k, ep, r, IN)?;
+            let (ep, (_r, w)) = watched_pipe(k, IN)?;
             let child = Forked::start(|| {
                 is("a wait that was stopped and continued", wait(k, ep, bound_ms()), no(Errno::EINTR))
             })?;
@@ -48,8 +47,7 @@ pub(super) const FACTS: &[Fact] = &[
                   came. To be woken by SIGCHLD takes a handler or a signalfd.",
         experiment: "A child waits; it gets a signal of each kind; then its pipe is written to.",
         run: |k| {
-            let (ep, (r, w)) = (epoll(k)?, pipe(k)?);
-            add(k, ep, r, IN)?;
+            let (ep, (r, w)) = watched_pipe(k, IN)?;
             k.sigaction(SIGUSR1, Action::Ignore, 0)?;
             k.sigprocmask(libc::SIG_BLOCK, bit(SIGUSR2))?;
             let child = Forked::start(|| {

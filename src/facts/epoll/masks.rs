@@ -22,8 +22,7 @@ pub(super) const FACTS: &[Fact] = &[
         ],
         run: |k| {
             for asked in [NONE, OUT, ET] {
-                let (epoll, (r, w)) = (epoll(k)?, pipe(k)?);
-                add(k, epoll, r, asked)?;
+                let (epoll, (r, w)) = watched_pipe(k, asked)?;
                 is(format!("an empty pipe, asked for {asked}"), ready(k, epoll)?, vec![])?;
                 k.close(w)?;
                 noted(is(

@@ -63,8 +63,7 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "A pipe's reading end is added; it, a dup of it and the other end are compared with the entry; then an \
                      offset and a number that are not there, and the entry once more after it was removed.",
         run: |k| {
-            let (ep, (r, w)) = (epoll(k)?, pipe(k)?);
-            add(k, ep, r, IN)?;
+            let (ep, (r, w)) = watched_pipe(k, IN)?;
             let copy = k.dup(r)?;
             let compare = |fd, number, offset| k.kcmp_epoll_target(fd, ep, number, offset);
             let same = compare(r, r, 0)?;

@@ -63,8 +63,7 @@ pub(super) const FACTS: &[Fact] = &[
             let (r, w) = pipe(k)?;
             k.write(w, b"x")?;
             for (what, flags) in [("level-triggered", NONE), ("edge-triggered", ET)] {
-                let ep = epoll(k)?;
-                add(k, ep, r, IN | flags)?;
+                let ep = watching(k, r, IN | flags)?;
                 noted(is(
                     format!("{what}, a pipe that was readable when added"),
                     ready(k, ep)?,
@@ -96,8 +95,7 @@ pub(super) const FACTS: &[Fact] = &[
                 Forked::start(|| Ok(k.accept(listener).map(drop)?))?.join()?;
                 is("the second instance, once another process has accepted", ready(k, second)?, vec![])
             });
-            let (ep, (r, w)) = (epoll(k)?, pipe(k)?);
-            add(k, ep, r, IN)?;
+            let (ep, (r, w)) = watched_pipe(k, IN)?;
             k.write(w, b"x")?;
             k.close(w)?;
             is("a pipe that was written to, then closed", ready(k, ep)?, vec![(r, IN | HUP)])

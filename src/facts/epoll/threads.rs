@@ -15,8 +15,7 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "A readable pipe is removed before the first wait. A thread sleeps in a wait for an \
                      empty pipe, which is removed and then written to.",
         run: |k| {
-            let (ep, (r, w)) = (epoll(k)?, pipe(k)?);
-            add(k, ep, r, IN)?;
+            let (ep, (r, w)) = watched_pipe(k, IN)?;
             k.write(w, b"x")?;
             is("the epoll instance as poll sees it, with a readable pipe", mask(k, ep)?, IN)?;
             delete(k, ep, r)?;
@@ -107,8 +106,7 @@ pub(super) const FACTS: &[Fact] = &[
         matters: "close stops no event loop. It takes an eventfd or a pipe in the set to end it.",
         experiment: "A thread sleeps in a wait; the epoll descriptor is closed; the thread is looked at; the pipe is written to.",
         run: |k| {
-            let (ep, (r, w)) = (epoll(k)?, pipe(k)?);
-            add(k, ep, r, IN)?;
+            let (ep, (r, w)) = watched_pipe(k, IN)?;
             let waiter = Waiter::asleep_or_over(EPOLL, move || wait(k, ep, bound_ms()))?;
             k.close(ep)?;
             noted(is("a wait on the closed number", ready(k, ep), no(Errno::EBADF)));
@@ -128,8 +126,7 @@ pub(super) const FACTS: &[Fact] = &[
                   file open until it returns.",
         experiment: "A thread sleeps in a wait with a timeout for a pipe, whose reading end is closed meanwhile.",
         run: |k| {
-            let (ep, (r, _w)) = (epoll(k)?, pipe(k)?);
-            add(k, ep, r, IN)?;
+            let (ep, (r, _w)) = watched_pipe(k, IN)?;
             sleeps_on("a wait during which its pipe was closed", k, ep, || Ok(k.close(r)?))
         },
         ..Fact::ALWAYS

@@ -20,8 +20,7 @@ pub(super) const FACTS: &[Fact] = &[
         run: |k| {
             for timeout in [-1, -2, i32::MIN, i32::MAX] {
                 step(format!("{timeout} ms"), || {
-                    let (ep, (r, w)) = (epoll(k)?, pipe(k)?);
-                    add(k, ep, r, IN)?;
+                    let (ep, (r, w)) = watched_pipe(k, IN)?;
                     let waiter = Waiter::asleep_or_over(EPOLL, move || wait(k, ep, timeout))?;
                     is("what the wait gave within 60 ms", waiter.join_within(AWHILE), None)?;
                     k.write(w, b"x")?;
@@ -49,8 +48,7 @@ pub(super) const FACTS: &[Fact] = &[
         ],
         run: |k| {
             let time = |tv_sec, tv_nsec| Some(timespec { tv_sec, tv_nsec });
-            let (ep, (r, w)) = (epoll(k)?, pipe(k)?);
-            add(k, ep, r, IN)?;
+            let (ep, (r, w)) = watched_pipe(k, IN)?;
             // What it gave, and how long it took; in a thread, because a kernel that rounds wrongly may wait for ever.
             let wait2 = move |timeout: Option<timespec>| {
                 let (mut timeout, mut one, start) = (timeout, event(0, NONE), Instant::now());
@@ -101,8 +99,7 @@ pub(super) const FACTS: &[Fact] = &[
                      raised, and an empty pipe waited for with an empty mask: for 0 s, and for 5 s.",
         wrong: &["Asterinas: https://github.com/asterinas/asterinas/pull/3384"],
         run: |k| {
-            let (ep, (r, w)) = (epoll(k)?, pipe(k)?);
-            add(k, ep, r, IN)?;
+            let (ep, (r, w)) = watched_pipe(k, IN)?;
             let wait2 = |limit: Duration, mask| {
                 let (tv_sec, tv_nsec) = (limit.as_secs() as i64, i64::from(limit.subsec_nanos()));
                 let mut limit = timespec { tv_sec, tv_nsec };

@@ -13,8 +13,7 @@ pub(super) const FACTS: &[Fact] = &[
                      in the same calls with the pipe empty; 60 ms later they are asleep still, and a byte wakes them.",
         run: |k| {
             let [reader, writer] = k.pipe2(libc::O_CLOEXEC)?;
-            let epoll = epoll(k)?;
-            add(k, epoll, reader, IN)?;
+            let epoll = watching(k, reader, IN)?;
             const TIMEOUTS: [i32; 3] = [-1, -5, i32::MIN];
             let by_poll = move |timeout| k.poll(At::from(&mut entry(reader, IN)), timeout);
             let by_epoll = move |timeout| Ok(wait(k, epoll, timeout)?.len());
@@ -61,8 +60,7 @@ pub(super) const FACTS: &[Fact] = &[
         ],
         run: |k| {
             let [reader, _writer] = k.pipe2(libc::O_CLOEXEC)?;
-            let epoll = epoll(k)?;
-            add(k, epoll, reader, IN)?;
+            let epoll = watching(k, reader, IN)?;
             let shortest = |samples, ask: &dyn Fn() -> Reply<usize>| -> Held<Duration> {
                 let mut shortest = Duration::MAX;
                 for _ in 0..samples {

@@ -42,7 +42,7 @@ pub(super) const FACTS: &[Fact] = &[
                      their timeout, a byte wakes it: the time that is gone from the timeout must not contain the time for which \
                      it was stopped. poll waits for its timeout while the child is stopped: it must take less than both together.",
         run: |k| {
-            for wait in [Blocking::Select, Blocking::Pselect6, Blocking::Ppoll] {
+            for wait in [Blocking::select, Blocking::pselect6, Blocking::ppoll] {
                 if wait.exists() {
                     step(wait, || stopped_time_does_not_count(k, wait));
                 }
@@ -137,7 +137,7 @@ pub(super) const FACTS: &[Fact] = &[
         run: |k| {
             let [read_end, _write_end] = k.pipe2(libc::O_CLOEXEC)?;
             for wait in WITH_MASK {
-                let looks = wait != Blocking::EpollPwait;
+                let looks = wait != Blocking::epoll_pwait;
                 let expected = if looks { (no(Errno::EINTR), 1, 0) } else { (Ok(0), 0, USR1) };
                 step(wait, || is(ANSWER, with_pending(k, wait, read_end, Duration::ZERO)?, expected));
             }
@@ -176,53 +176,41 @@ pub(super) const FACTS: &[Fact] = &[
 ];
 
 /// A call that waits.
+#[expect(non_camel_case_types, reason = "the names of the calls, as everybody writes them")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Blocking {
-    Select,
-    Pselect6,
-    Poll,
-    Ppoll,
-    EpollWait,
-    EpollPwait,
+    select,
+    pselect6,
+    poll,
+    ppoll,
+    epoll_wait,
+    epoll_pwait,
 }
 
 /// Those that take a mask.
-const WITH_MASK: [Blocking; 3] = [Blocking::Pselect6, Blocking::Ppoll, Blocking::EpollPwait];
+const WITH_MASK: [Blocking; 3] = [Blocking::pselect6, Blocking::ppoll, Blocking::epoll_pwait];
 
 impl fmt::Display for Blocking {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Blocking::Select => "select",
-            Blocking::Pselect6 => "pselect6",
-            Blocking::Poll => "poll",
-            Blocking::Ppoll => "ppoll",
-            Blocking::EpollWait => "epoll_wait",
-            Blocking::EpollPwait => "epoll_pwait",
-        })
+        fmt::Debug::fmt(self, f)
     }
 }
 
 impl Blocking {
-    const ALL: [Blocking; 6] = [
-        Blocking::Select,
-        Blocking::Pselect6,
-        Blocking::Poll,
-        Blocking::Ppoll,
-        Blocking::EpollWait,
-        Blocking::EpollPwait,
-    ];
+    const ALL: [Blocking; 6] =
+        [Self::select, Self::pselect6, Self::poll, Self::ppoll, Self::epoll_wait, Self::epoll_pwait];
 
     /// Whether this architecture has it.
     fn exists(self) -> bool {
-        self != Blocking::Select || CALLS.contains(&Call::Select)
+        self != Blocking::select || CALLS.contains(&Call::Select)
     }
 
     /// Where a thread is asleep that has called it.
     fn asleep(self) -> In {
         match self {
-            Blocking::Select | Blocking::Pselect6 => SELECT,
-            Blocking::Poll | Blocking::Ppoll => POLL,
-            Blocking::EpollWait | Blocking::EpollPwait => EPOLL,
+            Blocking::select | Blocking::pselect6 => SELECT,
+            Blocking::poll | Blocking::ppoll => POLL,
+            Blocking::epoll_wait | Blocking::epoll_pwait => EPOLL,
         }
     }
 
@@ -233,24 +221,19 @@ impl Blocking {
         let mut sets = Three::<1>::of(&[fd], &[], &[]);
         let mut one = entry(fd, IN);
         let mut events = [event(0, NONE)];
-        let epoll = || {
-            let epoll = epoll(k)?;
-            add(k, epoll, fd, IN)?;
-            Ok(epoll)
-        };
         let reply = match self {
-            Blocking::Select => {
+            Blocking::select => {
                 let (reply, left, _) = Call::Select.until_readable(k, fd, limit);
                 return (reply, left);
             }
-            Blocking::Pselect6 => k.pselect6(fd + 1, sets.sets(), Some(&mut time), mask),
-            Blocking::Poll => k.poll(At::from(&mut one), ms),
-            Blocking::Ppoll => k.ppoll(At::from(&mut one), Some(&mut time), mask),
-            Blocking::EpollWait => {
-                epoll().and_then(|epoll| k.epoll_wait(epoll, At::from(&mut events), 1, ms))
+            Blocking::pselect6 => k.pselect6(fd + 1, sets.sets(), Some(&mut time), mask),
+            Blocking::poll => k.poll(At::from(&mut one), ms),
+            Blocking::ppoll => k.ppoll(At::from(&mut one), Some(&mut time), mask),
+            Blocking::epoll_wait => {
+                watching(k, fd, IN).and_then(|epoll| k.epoll_wait(epoll, At::from(&mut events), 1, ms))
             }
-            Blocking::EpollPwait => {
-                epoll().and_then(|epoll| k.epoll_pwait(epoll, At::from(&mut events), 1, ms, mask))
+            Blocking::epoll_pwait => {
+                watching(k, fd, IN).and_then(|epoll| k.epoll_pwait(epoll, At::from(&mut events), 1, ms, mask))
             }
         };
         (reply, to_duration(time))
@@ -295,7 +278,7 @@ fn stopped_time_counts_for_poll(k: K) -> Held {
         let forked = Instant::now();
         let child = Forked::start(|| {
             let started = Instant::now();
-            let (reply, _) = Blocking::Poll.until_readable(k, read_end, limit, Mask::NONE);
+            let (reply, _) = Blocking::poll.until_readable(k, read_end, limit, Mask::NONE);
             let took = started.elapsed();
             is("poll in a process that was stopped and continued", reply, Ok(0))?;
             holds("poll does not end before its timeout", took >= limit, took)?;

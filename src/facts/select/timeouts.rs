@@ -170,8 +170,7 @@ pub(super) const FACTS: &[Fact] = &[
         run: |k| {
             // A kernel that takes such a timeout does not wait for it: something is ready.
             let [read_end, _write_end] = pipe_with_byte(k)?;
-            let epoll = epoll(k)?;
-            add(k, epoll, read_end, IN)?;
+            let epoll = watching(k, read_end, IN)?;
             let pwait2 = |mut limit: timespec| {
                 let mut events = [event(0, NONE)];
                 k.epoll_pwait2(epoll, At::from(&mut events), 1, Some(&mut limit), Mask::NONE)

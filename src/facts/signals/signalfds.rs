@@ -43,8 +43,7 @@ pub(super) const FACTS: &[Fact] = &[
         run: |k| {
             k.sigprocmask(SIG_BLOCK, bit(SIGUSR1))?;
             let fd = k.signalfd(-1, bit(SIGUSR1), SFD_NONBLOCK | SFD_CLOEXEC)?;
-            let inherited = epoll(k)?;
-            add(k, inherited, fd, IN)?;
+            let inherited = watching(k, fd, IN)?;
             let child = Forked::start(|| {
                 k.kill(me(), SIGUSR1)?;
                 noted(is(
@@ -53,8 +52,7 @@ pub(super) const FACTS: &[Fact] = &[
                     Ok(vec![]),
                 ));
                 noted(is("poll in the child", mask(k, fd), Ok(IN)));
-                let own = epoll(k)?;
-                add(k, own, fd, IN)?;
+                let own = watching(k, fd, IN)?;
                 is("an epoll of the child's own", ready(k, own), Ok(vec![(fd, IN)]))
             })?;
             noted(child.join());

@@ -136,6 +136,20 @@ pub(in crate::facts) fn add(k: K, epoll: i32, fd: i32, events: Events) -> Reply<
     k.epoll_ctl(epoll, libc::EPOLL_CTL_ADD, fd, Some(event(fd, events)))
 }
 
+/// A new epoll instance with one entry.
+pub(in crate::facts) fn watching(k: K, fd: i32, events: Events) -> Reply<i32> {
+    let epoll = epoll(k)?;
+    add(k, epoll, fd, events)?;
+    Ok(epoll)
+}
+
+/// A new epoll instance, and a new pipe whose reading end is its one entry.
+pub(in crate::facts) fn watched_pipe(k: K, events: Events) -> Reply<(i32, (i32, i32))> {
+    let (epoll, ends) = (epoll(k)?, super::pipe(k)?);
+    add(k, epoll, ends.0, events)?;
+    Ok((epoll, ends))
+}
+
 /// EPOLL_CTL_MOD; the data is the descriptor's number.
 pub(in crate::facts) fn modify(k: K, epoll: i32, fd: i32, events: Events) -> Reply<()> {
     k.epoll_ctl(epoll, libc::EPOLL_CTL_MOD, fd, Some(event(fd, events)))

@@ -150,8 +150,7 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "An inner epoll is added to outer ones until ADD fails; then a pipe is added to 3000.",
         run: |k| {
             room_for_descriptor(3100)?;
-            let (inner, (reading, _writing)) = (epoll(k)?, pipe(k)?);
-            add(k, inner, reading, IN)?;
+            let (inner, (_reading, _writing)) = watched_pipe(k, IN)?;
             let outers = (0..3000).map(|_| epoll(k)).collect::<Reply<Vec<i32>>>()?;
             let watching =
                 outers[..600].iter().take_while(|outer| add(k, **outer, inner, IN).is_ok()).count();

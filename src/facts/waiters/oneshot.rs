@@ -13,8 +13,7 @@ pub(super) const FACTS: &[Fact] = &[
         wrong: &["Shadow: https://github.com/shadow/shadow/issues/349"],
         run: |k| {
             step("the reading end", || {
-                let (epoll, (reading, writing)) = (epoll(k)?, pipe(k)?);
-                add(k, epoll, reading, IN | ONESHOT)?;
+                let (epoll, (reading, writing)) = watched_pipe(k, IN | ONESHOT)?;
                 k.write(writing, b"x")?;
                 is("the first byte", ready(k, epoll)?, vec![(reading, IN)])?;
                 k.write(writing, b"x")?;
@@ -40,8 +39,7 @@ pub(super) const FACTS: &[Fact] = &[
         matters: "It is armed again with MOD, not with ADD.",
         experiment: "An entry fires, ADD is called, and /proc/self/fdinfo read.",
         run: |k| {
-            let (epoll, (reading, writing)) = (epoll(k)?, pipe(k)?);
-            add(k, epoll, reading, IN | ONESHOT)?;
+            let (epoll, (reading, writing)) = watched_pipe(k, IN | ONESHOT)?;
             k.write(writing, b"x")?;
             noted(is("the byte", ready(k, epoll)?, vec![(reading, IN)]));
             let events = events_in_fdinfo(epoll);
@@ -59,8 +57,7 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "An entry fires and is armed again without the byte having been read; then the writer \
                      closes and it is armed with no events.",
         run: |k| {
-            let (epoll, (reading, writing)) = (epoll(k)?, pipe(k)?);
-            add(k, epoll, reading, IN | ONESHOT)?;
+            let (epoll, (reading, writing)) = watched_pipe(k, IN | ONESHOT)?;
             k.write(writing, b"x")?;
             is("the byte", ready(k, epoll)?, vec![(reading, IN)])?;
             is("the byte, asked again", ready(k, epoll)?, vec![])?;

@@ -12,8 +12,7 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "Three threads are asleep in epoll_wait, one byte is written, and all come back.",
         wrong: &["Linux 5.6 to 5.8: https://bugzilla.kernel.org/show_bug.cgi?id=208943"],
         run: |k| {
-            let (epoll, (reading, writing)) = (epoll(k)?, pipe(k)?);
-            add(k, epoll, reading, IN)?;
+            let (epoll, (_reading, writing)) = watched_pipe(k, IN)?;
             let mut threads = Thread::several(k, epoll, 3)?;
             k.write(writing, b"x")?;
             let expected = vec![(0, Ok(1)), (1, Ok(1)), (2, Ok(1))];
@@ -29,8 +28,7 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "Three threads are asleep in epoll_wait, one byte is written; one comes back, and two are still asleep.",
         run: |k| {
             for (how, events) in [("EPOLLET", IN | ET), ("EPOLLONESHOT", IN | ONESHOT)] {
-                let (epoll, (reading, writing)) = (epoll(k)?, pipe(k)?);
-                add(k, epoll, reading, events)?;
+                let (epoll, (_reading, writing)) = watched_pipe(k, events)?;
                 let mut threads = Thread::several(k, epoll, 3)?;
                 k.write(writing, b"x")?;
                 let seen: Vec<Seen> = woken(&mut threads)?.into_iter().map(|(_, seen)| seen).collect();
@@ -57,8 +55,7 @@ pub(super) const FACTS: &[Fact] = &[
                             "a pipe" => pipe(k)?,
                             _ => k.eventfd(0, libc::EFD_CLOEXEC).map(|fd| (fd, fd))?,
                         };
-                        let epoll = epoll(k)?;
-                        add(k, epoll, reading, IN | flags)?;
+                        let epoll = watching(k, reading, IN | flags)?;
                         let mut threads = Thread::several(k, epoll, 2)?;
                         k.write(writing, &1u64.to_ne_bytes())?;
                         // The first has its event before the second write: two at once would be one edge.
@@ -84,8 +81,7 @@ pub(super) const FACTS: &[Fact] = &[
                      returns is noted and replaced; four rounds.",
         wrong: &["PowerDNS: https://github.com/PowerDNS/pdns/issues/10446"],
         run: |k| {
-            let (epoll, (reading, writing)) = (epoll(k)?, pipe(k)?);
-            add(k, epoll, reading, IN | ET)?;
+            let (epoll, (reading, writing)) = watched_pipe(k, IN | ET)?;
             let mut threads = Thread::several(k, epoll, 3)?;
             for round in 1..=4 {
                 k.write(writing, b"x")?;
