@@ -1,4 +1,5 @@
-//! The kinds of wrong kernels: most are wrong in one of these ways, and say only in what.
+//! What the files of wrong kernels share: the kinds of wrong kernels, of which most are one and say only in what they are
+//! wrong, and what they look at and remember.
 
 pub(super) use super::super::kernel::{Call, Kernel, Table, instead};
 pub(super) use super::Mutant;
