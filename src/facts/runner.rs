@@ -8,7 +8,7 @@ use super::check::{SCOPE, noted};
 use super::found::{Found, Record, Step, Why, tell};
 use super::kernel::Linux;
 use super::perturb::{Alteration, Altered, Perturbed};
-use super::support::{K, Wait, calls_of, help_if_asked, shorten_bound};
+use super::support::{K, Wait, calls_of, help_if_asked, set_bound};
 use super::{Fact, Mutant, Outcome, Release, Since, find};
 use crate::remedy;
 use crate::stop::Stop;
@@ -223,6 +223,11 @@ impl Runner {
         self.start("no fact", Wait::Epoll).map(drop)
     }
 
+    /// How long an experiment may wait for one thing. One with an altered call often waits for what no longer comes.
+    fn bound(&self) -> Duration {
+        if self.altered.is_some() { Duration::from_millis(300) } else { self.deadline / 3 }
+    }
+
     fn start(&self, id: &str, wait: Wait) -> io::Result<Experiment> {
         let mut command = match self.launcher.split_first() {
             Some((launcher, arguments)) => {
@@ -236,7 +241,7 @@ impl Runner {
         };
         let instead = self.altered.map(|alteration| alteration.to_string());
         let instead = instead.or(self.under.map(|mutant| mutant.name.to_owned()));
-        command.args([ONE, id, wait.name()]).args(instead);
+        command.args([ONE, id, wait.name(), &self.bound().as_millis().to_string()]).args(instead);
         // Of a panic the message is told; a backtrace would push it out.
         command.env("RUST_BACKTRACE", "0");
         let (output, input) = io::pipe()?;
@@ -402,26 +407,27 @@ pub fn run_one_if_asked() {
     if arguments.next().as_deref() != Some(ONE) {
         return;
     }
-    let (id, wait, instead) =
-        (arguments.next().unwrap_or_default(), arguments.next().unwrap_or_default(), arguments.next());
+    let mut next = || arguments.next().unwrap_or_default();
+    let (id, wait, bound) = (next(), next(), next());
+    let instead = arguments.next();
     // The report is complete with its last record; a process that cannot write it has nobody to tell.
     tell(&Record::Kernel(release()));
     let altered = instead
         .as_deref()
         .and_then(Alteration::parse)
         .map(|alteration| &*Box::leak(Box::new(Perturbed::new(alteration))));
-    if altered.is_some() {
-        shorten_bound();
-    }
     let kernel: Option<K> = match (instead.as_deref(), altered) {
         (None, _) => Some(&Linux),
         (_, Some(altered)) => Some(altered),
         (Some(name), None) => Mutant::find(name).map(|mutant| mutant.kernel),
     };
-    let waited = match (find(&id), Wait::find(&wait), kernel) {
-        (Some(fact), Some(wait), Some(kernel)) => experiment(fact, wait, kernel),
+    let waited = match (find(&id), Wait::find(&wait), bound.parse(), kernel) {
+        (Some(fact), Some(wait), Ok(bound), Some(kernel)) => {
+            set_bound(bound);
+            experiment(fact, wait, kernel)
+        }
         _ => {
-            let detail = format!("this program knows no such experiment: {id} {wait} {instead:?}");
+            let detail = format!("this program knows no such experiment: {id} {wait} {bound} {instead:?}");
             let found = Found::Skipped { why: Why::Start, detail };
             tell(&Record::Step(Step { what: String::new(), found }));
             false

@@ -71,7 +71,7 @@ pub(super) const FACTS: &[Fact] = &[
             let fd = connecting(k, &address)?;
             k.accept(listener)?;
             let mut one = entry(fd, OUT);
-            is("sockets that are writable within 5 s", k.poll(At::from(&mut one), 5000)?, 1)?;
+            is("sockets that are writable after a while", k.poll(At::from(&mut one), bound_ms())?, 1)?;
             let info = tcp_info(k, fd)?;
             noted(is("its state", info.state, ESTABLISHED));
             holds("its SYN was sent again", info.repeated()? >= 1, info.repeated()?)
@@ -117,7 +117,7 @@ pub(super) const FACTS: &[Fact] = &[
             let waiter = Waiter::asleep(CONNECT, move || k.connect(fd, &address))?;
             k.accept(listener)?;
             // The SYN was sent at first by the connect that was interrupted: at most a second is left.
-            is("connect again", waiter.join_within(Duration::from_secs(5)), Some(Ok(())))?;
+            is("connect again", waiter.join_within(bound()), Some(Ok(())))?;
             is("its state", tcp_info(k, fd)?.state, ESTABLISHED)
         },
         ..Fact::ALWAYS
@@ -127,23 +127,19 @@ pub(super) const FACTS: &[Fact] = &[
         claim: "SO_SNDTIMEO makes a blocking connect give EINPROGRESS when the time is over, and connect again gives EALREADY.",
         reference: "socket(7) SO_SNDTIMEO",
         matters: "A connect with a time limit needs no select; but its failure reads EINPROGRESS, not ETIMEDOUT, and it goes on.",
-        experiment: "A socket with a limit of 50 ms connects to a full listener; it comes back no earlier than that; it connects again.",
+        experiment: "A socket with a limit of 200 ms connects to a full listener; it waits; it connects again.",
         run: |k| {
             let (_, address) = full_listener(k)?;
             let fd = tcp(k)?;
-            set_time_limit(k, fd, libc::SO_SNDTIMEO, 50)?;
+            set_time_limit(k, fd, libc::SO_SNDTIMEO, 200)?;
             let waiter = Waiter::started(CONNECT, move || {
                 let begun = Instant::now();
                 (k.connect(fd, &address), begun.elapsed())
             })?;
             let (reply, took) = waiter.join()?;
-            noted(is("connect with a time limit of 50 ms", reply, no(Errno::EINPROGRESS)));
-            // The limit is counted in ticks of the kernel's clock, which may have begun before us.
-            noted(holds(
-                "it lasts for its limit, less a tick of 10 ms",
-                took >= Duration::from_millis(40),
-                took,
-            ));
+            noted(is("connect with a time limit of 200 ms", reply, no(Errno::EINPROGRESS)));
+            // The limit is counted in ticks of the kernel's clock, which stands still while a busy host does not run this kernel.
+            noted(holds("it lasts for half of its limit at least", took >= Duration::from_millis(100), took));
             is("connect again", k.connect(fd, &address), no(Errno::EALREADY))
         },
         ..Fact::ALWAYS

@@ -30,7 +30,8 @@ use std::time::SystemTime;
 /// The kernel of an experiment. Its threads and children have the same one.
 pub(super) type K = &'static dyn Kernel;
 
-/// How long something that should happen may take, under whatever load this machine has: 5 s.
+/// How long something that should happen may take, under whatever load this machine has: a third of what the experiment may
+/// take in all, which is 5 s unless the user says otherwise.
 pub(super) fn bound() -> Duration {
     Duration::from_millis(BOUND_MS.load(Ordering::SeqCst))
 }
@@ -40,9 +41,9 @@ pub(super) fn bound_ms() -> i32 {
     BOUND_MS.load(Ordering::SeqCst) as i32
 }
 
-/// Of an experiment with an altered call, which often waits for what no longer comes.
-pub(super) fn shorten_bound() {
-    BOUND_MS.store(300, Ordering::SeqCst);
+/// Before the experiment begins.
+pub(super) fn set_bound(ms: u64) {
+    BOUND_MS.store(ms, Ordering::SeqCst);
 }
 
 static BOUND_MS: AtomicU64 = AtomicU64::new(5000);

@@ -139,7 +139,8 @@ pub(super) const FACTS: &[Fact] = &[
         run: |k| {
             let ring = ring(k)?;
             // The first with a limit: a kernel that waits on says so.
-            let both = [("with SA_RESTART", libc::SA_RESTART, Some(LONG)), ("without SA_RESTART", 0, None)];
+            let both =
+                [("with SA_RESTART", libc::SA_RESTART, Some(bound() / 2)), ("without SA_RESTART", 0, None)];
             for (runs, (name, flags, limit)) in (1..).zip(both) {
                 k.sigaction(libc::SIGUSR1, Action::Count, flags)?;
                 let waiter = Waiter::asleep(IO_URING_ENTER, move || {
@@ -201,7 +202,7 @@ pub(super) const FACTS: &[Fact] = &[
             since(Since(6, 6), || is("what poll says of the ring then", mask(k, ring), Ok(IN | OUT)));
             noted(is("completions after poll", now(k, ring), Ok(vec![])));
             noted(come(k, ring, "after a wait", &[done("POLL_ADD", Ok(1))]));
-            let other = Waiter::started(IO_URING_ENTER, move || k.uring_wait(ring, 1, Some(LONG)))?;
+            let other = Waiter::started(IO_URING_ENTER, move || k.uring_wait(ring, 1, Some(bound() / 2)))?;
             is("io_uring_enter in another thread", other.join()?, no(Errno::EEXIST))
         },
         ..Fact::ALWAYS
@@ -237,6 +238,3 @@ pub(super) const FACTS: &[Fact] = &[
         ..Fact::ALWAYS
     },
 ];
-
-/// Longer than it takes to send a signal to a thread that is asleep.
-const LONG: Duration = Duration::from_secs(2);

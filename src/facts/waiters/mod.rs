@@ -37,10 +37,10 @@ impl Thread {
     }
 }
 
-/// Which of the threads have come back since the last time, and what each saw; the others are asleep.
+/// Which of the threads have come back since the last time, and what each saw; the others are asleep. `expected` of them are waited for.
 ///
 /// On Linux whoever is woken by a write to a pipe is awake when it returns. Elsewhere a wake-up may take a moment.
-fn woken(threads: &mut [Thread]) -> Held<Vec<(usize, Seen)>> {
+fn woken(threads: &mut [Thread], expected: usize) -> Held<Vec<(usize, Seen)>> {
     const A_MOMENT: Duration = Duration::from_millis(60);
     let (start, mut woken) = (Instant::now(), Vec::new());
     loop {
@@ -53,7 +53,8 @@ fn woken(threads: &mut [Thread]) -> Held<Vec<(usize, Seen)>> {
         }
         let at_rest = threads.iter().all(|thread| thread.back || thread.waiter.is_asleep());
         // One that comes back may have woken another that was seen asleep before.
-        if woken.len() == before && at_rest && start.elapsed() > A_MOMENT {
+        let time = if woken.len() < expected { bound() } else { A_MOMENT };
+        if woken.len() == before && at_rest && start.elapsed() > time {
             woken.sort_unstable_by_key(|(n, _)| *n);
             return Ok(woken);
         }
