@@ -76,7 +76,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "VERSION", value_parser = version)]
     judge_as: Option<Since>,
 
-    /// Longest time for one experiment
+    /// Longest time for one experiment, which waits for one thing for up to a third of it
     #[arg(long, value_name = "TIME", default_value = "15s", value_parser = crate::units::duration)]
     deadline: Duration,
 }

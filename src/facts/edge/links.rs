@@ -89,5 +89,10 @@ pub(super) fn events_soon(k: K, epoll: i32) -> Reply<Vec<Events>> {
     Ok(ready_soon(k, epoll)?.into_iter().map(|(_, events)| events).collect())
 }
 
+/// As [`events_soon`] if some are expected, and as [`events`] if none are.
+pub(super) fn events_when(expected: &[Events], k: K, epoll: i32) -> Reply<Vec<Events>> {
+    if expected.is_empty() { events(k, epoll) } else { events_soon(k, epoll) }
+}
+
 /// Nothing, as [`events`] gives it.
 pub(super) const SILENT: Vec<Events> = Vec::new();

@@ -95,12 +95,16 @@ pub(super) const FACTS: &[Fact] = &[
                     link.write(k, b"x")?;
                     link.settle(k)?;
                     is(format!("the reader after the {round} write"), events_soon(k, input)?, vec![IN])?;
-                    is(format!("the writer after the {round} write"), events(k, output)?, sent.clone())?;
+                    is(
+                        format!("the writer after the {round} write"),
+                        events_when(&sent, k, output)?,
+                        sent.clone(),
+                    )?;
                     link.read_one(k)?;
                     link.settle(k)?;
                     let what =
                         |wait| format!("the writer, at the {wait} wait after the {round} byte was read");
-                    is(what("first"), events(k, output)?, taken.clone())?;
+                    is(what("first"), events_when(&taken, k, output)?, taken.clone())?;
                     is(what("second"), events(k, output)?, SILENT)?;
                 }
                 if link.name == "AF_UNIX, stream" {

@@ -62,11 +62,11 @@ pub(super) const FACTS: &[Fact] = &[
             // Where the call is missing or denied there is nothing to look at.
             wait2(time(0, 0)).0?;
             noted(is("a wait of 0 ns", in_thread(time(0, 0))?.0, Ok(vec![])));
-            // Again and again, for one that no other program disturbs.
-            let shortest =
-                Waiter::started(EPOLL, move || (0..500).map(|_| wait2(time(0, 1)).1).min())?.join()?;
-            let in_time = shortest < Some(Duration::from_millis(1));
-            noted(holds("the shortest of 500 waits of 1 ns takes less than 1 ms", in_time, shortest));
+            // Again and again, until there is one that no other program disturbs.
+            const SHORT: Duration = Duration::from_millis(1);
+            let is_short = move |_| wait2(time(0, 1)).1 < SHORT;
+            let one_is = Waiter::started(EPOLL, move || (0..500).any(is_short))?.join()?;
+            noted(holds("one of up to 500 waits of 1 ns takes less than 1 ms", one_is, "none"));
             let (found, took) = in_thread(time(0, 500_000))?;
             noted(is("a wait of 500 us", found, Ok(vec![])));
             noted(holds("a wait of 500 us lasts 0.5 ms at least", took >= Duration::from_micros(500), took));
