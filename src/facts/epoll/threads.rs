@@ -69,7 +69,7 @@ pub(super) const FACTS: &[Fact] = &[
             let limit = Duration::from_millis(30);
             let shared = Arc::new((AtomicBool::new(false), AtomicUsize::new(0)));
             let theirs = Arc::clone(&shared);
-            let waiter = Waiter::asleep(EPOLL, move || -> Reply<Option<Duration>> {
+            let waiter = Waiter::started(EPOLL, move || -> Reply<Option<Duration>> {
                 let (over, seen) = &*theirs;
                 while !over.load(SeqCst) {
                     let start = Instant::now();
@@ -83,7 +83,10 @@ pub(super) const FACTS: &[Fact] = &[
                 Ok(None)
             })?;
             let (over, seen) = &*shared;
-            let (start, mut written, mut missed) = (Instant::now(), 0, false);
+            k.write(w, b"x")?;
+            until("the thread sees a first byte", || Ok((seen.load(SeqCst) == 1).then_some(())))?;
+            k.read(r, &mut [0])?;
+            let (start, mut written, mut missed) = (Instant::now(), 1, false);
             while written < 3000 && start.elapsed() < 10 * limit || !missed && start.elapsed() < bound() / 2 {
                 k.write(w, b"x")?;
                 k.read(r, &mut [0])?;
