@@ -44,6 +44,7 @@ impl From<Refusal> for Not {
             Errno::EADDRINUSE if call == "bind" => {
                 (Why::Setting, "no port of net.ipv4.ip_local_port_range is free")
             }
+            Errno::ENOENT if call == "open" => (Why::Missing, "the file is not here"),
             Errno::EROFS => (Why::Denied, "nothing can be written to here"),
             _ => (Why::Setup, "it only prepares the experiment"),
         };
@@ -63,7 +64,6 @@ const MAY_BE_DENIED: &[&str] = &[
     "personality",
     "pidfd_open",
     "setsockopt",
-    "setuid",
     "socket",
     "unshare",
 ];
@@ -297,6 +297,7 @@ mod tests {
             ("epoll_pwait2", Errno::ENOSYS, Why::Missing),
             ("epoll_pwait2", Errno::EPERM, Why::Denied),
             ("epoll_ctl", Errno::EPERM, Why::Setup),
+            ("open", Errno::ENOENT, Why::Missing),
             ("pipe2", Errno::EMFILE, Why::Limits),
             ("pipe2", Errno::EINVAL, Why::Setup),
         ] {

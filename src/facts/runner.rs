@@ -20,7 +20,7 @@ use crate::sys::raw;
 use std::ffi::OsString;
 use std::io::{self, ErrorKind, PipeReader, Read};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus};
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
 use std::thread::available_parallelism;
@@ -245,7 +245,9 @@ impl Runner {
         // Of a panic the message is told; a backtrace would push it out.
         command.env("RUST_BACKTRACE", "0");
         let (output, input) = io::pipe()?;
-        command.stdin(Stdio::null()).stdout(input.try_clone()?).stderr(input);
+        // Nothing to read: a pipe without a writer, because a bare root has no /dev/null.
+        let (nothing, _) = io::pipe()?;
+        command.stdin(nothing).stdout(input.try_clone()?).stderr(input);
         // A group of its own: what an experiment forked ends with it.
         command.process_group(0);
         Ok(Experiment { process: command.spawn()?, output, collected: false })

@@ -68,6 +68,7 @@ pub(super) const FACTS: &[Fact] = &[
 
 /// Whom a signal wakes is awake when kill returns: wait until the child is asleep again, or has come to its end.
 fn until_waiting_or_over(child: &Forked) -> Held {
+    sleep_is_told()?;
     let directory = format!("/proc/{}", child.pid);
     until("the child waits on or ends", || {
         let stat = std::fs::read_to_string(format!("{directory}/stat")).unwrap_or_default();

@@ -48,7 +48,7 @@ fn give_up(capability: u32) -> Held {
         Ok(u64::from_str_radix(&effective, 16).is_ok_and(|set| set >> capability & 1 == 1))
     };
     if has()? {
-        raw::setuid(65534)?;
+        be_user(65534)?;
         raw::stay_dumpable();
     }
     needs(Why::Denied, "a capability can be given up here", !has()?, "still there")

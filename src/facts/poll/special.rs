@@ -245,6 +245,7 @@ fn closed_during_poll(k: K, timeout: i32) -> Held<Option<(InPoll, i32)>> {
     // the pipe.
     let polled = k.fcntl(reading, libc::F_DUPFD_CLOEXEC, 40)?;
     k.close(reading)?;
+    sleep_is_told()?;
     let waiter = Waiter::started(POLL, move || {
         let mut one = entry(polled, ALL);
         k.poll(At::from(&mut one), timeout).map(|n| (n, revents(&one)))

@@ -284,6 +284,7 @@ fn stopped_time_counts_for_poll(k: K) -> Held {
             holds("poll does not end before its timeout", took >= limit, took)?;
             Ok(send(report, took)?)
         })?;
+        sleep_is_told()?;
         let directory = format!("/proc/{}", child.pid);
         let mut asleep = false;
         while !asleep && forked.elapsed() < limit {

@@ -2,7 +2,7 @@
 
 use super::super::found::{Found, Record, tell, tell_to};
 use super::super::runner::LAUNCHER;
-use super::waiter::{In, asleep_in};
+use super::waiter::{In, asleep_in, sleep_is_told};
 use super::{Errno, Held, Instant, Not, Reply, Why, bound, raw, skip, until};
 use crate::sys::fork::exit_child;
 use std::ffi::CString;
@@ -88,6 +88,7 @@ impl Forked {
 
     /// Wait until the child is asleep in `call`.
     pub(in crate::facts) fn until_asleep(&self, call: In) -> Held {
+        sleep_is_told()?;
         let directory = format!("/proc/{}", self.pid);
         until("the child is asleep in its call", || Ok(asleep_in(&directory, call).then_some(())))
     }
@@ -142,15 +143,19 @@ pub(in crate::facts) fn help_if_asked() {
     told(|| help(numbers))
 }
 
+/// Be another user, or skip what needs that. A user namespace may have one user only.
+pub(in crate::facts) fn be_user(user: u32) -> Held {
+    raw::setuid(user).or_else(|_| skip(Why::Denied, "only root can be another user"))
+}
+
 /// Become this program again, with other arguments.
 fn exec_this_program(arguments: Vec<String>) -> Held {
     let launcher = std::env::var_os(LAUNCHER).unwrap_or_default().into_vec();
     let words = launcher.split(|&byte| byte == b'\n').filter(|word| !word.is_empty());
     let mut words: Vec<Vec<u8>> = words.map(<[u8]>::to_vec).collect();
-    // The link, which is this program even if another was installed in its place; a launcher would take it for itself.
-    let link = "/proc/self/exe";
-    let program =
-        if words.is_empty() { link.into() } else { std::fs::read_link(link).unwrap_or(link.into()) };
+    let program = crate::startup::this_program();
+    // A launcher would take the link for itself.
+    let program = if words.is_empty() { program } else { std::fs::read_link(&program).unwrap_or(program) };
     words.push(program.into_os_string().into_vec());
     words.extend(arguments.into_iter().map(String::into_bytes));
     let words: Vec<CString> = words.into_iter().filter_map(|word| CString::new(word).ok()).collect();

@@ -1,6 +1,7 @@
 //! Threads that are known to be asleep in a call.
 
-use super::{Duration, Held, Instant, Why, bound, differs, raw, skip};
+use super::{Duration, Held, Instant, Why, bound, differs, needs, raw, skip};
+use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 
 /// A call to be asleep in, by the numbers of the system calls that implement it here or under an emulator.
@@ -69,6 +70,7 @@ pub(in crate::facts) struct Waiter<T> {
 impl<T: Send + 'static> Waiter<T> {
     /// Start a thread that does `work`, and return when it is asleep in `call`.
     pub(in crate::facts) fn asleep(call: In, work: impl FnOnce() -> T + Send + 'static) -> Held<Waiter<T>> {
+        sleep_is_told()?;
         let waiter = Waiter::started(call, work)?;
         let deadline = Instant::now() + bound();
         while !waiter.is_asleep() {
@@ -89,6 +91,7 @@ impl<T: Send + 'static> Waiter<T> {
         call: In,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Held<Waiter<T>> {
+        sleep_is_told()?;
         let waiter = Waiter::started(call, work)?;
         super::until("a thread is asleep in its call, or over", || {
             Ok((waiter.is_asleep() || waiter.is_over()).then_some(()))
@@ -144,6 +147,7 @@ impl<T: Send + 'static> Waiter<T> {
 
     /// Its call does not return for so long, and the thread is asleep in it then; for how long it has slept at least.
     pub(in crate::facts) fn sleeps_on(&self, time: Duration) -> Held<Duration> {
+        sleep_is_told()?;
         let since = Instant::now();
         if self.join_within(time).is_some() {
             return differs("a call waits", "it does", "it returned");
@@ -155,6 +159,16 @@ impl<T: Send + 'static> Waiter<T> {
     pub(in crate::facts) fn join_within(&self, limit: Duration) -> Option<T> {
         self.result.recv_timeout(limit).ok()
     }
+}
+
+/// Without /proc nothing tells whether a thread or a process is asleep.
+pub(in crate::facts) fn sleep_is_told() -> Held {
+    needs(
+        Why::Oracle,
+        "there is /proc, which tells who sleeps",
+        Path::new("/proc/self/stat").exists(),
+        "none",
+    )
 }
 
 /// Whether a thread (`/proc/self/task/TID`) or a process (`/proc/PID`) is asleep in `call`.

@@ -71,6 +71,23 @@ fn in_a_network_namespace_without_a_network() {
     skipped(&outcomes, &["poll-tcp-rst-mask", "nb-accept-eagain"], "no loopback network");
 }
 
+/// As in an empty folder that chroot(8) made the root.
+#[test]
+#[ignore = "needs unshare(1), and permission to have a mount namespace"]
+fn without_proc_and_dev() {
+    let mut command = assert_cmd::Command::new("unshare");
+    let mounts = "mount -t tmpfs none /dev && mount -t tmpfs none /proc && exec \"$0\" facts --json";
+    let program = env!("CARGO_BIN_EXE_io-models");
+    let outcomes = outcomes(command.args(["--map-root-user", "--mount", "sh", "-c", mounts, program]));
+    holds(&outcomes, &["ep-create-args", "tcp-plain-rst-is-econnreset", "fd-lowest-free"]);
+    skipped(
+        &outcomes,
+        &["sig-restart-matrix", "multi-waiters-are-lifo"],
+        "there is /proc, which tells who sleeps",
+    );
+    skipped(&outcomes, &["ep-eperm-before-enoent"], "the file is not here");
+}
+
 #[test]
 fn with_io_uring_denied() {
     for errno in [libc::EPERM, libc::ENOSYS] {
