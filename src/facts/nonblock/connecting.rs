@@ -67,8 +67,10 @@ pub(super) const FACTS: &[Fact] = &[
         experiment: "A socket connects to a full listener and one connection is accepted; the socket is polled until it is \
                      connected, and TCP_INFO tells how often its SYN was sent again.",
         run: |k| {
-            let (listener, address) = full_listener(k)?;
+            let (fence, (listener, address)) = (Fence::new(k)?, full_listener(k)?);
             let fd = connecting(k, &address)?;
+            // The first SYN has met the full queue.
+            fence.cross(k)?;
             k.accept(listener)?;
             let mut one = entry(fd, OUT);
             is("sockets that are writable after a while", k.poll(At::from(&mut one), bound_ms())?, 1)?;
