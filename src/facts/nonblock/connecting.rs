@@ -73,7 +73,7 @@ pub(super) const FACTS: &[Fact] = &[
             fence.cross(k)?;
             k.accept(listener)?;
             let mut one = entry(fd, OUT);
-            is("sockets that are writable after a while", k.poll(At::from(&mut one), bound_ms())?, 1)?;
+            is("sockets that are writable after a while", k.poll(At::from(&mut one), ms(kernel_time()))?, 1)?;
             let info = tcp_info(k, fd)?;
             noted(is("its state", info.state, ESTABLISHED));
             holds("its SYN was sent again", info.repeated()? >= 1, info.repeated()?)
@@ -119,7 +119,7 @@ pub(super) const FACTS: &[Fact] = &[
             let waiter = Waiter::asleep(CONNECT, move || k.connect(fd, &address))?;
             k.accept(listener)?;
             // The SYN was sent at first by the connect that was interrupted: at most a second is left.
-            is("connect again", waiter.join_within(bound()), Some(Ok(())))?;
+            is("connect again", waiter.join_within(kernel_time()), Some(Ok(())))?;
             is("its state", tcp_info(k, fd)?.state, ESTABLISHED)
         },
         ..Fact::ALWAYS

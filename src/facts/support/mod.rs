@@ -36,9 +36,19 @@ pub(super) fn bound() -> Duration {
     Duration::from_millis(BOUND_MS.load(Ordering::SeqCst))
 }
 
-/// [`bound`] in milliseconds, as poll and epoll_wait want it.
+/// [`bound`] in milliseconds.
 pub(super) fn bound_ms() -> i32 {
-    BOUND_MS.load(Ordering::SeqCst) as i32
+    ms(bound())
+}
+
+/// [`bound`] for what the kernel itself takes a second or more for, as to send something again: 5 s at least.
+pub(super) fn kernel_time() -> Duration {
+    bound().max(Duration::from_secs(5))
+}
+
+/// A time as poll and epoll_wait want it.
+pub(super) fn ms(time: Duration) -> i32 {
+    i32::try_from(time.as_millis()).unwrap_or(i32::MAX)
 }
 
 /// Before the experiment begins.
