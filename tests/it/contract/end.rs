@@ -9,7 +9,7 @@ use io_models::sys::signal::Signal;
 use io_models::sys::sockopt::{set_receive_buffer, unsent};
 use procfs::process::Process;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread;
 
@@ -157,6 +157,18 @@ fn read_and_count(mut client: &TcpStream, read: &AtomicU64) -> u64 {
 }
 
 /// Clients come and leave without pause, from before the stop until nobody listens any more.
+/// Until none is accepted any more. Each hundredth waits for an answer, so that a slow server has seen those before it leave, and
+/// does not run out of descriptors.
+fn come_and_leave(addr: SocketAddr) {
+    for n in 1.. {
+        let Ok(mut client) = TcpStream::connect(addr) else { return };
+        if n % 100 == 0 {
+            // The stop may come first.
+            client.write_all(b"x").and_then(|()| client.read(&mut [0])).ok();
+        }
+    }
+}
+
 #[test]
 fn a_stop_while_clients_come_and_leave_ends_in_order() {
     each_model(|model| {
@@ -164,8 +176,8 @@ fn a_stop_while_clients_come_and_leave_ends_in_order() {
             let server = Server::start(model);
             let addr = server.addr();
             thread::scope(|scope| {
-                scope.spawn(|| while TcpStream::connect(addr).is_ok() {});
-                scope.spawn(|| while TcpStream::connect(addr).is_ok() {});
+                scope.spawn(|| come_and_leave(addr));
+                scope.spawn(|| come_and_leave(addr));
                 ask(&connect(addr), b"many come and leave");
                 server.signal(Signal::SIGTERM);
                 server.finish(IN_TIME);
