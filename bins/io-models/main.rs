@@ -17,6 +17,7 @@ mod unp30;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use failure::Failure;
+use io_models::lab::lang::Lang;
 use output::Output;
 use std::process::ExitCode;
 
@@ -34,6 +35,10 @@ struct Cli {
     /// Colours: auto means on a terminal, unless NO_COLOR is set
     #[arg(long, global = true, display_order = 101, value_name = "WHEN", default_value = "auto")]
     color: clap::ColorChoice,
+
+    /// The language of what is explained; without it, that of LC_ALL, LC_MESSAGES or LANG
+    #[arg(long, global = true, display_order = 102, value_name = "LANGUAGE")]
+    lang: Option<Lang>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -13,6 +13,7 @@ pub mod results;
 pub mod unp30;
 pub mod facts;
 pub mod gate;
+pub mod lang;
 pub mod models;
 pub mod serve;
 pub mod show;

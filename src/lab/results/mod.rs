@@ -4,6 +4,7 @@
 pub mod check;
 pub mod compare;
 pub mod load;
+pub mod trace;
 
 use serde::Deserialize;
 
