@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # What it measures: all models with one client, with 64 clients, and with 64 clients beside silent ones; and the designs of UNP
 # chapter 30. The comparison is kept in docs/results/models.json, and everything else is drawn from that file: docs/results/models.md,
-# docs/results/models.svg, and the tables in README.md and docs/models.md. The table in docs/unp30.md is written as it is measured. So
-# no number there was written by hand.
+# docs/results/models.svg, and the tables in README.md and docs/models.md, also in Chinese under docs/zh. The table in docs/unp30.md is
+# written as it is measured. So no number there was written by hand.
 # Usage: scripts/results.sh           measure, and draw; on a machine that does nothing else
 #        scripts/results.sh --draw    draw the comparison again, and measure nothing
 set -euo pipefail
@@ -73,9 +73,29 @@ io-models report "$results/models.json" --markdown "$scratch/report" --svg "$res
   cat "$scratch/report"
 } >"$results/models.md"
 
+# `chinese`: what is put into an English page, for the Chinese one. What this list lacks stays English.
+chinese() {
+  sed -E '
+    /^\| model /{
+      s/model/模型/; s/calls/调用/g; s/memory/内存/g
+      s/([0-9]+) clients?/\1 个客户端/g; s/\+ ([0-9]+) idle/+ \1 个空闲/g; s/, ([0-9]+) idle/（\1 个空闲）/g; s/ at ([0-9]+)/（\1 个客户端）/g
+    }
+    /^Linux /{
+      s/([0-9]+) CPUs?,/\1 个 CPU,/; s/at most ([0-9,]+) descriptors/最多 \1 个文件描述符/
+      s/TCP congestion control/TCP 拥塞控制算法/; s/commit/提交/; s/, /，/g; s/\.$/。/
+    }
+    /^Each server was started /{
+      s/^Each server was started (.*) times, with ([0-9]+) slices? each time, in random turns/每个服务端启动 \1 次，每次测量 \2 个时段，按随机顺序轮流/
+      s/ to / 到 /; s/; seed /；种子 /; s/; servers on (CPU [0-9]+), generators on (CPU [0-9]+)/；服务端在 \1 上，生成器在 \2 上/
+      s/; generators busy-wait, and every byte is checked\. It took ([0-9]+) s\./；生成器忙等待，每个字节都经过检查。用时 \1 秒。/
+    }'
+}
+
 # The machine, what was done, and what was wrong with it.
-{ table brief; echo; sed -n 's/^Linux .*/&./p; /^Each server was started /p; /^Warning: /p' "$scratch/report" | fmt --width=80; } \
-  >"$scratch/brief"
-scripts/put.sh results README.md <"$scratch/brief"
+sed -n 's/^Linux .*/&./p; /^Each server was started /p; /^Warning: /p' "$scratch/report" >"$scratch/run"
+table brief >"$scratch/brief"
+{ cat "$scratch/brief"; echo; fmt --width=80 "$scratch/run"; } | scripts/put.sh results README.md
+{ cat "$scratch/brief"; echo; cat "$scratch/run"; } | chinese | scripts/put.sh results docs/zh/README.md
 { grep '^Linux ' "$scratch/report"; echo; table costs; } >"$scratch/costs"
 scripts/put.sh models docs/models.md <"$scratch/costs"
+chinese <"$scratch/costs" | scripts/put.sh models docs/zh/models.md
