@@ -1,4 +1,5 @@
-//! Records which commit is being built, and by which compiler, for the environment record of the measurements.
+//! Records which commit is being built, and by which compiler, for the environment record of the measurements, and the
+//! day of the commit, for the manual pages.
 //!
 //! `+changes` after the commit says that the sources differed from it. Cargo runs this script again when a
 //! source or the commit has changed, and not when only a test or a page of the documentation has.
@@ -9,7 +10,7 @@ use std::process::Command;
 const SOURCES: [&str; 5] = ["src", "bins", "build.rs", "Cargo.toml", "Cargo.lock"];
 
 fn main() {
-    for (name, value) in [("COMMIT", commit()), ("COMPILER", compiler())] {
+    for (name, value) in [("COMMIT", commit()), ("DATE", date()), ("COMPILER", compiler())] {
         // What is not known is not set.
         value.iter().for_each(|value| println!("cargo:rustc-env=IO_MODELS_{name}={value}"));
     }
@@ -22,11 +23,21 @@ fn main() {
 
 /// The commit that is checked out, if the repository is this package's own.
 fn commit() -> Option<String> {
-    // As a dependency this package may lie inside another repository.
-    git(&["rev-parse", "--show-prefix"]).filter(String::is_empty)?;
+    is_ours()?;
     let commit = git(&["rev-parse", "--short=12", "HEAD"])?;
     let changes = git(&[&["status", "--porcelain", "--"], &SOURCES[..]].concat())?;
     Some(if changes.is_empty() { commit } else { commit + "+changes" })
+}
+
+/// The day of the commit that is checked out, as in "2026-11-30".
+fn date() -> Option<String> {
+    is_ours()?;
+    git(&["log", "-1", "--format=%cs"])
+}
+
+/// As a dependency this package may lie inside another repository.
+fn is_ours() -> Option<()> {
+    git(&["rev-parse", "--show-prefix"])?.is_empty().then_some(())
 }
 
 /// The compiler that cargo uses, as in "rustc 1.88.0 (6b00bc388 2025-06-23)". Cargo runs this script again when it changes.

@@ -2,9 +2,11 @@
 
 mod check;
 mod compare;
+mod completions;
 mod facts;
 mod failure;
 mod load;
+mod man;
 mod merge;
 mod models;
 mod output;
@@ -23,7 +25,7 @@ use std::process::ExitCode;
 
 /// Linux network I/O models, side by side, measured under a verified load
 #[derive(Debug, Parser)]
-#[command(name = "io-models", version, max_term_width = output::HELP_WIDTH)]
+#[command(name = "io-models", version, max_term_width = output::HELP_WIDTH, after_help = EXIT_CODES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -52,9 +54,20 @@ enum Command {
     Merge(merge::Args),
     Models(models::Args),
     Facts(facts::Args),
+    Man(man::Args),
+    Completions(completions::Args),
     #[command(hide = true)]
     Supervise(supervise::Args),
 }
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    it is done
+  1    it failed: a lost connection, a wrong byte, a server that did not start
+  2    the command line makes no sense here
+  3    it is done, and something differs or was not met: a fact, a check, a gate, a rate
+  130  after SIGINT (Ctrl-C); the results so far were printed
+  143  after SIGTERM, likewise";
 
 fn main() -> ExitCode {
     // The process of one fact is this program, started again.
@@ -85,6 +98,8 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Merge(args) => merge::run(args, cli.quiet),
         Command::Models(args) => models::run(&args),
         Command::Facts(args) => facts::run(args, cli.quiet),
+        Command::Man(args) => man::run(args, Cli::command()),
+        Command::Completions(args) => completions::run(&args, &Cli::command()),
         Command::Supervise(args) => supervise::run(&args),
     }
 }

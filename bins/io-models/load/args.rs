@@ -38,7 +38,7 @@ fn help() -> String {
 #[command(after_help = help())]
 pub(crate) struct Args {
     /// The server
-    #[arg(value_name = "ADDR:PORT", value_parser = target, required_unless_present_any = ["self_test", "follow_orders"])]
+    #[arg(value_name = "ADDR:PORT", value_parser = target, required_unless_present = "no_target")]
     target: Option<Target>,
 
     /// Connections that send requests
@@ -188,12 +188,12 @@ pub(crate) struct Args {
     pub(crate) hlog: Option<PathBuf>,
 
     /// Test the generator itself, on servers that try to fool it
-    #[arg(long, conflicts_with_all = ["target", "pid", "start_at", "rate", "ramp", "sweep", "find_knee", "hgrm", "hlog",
+    #[arg(long, group = "no_target", conflicts_with_all = ["target", "pid", "start_at", "rate", "ramp", "sweep", "find_knee", "hgrm", "hlog",
         "ndjson", "gate", "baseline", "junit"])]
     pub(crate) self_test: bool,
 
     /// Take a plan and orders on standard input instead, for `compare`
-    #[arg(long, hide = true)]
+    #[arg(long, group = "no_target", hide = true)]
     pub(crate) follow_orders: bool,
 }
 

@@ -2,6 +2,7 @@
 
 mod models;
 mod serve;
+mod shell;
 
 use assert_cmd::Command;
 
