@@ -28,4 +28,5 @@ mod course;
 mod facts;
 mod terminal;
 mod security;
+mod chinese;
 mod build;
