@@ -3,6 +3,7 @@
 mod check;
 mod compare;
 mod completions;
+mod demo;
 mod facts;
 mod failure;
 mod load;
@@ -54,6 +55,7 @@ enum Command {
     Merge(merge::Args),
     Models(models::Args),
     Facts(facts::Args),
+    Demo(demo::Args),
     Man(man::Args),
     Completions(completions::Args),
     #[command(hide = true)]
@@ -100,6 +102,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Facts(args) => facts::run(args, cli.quiet),
         Command::Man(args) => man::run(args, Cli::command()),
         Command::Completions(args) => completions::run(&args, &Cli::command()),
+        Command::Demo(args) => demo::run(args, cli.lang.unwrap_or_else(Lang::of_environment)),
         Command::Supervise(args) => supervise::run(&args),
     }
 }

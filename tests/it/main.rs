@@ -21,6 +21,7 @@ mod oneshot;
 mod cli;
 mod load;
 mod check;
+mod demo;
 mod compare;
 mod report;
 mod unp30;
