@@ -90,9 +90,10 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         clap::ColorChoice::Never => anstream::ColorChoice::Never,
     };
     choice.write_global();
+    let lang = cli.lang.unwrap_or_else(Lang::of_environment);
     match cli.command {
         Command::Compare(args) => compare::run(*args, cli.quiet),
-        Command::Report(args) => report::run(args),
+        Command::Report(args) => report::run(args, lang),
         Command::Unp30(args) => unp30::run(args, cli.quiet),
         Command::Serve(args) => serve::run(args),
         Command::Check(args) => check::run(*args, cli.quiet),
