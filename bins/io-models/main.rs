@@ -103,7 +103,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Facts(args) => facts::run(args, cli.quiet),
         Command::Man(args) => man::run(args, Cli::command()),
         Command::Completions(args) => completions::run(&args, &Cli::command()),
-        Command::Demo(args) => demo::run(args, cli.lang.unwrap_or_else(Lang::of_environment)),
+        Command::Demo(args) => demo::run(args, lang),
         Command::Supervise(args) => supervise::run(&args),
     }
 }
