@@ -31,3 +31,4 @@ mod terminal;
 mod security;
 mod chinese;
 mod build;
+mod overview;
