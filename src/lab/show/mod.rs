@@ -11,8 +11,6 @@ mod merged;
 pub mod svg;
 pub mod check;
 pub mod compare;
-pub mod demo;
-mod trace;
 mod table;
 
 pub use table::{Table, code, name, plain};

@@ -1,8 +1,6 @@
-//! `io-models report`: a saved result, drawn again.
+//! `io-models report`: a saved comparison, drawn again.
 
 mod browser;
 mod page;
 mod program;
-mod trace;
 pub(crate) mod sample;
-pub(crate) mod traces;

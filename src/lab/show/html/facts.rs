@@ -3,7 +3,6 @@
 use super::{Section, count, document, nothing};
 use crate::facts::{Area, Fact, Found, Outcome, Step};
 use crate::lab::facts::{Bound, Cell, Group, MOST_STEPS, Map, Totals, Verdict, bounds, more_steps, place};
-use crate::lab::lang::Lang;
 use maud::{Markup, html};
 use std::collections::BTreeSet;
 
@@ -40,7 +39,7 @@ pub fn page(map: &Map) -> String {
     // HTML does not need the ends of cells and rows, which are most of a large table.
     ["</td>", "</th>", "</tr>"]
         .iter()
-        .fold(document(Lang::En, title, "", &intro, &sections), |page, end| page.replace(end, ""))
+        .fold(document(title, &intro, &sections), |page, end| page.replace(end, ""))
 }
 
 fn systems(map: &Map) -> Markup {
