@@ -8,11 +8,23 @@
 //! io-models = { version = "0.1", default-features = false }
 //! ```
 //!
-//! # Where to begin
+//! # The modules, in reading order
 //!
-//! The modules below stand in reading order: where a listening socket comes from, what happens to a
-//! client's bytes, what loops share, how they end; then the [models](model), which are what this
-//! crate is about; and beneath all, [`sys`].
+//! The [models](model) are what this crate is about. What stands before them here is what their loops use.
+//!
+//! 1. [`initserver`]: from an address to a listening socket.
+//! 2. [`echo`]: what happens to the bytes of a client.
+//! 3. [`observer`]: whom a loop tells what it does.
+//! 4. [`serve`]: what the loops share: what to serve, whom to accept, who is connected, the end.
+//! 5. [`stop`]: how a loop is told to end.
+//! 6. [`startup`]: what a process inherits from its parent.
+//! 7. [`model`]: the server models, and the table of them.
+//! 8. [`tcp`]: a blocking client and a blocking server, as the two classes of the course.
+//! 9. [`transfer`]: files over TCP, as two programs of the course.
+#![cfg_attr(feature = "facts", doc = "10. [`facts`]: what the kernel does, as experiments.")]
+//! 11. [`error`]: what can go wrong: the call, the descriptor, the errno.
+//! 12. [`remedy`]: from an errno to what the user can do about it.
+//! 13. [`sys`]: the system calls, thin and safe. All `unsafe` is there.
 //!
 //! # How a byte travels
 //!

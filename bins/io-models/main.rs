@@ -3,6 +3,7 @@
 mod check;
 mod compare;
 mod completions;
+mod demo;
 mod facts;
 mod failure;
 mod load;
@@ -54,6 +55,7 @@ enum Command {
     Merge(merge::Args),
     Models(models::Args),
     Facts(facts::Args),
+    Demo(demo::Args),
     Man(man::Args),
     Completions(completions::Args),
     #[command(hide = true)]
@@ -88,9 +90,10 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         clap::ColorChoice::Never => anstream::ColorChoice::Never,
     };
     choice.write_global();
+    let lang = cli.lang.unwrap_or_else(Lang::of_environment);
     match cli.command {
         Command::Compare(args) => compare::run(*args, cli.quiet),
-        Command::Report(args) => report::run(args),
+        Command::Report(args) => report::run(args, lang),
         Command::Unp30(args) => unp30::run(args, cli.quiet),
         Command::Serve(args) => serve::run(args),
         Command::Check(args) => check::run(*args, cli.quiet),
@@ -100,6 +103,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Facts(args) => facts::run(args, cli.quiet),
         Command::Man(args) => man::run(args, Cli::command()),
         Command::Completions(args) => completions::run(&args, &Cli::command()),
+        Command::Demo(args) => demo::run(args, lang),
         Command::Supervise(args) => supervise::run(&args),
     }
 }

@@ -1,19 +1,21 @@
-//! `io-models report RESULT`: a saved comparison, or saved verdicts, drawn again.
+//! `io-models report RESULT`: a saved comparison, saved verdicts, or a saved trace, drawn again.
 
 use crate::compare::text_of;
 use crate::failure::Failure;
 use crate::output::{Output, Outputs, conclude};
+use io_models::lab::lang::Lang;
 use io_models::lab::results::Head;
 use io_models::lab::results::check::{self, Checked};
 use io_models::lab::results::compare::Comparison;
+use io_models::lab::results::trace::{self, Traced};
 use io_models::lab::show::{csv, html};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Draw a saved comparison, or saved verdicts, again: tables on standard output, or files
+/// Draw a saved comparison, saved verdicts, or a saved trace again: on standard output, or to files
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// What `compare --json -o FILE` or `check --json -o FILE` wrote
+    /// What `compare --json -o FILE`, `check --json -o FILE` or `trace --json -o FILE` wrote
     #[arg(value_name = "RESULT")]
     result: PathBuf,
 
@@ -83,11 +85,12 @@ impl Drawings {
     }
 }
 
-pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: Args, lang: Lang) -> Result<ExitCode, Failure> {
     // Read before anything is opened for writing: one of the files may be the result itself.
     let result = match read(&args.result)? {
         Kind::Comparison(result) => result,
         Kind::Checked(checked) => return draw_verdicts(&checked, args.files),
+        Kind::Traced(traced) => return draw_trace(&traced, args.files, lang),
     };
     let drawings = args.files.open(&mut Outputs::default())?;
     let written = if drawings.is_empty() {
@@ -104,16 +107,17 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Failure> {
 enum Kind {
     Comparison(Box<Comparison>),
     Checked(Box<Checked>),
+    Traced(Box<Traced>),
 }
 
 /// Reads once: the file may be a pipe.
 fn read(file: &Path) -> Result<Kind, Failure> {
     let text = text_of(file)?;
-    let is_checked = serde_json::from_str::<Head>(&text).is_ok_and(|head| head.schema == check::SCHEMA);
-    let result = if is_checked {
-        Checked::read(&text).map(|result| Kind::Checked(Box::new(result)))
-    } else {
-        Comparison::read(&text).map(|result| Kind::Comparison(Box::new(result)))
+    let schema = serde_json::from_str::<Head>(&text).map(|head| head.schema).unwrap_or_default();
+    let result = match schema.as_str() {
+        check::SCHEMA => Checked::read(&text).map(|result| Kind::Checked(Box::new(result))),
+        trace::SCHEMA => Traced::read(&text).map(|result| Kind::Traced(Box::new(result))),
+        _ => Comparison::read(&text).map(|result| Kind::Comparison(Box::new(result))),
     };
     result.map_err(|why| Failure::usage(format_args!("{}: {why}", file.display())))
 }
@@ -135,4 +139,20 @@ fn draw_verdicts(result: &Checked, files: Files) -> Result<ExitCode, Failure> {
     written.extend(page.map(|file| file.write_beside(&html::check::page(result))));
     written.extend(markdown.map(|file| file.write_beside(&result.markdown())));
     conclude(written, Ok(ExitCode::SUCCESS))
+}
+
+/// The trace of `trace --json` again.
+fn draw_trace(result: &Traced, files: Files, lang: Lang) -> Result<ExitCode, Failure> {
+    if files.csv.is_some() || files.svg.is_some() || files.markdown.is_some() {
+        return Err(Failure::usage("a trace has no figures: --html draws it"));
+    }
+    let written = match Outputs::default().optional("--html", files.html)? {
+        Some(page) => page.write_beside(&html::trace::page(result, lang)),
+        None => {
+            let output = Output::stdout();
+            let text = result.text(output.columns(), lang);
+            output.report(&text)
+        }
+    };
+    conclude(vec![written], Ok(ExitCode::SUCCESS))
 }

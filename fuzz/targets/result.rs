@@ -1,10 +1,12 @@
-//! Results of `compare` and of `check`, which `report` draws in all forms, and a profile of `facts`.
+//! Results of `compare`, `check` and `trace`, which `report` draws in all forms, and a profile of `facts`.
 #![no_main]
 
 use io_models::lab::compare::{self, gates, workload};
 use io_models::lab::facts::Baseline;
+use io_models::lab::lang::Lang;
 use io_models::lab::results::check::Checked;
 use io_models::lab::results::compare::Comparison;
+use io_models::lab::results::trace::Traced;
 use io_models::lab::show::{csv, html};
 use libfuzzer_sys::fuzz_target;
 
@@ -32,6 +34,17 @@ fuzz_target!(|text: &str| {
         is_harmless(&page);
         assert!(!page.to_ascii_lowercase().contains("<script"), "{page:?}");
         result.junit().expect("a document");
+    }
+    if let Ok(result) = Traced::read(text) {
+        for lang in [Lang::En, Lang::Zh] {
+            for width in WIDTHS {
+                is_harmless(&result.text(width, lang));
+            }
+            let page = html::trace::page(&result, lang);
+            is_harmless(&page);
+            assert!(!page.to_ascii_lowercase().contains("<script"), "{page:?}");
+        }
+        is_harmless(&result.trace_events());
     }
 });
 

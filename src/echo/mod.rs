@@ -8,7 +8,9 @@
 //!   block, use it. Where a ring of io_uring(7) receives and sends, `ring_client.rs` is in its place.
 //! - [`Conn`] is one client: its socket, and what it has not taken yet.
 //!
-//! The usual request costs two system calls, and no copy of ours: recv(2) into one buffer that all clients of a loop share,
+//! [`Reply`] is the answer, [`Until`] how far a turn of the pump reads.
+//!
+//! The usual request costs two system calls, and no copy of ours: recv(2) into one buffer ([`SCRATCH_BYTES`]) that all clients of a loop share,
 //! send(2) out of it at once. Only what the kernel does not take is copied aside, and while a client has such *unsent* bytes
 //! it is not read: a client that sends without reading fills its own receive window and then waits (back-pressure). So the
 //! unsent bytes of a client never exceed the shared buffer, and a quiet client costs 16 bytes of ours.

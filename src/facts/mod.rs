@@ -9,6 +9,15 @@
 //! that a fact can fail: a [`Mutant`] is a kernel with one call that does the wrong thing, and
 //! tests/mutants.rs shows which fact notices.
 //!
+//! # In reading order
+//!
+//! - [`Fact`]: a claim, and its experiment. It belongs to an [`Area`]. [`all`] and [`find`] give them.
+//! - [`Runner`]: runs experiments. A program that does so calls [`run_one_if_asked`] at its beginning.
+//! - [`Run`]: what became of one: its [`Step`]s, what each of them [`Found`] and [`Why`], and the [`Outcome`]. [`Wait`] is a sibling of
+//!   epoll_wait(2) over which a step was made.
+//! - [`Since`], [`Release`] and [`Gap`]: which kernels have it.
+//! - [`Mutant`]: a wrong kernel. [`Alteration`]: the real kernel with one call changed, [`How`], and what was [`Altered`].
+//!
 //! The feature `facts` compiles this module, and `lab` turns it on.
 //!
 //! Man pages contain errors, and so does every book; the kernel is the oracle. A claim that a run

@@ -9,6 +9,7 @@ pub mod explain;
 pub mod load;
 pub mod check;
 pub mod compare;
+pub mod demo;
 pub mod results;
 pub mod unp30;
 pub mod facts;

@@ -5,14 +5,31 @@
 //! would hide what they are here to show; what is the same in all of them is in
 //! [`serve`](crate::serve) and [`echo`](crate::echo).
 //!
-//! # How to add a model
+//! # In reading order
 //!
-//! 1. A file `src/model/NAME.rs` with `serve` as the others have it: the loop, and at its head what it shows and where the idea
-//!    comes from. A copy of `poll.rs` is a good start. (`fork` is in `forking.rs`, because `fork` is the call.)
-//! 2. `pub mod NAME;` here, in reading order, and a row in [`ALL`].
+//! One client at a time, then a process or a thread for each, then one loop for all clients, then several loops:
 //!
-//! The tests, `serve`, `models` and `compare` take it from the table. Run `cargo test` and
-//! `cargo run --release -- compare --models NAME`.
+//! 1. [`blocking`]: one client at a time.
+//! 2. [`spin`]: non-blocking calls on every socket in turn, without a readiness call.
+//! 3. [`forking`]: a process for each client.
+//! 4. [`prefork`]: a fixed number of processes, each in accept(2).
+//! 5. [`passing`]: a fixed number of processes, to which the parent passes the sockets.
+//! 6. [`threads`]: a thread for each client.
+//! 7. [`prethread`]: a fixed number of threads, each in accept(2).
+//! 8. [`handover`]: a fixed number of threads, for which the first one accepts.
+//! 9. [`select`]: select(2), up to descriptor 1023.
+//! 10. [`select_big`]: select(2) without that limit.
+//! 11. [`poll`]: poll(2), an array that grows.
+//! 12. [`sigio`]: a queued signal for each change.
+//! 13. [`epoll_level`]: epoll(7), level-triggered.
+//! 14. [`epoll_edge`]: epoll(7), edge-triggered.
+//! 15. [`epoll_oneshot`]: threads that share one epoll and all clients.
+//! 16. [`epoll_exclusive`]: threads with an epoll each and one listener in all.
+//! 17. [`reuseport`]: threads or processes with a listener each on one port.
+#![cfg_attr(feature = "uring", doc = "18. [`uring_poll`]: io_uring(7) as a source of readiness.")]
+#![cfg_attr(feature = "uring", doc = "19. [`uring`]: io_uring(7) accepts, receives and sends.")]
+//!
+//! A row of the table [`ALL`] is a [`Model`]; [`find`] finds one by its name. CONTRIBUTING.md says how to add one.
 
 pub mod blocking;
 pub mod spin;

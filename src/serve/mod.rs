@@ -1,6 +1,16 @@
 //! What the loops share: what to serve, whom to accept, who is connected, and the end.
 //!
 //! This is straight work. The branches that make a model what it is stay in its own file.
+//!
+//! # In reading order
+//!
+//! - [`Job`] is what a model is asked to do; a [`Worker`] is who does it.
+//! - [`Acceptor`] takes clients from the listener, and gives the [`Next`]. It says why it has [`Paused`], and keeps to [`MaxClients`].
+//! - [`ByFd`] finds the clients of a loop by descriptor, and [`Slots`] those of several threads.
+//! - [`Sleepers`] are threads in blocking calls, which have to be woken to stop.
+//! - [`children`]: a process for each client.
+//! - [`workers`]: a fixed number of threads or processes.
+//! - [`finish`] ends a server within [`FLUSH_GRACE`], and gives the [`Totals`], with the [`Share`] of each worker.
 
 mod acceptor;
 mod by_fd;

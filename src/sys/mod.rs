@@ -4,7 +4,7 @@
 //! works on ([`BorrowedFd`]), hands out owned ones ([`OwnedFd`]), retries `EINTR`, and turns "not now" (`EAGAIN`,
 //! `EINPROGRESS`) into an answer instead of an error.
 //!
-//! # Where a call is
+//! # Where a call is, in reading order
 //!
 //! | calls | module |
 //! |---|---|
@@ -17,8 +17,8 @@
 //! | eventfd | [`eventfd`] |
 //! | fcntl: flags, copies | [`fcntl`] |
 //! | fcntl: record locks; pthread_mutex_lock | [`lock`] |
-//! | fcntl: F_SETSIG, F_SETOWN_EX, O_ASYNC; sigtimedwait | [`signal_wait`] |
 //! | sigaction, sigprocmask | [`signal`] |
+//! | fcntl: F_SETSIG, F_SETOWN_EX, O_ASYNC; sigtimedwait | [`signal_wait`] |
 //! | fork, wait4, kill, prctl, _exit | [`fork`](mod@fork) |
 //! | pthread_create | [`thread`] |
 //! | socketpair; sendmsg, recvmsg with SCM_RIGHTS | [`passing`] |
@@ -26,7 +26,12 @@
 //! | getrlimit, setrlimit (prlimit64) | [`limits`] |
 //! | ptrace, waitpid, process_vm_readv, pidfd_open, pidfd_getfd | `ptrace` |
 //! | read, write of the standard streams | [`stdio`] |
+//! | memfd_create, mmap (MAP_SHARED) | `shared` |
+//! | sched_setaffinity | `affinity` |
+//! | clock_gettime | `clock` |
 //! | close | [`close`] |
+//!
+//! [`calls`] counts which of them were made.
 //!
 //! `cvt` is the place where a result enters the program: it counts the call and names it in the
 //! error.
@@ -35,37 +40,37 @@
 //! nix with other types is therefore a new release of this crate.
 
 // Hidden modules serve the measuring tools, and may change at any time.
-#[doc(hidden)]
-pub mod affinity;
-pub mod calls;
-#[doc(hidden)]
-pub mod clock;
-pub mod epoll;
-pub mod eventfd;
-pub mod fcntl;
-pub mod fork;
-pub mod limits;
-pub mod lock;
-pub mod passing;
-pub mod poll;
-#[cfg(feature = "lab")]
-#[doc(hidden)]
-pub mod ptrace;
-#[cfg(feature = "facts")]
-pub(crate) mod raw;
-pub mod select;
-pub mod sendfile;
-#[doc(hidden)]
-pub mod shared;
-pub mod signal;
-pub mod signal_wait;
 pub mod socket;
 pub mod sockopt;
-pub mod stdio;
-pub mod thread;
+pub mod select;
+pub mod poll;
+pub mod epoll;
 #[cfg(feature = "uring")]
 #[doc(hidden)]
 pub mod uring;
+pub mod eventfd;
+pub mod fcntl;
+pub mod lock;
+pub mod signal;
+pub mod signal_wait;
+pub mod fork;
+pub mod thread;
+pub mod passing;
+pub mod sendfile;
+pub mod limits;
+#[cfg(feature = "lab")]
+#[doc(hidden)]
+pub mod ptrace;
+pub mod stdio;
+#[doc(hidden)]
+pub mod shared;
+#[doc(hidden)]
+pub mod affinity;
+#[doc(hidden)]
+pub mod clock;
+pub mod calls;
+#[cfg(feature = "facts")]
+pub(crate) mod raw;
 
 pub use calls::Call;
 pub use nix::errno::Errno;

@@ -16,9 +16,9 @@ mod client;
 mod faults;
 mod judge;
 mod log;
-mod server;
+pub(in crate::lab) mod server;
 mod session;
-mod sockets;
+pub(in crate::lab) mod sockets;
 
 pub use checks::{all, find};
 pub(in crate::lab) use judge::basics;
@@ -98,11 +98,11 @@ impl Check {
 }
 
 /// A step of a check: what it found, or why the check ends here.
-type Step<T = ()> = Result<T, Ended>;
+pub(in crate::lab) type Step<T = ()> = Result<T, Ended>;
 
 /// Why a check ended before all of it was as it should be.
 #[derive(Debug, Clone)]
-enum Ended {
+pub(in crate::lab) enum Ended {
     /// The server did something else.
     Failed(Fault),
     /// It is not for this server.
@@ -117,9 +117,9 @@ enum Ended {
 
 /// What a server did instead of what it should.
 #[derive(Debug, Clone)]
-struct Fault {
-    expected: String,
-    observed: String,
+pub(in crate::lab) struct Fault {
+    pub(in crate::lab) expected: String,
+    pub(in crate::lab) observed: String,
     /// The likely cause, where the observation tells more than that of the check.
     cause: Option<&'static str>,
     /// Something did not come in time, which may be the machine's doing.
@@ -187,6 +187,12 @@ impl Ended {
 impl From<crate::Error> for Ended {
     fn from(error: crate::Error) -> Ended {
         Ended::NotMade(crate::lab::explain::explain(&error.into()))
+    }
+}
+
+impl From<std::io::Error> for Ended {
+    fn from(error: std::io::Error) -> Ended {
+        anyhow::Error::from(error).into()
     }
 }
 

@@ -32,13 +32,13 @@ struct NotInTime(String);
 
 /// How a server is started.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Launch<'a> {
+pub(in crate::lab) struct Launch<'a> {
     /// This program, which supervises it.
-    pub(super) program: &'a Path,
+    pub(in crate::lab) program: &'a Path,
     /// The command of sh(1), with `{port}`.
-    pub(super) command: &'a str,
+    pub(in crate::lab) command: &'a str,
     /// The soft limit on descriptors that it has.
-    pub(super) nofile: u64,
+    pub(in crate::lab) nofile: u64,
 }
 
 /// How long a server may take until each of its threads is stopped. On a busy machine, each has to get a processor for that.
@@ -49,7 +49,7 @@ const LOOK: Duration = Duration::from_millis(1);
 
 /// A server that was started, with all that it has started. It ends when this is dropped.
 #[derive(Debug)]
-pub(super) struct Server {
+pub(in crate::lab) struct Server {
     supervisor: Process,
     /// The process group of the command.
     group: Pid,
@@ -84,7 +84,7 @@ struct Task {
 
 impl Server {
     /// Start `command`, with `{port}` replaced, and wait until it listens.
-    pub(super) fn start(launch: Launch<'_>, stop: &Stop) -> Result<Server, Failed> {
+    pub(in crate::lab) fn start(launch: Launch<'_>, stop: &Stop) -> Result<Server, Failed> {
         for _ in 1..TRIES {
             match Server::start_on(launch, free_port()?, stop) {
                 // It may be that another program has taken the port.
@@ -96,7 +96,7 @@ impl Server {
     }
 
     /// The same on this port.
-    pub(super) fn start_on(launch: Launch<'_>, port: u16, stop: &Stop) -> Result<Server, Failed> {
+    pub(in crate::lab) fn start_on(launch: Launch<'_>, port: u16, stop: &Stop) -> Result<Server, Failed> {
         let command = launch.command.replace("{port}", &port.to_string());
         let mut command = child::supervise(launch.program, &command, Some(launch.nofile));
         let mut supervisor = Process::start(&mut command)?.into_supervisor();
@@ -134,22 +134,22 @@ impl Server {
         }
     }
 
-    pub(super) fn addr(&self) -> SocketAddr {
+    pub(in crate::lab) fn addr(&self) -> SocketAddr {
         self.addr
     }
 
     /// The process that listens.
-    pub(super) fn main(&self) -> Pid {
+    pub(in crate::lab) fn main(&self) -> Pid {
         self.main
     }
 
     /// To the process that listens.
-    pub(super) fn signal(&self, signal: Signal) -> crate::Result<()> {
+    pub(in crate::lab) fn signal(&self, signal: Signal) -> crate::Result<()> {
         kill(self.main, signal)
     }
 
     /// To each process of the server, as a terminal does.
-    pub(super) fn signal_all(&self, signal: Signal) -> crate::Result<()> {
+    pub(in crate::lab) fn signal_all(&self, signal: Signal) -> crate::Result<()> {
         self.signal_others(signal, &mut BTreeSet::new())
     }
 
@@ -193,7 +193,7 @@ impl Server {
     }
 
     /// How often its threads have begun to wait, those that have ended not counted.
-    pub(super) fn waits(&self) -> Step<u64> {
+    pub(in crate::lab) fn waits(&self) -> Step<u64> {
         let tasks =
             self.pids().into_iter().map(|pid| Proc::new(pid.cast_signed()).and_then(|one| one.tasks()));
         let of = |task: procfs::process::Task| task.status().ok()?.voluntary_ctxt_switches;
@@ -207,7 +207,7 @@ impl Server {
     }
 
     /// How long its tasks have run until now. `None` where the kernel keeps no such statistics: the file is missing, or has zeros.
-    pub(super) fn ran(&self) -> Option<Duration> {
+    pub(in crate::lab) fn ran(&self) -> Option<Duration> {
         let ran: Duration = self.tasks().iter().filter_map(|task| schedstat(task)).map(|[ran, _]| ran).sum();
         (!ran.is_zero()).then_some(ran)
     }
@@ -232,7 +232,7 @@ impl Server {
     }
 
     /// Whether none of its tasks runs or wants to. `None` where /proc does not tell.
-    pub(super) fn sleeps(&self) -> Option<bool> {
+    pub(in crate::lab) fn sleeps(&self) -> Option<bool> {
         let states: Vec<_> = self.tasks().iter().filter_map(|task| state(task)).collect();
         (!states.is_empty()).then(|| states.iter().copied().all(is_sleep))
     }
@@ -243,7 +243,7 @@ impl Server {
     }
 
     /// Stop it with this signal, and wait until it is. `false` when it does not within five seconds: it handles the signal.
-    pub(super) fn stop_with(&self, signal: Signal) -> Step<bool> {
+    pub(in crate::lab) fn stop_with(&self, signal: Signal) -> Step<bool> {
         let (mut have, until) = (BTreeSet::new(), Instant::now() + TO_STOP);
         loop {
             // One that was started in the meantime must get it as well.
@@ -266,13 +266,13 @@ impl Server {
     }
 
     /// Whether the process that listens has ended: all of its threads. The first of them may end before the others.
-    pub(super) fn has_ended(&self) -> bool {
+    pub(in crate::lab) fn has_ended(&self) -> bool {
         let tasks = tasks_of(self.main.as_raw().cast_unsigned());
         tasks.iter().all(|task| matches!(state(task), Some(b'Z' | b'X') | None))
     }
 
     /// Wait until the process that listens has ended: how long it took, or `None` when it takes longer than that.
-    pub(super) fn wait_for_end(&self, limit: Duration, stop: &Stop) -> Step<Option<Duration>> {
+    pub(in crate::lab) fn wait_for_end(&self, limit: Duration, stop: &Stop) -> Step<Option<Duration>> {
         let began = Instant::now();
         loop {
             if self.has_ended() {
@@ -288,13 +288,39 @@ impl Server {
     }
 
     /// How it ended, and the last that it wrote.
-    pub(super) fn ending(mut self) -> String {
+    pub(in crate::lab) fn ending(mut self) -> String {
         // A shell that waits for the server tells how that ended, and ends a moment later.
         if !self.has_ended() {
             self.kill();
         }
         let Ending { how, words } = self.supervisor.ending();
         how.unwrap_or_else(|| "the server ended".to_owned()) + &said("; the last that it wrote: ", &words)
+    }
+
+    /// Wait until it waits. One that never does gets as much time as it takes to do what it has to do: `false`.
+    pub(in crate::lab) fn until_it_waits(&self, stop: &Stop) -> Step<bool> {
+        /// So much time of a processor.
+        const RUNS: Duration = Duration::from_millis(200);
+        const LONGEST: Duration = Duration::from_secs(20);
+        let (began, before) = (Instant::now(), self.ran());
+        while self.sleeps() == Some(false) {
+            let ran = || Some(self.ran()?.saturating_sub(before?));
+            // Where the kernel does not tell how long it ran, it is given a second.
+            if ran().map_or_else(|| began.elapsed() > Duration::from_secs(1), |ran| ran > RUNS) {
+                return Ok(false);
+            }
+            if began.elapsed() > LONGEST {
+                return Err(Ended::NotMade(format!(
+                    "the machine is so busy that the server got a processor for less than {} s in {} s",
+                    RUNS.as_secs_f64(),
+                    LONGEST.as_secs()
+                )));
+            }
+            if stop.wait(Some(LOOK))? {
+                return Err(Ended::Interrupted);
+            }
+        }
+        Ok(true)
     }
 
     /// What it has written to standard error since it listened: "; the server wrote: …", or nothing.

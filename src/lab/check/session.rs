@@ -150,29 +150,10 @@ impl<'a> Session<'a> {
 
     /// Wait until the server waits. One that never does gets as much time as it takes to do what it has to do: `false`.
     pub(super) fn until_it_waits(&self) -> Step<bool> {
-        /// So much time of a processor.
-        const RUNS: Duration = Duration::from_millis(200);
-        const LONGEST: Duration = Duration::from_secs(20);
-        let Some(Started { server, .. }) = self.started else {
-            return self.pause(Duration::from_millis(100)).map(|()| true);
-        };
-        let (began, before) = (Instant::now(), server.ran());
-        while server.sleeps() == Some(false) {
-            let ran = || Some(server.ran()?.saturating_sub(before?));
-            // Where the kernel does not tell how long it ran, it is given a second.
-            if ran().map_or_else(|| began.elapsed() > Duration::from_secs(1), |ran| ran > RUNS) {
-                return Ok(false);
-            }
-            if began.elapsed() > LONGEST {
-                return Err(Ended::NotMade(format!(
-                    "the machine is so busy that the server got a processor for less than {} s in {} s",
-                    RUNS.as_secs_f64(),
-                    LONGEST.as_secs()
-                )));
-            }
-            self.pause(Duration::from_millis(1))?;
+        match self.started {
+            Some(Started { server, .. }) => server.until_it_waits(self.stop),
+            None => self.pause(Duration::from_millis(100)).map(|()| true),
         }
-        Ok(true)
     }
 
     /// Stop the server while it waits, do something, and let it go on.

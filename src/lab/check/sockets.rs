@@ -10,10 +10,10 @@ use std::path::PathBuf;
 
 /// A socket that listens.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Listener {
+pub(in crate::lab) struct Listener {
     /// Where a client on this machine reaches it.
-    pub(super) addr: SocketAddr,
-    pub(super) inode: u64,
+    pub(in crate::lab) addr: SocketAddr,
+    pub(in crate::lab) inode: u64,
 }
 
 /// The socket that listens on this port of TCP.
@@ -21,7 +21,7 @@ pub(super) struct Listener {
 /// # Errors
 ///
 /// Where /proc/net/tcp cannot be read.
-pub(super) fn listener_on(port: u16) -> anyhow::Result<Option<Listener>> {
+pub(in crate::lab) fn listener_on(port: u16) -> anyhow::Result<Option<Listener>> {
     Ok(listeners()?.find(|listener| listener.addr.port() == port))
 }
 
@@ -79,7 +79,7 @@ pub(super) fn owner(inode: u64, pids: &[u32]) -> Option<u32> {
 /// # Errors
 ///
 /// Where /proc does not show them, and when the process has ended.
-pub(super) fn descriptors(pid: u32) -> io::Result<Vec<PathBuf>> {
+pub(in crate::lab) fn descriptors(pid: u32) -> io::Result<Vec<PathBuf>> {
     let of =
         |folder: PathBuf| -> io::Result<Vec<_>> { fs::read_dir(folder)?.map(|fd| Ok(fd?.path())).collect() };
     let fds = of(format!("/proc/{pid}/fd").into())?;
@@ -93,11 +93,11 @@ pub(super) fn descriptors(pid: u32) -> io::Result<Vec<PathBuf>> {
 
 /// What waits at the server's end of a connection, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Queues {
+pub(in crate::lab) struct Queues {
     /// Sent by the server, and not acknowledged by the client.
-    pub(super) to_send: u32,
+    pub(in crate::lab) to_send: u32,
     /// Received, and not read by the server.
-    pub(super) unread: u32,
+    pub(in crate::lab) unread: u32,
 }
 
 /// The queues at `server`'s end of its connection with `client`. `None` when no such connection is established.
@@ -105,7 +105,7 @@ pub(super) struct Queues {
 /// # Errors
 ///
 /// Where /proc/net/tcp cannot be read.
-pub(super) fn queues(server: SocketAddr, client: SocketAddr) -> anyhow::Result<Option<Queues>> {
+pub(in crate::lab) fn queues(server: SocketAddr, client: SocketAddr) -> anyhow::Result<Option<Queues>> {
     let all = procfs::net::tcp()?.into_iter().chain(procfs::net::tcp6().unwrap_or_default());
     let canonical = |addr: SocketAddr| SocketAddr::new(addr.ip().to_canonical(), addr.port());
     let is_it = |entry: &procfs::net::TcpNetEntry| {

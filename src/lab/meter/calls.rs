@@ -2,6 +2,8 @@
 
 use crate::sys::calls::{self, Counts};
 use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::path::PathBuf;
 use std::process::Stdio;
 
 /// A file in memory into which a server counts its system calls while we read it.
@@ -25,6 +27,12 @@ impl CallCounter {
     /// `EMFILE`.
     pub fn for_server(&self) -> anyhow::Result<Stdio> {
         Ok(self.0.try_clone()?.into())
+    }
+
+    /// Where another process finds the file while this process lives.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        format!("/proc/{}/fd/{}", std::process::id(), self.0.as_raw_fd()).into()
     }
 
     /// What has been counted until now.

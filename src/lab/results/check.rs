@@ -1,9 +1,7 @@
 //! The verdicts of `check`, as data.
 
-use super::Head;
 use crate::lab::env::Environment;
 use crate::lab::units::of;
-use crate::lab::visible::visible_json;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 
@@ -196,25 +194,8 @@ impl Checked {
     ///
     /// Why it is something else, or too large, in words.
     pub fn read(text: &str) -> Result<Checked, String> {
-        let value: serde_json::Value =
-            serde_json::from_str(text).map_err(|why| format!("it is no JSON document: {why}"))?;
-        let value = visible_json(value);
-        let Ok(Head { schema, schema_version }) = Head::deserialize(&value) else {
-            return Err(format!("it is no result: it has no schema and version, which should be {SCHEMA}"));
-        };
-        if schema != SCHEMA {
-            return Err(format!("it is a result of {schema}, not of {SCHEMA}"));
-        }
-        if schema_version != SCHEMA_VERSION {
-            return Err(format!(
-                "it is version {schema_version} of {SCHEMA}, and this program reads version {SCHEMA_VERSION}: check again"
-            ));
-        }
-        let result = Checked::deserialize(value);
-        result
-            .map_err(|why| why.to_string())
-            .and_then(Checked::possible)
-            .map_err(|why| format!("it is damaged, or was edited: {why}"))
+        let result: Checked = super::read(text, SCHEMA, SCHEMA_VERSION, "check again")?;
+        result.possible().map_err(|why| super::damaged(&why))
     }
 
     /// The same, if `check` can have written it.

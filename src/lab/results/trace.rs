@@ -2,12 +2,22 @@
 
 use crate::lab::SystemCalls;
 use crate::lab::env::Environment;
+use crate::lab::units::of;
 use serde::{Deserialize, Serialize};
 
 /// What kind of document it is.
 pub const SCHEMA: &str = "io-models/trace";
 /// Which version of it.
 pub const SCHEMA_VERSION: u32 = 1;
+
+/// A result that is read has no more servers than that.
+pub const MOST_SERVERS: usize = 2;
+/// And no more steps, clients and remarks.
+pub const MOST: usize = 100;
+/// And no more threads of a server.
+pub const MOST_TASKS: usize = 1000;
+/// And no more events of a server.
+pub const MOST_EVENTS: usize = 20_000;
 
 /// The traces of one or two servers.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -295,4 +305,97 @@ pub struct Answer {
     pub right: u64,
     /// Whether another byte came back than that which was sent.
     pub is_wrong: bool,
+}
+
+impl Traced {
+    /// What `trace --json` wrote.
+    ///
+    /// # Errors
+    ///
+    /// Why it is something else, or too large, in words.
+    pub fn read(text: &str) -> Result<Traced, String> {
+        let result: Traced = super::read(text, SCHEMA, SCHEMA_VERSION, "trace again")?;
+        result.possible().map_err(|why| super::damaged(&why))
+    }
+
+    /// The same, if `trace` can have written it: every index is one of something, and the steps come one after the other.
+    fn possible(self) -> Result<Traced, String> {
+        let at_most = |n: usize, one: &str, most: usize| match n {
+            n if n > most => Err(format!("it has {}, and at most {most} are read", of(n as u64, one))),
+            _ => Ok(()),
+        };
+        at_most(self.servers.len(), "server", MOST_SERVERS)?;
+        at_most(self.script.len(), "step", MOST)?;
+        if self.servers.is_empty() {
+            return Err("it has no server".to_owned());
+        }
+        for server in &self.servers {
+            at_most(server.clients.len(), "client", MOST)?;
+            at_most(server.remarks.len(), "remark", MOST)?;
+            at_most(server.tasks.len(), "thread", MOST_TASKS)?;
+            at_most(server.events.len(), "event", MOST_EVENTS)?;
+            server.possible(self.script.len()).map_err(|why| format!("{}: {why}", server.name))?;
+        }
+        Ok(self)
+    }
+}
+
+impl Recording {
+    /// Whether a recording can be so.
+    fn possible(&self, steps: usize) -> Result<(), String> {
+        let (clients, tasks, events) = (self.clients.len(), self.tasks.len(), self.events.len());
+        let is = |index: usize, all: usize, what: &str| match index {
+            index if index < all => Ok(()),
+            _ => Err(format!("{what} {index} is not one of {all}")),
+        };
+        let on = |on: &On| match on {
+            On::Client(index) => is(*index, clients, "client"),
+            _ => Ok(()),
+        };
+        let call = |at: usize, call: &Call| {
+            is(call.task, tasks, "thread")?;
+            call.on.iter().chain(call.ready.iter().map(|ready| &ready.on)).try_for_each(on)?;
+            match call.woken_by {
+                Some(cause) if cause >= at => {
+                    Err(format!("event {at} was woken by {cause}, which came later"))
+                }
+                _ if call.times == 0 => Err(format!("the call of event {at} was never made")),
+                _ => Ok(()),
+            }
+        };
+        // Before the first step there is none, then each step follows the one before, and after the last one there is none.
+        let mut step = None;
+        let mut is_over = false;
+        for (at, event) in self.events.iter().enumerate() {
+            if event.step.is_some_and(|step| step >= steps) {
+                return Err(format!("event {at} is of a step that is not one of {steps}"));
+            }
+            if (is_over && event.step.is_some()) || (event.step.is_some() && event.step < step) {
+                return Err(format!("event {at} is of a step that was over"));
+            }
+            is_over = step.is_some() && event.step.is_none();
+            step = event.step.or(step);
+            if !event.at_us.is_finite() {
+                return Err(format!("event {at} has no time"));
+            }
+            event.fills.iter().try_for_each(|fill| is(fill.client, clients, "client"))?;
+            match &event.what {
+                What::Client(action) => is(action.client, clients, "client")?,
+                What::Begins(begun) => call(at, begun)?,
+                What::Call(done) => call(at, done)?,
+                What::Signal { task, .. } | What::Started { task } | What::Ended { task, .. } => {
+                    is(*task, tasks, "thread")?;
+                }
+            }
+        }
+        for remark in &self.remarks {
+            is(remark.event, events, "event")?;
+            remark.client.map_or(Ok(()), |client| is(client, clients, "client"))?;
+        }
+        self.answers.iter().try_for_each(|answer| is(answer.client, clients, "client"))?;
+        match self.calls.by_name.iter().find(|(_, n)| !n.is_u64()) {
+            Some((name, n)) => Err(format!("{name} was called {n} times")),
+            None => Ok(()),
+        }
+    }
 }

@@ -11,6 +11,8 @@ mod merged;
 pub mod svg;
 pub mod check;
 pub mod compare;
+pub mod demo;
+mod trace;
 mod table;
 
 pub use table::{Table, code, name, plain};

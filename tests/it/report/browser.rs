@@ -1,10 +1,12 @@
 //! The page in a real browser: headless Chromium.
 
 use super::sample::{EVIL, gated, of, sample};
+use super::traces::{lost_event, processes};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use io_models::facts::{Fact, all};
 use io_models::lab::facts::{Known, Map, Profile};
+use io_models::lab::lang::Lang;
 use io_models::lab::results::compare::{Comparison, Figures, Group};
 use io_models::lab::show::html;
 use serde::Deserialize;
@@ -221,6 +223,37 @@ fn the_map_of_the_facts_fits_any_screen_and_needs_nothing_else() {
     let (document, messages) = open(browser, folder.path(), "page.html");
     assert!(!messages.contains("Content Security Policy"), "{messages}");
     assert!(document.contains("&lt;script&gt;alert(") && !document.contains("<script"), "the name is text");
+}
+
+#[test]
+fn a_trace_fits_any_screen_needs_nothing_else_and_opens_an_event_without_a_script() {
+    let Some(browser) = browser() else { return };
+    let mut named = lost_event();
+    named.servers[0].name = EVIL.to_owned();
+    named.servers[1].clients[0] = "a-client-with-a-name-that-is-longer-than-a-column".to_owned();
+    for (result, lang) in [(lost_event(), Lang::En), (processes(), Lang::Zh), (named, Lang::Zh)] {
+        let page = html::trace::page(&result, lang);
+        for seen in seen(browser, &page) {
+            assert!(seen.content <= seen.width, "{} pixels in a window of {}", seen.content, seen.width);
+            assert_eq!(seen.requests, Vec::<String>::new(), "the page needs nothing else");
+        }
+    }
+    let folder = TempDir::new().unwrap();
+    let page = html::trace::page(&lost_event(), Lang::En);
+    std::fs::write(folder.path().join("page.html"), &page).unwrap();
+    let (_, messages) = open(browser, folder.path(), "page.html");
+    assert!(!messages.contains("Content Security Policy"), "{messages}");
+    // The script is the test's: it clicks as a reader does.
+    let click = "<script>addEventListener('load', () => {
+        document.querySelector('[popovertarget=pa8]').click();
+        document.body.dataset.opened = [...document.querySelectorAll(':popover-open')].map((one) => one.id);
+    })</script></body>";
+    let policy = "style-src 'unsafe-inline'";
+    let page =
+        page.replace(policy, &format!("{policy}; script-src 'unsafe-inline'")).replace("</body>", click);
+    std::fs::write(folder.path().join("page.html"), page).unwrap();
+    let (document, messages) = open(browser, folder.path(), "page.html");
+    assert!(document.contains("data-opened=\"pa8\""), "{messages}");
 }
 
 #[test]

@@ -1,6 +1,8 @@
-//! `io-models report`: a saved comparison, drawn again.
+//! `io-models report`: a saved result, drawn again.
 
 mod browser;
 mod page;
 mod program;
+mod trace;
 pub(crate) mod sample;
+pub(crate) mod traces;

@@ -1,6 +1,7 @@
 //! Verdicts as a page: a matrix of checks and servers, and each failure in full.
 
 use super::{Section, count, document};
+use crate::lab::lang::Lang;
 use crate::lab::results::check::{Checked, Failure, Judged, Outcome, Verdict};
 use crate::lab::units;
 use crate::lab::visible::visible;
@@ -35,7 +36,7 @@ pub fn page(result: &Checked) -> String {
         Section { id: "reasons", heading: "Not applicable, not made", content: reasons(result) },
     ]
     .into();
-    document(&title, &intro, &sections)
+    document(Lang::En, &title, "", &intro, &sections)
 }
 
 fn summary(result: &Checked) -> Markup {

@@ -3,6 +3,7 @@
 use super::{Section, count, document, nothing};
 use crate::facts::{Area, Fact, Found, Outcome, Step};
 use crate::lab::facts::{Bound, Cell, Group, MOST_STEPS, Map, Totals, Verdict, bounds, more_steps, place};
+use crate::lab::lang::Lang;
 use maud::{Markup, html};
 use std::collections::BTreeSet;
 
@@ -39,7 +40,7 @@ pub fn page(map: &Map) -> String {
     // HTML does not need the ends of cells and rows, which are most of a large table.
     ["</td>", "</th>", "</tr>"]
         .iter()
-        .fold(document(title, &intro, &sections), |page, end| page.replace(end, ""))
+        .fold(document(Lang::En, title, "", &intro, &sections), |page, end| page.replace(end, ""))
 }
 
 fn systems(map: &Map) -> Markup {

@@ -10,9 +10,11 @@ pub mod facts;
 mod findings;
 mod gates;
 mod table;
+pub mod trace;
 
 use super::svg::{self, Chart, embedded};
 use crate::lab::Status;
+use crate::lab::lang::Lang;
 use crate::lab::results::compare::{Comparison, Group, Judged, Row};
 use crate::lab::units;
 use charts::Looks;
@@ -50,25 +52,25 @@ pub fn page(result: &Comparison) -> String {
         p.soft { (summary(result)) }
         @if !warnings.is_empty() { ul.warning { @for warning in warnings { li { (warning) } } } }
     };
-    document(&title, &intro, &sections)
+    document(Lang::En, &title, "", &intro, &sections)
 }
 
-/// A page of these sections, with an introduction before them.
-fn document(title: &str, intro: &Markup, sections: &[Section]) -> String {
+/// A page of these sections in a language, with an introduction before them, and with a style that only this kind of page needs.
+fn document(lang: Lang, title: &str, style: &str, intro: &Markup, sections: &[Section]) -> String {
     let page = html! {
         (DOCTYPE)
-        html lang="en" {
+        html lang=(lang.tag()) {
             head {
                 meta charset="utf-8";
                 meta http-equiv="Content-Security-Policy" content=(POLICY);
                 meta name="viewport" content="width=device-width,initial-scale=1";
                 meta name="color-scheme" content="light dark";
                 title { (title) }
-                style { (PreEscaped(svg::STYLE)) (PreEscaped(STYLE)) }
+                style { (PreEscaped(svg::STYLE)) (PreEscaped(STYLE)) (PreEscaped(style)) }
             }
             body {
                 header { h1 { (title) } (intro) }
-                nav aria-label="On this page" {
+                nav aria-label=(lang.say("On this page", "本页内容")) {
                     ul { @for Section { id, heading, .. } in sections { li { a href={ "#" (id) } { (heading) } } } }
                 }
                 main {

@@ -1,0 +1,36 @@
+//! An echo server that is edge-triggered, and calls recv(2) until nothing is left.
+
+use io_models::initserver::initserver;
+use io_models::sys::epoll::{Epoll, EpollFlags, Events};
+use io_models::sys::socket::{Accepted, Mode, Received, accept, recv, send};
+use std::collections::HashMap;
+use std::os::fd::AsRawFd;
+
+pub fn serve(port: u16) -> io_models::Result<()> {
+    let listener = initserver(([127, 0, 0, 1], port).into())?;
+    let epoll = Epoll::new()?;
+    // 0 is the listener: no client has the descriptor of standard input.
+    epoll.add(&listener, 0, EpollFlags::EPOLLIN)?;
+    let (mut clients, mut events) = (HashMap::new(), Events::with_capacity(64));
+    let mut buffer = [0; 1024];
+    loop {
+        epoll.wait(&mut events, None)?;
+        for event in &events {
+            if event.token == 0 {
+                if let Accepted::Client(client, _) = accept(&listener, Mode::Nonblocking)? {
+                    let token = client.as_raw_fd() as u64;
+                    epoll.add(&client, token, EpollFlags::EPOLLIN | EpollFlags::EPOLLET)?;
+                    clients.insert(token, client);
+                }
+                continue;
+            }
+            while let Some(client) = clients.get(&event.token) {
+                match recv(client, &mut buffer) {
+                    Ok(Received::Bytes(n)) => drop(send(client, &buffer[..n])),
+                    Ok(Received::NotNow) => break, // EAGAIN: the next byte will be a new edge.
+                    Ok(Received::End) | Err(_) => drop(clients.remove(&event.token)),
+                }
+            }
+        }
+    }
+}

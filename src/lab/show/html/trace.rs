@@ -1,0 +1,713 @@
+//! A trace as a page: what to look at first, then the score of each step, the two servers beneath each other.
+//!
+//! The score is read from left to right, one event a column: the lanes of the first server, beneath them those of the second. Events that are
+//! alike stand in the same column. On a narrow screen a column is a row, and time goes downwards. A click on an event opens a popover, which
+//! needs no script.
+
+use super::{Section, document};
+use crate::facts;
+use crate::lab::lang::Lang;
+use crate::lab::results::trace::{Call, Event, Recording, Remark, Remarkable, Traced, What};
+use crate::lab::show::trace::score::{self, Column, Lane, Lanes, State, Thread};
+use crate::lab::show::trace::words::{self, Buffer, Part};
+use crate::lab::show::trace::{CallRow, MARKS, details};
+use crate::lab::units::{UNKNOWN, count, micros, seconds};
+use maud::{Markup, PreEscaped, html};
+use std::collections::{BTreeSet, HashMap};
+use std::ops::Range;
+
+const STYLE: &str = include_str!("trace.css");
+
+/// A page is no larger than that.
+const MOST_BYTES: usize = 300_000;
+
+/// How many columns of a part are drawn. Fewer, where the page would be too large.
+const MOST_COLUMNS: [usize; 7] = [400, 200, 100, 60, 36, 20, 10];
+
+/// How many columns stand beside each other on a wide screen.
+const IN_LINE: usize = 10;
+
+/// So many columns beside an event with a remark are drawn, whatever is left out.
+const AROUND: usize = 3;
+
+/// How many events before a remark its picture has.
+const BEFORE: usize = 5;
+
+/// How many remarks have a picture.
+const MOST_PICTURES: usize = 4;
+
+/// How many different calls a cell of the overview lists.
+const MOST_LISTED: usize = 8;
+
+/// How many notes, threads and facts are listed.
+const MOST_ROWS: usize = 60;
+
+/// The page.
+#[must_use]
+pub fn page(result: &Traced, lang: Lang) -> String {
+    let drawn = |most| Sheet::new(result, lang, most).page();
+    let pages = MOST_COLUMNS.into_iter().map(drawn);
+    let mut smallest = String::new();
+    for page in pages {
+        smallest = page;
+        if smallest.len() <= MOST_BYTES {
+            break;
+        }
+    }
+    smallest
+}
+
+/// What is drawn, and how much of it.
+struct Sheet<'a> {
+    result: &'a Traced,
+    lang: Lang,
+    most: usize,
+    names: Vec<String>,
+    marks: Vec<HashMap<usize, Vec<(usize, &'a Remark)>>>,
+    /// The facts on which the calls rest.
+    facts: BTreeSet<&'a str>,
+}
+
+/// A part of the score with what is left out of it.
+enum Piece {
+    Column(Column),
+    /// So many events of each server.
+    Gap([usize; 2]),
+}
+
+impl<'a> Sheet<'a> {
+    fn new(result: &'a Traced, lang: Lang, most: usize) -> Sheet<'a> {
+        let calls = result.servers.iter().flat_map(|server| &server.events).filter_map(|event| event.call());
+        Sheet {
+            result,
+            lang,
+            most,
+            names: result.names(lang),
+            marks: (0..result.servers.len()).map(|server| result.marks(server)).collect(),
+            facts: calls.filter_map(|call| call.fact.as_deref()).collect(),
+        }
+    }
+
+    fn page(&self) -> String {
+        let (lang, result) = (self.lang, self.result);
+        let intro = html! {
+            p.soft { (words::intro(lang, &self.names, result.script.len())) " " (result.environment.system()) "." }
+            @if result.partial { ul.warning { li { (words::partial(lang)) } } }
+        };
+        let sections = [
+            Section { id: "look", heading: words::look_here(lang), content: self.remarks() },
+            Section { id: "overview", heading: words::overview(lang), content: self.overview() },
+            Section { id: "steps", heading: words::step_by_step(lang), content: self.steps() },
+            Section { id: "calls", heading: words::calls_heading(lang), content: self.calls() },
+            Section { id: "answers", heading: words::answers_heading(lang), content: self.answers() },
+            Section { id: "facts", heading: words::facts_heading(lang), content: self.facts() },
+            Section { id: "threads", heading: words::threads_heading(lang), content: self.threads() },
+            Section { id: "repeat", heading: words::repeat_heading(lang), content: self.repeat() },
+        ];
+        let style = STYLE.to_owned() + &words::style(lang);
+        // HTML does not need the ends of cells and rows.
+        ["</td>", "</th>", "</tr>", "</li>", "</dd>", "</dt>"]
+            .iter()
+            .fold(document(lang, &words::title(lang, &self.names), &style, &intro, &sections), |page, end| {
+                page.replace(end, "")
+            })
+    }
+
+    fn recording(&self, server: usize) -> &'a Recording {
+        &self.result.servers[server]
+    }
+
+    /// The id of an event on the page.
+    fn id(server: usize, event: usize) -> String {
+        format!("{}{event}", ["a", "b"][server.min(1)])
+    }
+
+    fn part_id(part: Part) -> String {
+        match part {
+            Part::Start => "start".to_owned(),
+            Part::Step(step) => format!("s{}", step + 1),
+            Part::End => "end".to_owned(),
+        }
+    }
+
+    /// The name of a server with its sign.
+    fn server(&self, server: usize) -> Markup {
+        html! { span class={ "v v" (server) } { (self.names[server]) } }
+    }
+
+    fn remarks(&self) -> Markup {
+        let lang = self.lang;
+        html! {
+            @for (n, (server, remark)) in self.result.remarks().enumerate() {
+                div.look id={ "r" (n + 1) } {
+                    p {
+                        span.x { (MARKS[0]) " " (n + 1) } " " (self.server(server)) " "
+                        b { (words::remark(lang, self.recording(server), remark)) }
+                    }
+                    @if let Some(event) = self.recording(server).events.get(remark.event) {
+                        @if self.has_picture(n, server, remark) { (self.picture(server, remark)) }
+                        p.soft {
+                            a href={ "#" (Sheet::id(server, remark.event)) } { (words::see(lang)) }
+                            " (" (self.result.place(lang, event)) ")"
+                            @if let Some(why) = words::why(lang, remark.what) { br; (why) }
+                        }
+                    }
+                }
+            }
+            @if self.result.remarks().next().is_none() { p { (words::nothing_to_look_at(lang)) } }
+        }
+    }
+
+    /// Whether a remark has a picture of its own: it is one of the first, and none before it is at the same event.
+    fn has_picture(&self, n: usize, server: usize, remark: &Remark) -> bool {
+        let is_new = self
+            .result
+            .remarks()
+            .take(n)
+            .all(|(other, before)| (other, before.event) != (server, remark.event));
+        n < MOST_PICTURES && remark.what != Remarkable::NeverSleeps && is_new
+    }
+
+    /// The events that led to a remark.
+    fn picture(&self, server: usize, remark: &Remark) -> Markup {
+        let recording = self.recording(server);
+        let part =
+            recording.events[remark.event].step.map_or(0, |step| recording.events_of(Part::Step(step)).start);
+        let events = part.max((remark.event + 1).saturating_sub(BEFORE + 1))..remark.event + 1;
+        let before = State::before(recording, events.start);
+        let lanes = Lanes::of(&before, &events);
+        let pieces: Vec<Piece> = events
+            .map(|event| {
+                let mut column = [None; 2];
+                column[server] = Some(event);
+                Piece::Column(column)
+            })
+            .collect();
+        let mut halves = vec![Half { server, lanes, state: before, first_us: None }];
+        html! { div.lanes.alone { (self.lines(&pieces, &mut halves, false)) } }
+    }
+
+    fn overview(&self) -> Markup {
+        let lang = self.lang;
+        let servers = 0..self.result.servers.len();
+        let two = servers.len() > 1;
+        html! {
+            div.scroll tabindex="0" {
+                table.over {
+                    thead {
+                        tr {
+                            th { (words::step_column(lang)) }
+                            @for server in servers.clone() { th { (self.server(server)) } }
+                        }
+                    }
+                    tbody {
+                        @for part in self.result.parts() {
+                            tr {
+                                th scope="row" {
+                                    a href={ "#" (Sheet::part_id(part)) } { (self.result.heading(lang, part)) }
+                                }
+                                @for server in servers.clone() { td { (self.summary(server, part, two)) } }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// What a server did in a part: how many calls, those that only it made, and its remarks.
+    fn summary(&self, server: usize, part: Part, two: bool) -> Markup {
+        let lang = self.lang;
+        let recording = self.recording(server);
+        let events = recording.events_of(part);
+        let calls: u64 = recording.events[events.clone()]
+            .iter()
+            .filter_map(Event::done)
+            .map(|call| call.times)
+            .fold(0, u64::saturating_add);
+        let mut only: Vec<(String, usize, u64)> = Vec::new();
+        for (index, event) in events.clone().zip(&recording.events[events.clone()]) {
+            // That a thread begins to wait is part of the call that comes later.
+            if !event.only_here || matches!(event.what, What::Begins(_)) {
+                continue;
+            }
+            let said = words::event(lang, recording, event);
+            match only.iter_mut().find(|(known, ..)| *known == said) {
+                Some((.., n)) => *n += 1,
+                None => only.push((said, index, 1)),
+            }
+        }
+        let marks = events.flat_map(|event| self.marks[server].get(&event).into_iter().flatten());
+        html! {
+            (words::calls(lang, calls))
+            @if two && !only.is_empty() {
+                @for (said, index, n) in only.iter().take(MOST_LISTED) {
+                    br; span.only { (MARKS[1]) } " "
+                    a.ev href={ "#" (Sheet::id(server, *index)) } { (said) }
+                    @if *n > 1 { " ×" (count(*n)) }
+                }
+                @if only.len() > MOST_LISTED { br; (words::and_more(lang, only.len() - MOST_LISTED)) }
+            }
+            @for (n, remark) in marks {
+                br; a.x href={ "#r" (n) } { (MARKS[0]) " " (n) " " (words::mark(lang, remark)) }
+            }
+        }
+    }
+
+    fn steps(&self) -> Markup {
+        let lang = self.lang;
+        html! {
+            (self.legend())
+            @for part in self.result.parts() {
+                @let id = Sheet::part_id(part);
+                @match part {
+                    Part::Step(step) => {
+                        h3 id=(id) { (self.result.heading(lang, part)) }
+                        @if let Some(step) = self.result.script.get(step) {
+                            p.soft { @for (n, action) in step.actions.iter().enumerate() { @if n > 0 { ", " } code { (words::name(lang, action)) } } }
+                        }
+                        (self.score(part))
+                    }
+                    _ => {
+                        details id=(id) { summary { b { (self.result.heading(lang, part)) } } (self.score(part)) }
+                    }
+                }
+            }
+        }
+    }
+
+    /// How to read the score.
+    fn legend(&self) -> Markup {
+        let lang = self.lang;
+        html! {
+            ul.legend {
+                li { (words::legend_events(lang)) }
+                li { i.w { (words::waits_word(lang)) } " " (words::legend_waits(lang)) }
+                li { i.f style="--f:50" { "32" } " " (words::legend_fills(lang)) }
+                @if self.names.len() > 1 { li { span.only { (MARKS[1]) " " (words::only_here(lang)) } " " (words::legend_only(lang)) } }
+                li { span.x { (MARKS[0]) } " " (words::legend_remarks(lang)) }
+            }
+        }
+    }
+
+    /// The lanes of a part.
+    fn score(&self, part: Part) -> Markup {
+        let lang = self.lang;
+        let ranges: Vec<Range<usize>> =
+            self.result.servers.iter().map(|server| server.events_of(part)).collect();
+        let columns = match ranges.as_slice() {
+            [first, second] => {
+                score::beside([self.recording(0), self.recording(1)], [first.clone(), second.clone()])
+            }
+            [one] => score::alone(one.clone()),
+            _ => Vec::new(),
+        };
+        let mut halves: Vec<Half> = ranges
+            .iter()
+            .enumerate()
+            .map(|(server, range)| {
+                let before = State::before(self.recording(server), range.start);
+                let first_us = self.recording(server).events.get(range.start).map(|event| event.at_us);
+                Half { server, lanes: Lanes::of(&before, range), state: before, first_us }
+            })
+            .collect();
+        let notes: Vec<String> = halves
+            .iter()
+            .filter_map(|half| {
+                words::other_threads(lang, half.lanes.waiting, half.lanes.left_out, &self.names[half.server])
+            })
+            .collect();
+        if columns.is_empty() {
+            return html! { p.soft { (words::nothing_happens(lang)) } };
+        }
+        let pieces = self.pieces(columns);
+        html! {
+            @for note in notes { p.soft { (note) } }
+            div class={ "lanes" @if halves.len() > 1 { " two" } } { (self.lines(&pieces, &mut halves, true)) }
+        }
+    }
+
+    /// The columns that are drawn, and what is left out between them.
+    fn pieces(&self, columns: Vec<Column>) -> Vec<Piece> {
+        if columns.len() <= self.most {
+            return columns.into_iter().map(Piece::Column).collect();
+        }
+        let last = self.most / 4;
+        let mut is_drawn: Vec<bool> =
+            (0..columns.len()).map(|at| at < self.most - last || at >= columns.len() - last).collect();
+        let has_mark = |column: &Column| {
+            column
+                .iter()
+                .zip(&self.marks)
+                .any(|(event, marks)| event.is_some_and(|event| marks.contains_key(&event)))
+        };
+        for (at, _) in columns.iter().enumerate().filter(|(_, column)| has_mark(column)).take(self.most) {
+            let to = (at + AROUND).min(is_drawn.len());
+            is_drawn[at.saturating_sub(AROUND)..to].fill(true);
+        }
+        let mut pieces = Vec::new();
+        for (column, is_drawn) in columns.into_iter().zip(is_drawn) {
+            match pieces.last_mut() {
+                _ if is_drawn => pieces.push(Piece::Column(column)),
+                Some(Piece::Gap(gap)) => {
+                    gap.iter_mut().zip(column).for_each(|(n, event)| *n += usize::from(event.is_some()))
+                }
+                _ => pieces.push(Piece::Gap(column.map(|event| usize::from(event.is_some())))),
+            }
+        }
+        pieces
+    }
+
+    /// The score in lines, as a wide screen has them.
+    fn lines(&self, pieces: &[Piece], halves: &mut [Half<'a>], with_details: bool) -> Markup {
+        let rows: usize = halves.iter().map(|half| half.lanes.all.len() + 1).sum();
+        let mut popovers = Vec::new();
+        html! {
+            @if halves.len() > 1 { div.who { @for half in halves.iter() { (self.server(half.server)) } } }
+            @for line in pieces.chunks(IN_LINE) {
+                div.l style={ "--n:" (rows) } {
+                    div.n { @for half in halves.iter() { (self.labels(half)) } }
+                    @for (at, piece) in line.iter().enumerate() {
+                        @match piece {
+                            Piece::Column(column) => {
+                                div.col { @for half in halves.iter_mut() { (self.half(half, *column, at == 0, with_details, &mut popovers)) } }
+                            }
+                            Piece::Gap(gap) => {
+                                div.gap { (words::gap(self.lang, gap.iter().sum::<usize>() as u64)) }
+                                @for half in halves.iter_mut() { (half.skip(gap[half.server.min(1)])) }
+                            }
+                        }
+                    }
+                }
+            }
+            @for popover in popovers { (popover) }
+        }
+    }
+
+    /// What the lanes of a server are called.
+    fn labels(&self, half: &Half) -> Markup {
+        let (lang, recording) = (self.lang, self.recording(half.server));
+        html! {
+            b { (self.server(half.server)) }
+            @for lane in &half.lanes.all {
+                i { (match lane {
+                    Lane::Clients => words::clients_lane(lang).to_owned(),
+                    Lane::Buffer(kind, client) => format!("{}: {}", words::client(lang, recording, *client), words::buffer(lang, *kind)),
+                    Lane::Queue => words::accept_queue(lang).to_owned(),
+                    Lane::Thread(task) => words::task(lang, recording, *task),
+                }) }
+            }
+        }
+    }
+
+    /// The cells of one server in a column.
+    fn half(
+        &self,
+        half: &mut Half<'a>,
+        column: Column,
+        is_first: bool,
+        with_details: bool,
+        popovers: &mut Vec<Markup>,
+    ) -> Markup {
+        let Half { server, .. } = *half;
+        let recording = self.recording(server);
+        let index = column[server.min(1)];
+        let before = half.state.clone();
+        if index.is_some() {
+            half.state.go_on();
+        }
+        let event = index.and_then(|index| Some((index, recording.events.get(index)?)));
+        if let Some((index, event)) = event.filter(|_| with_details) {
+            popovers.push(self.popover(server, index, event, &before, &half.state));
+        }
+        let first_us = *half.first_us.get_or_insert(event.map_or(0.0, |(_, event)| event.at_us));
+        html! {
+            div class={ "h h" (server) } {
+                b { @if let Some((_, event)) = event { (words::since(event.at_us - first_us)) } }
+                @for lane in &half.lanes.all { (self.cell(half, *lane, &before, event, is_first, with_details)) }
+            }
+        }
+    }
+
+    fn cell(
+        &self,
+        half: &Half,
+        lane: Lane,
+        before: &State,
+        event: Option<(usize, &Event)>,
+        is_first: bool,
+        with_details: bool,
+    ) -> Markup {
+        let (lang, recording, state) = (self.lang, self.recording(half.server), &half.state);
+        match lane {
+            Lane::Clients => match event {
+                Some((index, event)) if matches!(event.what, What::Client(_)) => {
+                    self.event(half.server, index, event, "c", with_details)
+                }
+                _ => html! { i {} },
+            },
+            Lane::Buffer(kind, client) => {
+                let bytes = state.bytes(client, kind).unwrap_or(0);
+                let class = match kind {
+                    Buffer::Received => "f br",
+                    Buffer::Unsent => "f bs",
+                    Buffer::Unread => "f bu",
+                };
+                let is_lost = kind == Buffer::Received
+                    && event.is_some_and(|(index, _)| {
+                        self.marks[half.server].get(&index).into_iter().flatten().any(|(_, remark)| {
+                            remark.what == Remarkable::UnreadWhileWaiting
+                                && remark.client.is_none_or(|of| of == client)
+                        })
+                    });
+                let has_changed = before.bytes(client, kind) != state.bytes(client, kind);
+                self.fill(
+                    class,
+                    &words::client(lang, recording, client),
+                    bytes,
+                    half.lanes.most_bytes,
+                    has_changed,
+                    is_lost,
+                )
+            }
+            Lane::Queue => {
+                let has_changed = before.queue != state.queue;
+                self.fill("f bq", "", state.queue.into(), recording.clients.len() as u64, has_changed, false)
+            }
+            Lane::Thread(task) => match event {
+                Some((index, event)) if event.task() == Some(task) => {
+                    let class = if matches!(event.what, What::Begins(_)) { "w b" } else { "e" };
+                    self.event(half.server, index, event, class, with_details)
+                }
+                _ => match state.threads.get(task) {
+                    Some(Thread::Waits(began)) if is_first => {
+                        let event =
+                            recording.events.get(*began).map(|event| words::event(lang, recording, event));
+                        html! { i.w { s { (event.unwrap_or_default()) } } }
+                    }
+                    Some(Thread::Waits(_)) => html! { i.w {} },
+                    Some(Thread::Absent | Thread::Ended) => html! { i.z {} },
+                    _ => html! { i {} },
+                },
+            },
+        }
+    }
+
+    /// How full something is.
+    fn fill(&self, class: &str, of: &str, n: u64, most: u64, has_changed: bool, is_lost: bool) -> Markup {
+        if n == 0 {
+            return html! { i class=[has_changed.then_some("g")] { @if has_changed { "0" } } };
+        }
+        // A little is seen, too.
+        let percent = (n.saturating_mul(100) / most.max(1)).clamp(8, 100);
+        html! {
+            i class={ (class) @if is_lost { " lost" } @if !has_changed { " same" } } style={ "--f:" (percent) } {
+                @if !of.is_empty() { u { (of) } } (count(n)) @if is_lost { " " (MARKS[0]) }
+            }
+        }
+    }
+
+    /// The cell in which an event happens.
+    fn event(&self, server: usize, index: usize, event: &Event, class: &str, with_details: bool) -> Markup {
+        let (lang, recording) = (self.lang, self.recording(server));
+        let id = Sheet::id(server, index);
+        let marks = self.marks[server].get(&index);
+        let said = words::event(lang, recording, event);
+        let many = recording.tasks.len() > 1
+            && !matches!(event.what, What::Client(_) | What::Started { .. } | What::Ended { .. });
+        html! {
+            i class={ (class) @if event.only_here { " o" } @if event.has_failed() { " no" } } id=[with_details.then_some(&id)] {
+                @if let (true, Some(task)) = (many, event.task()) { u { (words::task(lang, recording, task)) } }
+                @if with_details { button popovertarget={ "p" (id) } { (said) } } @else { a.ev href={ "#" (id) } { (said) } }
+                @if let Some(call) = event.done() {
+                    @if !call.ready.is_empty() {
+                        s { (call.ready.iter().take(3).map(|ready| words::ready(lang, recording, ready)).collect::<Vec<_>>().join(", ")) @if call.ready.len() > 3 { ", …" } }
+                    }
+                    @if let Some(cause) = call.woken_by.and_then(|cause| recording.events.get(cause)) {
+                        s { "↯ " (words::woken_by(lang, &words::event(lang, recording, cause))) }
+                    }
+                }
+                @if event.only_here { em { (MARKS[1]) " " (words::only_here(lang)) } }
+                @for (n, remark) in marks.into_iter().flatten() { a.x href={ "#r" (n) } { (MARKS[0]) " " (n) " " (words::mark(lang, remark)) } }
+            }
+        }
+    }
+
+    /// An event in full.
+    fn popover(&self, server: usize, index: usize, event: &Event, before: &State, after: &State) -> Markup {
+        let (lang, recording) = (self.lang, self.recording(server));
+        let who = event.task().map(|task| words::task_in_full(lang, recording, task));
+        let call = event.call();
+        let details = event.done().map(|call| details(lang, recording, index, call)).unwrap_or_default();
+        let changes = words::changes(lang, recording, before, after);
+        html! {
+            div popover id={ "p" (Sheet::id(server, index)) } {
+                p {
+                    (self.server(server)) @if let Some(who) = who { ", " (who) }
+                    ", " (micros(event.at_us.max(0.0)))
+                }
+                @match &event.what {
+                    What::Client(action) => p { b { (words::action_in_full(lang, recording, action)) } }
+                    What::Begins(call) => p { code { (words::call_in_full(lang, call)) } br; b { (words::event(lang, recording, event)) } }
+                    What::Call(call) => p { code { (words::call_in_full(lang, call)) } }
+                    What::Signal { name, .. } => p { b { (words::delivered(lang, name)) } }
+                    _ => p { b { (words::event(lang, recording, event)) } }
+                }
+                @if !details.is_empty() || !changes.is_empty() {
+                    ul { @for line in details.iter().chain(&changes) { li { (line) } } }
+                }
+                @if event.only_here { p { span.only { (MARKS[1]) " " (words::only_here(lang)) } " " (words::legend_only(lang)) } }
+                @for (n, remark) in self.marks[server].get(&index).into_iter().flatten() {
+                    p { span.x { (MARKS[0]) " " (n) } " " (words::remark(lang, recording, remark)) }
+                }
+                @if let Some(id) = call.and_then(|call| call.fact.as_deref()) {
+                    p.soft {
+                        @if let Some(fact) = facts::find(id) { (fact.claim) br; }
+                        code { "io-models facts --explain " (words::name(lang, id)) }
+                    }
+                }
+            }
+        }
+    }
+
+    fn calls(&self) -> Markup {
+        let lang = self.lang;
+        let rows = self.result.call_counts();
+        html! {
+            p.soft { (words::calls_note(lang)) }
+            div.scroll tabindex="0" {
+                table {
+                    thead {
+                        tr {
+                            th { (words::call_column(lang)) }
+                            @for server in 0..self.names.len() { th { (self.server(server)) } }
+                            @if self.names.len() > 1 { th {} }
+                        }
+                    }
+                    tbody {
+                        @for CallRow { name, counts, differs } in rows.iter().take(MOST_ROWS) {
+                            tr {
+                                th scope="row" { (words::name(lang, name)) }
+                                @for n in counts { td { (n.map_or_else(|| UNKNOWN.to_owned(), count)) } }
+                                @if self.names.len() > 1 { td { @if *differs { span.only { (words::differs(lang)) } } } }
+                            }
+                        }
+                        tr {
+                            th scope="row" { (words::all(lang)) }
+                            @for server in &self.result.servers { td { (count(server.calls.total)) } }
+                            @if self.names.len() > 1 { td {} }
+                        }
+                    }
+                }
+            }
+            @if rows.len() > MOST_ROWS { p.soft { (words::and_more(lang, rows.len() - MOST_ROWS)) } }
+        }
+    }
+
+    fn answers(&self) -> Markup {
+        let lang = self.lang;
+        html! {
+            div.scroll tabindex="0" {
+                table {
+                    thead { tr { @for head in words::answer_columns(lang) { th { (head) } } th {} } }
+                    tbody {
+                        @for (server, recording) in self.result.servers.iter().enumerate() {
+                            @for answer in recording.answers.iter().take(MOST_ROWS) {
+                                tr {
+                                    th scope="row" { (words::client(lang, recording, answer.client)) }
+                                    td { (self.server(server)) } td { (count(answer.sent)) } td { (count(answer.right)) }
+                                    td { @if let Some(wrong) = words::answer(lang, answer) { span.x { (MARKS[0]) " " (wrong) } } }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn facts(&self) -> Markup {
+        let lang = self.lang;
+        html! {
+            @if self.facts.is_empty() { p.soft { (words::no_facts(lang)) } }
+            dl {
+                @for id in self.facts.iter().take(MOST_ROWS) {
+                    dt { code { (words::name(lang, id)) } }
+                    dd { @if let Some(fact) = facts::find(id) { (fact.claim) " " span.soft { (fact.reference) } } }
+                }
+            }
+            @if self.facts.len() > MOST_ROWS { p.soft { (words::and_more(lang, self.facts.len() - MOST_ROWS)) } }
+            @if !self.facts.is_empty() { p.soft { (words::facts_note(lang)) " " code { "io-models facts --explain ID" } } }
+        }
+    }
+
+    fn threads(&self) -> Markup {
+        let lang = self.lang;
+        html! {
+            @for (server, recording) in self.result.servers.iter().enumerate() {
+                p { (self.server(server)) ": " code { (words::cut(lang, &recording.server, words::LONGEST_ARGUMENTS)) } }
+                ul {
+                    @for task in 0..recording.tasks.len().min(MOST_ROWS) { li { (words::task_in_full(lang, recording, task)) } }
+                    @if recording.tasks.len() > MOST_ROWS { li { (words::and_more(lang, recording.tasks.len() - MOST_ROWS)) } }
+                    @for note in recording.notes.iter().take(MOST_ROWS) { li { (words::cut(lang, note, words::LONGEST_ARGUMENTS)) } }
+                    @if recording.left_out > 0 { li { (words::left_out(lang, recording.left_out)) } }
+                }
+            }
+        }
+    }
+
+    fn repeat(&self) -> Markup {
+        let lang = self.lang;
+        let command = self.result.environment.command().join(" ");
+        html! {
+            p { (words::seconds(lang, &seconds(self.result.seconds))) }
+            pre { (words::cut(lang, &command, 4 * words::LONGEST_ARGUMENTS)) }
+            p.soft { (words::script_note(lang)) }
+            pre {
+                @for step in &self.result.script {
+                    (words::name(lang, &step.name)) ": " (words::cut(lang, &step.actions.join(", "), words::LONGEST_ARGUMENTS)) "\n"
+                }
+            }
+            p.soft { (self.result.environment.line()) "." }
+        }
+    }
+}
+
+/// The lanes of one server, as far as they are drawn.
+struct Half<'a> {
+    server: usize,
+    lanes: Lanes,
+    state: State<'a>,
+    /// When the first event happened, from which the times count.
+    first_us: Option<f64>,
+}
+
+impl Half<'_> {
+    /// Let so many events happen that are not drawn.
+    fn skip(&mut self, events: usize) -> Markup {
+        for _ in 0..events {
+            self.state.go_on();
+        }
+        PreEscaped(String::new())
+    }
+}
+
+impl Event {
+    /// Its call, whether it has returned or not.
+    fn call(&self) -> Option<&Call> {
+        match &self.what {
+            What::Begins(call) | What::Call(call) => Some(call),
+            _ => None,
+        }
+    }
+
+    /// Its call, if that has returned.
+    fn done(&self) -> Option<&Call> {
+        self.call().filter(|_| matches!(self.what, What::Call(_)))
+    }
+
+    /// Whether its call failed.
+    fn has_failed(&self) -> bool {
+        self.done().is_some_and(|call| call.errno.is_some())
+    }
+}
