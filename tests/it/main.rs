@@ -29,6 +29,6 @@ mod course;
 mod facts;
 mod terminal;
 mod security;
-mod chinese;
+mod languages;
 mod build;
 mod overview;

@@ -9,6 +9,7 @@ mod axis;
 mod bars;
 mod dots;
 mod lanes;
+mod level_edge;
 mod lines;
 mod scale;
 mod text;
@@ -17,6 +18,7 @@ pub use axis::Axis;
 pub use bars::{Bar, Bars};
 pub use dots::{Dot, DotRow, Dots, Tone};
 pub use lanes::{Lane, Lanes, Span};
+pub use level_edge::LevelEdge;
 pub use lines::{Line, Lines, Point};
 pub use scale::{Scale, Unit, measured};
 

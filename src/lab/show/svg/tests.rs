@@ -1,4 +1,5 @@
 use super::*;
+use crate::lab::lang::Lang;
 use roxmltree::{Document, Node};
 
 fn axis(label: &str, values: &[f64], unit: Unit) -> Axis {
@@ -224,7 +225,9 @@ fn no_text_is_cut_off_or_overlaps_another() {
     for (line, name) in named.lines.iter_mut().zip(names) {
         line.name = name.to_owned();
     }
-    let charts: [&dyn Chart; 6] = [&lines(1), &lines(23), &named, &dots(&names), &bars(), &lanes()];
+    let in_course = [Lang::En, Lang::Zh].map(LevelEdge::new);
+    let charts: [&dyn Chart; 8] =
+        [&lines(1), &lines(23), &named, &dots(&names), &bars(), &lanes(), &in_course[0], &in_course[1]];
     for chart in charts {
         for width in [WIDE, NARROW] {
             let file = standalone(chart, width);

@@ -1,5 +1,7 @@
 //! The Chinese pages in docs/zh say what the English ones say: they have the same headings, tables, commands, links and numbers.
 
+use io_models::lab::lang::Lang;
+use io_models::lab::show::svg::{self, LevelEdge};
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
@@ -63,7 +65,7 @@ fn sections(page: &str) -> Vec<Section> {
     let mut sections = vec![(Section::default(), String::new())];
     let mut language = None;
     for line in text.lines() {
-        if let Some(after) = line.strip_prefix("```") {
+        if let Some(after) = line.trim_start().strip_prefix("```") {
             language = if language.is_some() { None } else { Some(after) };
             continue;
         }
@@ -127,8 +129,8 @@ fn from_the_root(link: &str, page: &str) -> String {
         }
     }
     let path = path.display().to_string();
-    let original = PAGES.iter().find(|(_, translation)| *translation == path);
-    original.map_or(path, |(page, _)| (*page).to_owned())
+    // The translation of docs/NAME is docs/zh/NAME.
+    path.replacen("docs/zh/README.md", "README.md", 1).replacen("docs/zh/", "docs/", 1)
 }
 
 /// The anchor that GitHub gives a heading.
@@ -139,4 +141,20 @@ fn anchor(heading: &str) -> String {
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Where the picture of level against edge is. `IO_MODELS_DRAW=1 cargo test --test it languages::` draws the files again.
+const PICTURES: [(&str, Lang); 2] = [("docs/level-edge.svg", Lang::En), ("docs/zh/level-edge.svg", Lang::Zh)];
+
+#[test]
+fn the_picture_of_level_against_edge_is_what_the_program_draws() {
+    for (file, lang) in PICTURES {
+        // As wide as a telephone: a page makes a picture narrower where it has to, and not wider.
+        let drawn = svg::standalone(&LevelEdge::new(lang), svg::NARROW) + "\n";
+        if std::env::var_os("IO_MODELS_DRAW").is_some() {
+            fs::write(root().join(file), &drawn).unwrap_or_else(|error| panic!("{file}: {error}"));
+        }
+        let kept = fs::read_to_string(root().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
+        assert!(kept == drawn, "{file} is out of date: IO_MODELS_DRAW=1 cargo test --test it languages::");
+    }
 }
