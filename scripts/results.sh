@@ -85,9 +85,9 @@ chinese() {
       s/TCP congestion control/TCP 拥塞控制算法/; s/commit/提交/; s/, /，/g; s/\.$/。/
     }
     /^Each server was started /{
-      s/^Each server was started (.*) times, with ([0-9]+) slices? each time, in random turns/每个服务端启动 \1 次，每次测量 \2 个时段，按随机顺序轮流/
+      s/^Each server was started (.*) times, with ([0-9]+) slices? each time, in random turns/每个服务端启动 \1 次，每次测量 \2 个时间片，按随机顺序轮流/
       s/ to / 到 /; s/; seed /；种子 /; s/; servers on (CPU [0-9]+), generators on (CPU [0-9]+)/；服务端在 \1 上，生成器在 \2 上/
-      s/; generators busy-wait, and every byte is checked\. It took ([0-9]+) s\./；生成器忙等待，每个字节都经过检查。用时 \1 秒。/
+      s/; generators busy-wait, and every byte is checked\. It took ([0-9]+) s\./；生成器忙等，每个字节都经过检查。用时 \1 秒。/
     }'
 }
 
