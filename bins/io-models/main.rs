@@ -15,6 +15,7 @@ mod progress;
 mod report;
 mod serve;
 mod supervise;
+mod trace;
 mod units;
 mod unp30;
 
@@ -52,6 +53,7 @@ enum Command {
     Serve(serve::Args),
     Load(Box<load::Args>),
     Check(Box<check::Args>),
+    Trace(trace::Args),
     Merge(merge::Args),
     Models(models::Args),
     Facts(facts::Args),
@@ -97,6 +99,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Unp30(args) => unp30::run(args, cli.quiet),
         Command::Serve(args) => serve::run(args),
         Command::Check(args) => check::run(*args, cli.quiet),
+        Command::Trace(args) => trace::run(&args),
         Command::Load(args) => load::run(*args, cli.quiet),
         Command::Merge(args) => merge::run(args, cli.quiet),
         Command::Models(args) => models::run(&args),

@@ -23,6 +23,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "COUNT")]
     nofile: Option<u64>,
 
+    /// Wait for a line on standard input before the command is executed
+    #[arg(long)]
+    hold: bool,
+
     /// The command
     command: String,
 }
@@ -46,9 +50,13 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let group = Pid::from_raw(-server.id().cast_signed());
     let is_told = Arc::new(AtomicBool::new(false));
     let told = is_told.clone();
-    thread::spawn(move || end_when_told(group, &told));
     // If nobody reads it, standard input has ended as well.
     writeln!(io::stdout(), "started {}", server.id()).ok();
+    if args.hold {
+        // An input that ends tells to end, which is seen below.
+        io::stdin().read_line(&mut String::new()).ok();
+    }
+    thread::spawn(move || end_when_told(group, &told));
     // Which ends its input.
     let status = server.wait().map_err(Failure::of)?;
     let is_daemon = status.success() && !children_of(this_process()).is_empty();

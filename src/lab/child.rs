@@ -60,10 +60,26 @@ pub(in crate::lab) fn serve(program: &Path, model: &str, workers: Option<usize>)
     server
 }
 
+/// When a supervised command is executed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::lab) enum Begins {
+    AtOnce,
+    /// At [`Process::release`].
+    WhenReleased,
+}
+
 /// `io-models supervise COMMAND`, which runs a foreign server, with this soft limit on descriptors, and ends it when this process ends.
-pub(in crate::lab) fn supervise(program: &Path, command: &str, nofile: Option<u64>) -> Command {
+pub(in crate::lab) fn supervise(
+    program: &Path,
+    command: &str,
+    nofile: Option<u64>,
+    begins: Begins,
+) -> Command {
     let mut supervisor = Command::new(program);
     supervisor.arg("supervise");
+    if begins == Begins::WhenReleased {
+        supervisor.arg("--hold");
+    }
     if let Some(nofile) = nofile {
         supervisor.arg("--nofile").arg(nofile.to_string());
     }
@@ -172,6 +188,12 @@ impl Process {
             std::thread::spawn(move || output.read(said));
         }
         Ok(pid.with_context(|| format!("the supervisor said {line:?}"))?)
+    }
+
+    /// Of a supervisor that holds its command: let it be executed.
+    pub(in crate::lab) fn release(&mut self) -> anyhow::Result<()> {
+        let stdin = self.child.stdin.as_mut().context("the supervisor has no input")?;
+        writeln!(stdin).context("the supervisor has ended")
     }
 
     /// Whether it has ended.

@@ -11,6 +11,7 @@ pub mod check;
 pub mod compare;
 pub mod demo;
 pub mod results;
+pub mod trace;
 pub mod unp30;
 pub mod facts;
 pub mod gate;
@@ -23,6 +24,8 @@ pub mod units;
 pub mod visible;
 
 use serde::{Deserialize, Serialize};
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 
 /// A result as a JSON document, indented, for people to read as well.
 ///
@@ -66,6 +69,15 @@ pub struct SystemCalls<N> {
 }
 
 impl SystemCalls<u64> {
+    /// Counted by name.
+    #[must_use]
+    pub fn named(counts: &BTreeMap<&'static str, u64>) -> SystemCalls<u64> {
+        let mut counts: Vec<_> = counts.iter().collect();
+        counts.sort_by_key(|(_, n)| Reverse(**n));
+        let by_name = counts.iter().map(|(name, n)| ((**name).to_owned(), (**n).into())).collect();
+        SystemCalls { total: counts.iter().map(|(_, n)| **n).sum(), by_name }
+    }
+
     /// As they were counted.
     #[must_use]
     pub fn of(counts: &crate::sys::calls::Counts) -> SystemCalls<u64> {

@@ -1,6 +1,7 @@
-//! Which processors a process may use: sched_setaffinity(2). Over `nix::sched`.
+//! Which processors a process may use, and whether it takes them from others: sched_setaffinity(2), sched_setscheduler(2). Over
+//! `nix::sched` and `libc`.
 
-use super::{Call, cvt};
+use super::{Call, Errno, cvt};
 use crate::error::{Error, Result};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
@@ -38,12 +39,35 @@ pub fn while_pinned<T>(cpu: usize, work: impl FnOnce() -> T) -> Result<T> {
 /// # Errors
 ///
 /// `EINVAL` when the processor does not exist or is not allowed.
-#[doc(alias = "sched_setaffinity")]
 pub fn pin_this_thread(cpu: usize) -> Result<()> {
+    pin(Pid::from_raw(0), cpu)
+}
+
+/// Let a thread of any process run on `cpu` alone. Threads and processes that it starts later inherit that.
+///
+/// # Errors
+///
+/// `EINVAL` when the processor does not exist or is not allowed; `EPERM` when it is a thread of another user; `ESRCH`.
+#[doc(alias = "sched_setaffinity")]
+pub fn pin(thread: Pid, cpu: usize) -> Result<()> {
     let mut set = CpuSet::new();
     // A number that the set has no bit for: the kernel is not asked, so nothing is counted.
     set.set(cpu).map_err(|source| Error::Call { call: Call::SchedSetaffinity, fd: None, source })?;
-    cvt(Call::SchedSetaffinity, sched_setaffinity(Pid::from_raw(0), &set))
+    cvt(Call::SchedSetaffinity, sched_setaffinity(thread, &set))
+}
+
+/// A thread that becomes runnable does not take the processor from a thread that runs, until that sleeps or its time is over: `SCHED_BATCH`,
+/// sched(7). Threads and processes that it starts later inherit that.
+///
+/// # Errors
+///
+/// `EPERM` when it is a thread of another user; `ESRCH`.
+#[doc(alias = "sched_setscheduler")]
+pub fn set_batch(thread: Pid) -> Result<()> {
+    let parameters = libc::sched_param { sched_priority: 0 };
+    // SAFETY: sched_setscheduler reads one `sched_param` from `parameters`, which is ours and lives until the call returns.
+    let set = unsafe { libc::sched_setscheduler(thread.as_raw(), libc::SCHED_BATCH, &raw const parameters) };
+    cvt(Call::SchedSetscheduler, Errno::result(set)).map(drop)
 }
 
 #[cfg(test)]

@@ -99,6 +99,7 @@ calls! {
     RtSigtimedwait = "rt_sigtimedwait",
     SchedGetaffinity = "sched_getaffinity",
     SchedSetaffinity = "sched_setaffinity",
+    SchedSetscheduler = "sched_setscheduler",
     Sendfile = "sendfile",
     Sendmsg = "sendmsg",
     Sendto = "sendto",

@@ -24,10 +24,11 @@
 //! | socketpair; sendmsg, recvmsg with SCM_RIGHTS | [`passing`] |
 //! | sendfile, splice | [`sendfile`](mod@sendfile) |
 //! | getrlimit, setrlimit (prlimit64) | [`limits`] |
+//! | sock_diag(7) | `diag` |
 //! | ptrace, waitpid, process_vm_readv, pidfd_open, pidfd_getfd | `ptrace` |
 //! | read, write of the standard streams | [`stdio`] |
 //! | memfd_create, mmap (MAP_SHARED) | `shared` |
-//! | sched_setaffinity | `affinity` |
+//! | sched_setaffinity, sched_setscheduler | `affinity` |
 //! | clock_gettime | `clock` |
 //! | close | [`close`] |
 //!
@@ -58,6 +59,9 @@ pub mod thread;
 pub mod passing;
 pub mod sendfile;
 pub mod limits;
+#[cfg(feature = "lab")]
+#[doc(hidden)]
+pub mod diag;
 #[cfg(feature = "lab")]
 #[doc(hidden)]
 pub mod ptrace;

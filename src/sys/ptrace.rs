@@ -22,8 +22,9 @@ pub enum Stop {
         /// The arguments.
         arguments: [u64; 6],
     },
-    /// After a system call.
-    Exit,
+    /// After a system call: what it returned, or the number of its error. That may be one which no program sees, such as 512
+    /// (`ERESTARTSYS`): the kernel makes the call again when the signal was dealt with.
+    Exit(std::result::Result<i64, i32>),
     /// A signal is about to be delivered.
     Signal(i32),
     /// A signal has stopped its process, such as SIGSTOP.
@@ -33,7 +34,16 @@ pub enum Stop {
     /// At a system call, of which the kernel does not tell more.
     Unknown(Errno),
     /// It has ended.
-    Ended,
+    Ended(How),
+}
+
+/// How a thread has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    /// With this code.
+    Exit(i32),
+    /// Killed by this signal.
+    Killed(i32),
 }
 
 /// Begin to trace a thread, which goes on: `PTRACE_SEIZE`. Threads and processes that it starts are traced as well. When the tracer ends
@@ -114,8 +124,11 @@ pub fn wait() -> Result<Option<(Pid, Stop)>> {
         Err(error) if error.errno() == Some(Errno::ECHILD) => return Ok(None),
         Err(error) => return Err(error),
     };
-    if !libc::WIFSTOPPED(status) {
-        return Ok(Some((thread, Stop::Ended)));
+    if libc::WIFEXITED(status) {
+        return Ok(Some((thread, Stop::Ended(How::Exit(libc::WEXITSTATUS(status))))));
+    }
+    if libc::WIFSIGNALED(status) {
+        return Ok(Some((thread, Stop::Ended(How::Killed(libc::WTERMSIG(status))))));
     }
     let signal = libc::WSTOPSIG(status);
     let stop = match status >> 16 {
@@ -136,7 +149,8 @@ fn is_stopping(signal: i32) -> bool {
     matches!(signal, libc::SIGSTOP | libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU)
 }
 
-/// `struct ptrace_syscall_info` at the entry of a call, man 2 ptrace.
+/// `struct ptrace_syscall_info` at the entry of a call, man 2 ptrace. At the exit of one the result is in the place of the number, and
+/// behind it a byte that says whether it is an error.
 #[repr(C)]
 struct Info {
     op: u8,
@@ -162,6 +176,7 @@ const X32: u64 = 0x4000_0000;
 /// The call at which a thread has stopped: `PTRACE_GET_SYSCALL_INFO`, since Linux 5.3.
 fn call_of(thread: Pid) -> Result<Stop> {
     const ENTRY: u8 = 1;
+    const EXIT: u8 = 2;
     let mut info = MaybeUninit::<Info>::zeroed();
     // SAFETY: PTRACE_GET_SYSCALL_INFO writes at most as many bytes as the third argument says to the fourth, which is ours, is that
     // large and lives until the call returns.
@@ -174,7 +189,12 @@ fn call_of(thread: Pid) -> Result<Stop> {
         _ if info.arch != NATIVE => Stop::Event,
         ENTRY if info.number & X32 != 0 => Stop::Event,
         ENTRY => Stop::Entry { number: info.number.cast_signed(), arguments: info.arguments },
-        _ => Stop::Exit,
+        EXIT => Stop::Exit(match info.arguments[0].to_ne_bytes()[0] {
+            0 => Ok(info.number.cast_signed()),
+            // Errors are -4095 to -1.
+            _ => Err(i32::try_from(-info.number.cast_signed()).unwrap_or(libc::EIO)),
+        }),
+        _ => Stop::Event,
     })
 }
 
@@ -313,23 +333,34 @@ mod unchanged {
     }
 }
 
-/// The bytes at this address of a stopped thread: process_vm_readv(2).
+/// The bytes at this address of a stopped thread.
+///
+/// # Errors
+///
+/// `EFAULT`, also when only some of them are there; `ESRCH`.
+pub fn read<const N: usize>(thread: Pid, address: u64) -> Result<[u8; N]> {
+    let mut value = [0_u8; N];
+    match read_into(thread, address, &mut value)? {
+        n if n == N => Ok(value),
+        _ => cvt(Call::ProcessVmReadv, Err(Errno::EFAULT)),
+    }
+}
+
+/// The bytes at this address of a stopped thread: process_vm_readv(2). Returns how many there were: fewer at the end of a mapping.
 ///
 /// # Errors
 ///
 /// `EFAULT`, `ESRCH`.
 #[doc(alias = "process_vm_readv")]
-pub fn read<const N: usize>(thread: Pid, address: u64) -> Result<[u8; N]> {
-    let mut value = [0_u8; N];
+pub fn read_into(thread: Pid, address: u64, value: &mut [u8]) -> Result<usize> {
     let ours = libc::iovec { iov_base: value.as_mut_ptr().cast(), iov_len: value.len() };
     let theirs =
         libc::iovec { iov_base: std::ptr::without_provenance_mut(address as usize), iov_len: value.len() };
-    // SAFETY: process_vm_readv writes at most N bytes to `value`, which is ours and that large; the other address is one of the other
-    // process, and is not followed here.
+    // SAFETY: process_vm_readv writes at most `iov_len` bytes to `value`, which is ours and that large; the other address is one of the
+    // other process, and is not followed here.
     let read =
         unsafe { libc::process_vm_readv(thread.as_raw(), &raw const ours, 1, &raw const theirs, 1, 0) };
-    cvt(Call::ProcessVmReadv, Errno::result(read))?;
-    Ok(value)
+    Ok(cvt(Call::ProcessVmReadv, Errno::result(read))?.cast_unsigned())
 }
 
 /// A copy of a descriptor of another process, which shares its open file description: pidfd_open(2), pidfd_getfd(2), since Linux 5.6.
@@ -380,13 +411,13 @@ mod tests {
         let mut failing = false;
         while let Some((thread, stop)) = wait().expect("there is something to wait for") {
             match stop {
-                Stop::Ended => break,
+                Stop::Ended(_) => break,
                 Stop::Unknown(why) => panic!("the kernel does not tell of a system call: {why}"),
                 Stop::Entry { .. } => {
                     failing = fails(thread, stop);
                     go_on(thread, 0).expect("it is stopped");
                 }
-                Stop::Exit => {
+                Stop::Exit(_) => {
                     if failing {
                         set_failure(thread, Errno::EIO).expect("it is stopped");
                     }

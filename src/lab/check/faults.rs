@@ -267,7 +267,7 @@ impl<'a> Trace<'a> {
                     self.entry(thread, number, &arguments);
                     ptrace::go_on(thread, 0)
                 }
-                Stop::Exit => {
+                Stop::Exit(_) => {
                     if let Some(errno) = self.failing.remove(&thread) {
                         ptrace::set_failure(thread, errno).ok();
                     }
@@ -283,7 +283,7 @@ impl<'a> Trace<'a> {
                 }
                 Stop::Group => ptrace::listen(thread),
                 Stop::Event => ptrace::go_on(thread, 0),
-                Stop::Ended => {
+                Stop::Ended(_) => {
                     self.process_of.remove(&thread);
                     self.failing.remove(&thread);
                     self.spared.remove(&thread);

@@ -2,7 +2,7 @@
 
 use super::sockets::{self, Listener};
 use super::{Ended, Step};
-use crate::lab::child::{self, Ending, Failed, Process};
+use crate::lab::child::{self, Begins, Ending, Failed, Process};
 use crate::lab::meter::Tree;
 use crate::lab::meter::cpu::state_of;
 use crate::lab::meter::memory::OfProcesses;
@@ -40,6 +40,9 @@ pub(in crate::lab) struct Launch<'a> {
     /// The soft limit on descriptors that it has.
     pub(in crate::lab) nofile: u64,
 }
+
+/// What is done with a process before it executes the command.
+pub(in crate::lab) type Before<'a> = dyn FnMut(Pid) -> anyhow::Result<()> + 'a;
 
 /// How long a server may take until each of its threads is stopped. On a busy machine, each has to get a processor for that.
 const TO_STOP: Duration = Duration::from_secs(5);
@@ -97,10 +100,33 @@ impl Server {
 
     /// The same on this port.
     pub(in crate::lab) fn start_on(launch: Launch<'_>, port: u16, stop: &Stop) -> Result<Server, Failed> {
+        Server::start_held_on(launch, port, None, stop)
+    }
+
+    /// The same as [`Server::start`], and do this with the process before it executes the command.
+    pub(in crate::lab) fn start_held(
+        launch: Launch<'_>,
+        before: &mut Before<'_>,
+        stop: &Stop,
+    ) -> Result<Server, Failed> {
+        Server::start_held_on(launch, free_port()?, Some(before), stop)
+    }
+
+    fn start_held_on(
+        launch: Launch<'_>,
+        port: u16,
+        before: Option<&mut Before<'_>>,
+        stop: &Stop,
+    ) -> Result<Server, Failed> {
         let command = launch.command.replace("{port}", &port.to_string());
-        let mut command = child::supervise(launch.program, &command, Some(launch.nofile));
+        let begins = if before.is_some() { Begins::WhenReleased } else { Begins::AtOnce };
+        let mut command = child::supervise(launch.program, &command, Some(launch.nofile), begins);
         let mut supervisor = Process::start(&mut command)?.into_supervisor();
         let group = Pid::from_raw(supervisor.supervised(stop)?);
+        if let Some(before) = before {
+            before(group)?;
+            supervisor.release()?;
+        }
         let until = Instant::now() + TO_LISTEN;
         loop {
             let listeners: Vec<_> =
@@ -160,7 +186,7 @@ impl Server {
     }
 
     /// Its processes: the one that listens, and what that has started.
-    pub(super) fn pids(&self) -> Vec<u32> {
+    pub(in crate::lab) fn pids(&self) -> Vec<u32> {
         Tree::of(self.main.as_raw().cast_unsigned(), true).pids().to_vec()
     }
 
@@ -202,7 +228,7 @@ impl Server {
     }
 
     /// The folders of its threads in /proc.
-    fn tasks(&self) -> Vec<PathBuf> {
+    pub(in crate::lab) fn tasks(&self) -> Vec<PathBuf> {
         self.pids().into_iter().flat_map(tasks_of).collect()
     }
 

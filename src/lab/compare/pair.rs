@@ -489,7 +489,8 @@ fn listening(
             let command = command.replace("{port}", &port.to_string());
             // The thread that reads its output runs on any processor.
             let mut process =
-                pinned(cpu, &mut child::supervise(&setup.program, &command, None))?.into_supervisor();
+                pinned(cpu, &mut child::supervise(&setup.program, &command, None, child::Begins::AtOnce))?
+                    .into_supervisor();
             process.supervised(setup.stop)?;
             // What its command starts may leave the shell, and never this process.
             let pid = Some(process.id());

@@ -2,6 +2,7 @@
 
 use crate::lab::SystemCalls;
 use crate::lab::env::Environment;
+use crate::lab::results::check::Expect;
 use crate::lab::units::of;
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +32,8 @@ pub struct Traced {
     pub environment: Environment,
     /// What the clients did, the same for each server.
     pub script: Vec<Step>,
+    /// What the servers answer. Whether `ok` came as often as it should is not judged.
+    pub expect: Expect,
     /// How long it took.
     pub seconds: f64,
     /// A signal ended it before the script was at its end.
@@ -252,7 +255,8 @@ pub struct Fill {
     pub client: usize,
     /// Bytes in the receive buffer of the server, which it has not read.
     pub received: Option<u64>,
-    /// Bytes in the send buffer of the server, which the host of the client has not acknowledged.
+    /// Bytes that the server has sent, and that have not arrived in the receive buffer of the client: they lie in the send buffer of the
+    /// server. (A copy of what has arrived stays there, too, until it is acknowledged.)
     pub unsent: Option<u64>,
     /// Bytes in the receive buffer of the client, which it has not read.
     pub unread: Option<u64>,
@@ -279,6 +283,9 @@ pub struct Remark {
 pub enum Remarkable {
     /// All threads wait, and bytes of a client lie unread in its receive buffer: the event for them was told, and is forgotten.
     UnreadWhileWaiting,
+    /// All threads wait for other clients, one each, and bytes of this one or connections lie unread until then: no wait of theirs can
+    /// tell of them.
+    BusyWithAnother,
     /// All threads wait, and connections lie in the accept queue.
     UnacceptedWhileWaiting,
     /// It was woken again and again by something for which it did nothing.

@@ -1,0 +1,170 @@
+//! From what was written down to what is shown: calls that waited in two events, equal calls as one, and what woke whom.
+
+use super::decode;
+use super::log::{Known, Raw, RawWhat};
+use crate::lab::results::trace::{Action, Call, Event, Fill, On, Verb, What};
+use std::collections::HashMap;
+
+/// The events.
+pub(super) fn events(known: &mut Known) -> Vec<Event> {
+    let raw = std::mem::take(&mut known.events);
+    let waits = which_wait(&raw);
+    let mut assembly = Assembly { events: Vec::new(), begun: HashMap::new(), fills: Vec::new(), queue: None };
+    for (i, raw) in raw.into_iter().enumerate() {
+        assembly.add(raw, waits[i]);
+    }
+    assembly.events
+}
+
+/// Of each event whether it is the beginning of a call during which something else happened, or which never returned.
+fn which_wait(raw: &[Raw]) -> Vec<bool> {
+    let mut waits = vec![false; raw.len()];
+    let mut open: HashMap<u64, usize> = HashMap::new();
+    for (i, event) in raw.iter().enumerate() {
+        match &event.what {
+            RawWhat::Entry { call, name, .. } if decode::waits(name) => drop(open.insert(*call, i)),
+            RawWhat::Exit { call, .. } => {
+                if let Some(begun) = open.remove(call) {
+                    // A call that returns at once has nothing in between, or only what other threads do.
+                    let meanwhile = &raw[begun + 1..i];
+                    let is_cause = |raw: &Raw| {
+                        matches!(
+                            raw.what,
+                            RawWhat::Client(_) | RawWhat::Signal { .. } | RawWhat::Ended { .. }
+                        )
+                    };
+                    waits[begun] = meanwhile.iter().any(is_cause) || meanwhile.len() > FEW;
+                }
+            }
+            _ => {}
+        }
+    }
+    for begun in open.into_values() {
+        waits[begun] = true;
+    }
+    waits
+}
+
+/// While a call runs that does not wait, other threads do no more than that.
+const FEW: usize = 8;
+
+struct Assembly {
+    events: Vec<Event>,
+    /// Calls that have not returned: the event, if it is one of its own, and what is known of the call.
+    begun: HashMap<u64, (Option<usize>, f64, Call)>,
+    /// The buffers after the last event.
+    fills: Vec<Fill>,
+    queue: Option<u32>,
+}
+
+impl Assembly {
+    fn add(&mut self, raw: Raw, waits: bool) {
+        let at_us = raw.at.as_secs_f64() * 1e6;
+        let (step, fills, queue) = (raw.step, raw.fills, raw.accept_queue);
+        let what = match raw.what {
+            RawWhat::Client(action) => What::Client(action),
+            RawWhat::Signal { task, name } => What::Signal { task, name },
+            RawWhat::Started { task } => What::Started { task },
+            RawWhat::Ended { task, how } => What::Ended { task, how },
+            RawWhat::Entry { call, task, name, on, arguments } => {
+                let begun = Call {
+                    task,
+                    name: name.to_owned(),
+                    on,
+                    arguments,
+                    result: None,
+                    errno: None,
+                    took_us: None,
+                    ready: Vec::new(),
+                    woken_by: None,
+                    times: 1,
+                    fact: None,
+                };
+                let place = waits.then_some(self.events.len());
+                self.begun.insert(call, (place, at_us, begun.clone()));
+                if !waits {
+                    return;
+                }
+                What::Begins(begun)
+            }
+            RawWhat::Exit { call, arguments, result, ready } => {
+                let Some((place, began, mut call)) = self.begun.remove(&call) else { return };
+                call.arguments = arguments;
+                (call.result, call.errno) = match result {
+                    Ok(n) => (Some(n), None),
+                    Err(errno) => (Some(-1), Some(decode::errno(errno))),
+                };
+                call.took_us = Some(at_us - began);
+                call.ready = ready;
+                call.woken_by = place.and_then(|place| self.cause(place, &call));
+                call.fact = fact(&call, place.is_some()).map(str::to_owned);
+                if place.is_none() && self.is_repeated(&call, fills.as_ref()) {
+                    return;
+                }
+                What::Call(call)
+            }
+        };
+        let fills = fills.filter(|fills| *fills != self.fills).unwrap_or_default();
+        if !fills.is_empty() {
+            self.fills.clone_from(&fills);
+        }
+        let accept_queue = queue.filter(|_| queue != self.queue);
+        self.queue = queue.or(self.queue);
+        self.events.push(Event { at_us, step, what, fills, accept_queue, only_here: false });
+    }
+
+    /// Whether the last event is the same call with the same result, and nothing has changed; then it counts once more.
+    fn is_repeated(&mut self, call: &Call, fills: Option<&Vec<Fill>>) -> bool {
+        if fills.is_some_and(|fills| *fills != self.fills) {
+            return false;
+        }
+        let Some(Event { what: What::Call(last), .. }) = self.events.last_mut() else { return false };
+        let is_same = last.task == call.task
+            && last.name == call.name
+            && last.arguments == call.arguments
+            && last.result == call.result
+            && last.errno == call.errno
+            && last.ready == call.ready
+            && last.on == call.on;
+        if is_same {
+            last.times += 1;
+        }
+        is_same
+    }
+
+    /// The event that ended a wait: the last that a client did about what the wait has told of; of a wait for a child, its end; and else
+    /// a signal to the thread.
+    fn cause(&self, place: usize, call: &Call) -> Option<usize> {
+        // A call on one socket that returns bytes has read them, or has found room for them.
+        let moved =
+            if matches!(&*call.name, "sendto" | "sendmsg" | "write" | "writev") { "OUT" } else { "IN" };
+        let about: Vec<(&On, &str)> = match call.ready.as_slice() {
+            [] => call.on.iter().map(|on| (on, moved)).collect(),
+            ready => ready.iter().map(|one| (&one.on, &*one.events)).collect(),
+        };
+        let is_about = |action: &Action| {
+            about.iter().any(|(on, events)| match on {
+                On::Client(client) if *client == action.client => match action.verb {
+                    Verb::Reads => events.contains("OUT") || *events == "writable",
+                    Verb::Connects | Verb::ReadsEnd | Verb::IsReset => false,
+                    Verb::Sends | Verb::HalfCloses | Verb::Closes | Verb::Resets => true,
+                },
+                On::Listener => action.verb == Verb::Connects,
+                _ => false,
+            })
+        };
+        let is_cause = |event: &Event| match &event.what {
+            What::Client(action) => is_about(action),
+            What::Ended { task, .. } => matches!(&*call.name, "wait4" | "waitid") && *task != call.task,
+            What::Signal { task, .. } => *task == call.task && call.errno.is_some(),
+            _ => false,
+        };
+        let found = self.events[place + 1..].iter().position(is_cause);
+        found.map(|after| place + 1 + after)
+    }
+}
+
+/// The fact on which the result of a call rests.
+fn fact(_call: &Call, _has_waited: bool) -> Option<&'static str> {
+    None
+}

@@ -1,0 +1,282 @@
+//! Every system call of a server, written down: a thread that traces it, from its first instruction to its end.
+
+use super::decode::{self, Kind, Memory, Told};
+use super::log::{Log, RawWhat};
+use crate::lab::results::trace::{On, Task};
+use crate::sys::Errno;
+use crate::sys::fork::Pid;
+use crate::sys::ptrace::{self, How, Stop};
+use anyhow::{Context, anyhow};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, mpsc};
+use std::thread::{self, JoinHandle};
+
+/// A server that is traced. The thread ends when all its processes have.
+#[derive(Debug)]
+pub(super) struct Recorder {
+    thread: JoinHandle<Vec<Task>>,
+}
+
+impl Recorder {
+    /// Trace this process, which is about to execute the server: calls count from the `execs`th execve(2) that succeeds.
+    pub(super) fn start(process: Pid, execs: usize, log: Arc<Log>) -> anyhow::Result<Recorder> {
+        let (tell, started) = mpsc::channel();
+        let traces = move || {
+            let begun = ptrace::seize(process).and_then(|()| ptrace::interrupt(process));
+            let has_begun = begun.is_ok();
+            tell.send(begun).ok();
+            let mut trace = Trace::new(&log, process, execs);
+            if has_begun {
+                trace.follow();
+            }
+            trace.tasks
+        };
+        let thread = thread::Builder::new().spawn(traces).context("no thread to trace the server")?;
+        let begun = started.recv().context("the thread that traces the server has ended")?;
+        begun.map_err(|why| match why.errno() {
+            Some(Errno::EPERM) => anyhow!(
+                "{why}: the server may not be traced. In a container it takes the capability SYS_PTRACE, or a seccomp profile that allows ptrace; \
+                 kernel.yama.ptrace_scope must be below 2; and no other debugger may trace it"
+            ),
+            Some(Errno::ENOSYS) => anyhow!("{why}: servers can be traced on x86-64 and aarch64 only"),
+            _ => why.into(),
+        })?;
+        Ok(Recorder { thread })
+    }
+
+    /// Wait until all processes of the server have ended: its tasks.
+    pub(super) fn tasks(self) -> anyhow::Result<Vec<Task>> {
+        self.thread.join().map_err(|_| anyhow!("the thread that traces the server has panicked"))
+    }
+}
+
+/// A call that has not returned.
+struct Open {
+    name: &'static str,
+    arguments: [u64; 6],
+    /// Its number among the calls that are events, if it is one.
+    call: Option<u64>,
+    on: Option<On>,
+}
+
+struct Trace<'a> {
+    log: &'a Log,
+    main: Pid,
+    /// How many execve(2) are still to come until calls count.
+    execs: usize,
+    tasks: Vec<Task>,
+    /// The place of each thread in `tasks`, and its process.
+    known: HashMap<Pid, (usize, Pid)>,
+    open: HashMap<Pid, Open>,
+    calls: u64,
+    /// Descriptors that were registered with epoll, by the instance and the number that the program gave.
+    registered: HashMap<(i32, u64), i32>,
+    /// Threads that have made a call that cannot be read.
+    unknown: HashSet<Pid>,
+}
+
+impl<'a> Trace<'a> {
+    fn new(log: &'a Log, main: Pid, execs: usize) -> Trace<'a> {
+        Trace {
+            log,
+            main,
+            execs,
+            tasks: Vec::new(),
+            known: HashMap::new(),
+            open: HashMap::new(),
+            calls: 0,
+            registered: HashMap::new(),
+            unknown: HashSet::new(),
+        }
+    }
+
+    /// Until no thread is left.
+    fn follow(&mut self) {
+        while let Ok(Some((thread, stop))) = ptrace::wait() {
+            // A thread that was killed in the meantime cannot be told anything; its end comes next.
+            let _gone = match stop {
+                Stop::Entry { number, arguments } => {
+                    self.entry(thread, number, arguments);
+                    ptrace::go_on(thread, 0)
+                }
+                Stop::Exit(result) => {
+                    self.exit(thread, result);
+                    ptrace::go_on(thread, 0)
+                }
+                Stop::Signal(signal) => {
+                    self.signal(thread, signal);
+                    ptrace::go_on(thread, signal)
+                }
+                Stop::Unknown(why) => {
+                    if self.unknown.insert(thread) {
+                        let why = format!(
+                            "the kernel does not tell at which call the server stopped (Linux 5.3): {why}"
+                        );
+                        self.log.lock().broken.get_or_insert(why);
+                    }
+                    ptrace::go_on(thread, 0)
+                }
+                Stop::Group => ptrace::listen(thread),
+                Stop::Event => ptrace::go_on(thread, 0),
+                Stop::Ended(how) => {
+                    self.ended(thread, how);
+                    Ok(())
+                }
+            };
+        }
+    }
+
+    /// Whether the server itself runs, and not what executes it.
+    fn counts(&self) -> bool {
+        self.execs == 0
+    }
+
+    fn entry(&mut self, thread: Pid, number: i64, arguments: [u64; 6]) {
+        let name = decode::name(number).unwrap_or("?");
+        let mut open = Open { name, arguments, call: None, on: None };
+        let is_first_exec = self.execs == 1 && name == "execve";
+        if self.counts() || is_first_exec {
+            let (task, process) = self.task(thread);
+            let kind = decode::kind(name);
+            let mut log = self.log.lock();
+            open.on = kind
+                .filter(|kind| *kind != Kind::Other)
+                .and_then(|_| on(&mut log, process, arguments[0] as i32));
+            let is_event = match (kind, &open.on) {
+                // Standard output of the server is a pipe here.
+                (Some(Kind::OnNoFile), Some(On::Other(what))) => !what.starts_with('/') && arguments[0] > 2,
+                (Some(Kind::OnNoFile), None) | (None, _) => false,
+                _ => true,
+            };
+            if is_event {
+                let text = decode::arguments(name, &arguments, Memory(thread), None);
+                let what =
+                    RawWhat::Entry { call: self.calls, task, name, on: open.on.clone(), arguments: text };
+                if log.push(what) {
+                    open.call = Some(self.calls);
+                    self.calls += 1;
+                }
+            } else {
+                log.happened += 1;
+            }
+        }
+        self.open.insert(thread, open);
+    }
+
+    fn exit(&mut self, thread: Pid, result: Result<i64, i32>) {
+        let Some(open) = self.open.remove(&thread) else { return };
+        if open.name == "execve" && result.is_ok() && self.execs > 0 {
+            self.execs -= 1;
+        }
+        if !self.counts() {
+            return;
+        }
+        let (_, process) = self.task(thread);
+        let mut log = self.log.lock();
+        log.happened += 1;
+        *log.calls.entry(open.name).or_insert(0) += 1;
+        let memory = Memory(thread);
+        match (open.name, result) {
+            ("listen", Ok(_)) => {
+                log.listeners.extend(socket_of(process, open.arguments[0] as i32));
+            }
+            ("epoll_ctl", Ok(_)) => {
+                if let Some((epoll, data, fd)) = decode::registration(&open.arguments, memory) {
+                    self.registered.insert((epoll, data), fd);
+                }
+            }
+            _ => {}
+        }
+        let Some(call) = open.call else { return };
+        let text = decode::arguments(open.name, &open.arguments, memory, Some(result));
+        let told = match result {
+            Ok(n @ 1..) => decode::told(open.name, &open.arguments, memory, n),
+            _ => Vec::new(),
+        };
+        let epoll = open.arguments[0] as i32;
+        let ready = decode::ready(told, |told| {
+            let fd = match told {
+                Told::Descriptor(fd, _) => Some(*fd),
+                Told::Data(data, _) => self.registered.get(&(epoll, *data)).copied(),
+            };
+            fd.and_then(|fd| on(&mut log, process, fd)).unwrap_or_else(|| On::Other("?".to_owned()))
+        });
+        let what = RawWhat::Exit { call, arguments: text, result, ready };
+        match open.on {
+            Some(On::Client(_) | On::Listener) => log.push_with_fills(what),
+            _ => drop(log.push(what)),
+        }
+    }
+
+    fn signal(&mut self, thread: Pid, signal: i32) {
+        if self.counts() {
+            let (task, _) = self.task(thread);
+            self.log.lock().push(RawWhat::Signal { task, name: decode::signal(signal) });
+        }
+    }
+
+    fn ended(&mut self, thread: Pid, how: How) {
+        self.open.remove(&thread);
+        if let Some((task, _)) = self.known.remove(&thread) {
+            let how = match how {
+                How::Exit(code) => format!("exit {code}"),
+                How::Killed(signal) => decode::signal(signal),
+            };
+            self.log.lock().push(RawWhat::Ended { task, how });
+        }
+    }
+
+    /// The place of a thread among the tasks, and its process.
+    fn task(&mut self, thread: Pid) -> (usize, Pid) {
+        if let Some(known) = self.known.get(&thread) {
+            return *known;
+        }
+        let process = if thread == self.main { thread } else { process_of(thread) };
+        let place = self.tasks.len();
+        self.tasks.push(Task { process: process.as_raw(), thread: thread.as_raw(), name: String::new() });
+        self.known.insert(thread, (place, process));
+        name_tasks(&mut self.tasks);
+        self.log.lock().push(RawWhat::Started { task: place });
+        (place, process)
+    }
+}
+
+/// `process 1`, and `process 1, thread 2` where it has several.
+fn name_tasks(tasks: &mut [Task]) {
+    let mut processes: BTreeMap<i32, (usize, usize)> = BTreeMap::new();
+    for task in tasks {
+        let next = processes.len() + 1;
+        let (process, threads) = processes.entry(task.process).or_insert((next, 0));
+        *threads += 1;
+        task.name = match *threads {
+            1 => format!("process {process}"),
+            n => format!("process {process}, thread {n}"),
+        };
+    }
+}
+
+fn process_of(thread: Pid) -> Pid {
+    let status = std::fs::read_to_string(format!("/proc/{thread}/status")).unwrap_or_default();
+    let group = status.lines().find_map(|line| line.strip_prefix("Tgid:"));
+    group.and_then(|group| group.trim().parse().ok()).map_or(thread, Pid::from_raw)
+}
+
+/// The number of a socket.
+fn socket_of(process: Pid, fd: i32) -> Option<u64> {
+    let link = std::fs::read_link(format!("/proc/{process}/fd/{fd}")).ok()?;
+    link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
+}
+
+/// What a descriptor of a process is.
+fn on(log: &mut super::log::Known, process: Pid, fd: i32) -> Option<On> {
+    if let Some(inode) = socket_of(process, fd) {
+        return Some(log.socket(inode));
+    }
+    let link = std::fs::read_link(format!("/proc/{process}/fd/{fd}")).ok()?;
+    let link = link.to_string_lossy().into_owned();
+    Some(match link.strip_prefix("anon_inode:") {
+        Some("[eventpoll]") => On::Epoll,
+        Some(name) => On::Other(name.trim_matches(['[', ']']).to_owned()),
+        None => On::Other(link.split(":[").next().unwrap_or(&link).to_owned()),
+    })
+}
