@@ -25,6 +25,7 @@ mod demo;
 mod compare;
 mod report;
 mod unp30;
+mod trace;
 mod course;
 mod facts;
 mod terminal;

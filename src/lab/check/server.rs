@@ -8,12 +8,14 @@ use crate::lab::meter::cpu::state_of;
 use crate::lab::meter::memory::OfProcesses;
 use crate::stop::Stop;
 use crate::sys::fork::{Pid, kill};
+use crate::sys::ptrace;
 use crate::sys::signal::Signal;
 use anyhow::{Context, anyhow};
 use procfs::process::Process as Proc;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -169,6 +171,30 @@ impl Server {
         self.main
     }
 
+    /// Copies of the descriptors of its listening sockets.
+    ///
+    /// # Errors
+    ///
+    /// When they may not be copied.
+    pub(in crate::lab) fn listeners(&self) -> anyhow::Result<Vec<OwnedFd>> {
+        let ours = sockets::listeners()?.filter(|listener| listener.addr.port() == self.addr.port());
+        let names: BTreeSet<_> = ours.map(|listener| format!("socket:[{}]", listener.inode)).collect();
+        let (mut seen, mut copies) = (BTreeSet::new(), Vec::new());
+        for pid in self.pids() {
+            for fd in sockets::descriptors(pid).unwrap_or_default() {
+                let link = std::fs::read_link(&fd).unwrap_or_default();
+                let number = fd.file_name().and_then(|name| name.to_str()?.parse().ok());
+                if let (Some(link), Some(number)) = (link.to_str(), number)
+                    && names.contains(link)
+                    && seen.insert(link.to_owned())
+                {
+                    copies.push(ptrace::copy_of(Pid::from_raw(pid.cast_signed()), number)?);
+                }
+            }
+        }
+        Ok(copies)
+    }
+
     /// To the process that listens.
     pub(in crate::lab) fn signal(&self, signal: Signal) -> crate::Result<()> {
         kill(self.main, signal)
@@ -298,7 +324,7 @@ impl Server {
     }
 
     /// Wait until the process that listens has ended: how long it took, or `None` when it takes longer than that.
-    pub(in crate::lab) fn wait_for_end(&self, limit: Duration, stop: &Stop) -> Step<Option<Duration>> {
+    pub(super) fn wait_for_end(&self, limit: Duration, stop: &Stop) -> Step<Option<Duration>> {
         let began = Instant::now();
         loop {
             if self.has_ended() {
@@ -311,6 +337,20 @@ impl Server {
                 return Err(Ended::Interrupted);
             }
         }
+    }
+
+    /// Wait until the whole command has ended, and not only the process that listens. `false` when it takes longer than that.
+    pub(in crate::lab) fn wait_for_command(&mut self, limit: Duration, stop: &Stop) -> Step<bool> {
+        let until = Instant::now() + limit;
+        while !self.supervisor.has_ended() {
+            if Instant::now() > until {
+                return Ok(false);
+            }
+            if stop.wait(Some(LOOK))? {
+                return Err(Ended::Interrupted);
+            }
+        }
+        Ok(true)
     }
 
     /// How it ended, and the last that it wrote.

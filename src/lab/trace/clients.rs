@@ -1,5 +1,6 @@
 //! The clients: they do what the script says, wait until the server sleeps, and read what has come back.
 
+use super::STEADY;
 use super::log::{Known, Log, RawWhat};
 use super::script::{Act, Bytes, Doing, Script};
 use crate::lab::results::check::Expect;
@@ -9,6 +10,7 @@ use crate::sys::Errno;
 use crate::sys::socket::{self, Connected, Mode, Received, Sent, Shutdown};
 use crate::sys::sockopt;
 use anyhow::Context;
+use nix::sys::resource::{UsageWho, getrusage};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -18,6 +20,15 @@ const TO_SLEEP: Duration = Duration::from_millis(400);
 
 /// How often the state of the server is looked at.
 const LOOK: Duration = Duration::from_millis(1);
+
+/// What is large is sent in pieces of so many bytes.
+const PIECE: usize = 16 << 10;
+
+/// Bytes of a segment, as over Ethernet.
+const ETHERNET: u32 = 1448;
+
+/// The receive buffer of a client, of which the kernel makes twice as much.
+const ROOM: usize = 4 << 10;
 
 /// What the clients read in turn: as many rounds as that at most, in one step.
 const ROUNDS: usize = 2000;
@@ -57,7 +68,8 @@ pub(super) struct Clients<'a> {
     clients: Vec<Client>,
     names: &'a [String],
     /// In how many steps the server did not fall asleep.
-    pub(super) awake: usize,
+    awake: usize,
+    was_disturbed: bool,
 }
 
 /// How a run of the script ended.
@@ -65,6 +77,8 @@ pub(super) struct Clients<'a> {
 pub(super) struct Played {
     pub(super) answers: Vec<Answer>,
     pub(super) was_interrupted: bool,
+    /// Another program took the processor while clients did something at once: the server may have seen it in pieces.
+    pub(super) was_disturbed: bool,
 }
 
 impl<'a> Clients<'a> {
@@ -77,7 +91,17 @@ impl<'a> Clients<'a> {
         stop: &'a Stop,
     ) -> Clients<'a> {
         let clients = script.clients.iter().map(|_| Client::default()).collect();
-        Clients { server, expect, watched, log, stop, clients, names: &script.clients, awake: 0 }
+        Clients {
+            server,
+            expect,
+            watched,
+            log,
+            stop,
+            clients,
+            names: &script.clients,
+            awake: 0,
+            was_disturbed: false,
+        }
     }
 
     /// Do what the script says.
@@ -96,7 +120,7 @@ impl<'a> Clients<'a> {
             }
         }
         self.log.lock().begin_step(None);
-        Ok(Played { answers: self.answers(), was_interrupted })
+        Ok(Played { answers: self.answers(), was_interrupted, was_disturbed: self.was_disturbed })
     }
 
     /// Do what is to be done at once. Whatever the server does about it comes behind it in the log.
@@ -107,9 +131,11 @@ impl<'a> Clients<'a> {
         let mut log = log.lock();
         log.begin_step(Some(step));
         let mut happened = Vec::new();
+        let before = preemptions();
         for act in acts {
             happened.extend(self.act(act, &mut log)?);
         }
+        self.was_disturbed |= preemptions() != before;
         for action in happened {
             log.push_with_fills(RawWhat::Client(action));
         }
@@ -123,6 +149,11 @@ impl<'a> Clients<'a> {
             (Doing::Connect, _) => {
                 let socket = socket::tcp(&self.server, Mode::Nonblocking)?;
                 sockopt::set_nodelay(&socket, true)?;
+                // Others send by the clock, and then the server does not find the same bytes each time.
+                sockopt::set_congestion_control(&socket, STEADY).ok();
+                // As over Ethernet, and with little room, so that a large answer fills the buffers: the segments of loopback have 64 KiB.
+                sockopt::set_max_segment(&socket, ETHERNET)?;
+                sockopt::set_receive_buffer(&socket, ROOM)?;
                 let connected = socket::connect(&socket, &self.server).with_context(|| {
                     format!("client {} cannot connect to {}", self.names[act.client], self.server)
                 })?;
@@ -135,7 +166,7 @@ impl<'a> Clients<'a> {
             (_, None) => {}
             (Doing::Send(bytes), Some(_)) => {
                 client.queue(bytes, &self.names[act.client], self.expect);
-                verb = client.hand()?.map(|n| (Verb::Sends, Some(n)));
+                verb = client.hand().map(|n| (Verb::Sends, Some(n)));
             }
             (Doing::HalfClose, Some(_)) => {
                 client.half_closes = true;
@@ -154,12 +185,15 @@ impl<'a> Clients<'a> {
         Ok(verb.map(|(verb, bytes)| Action { client: act.client, verb, bytes }))
     }
 
-    /// Until the server sleeps and the clients have read everything. `false` when it did not fall asleep.
+    /// Until the server sleeps and the clients have sent and read everything. What is large is sent in pieces, and read when the server takes
+    /// no more. `false` when the server did not fall asleep.
     fn settle_and_read(&mut self) -> anyhow::Result<bool> {
         let mut has_slept = true;
         for _ in 0..ROUNDS {
             has_slept = self.settle()?;
-            if !self.read_and_send()? || self.stop.is_set()? {
+            if self.stop.is_set()?
+                || !(self.for_each(Client::send_more)? || self.for_each(Client::read_all)?)
+            {
                 break;
             }
         }
@@ -172,11 +206,20 @@ impl<'a> Clients<'a> {
         let until = Instant::now() + TO_SLEEP;
         let mut before = None;
         loop {
+            // An acknowledgement that comes late makes room in a send buffer late.
+            self.clients.iter().filter_map(|client| client.socket.as_ref()).for_each(|socket| {
+                sockopt::acknowledge_now(socket).ok();
+            });
             let sleeps = self.watched.sleeps().unwrap_or(false);
             let sockets = self.clients.iter().filter_map(|client| client.socket.as_ref());
             let under_way: u64 =
                 sockets.filter_map(|socket| sockopt::unsent(socket).ok()).map(u64::from).sum();
-            let now = (self.watched.turns(), self.log.lock().happened, under_way);
+            let now = (
+                self.watched.turns(),
+                self.log.lock().happened,
+                under_way,
+                self.sum(|socket| sockopt::unread(socket)),
+            );
             if sleeps && before == Some(now) {
                 return Ok(true);
             }
@@ -190,35 +233,27 @@ impl<'a> Clients<'a> {
         }
     }
 
-    /// Each client reads what there is, and sends what it could not send before. Whether there was anything.
-    fn read_and_send(&mut self) -> anyhow::Result<bool> {
-        let mut any = false;
+    /// Of the bytes of all clients in one of the queues.
+    fn sum(&self, of: impl Fn(&OwnedFd) -> crate::Result<u32>) -> u64 {
+        let sockets = self.clients.iter().filter_map(|client| client.socket.as_ref());
+        sockets.filter_map(|socket| of(socket).ok()).map(u64::from).sum()
+    }
+
+    /// Let each client do something. Whether any of them did.
+    fn for_each(
+        &mut self,
+        mut does: impl FnMut(&mut Client, Expect, Option<bool>) -> anyhow::Result<Vec<(Verb, Option<u64>)>>,
+    ) -> anyhow::Result<bool> {
+        let (mut any, before) = (false, preemptions());
         for (i, client) in self.clients.iter_mut().enumerate() {
             let mut log = self.log.lock();
-            let Some(socket) = &client.socket else { continue };
-            if client.is_connecting {
-                if is_established(socket)? {
-                    client.is_connecting = false;
-                    any = true;
-                    log.push_with_fills(RawWhat::Client(Action {
-                        client: i,
-                        verb: Verb::Connects,
-                        bytes: None,
-                    }));
-                }
-                continue;
-            }
-            let (n, end) = client.read(self.expect)?;
-            let mut happened = Vec::new();
-            happened.extend((n > 0).then_some((Verb::Reads, Some(n))));
-            happened.extend(end.map(|verb| (verb, None)));
-            happened.extend(client.hand()?.map(|n| (Verb::Sends, Some(n))));
-            happened.extend(client.end_if_all_sent().then_some((Verb::HalfCloses, None)));
-            any |= !happened.is_empty();
-            for (verb, bytes) in happened {
+            let is_all_read = log.has_read_all(i);
+            for (verb, bytes) in does(client, self.expect, is_all_read)? {
+                any = true;
                 log.push_with_fills(RawWhat::Client(Action { client: i, verb, bytes }));
             }
         }
+        self.was_disturbed |= any && preemptions() != before;
         Ok(any)
     }
 
@@ -231,6 +266,11 @@ impl<'a> Clients<'a> {
         };
         self.clients.iter().enumerate().map(of).collect()
     }
+}
+
+/// How often another thread has taken the processor from this one.
+fn preemptions() -> i64 {
+    getrusage(UsageWho::RUSAGE_THREAD).map_or(0, |usage| usage.involuntary_context_switches())
 }
 
 fn is_established(socket: &OwnedFd) -> anyhow::Result<bool> {
@@ -269,19 +309,37 @@ impl Client {
         self.sent.extend(body);
     }
 
-    /// Hand what is left to the kernel, as far as it takes it. How much that was.
-    fn hand(&mut self) -> anyhow::Result<Option<u64>> {
-        let Some(socket) = &self.socket else { return Ok(None) };
-        let from = self.handed;
-        while self.handed < self.sent.len() {
-            match socket::send(socket, &self.sent[self.handed..]) {
-                Ok(Sent::Bytes(n)) => self.handed += n,
-                Ok(Sent::NotNow) => break,
-                // The server has gone. What was not read tells.
-                Err(_) => break,
+    /// Hand the next piece of what is left to the kernel, as far as it takes it. How much that was.
+    fn hand(&mut self) -> Option<u64> {
+        let socket = self.socket.as_ref().filter(|_| !self.is_connecting)?;
+        let end = self.sent.len().min(self.handed + PIECE);
+        match socket::send(socket, &self.sent[self.handed..end]) {
+            Ok(Sent::Bytes(n @ 1..)) => {
+                self.handed += n;
+                Some(n as u64)
             }
+            // The server has gone, if it is an error. What comes back tells.
+            Ok(Sent::Bytes(0) | Sent::NotNow) | Err(_) => None,
         }
-        Ok((self.handed > from).then_some((self.handed - from) as u64))
+    }
+
+    /// Send the next piece when the server has read the last one; and the end behind the last.
+    fn send_more(
+        &mut self,
+        _: Expect,
+        is_all_read: Option<bool>,
+    ) -> anyhow::Result<Vec<(Verb, Option<u64>)>> {
+        let Some(socket) = &self.socket else { return Ok(Vec::new()) };
+        if self.is_connecting {
+            self.is_connecting = !is_established(socket)?;
+            return Ok(if self.is_connecting { Vec::new() } else { vec![(Verb::Connects, None)] });
+        }
+        // Where the kernel does not tell, what was acknowledged is in the receive buffer at least. That may take it 40 ms.
+        let is_next = is_all_read.unwrap_or_else(|| sockopt::unsent(socket).is_ok_and(|bytes| bytes == 0));
+        if self.handed < self.sent.len() && is_next {
+            return Ok(self.hand().map(|n| (Verb::Sends, Some(n))).into_iter().collect());
+        }
+        Ok(self.end_if_all_sent().then_some((Verb::HalfCloses, None)).into_iter().collect())
     }
 
     /// Say that no more comes, when everything is on its way. Whether that was now.
@@ -305,13 +363,12 @@ impl Client {
         }
     }
 
-    /// Read everything that there is: how many bytes, and how the stream ended, if it has.
-    fn read(&mut self, expect: Expect) -> anyhow::Result<(u64, Option<Verb>)> {
-        let Some(socket) = &self.socket else { return Ok((0, None)) };
-        if self.has_ended {
-            return Ok((0, None));
-        }
-        let (mut buffer, mut all) = ([0; 16 << 10], 0);
+    /// Read everything that there is, and the end of the stream.
+    fn read_all(&mut self, expect: Expect, _: Option<bool>) -> anyhow::Result<Vec<(Verb, Option<u64>)>> {
+        let Some(socket) = self.socket.as_ref().filter(|_| !self.has_ended && !self.is_connecting) else {
+            return Ok(Vec::new());
+        };
+        let (mut buffer, mut all, mut end) = ([0; 16 << 10], 0, None);
         loop {
             match socket::recv(socket, &mut buffer) {
                 Ok(Received::Bytes(n)) => {
@@ -320,17 +377,16 @@ impl Client {
                     if !self.is_wrong {
                         self.got += n;
                     }
+                    continue;
                 }
-                Ok(Received::NotNow) => return Ok((all, None)),
-                Ok(Received::End) => {
-                    self.has_ended = true;
-                    return Ok((all, Some(Verb::ReadsEnd)));
-                }
-                Err(_) => {
-                    self.has_ended = true;
-                    return Ok((all, Some(Verb::IsReset)));
-                }
+                Ok(Received::NotNow) => {}
+                Ok(Received::End) => end = Some(Verb::ReadsEnd),
+                Err(_) => end = Some(Verb::IsReset),
             }
+            break;
         }
+        self.has_ended = end.is_some();
+        let read = (all > 0).then_some((Verb::Reads, Some(all)));
+        Ok(read.into_iter().chain(end.map(|end| (end, None))).collect())
     }
 }

@@ -3,17 +3,17 @@
 //! A client holds the log while it does something, so that what the server does about it comes behind it.
 
 use crate::lab::results::trace::{Action, Fill, On, Ready};
-use crate::sys::diag::Diag;
+use crate::sys::diag::{Diag, Socket};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// So many events are kept, of one server; later ones are counted only.
-const MOST_EVENTS: usize = 6000;
+const MOST_EVENTS: usize = 20_000;
 
 /// And so many of one step, so that a server that never sleeps leaves room for the steps behind it.
-const MOST_OF_A_STEP: usize = 400;
+const MOST_OF_A_STEP: usize = 4000;
 
 /// Something that happened.
 #[derive(Debug)]
@@ -166,8 +166,10 @@ impl Known {
         let mut fills = Vec::new();
         for (&client, &addr) in &self.addrs {
             let find = |own, peer| match diag.find(own, peer) {
-                // Without a process that has it open a socket tells nothing about its queues.
-                Ok(socket) => Ok(socket.filter(|socket| socket.state != TIME_WAIT && socket.state != CLOSED)),
+                // Of a connection that is no more the kernel finds what is in its place: its TIME_WAIT, or the listener.
+                Ok(socket) => {
+                    Ok(socket.filter(|socket| ![TIME_WAIT, CLOSED, LISTEN].contains(&socket.state)))
+                }
                 Err(why) => Err(why.to_string()),
             };
             let (ours, theirs) = match (find(server, addr), find(addr, server)) {
@@ -183,11 +185,11 @@ impl Known {
             // One that no process has open any more has no receive buffer that anybody could read.
             let closed = ours.is_some_and(|socket| socket.inode == 0)
                 && self.inodes.values().any(|known| *known == client);
-            let unread = theirs.map(|socket| u64::from(socket.received));
+            let unread = theirs.map(bytes);
             let unsent = ours.and_then(|socket| socket.handed).zip(theirs.and_then(|socket| socket.arrived));
             let fill = Fill {
                 client,
-                received: ours.filter(|_| !closed).map(|socket| u64::from(socket.received)),
+                received: ours.filter(|_| !closed).map(bytes),
                 unsent: unsent.map(|(handed, arrived)| handed.saturating_sub(arrived)),
                 unread,
             };
@@ -196,6 +198,14 @@ impl Known {
             }
         }
         Some(fills)
+    }
+
+    /// Whether the server has read all that this client has sent. `None` where the kernel does not tell.
+    pub(super) fn has_read_all(&self, client: usize) -> Option<bool> {
+        let (server, addr) = (self.server?, *self.addrs.get(&client)?);
+        let diag = self.diag.as_ref().ok()?;
+        let (ours, theirs) = (diag.find(server, addr).ok()??, diag.find(addr, server).ok()??);
+        Some(ours.received == 0 && ours.arrived? >= theirs.handed?)
     }
 
     /// How many connections wait in the queue of the listener; not known if there are several listeners.
@@ -222,7 +232,15 @@ impl Known {
     }
 }
 
+/// Bytes in a receive buffer, in which a FIN counts as one.
+fn bytes(socket: Socket) -> u64 {
+    let has_fin = matches!(socket.state, CLOSE_WAIT | LAST_ACK);
+    u64::from(socket.received.saturating_sub(has_fin.into()))
+}
+
 /// Of netinet/tcp.h.
+const CLOSE_WAIT: u8 = 8;
+const LAST_ACK: u8 = 9;
 const TIME_WAIT: u8 = 6;
 const CLOSED: u8 = 7;
 const LISTEN: u8 = 10;

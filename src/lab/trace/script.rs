@@ -18,9 +18,11 @@ ask: A send 64
 ask again: A send 64
 three at once: B connect, C connect, D connect
 all ask at once: A send 64, B send 64, C send 64, D send 64
-a large answer: A send 256KiB
+a large answer: A send 128KiB
 half close: A half-close
-leave: B close, C close, D close
+leave: B close
+reset: C reset
+the last one leaves: D close
 ";
 
 /// A script has no more clients than that.

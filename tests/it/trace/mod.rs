@@ -1,0 +1,3 @@
+//! `io-models trace`: every call of a server, and what lies in the buffers.
+
+mod counts;
