@@ -95,13 +95,23 @@ pub(crate) struct Args {
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum ExpectArg {
+pub(crate) enum ExpectArg {
     /// The bytes that came
     Echo,
     /// `ok` for each piece received
     Ok,
     /// The same frame: four bytes with the length of the body, the most significant first, and the body
     Framed,
+}
+
+impl From<ExpectArg> for Expect {
+    fn from(arg: ExpectArg) -> Expect {
+        match arg {
+            ExpectArg::Echo => Expect::Echo,
+            ExpectArg::Ok => Expect::Ok,
+            ExpectArg::Framed => Expect::Framed,
+        }
+    }
 }
 
 const AFTER: &str = "Examples:\n  io-models check -- ./my_server {port}\n  io-models check --server c='./echo_c {port}' --server go='./echo_go {port}'\n  \
@@ -131,11 +141,7 @@ pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
         nofile: Nofile::current().map_err(Failure::of)?.soft,
         program: startup::this_program(),
         checks,
-        expect: match args.expect {
-            ExpectArg::Echo => Expect::Echo,
-            ExpectArg::Ok => Expect::Ok,
-            ExpectArg::Framed => Expect::Framed,
-        },
+        expect: args.expect.into(),
         clients: args.clients,
         seed: args.seed.unwrap_or_else(|| fastrand::u64(1..1_000_000)),
         side_by_side: SIDE_BY_SIDE,
@@ -275,10 +281,10 @@ fn subjects(args: &Args) -> Result<Vec<Subject>, Failure> {
     Ok(subjects)
 }
 
-const PORT: &str = "{port}";
+pub(crate) const PORT: &str = "{port}";
 
 /// A word of a command as sh(1) reads it.
-fn quoted(word: &str) -> String {
+pub(crate) fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
@@ -308,7 +314,7 @@ fn meant(words: &[&str]) -> String {
 }
 
 /// These words of a command with `{port}`: in the place of the last number, or else behind them.
-fn with_port(words: &[&str]) -> String {
+pub(crate) fn with_port(words: &[&str]) -> String {
     let mut words = words.to_vec();
     if !words.iter().any(|word| word.contains(PORT)) {
         match words.iter().rposition(|word| is_port(word)) {

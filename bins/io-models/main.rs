@@ -99,7 +99,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Unp30(args) => unp30::run(args, cli.quiet),
         Command::Serve(args) => serve::run(args),
         Command::Check(args) => check::run(*args, cli.quiet),
-        Command::Trace(args) => trace::run(&args),
+        Command::Trace(args) => trace::run(args, lang),
         Command::Load(args) => load::run(*args, cli.quiet),
         Command::Merge(args) => merge::run(args, cli.quiet),
         Command::Models(args) => models::run(&args),

@@ -89,7 +89,7 @@ impl Assembly {
             }
             RawWhat::Exit { call, arguments, result, ready } => {
                 let Some((place, began, mut call)) = self.begun.remove(&call) else { return };
-                call.arguments = arguments;
+                call.arguments = arguments.unwrap_or(call.arguments);
                 (call.result, call.errno) = match result {
                     Ok(n) => (Some(n), None),
                     Err(errno) => (Some(-1), Some(decode::errno(errno))),

@@ -21,6 +21,9 @@ const TO_SLEEP: Duration = Duration::from_millis(400);
 /// How often the state of the server is looked at.
 const LOOK: Duration = Duration::from_millis(1);
 
+/// So many bytes are read with one call.
+const BUFFER: usize = 16 << 10;
+
 /// What is large is sent in pieces of so many bytes.
 const PIECE: usize = 16 << 10;
 
@@ -135,7 +138,7 @@ impl<'a> Clients<'a> {
         for act in acts {
             happened.extend(self.act(act, &mut log)?);
         }
-        self.was_disturbed |= preemptions() != before;
+        self.was_disturbed |= acts.len() > 1 && preemptions() != before;
         for action in happened {
             log.push_with_fills(RawWhat::Client(action));
         }
@@ -244,16 +247,18 @@ impl<'a> Clients<'a> {
         &mut self,
         mut does: impl FnMut(&mut Client, Expect, Option<bool>) -> anyhow::Result<Vec<(Verb, Option<u64>)>>,
     ) -> anyhow::Result<bool> {
-        let (mut any, before) = (false, preemptions());
+        let (mut any, mut read, before) = (false, 0, preemptions());
         for (i, client) in self.clients.iter_mut().enumerate() {
             let mut log = self.log.lock();
             let is_all_read = log.has_read_all(i);
             for (verb, bytes) in does(client, self.expect, is_all_read)? {
                 any = true;
+                read += bytes.filter(|_| verb == Verb::Reads).unwrap_or(0);
                 log.push_with_fills(RawWhat::Client(Action { client: i, verb, bytes }));
             }
         }
-        self.was_disturbed |= any && preemptions() != before;
+        // What takes several calls is not read at once then.
+        self.was_disturbed |= read > BUFFER as u64 && preemptions() != before;
         Ok(any)
     }
 
@@ -368,7 +373,7 @@ impl Client {
         let Some(socket) = self.socket.as_ref().filter(|_| !self.has_ended && !self.is_connecting) else {
             return Ok(Vec::new());
         };
-        let (mut buffer, mut all, mut end) = ([0; 16 << 10], 0, None);
+        let (mut buffer, mut all, mut end) = ([0; BUFFER], 0, None);
         loop {
             match socket::recv(socket, &mut buffer) {
                 Ok(Received::Bytes(n)) => {

@@ -563,7 +563,10 @@ fn fcntl(fd: i32, command: i32, argument: u64) -> String {
     let name = name.map_or_else(|| command.to_string(), str::to_owned);
     match command {
         libc::F_GETFD | libc::F_GETFL => format!("{fd}, {name}"),
-        libc::F_SETFL => format!("{fd}, {name}, {}", flags!(nix::fcntl::OFlag, argument as i32)),
+        libc::F_SETFL => format!(
+            "{fd}, {name}, {}",
+            flags!(nix::fcntl::OFlag, argument as i32).replace("O_NDELAY", "O_NONBLOCK")
+        ),
         libc::F_SETFD => format!("{fd}, {name}, {}", flags!(nix::fcntl::FdFlag, argument as i32)),
         _ => format!("{fd}, {name}, {argument}"),
     }

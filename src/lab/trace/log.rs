@@ -41,7 +41,8 @@ pub(super) enum RawWhat {
     /// It returned.
     Exit {
         call: u64,
-        arguments: String,
+        /// Those that the kernel writes are known by now. `None`: as before.
+        arguments: Option<String>,
         result: Result<i64, i32>,
         ready: Vec<Ready>,
     },

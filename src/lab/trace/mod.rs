@@ -50,6 +50,8 @@ const STEADY: &str = "reno";
 pub struct Subject {
     /// What it is called.
     pub name: String,
+    /// What the result says that it is.
+    pub what: String,
     /// The command of sh(1) that starts it, with `{port}`.
     pub command: String,
     /// The shell executes the server itself, `exec ./server {port}`; otherwise the calls of the shell belong to it.
@@ -143,7 +145,7 @@ fn once(plan: &Plan, subject: &Subject, stop: &Stop) -> Result<(Recording, Playe
     }
     let mut recording = Recording {
         name: subject.name.clone(),
-        server: subject.command.clone(),
+        server: subject.what.clone(),
         tasks,
         clients: plan.script.clients.clone(),
         events,

@@ -188,7 +188,9 @@ impl<'a> Trace<'a> {
             _ => {}
         }
         let Some(call) = open.call else { return };
-        let text = decode::arguments(open.name, &open.arguments, memory, Some(result));
+        // A program that was executed has another memory: its arguments are those from before.
+        let text = (open.name != "execve")
+            .then(|| decode::arguments(open.name, &open.arguments, memory, Some(result)));
         let told = match result {
             Ok(n @ 1..) => decode::told(open.name, &open.arguments, memory, n),
             _ => Vec::new(),

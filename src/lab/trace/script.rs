@@ -8,7 +8,7 @@
 //!
 //! The actions of a line are done at once. Then the clients wait until the server sleeps, read what has come back, and wait again.
 
-use crate::lab::results::trace::Step;
+use crate::lab::results::trace::{self as results, Step};
 use crate::lab::units::parse;
 
 /// What is done if nobody has written a script.
@@ -27,6 +27,8 @@ the last one leaves: D close
 
 /// A script has no more clients than that.
 const MOST_CLIENTS: usize = 64;
+/// And no more steps.
+const MOST_STEPS: usize = results::MOST;
 /// And no more actions.
 const MOST_ACTIONS: usize = 1000;
 /// And no client sends more in one action: the clients keep what they have sent, to compare it with what comes back.
@@ -96,6 +98,9 @@ impl Script {
         }
         if script.steps.is_empty() {
             return Err("it has no step: write one a line, such as `ask: A send 64`".to_owned());
+        }
+        if script.steps.len() > MOST_STEPS {
+            return Err(format!("it has more than {MOST_STEPS} steps"));
         }
         if script.actions.iter().map(Vec::len).sum::<usize>() > MOST_ACTIONS {
             return Err(format!("it has more than {MOST_ACTIONS} actions"));

@@ -180,6 +180,7 @@ pub(crate) fn traced(servers: Vec<Recording>, script: &[(&str, &str)]) -> Traced
         actions: actions.split(", ").map(str::to_owned).collect(),
     };
     Traced {
+        expect: io_models::lab::results::check::Expect::Echo,
         schema: SCHEMA.to_owned(),
         schema_version: SCHEMA_VERSION,
         environment: Environment::here(),

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 /// How often each server is compared. `IO_MODELS_TRACE_RUNS=20` for a long run.
 const RUNS: u64 = 1;
@@ -45,11 +46,27 @@ fn counted(file: &Path) -> BTreeMap<String, u64> {
 /// The calls of a server by the trace, and by strace.
 fn both(command: &str) -> [BTreeMap<String, u64>; 2] {
     let (_stopper, stop) = stop::pair().expect("a pipe");
-    let of = |command: String| Subject { name: "server".to_owned(), command, is_one_program: true };
+    let of = |command: String| Subject {
+        name: "server".to_owned(),
+        what: String::new(),
+        command,
+        is_one_program: true,
+    };
     let ours = plan(of(format!("exec {command}")));
-    let traced = trace(&ours, &stop).unwrap_or_else(|why| panic!("{command}: {why:?}"));
-    let [server] = traced.servers.as_slice() else { panic!("one server") };
-    assert_eq!(server.notes, Vec::<String>::new());
+    // On a busy machine it may take several runs until nobody has disturbed the clients.
+    let until = Instant::now() + Duration::from_secs(120);
+    let server = loop {
+        let traced = trace(&ours, &stop).unwrap_or_else(|why| panic!("{command}: {why:?}"));
+        let [server] = traced.servers.try_into().expect("one server");
+        if server.notes.is_empty() {
+            break server;
+        }
+        assert!(
+            Instant::now() < until,
+            "{command}: no run within 120 s that nobody has disturbed: {:?}",
+            server.notes
+        );
+    };
     // `blocking` serves B, and not C and D, when A has left.
     for answer in server.answers.iter().filter(|answer| answer.client < 2 || !command.contains("blocking")) {
         assert_eq!((answer.right, answer.is_wrong), (answer.sent, false), "{command}: {answer:?}");

@@ -223,6 +223,20 @@ pub(in crate::lab::show) fn remark(lang: Lang, recording: &Recording, remark: &R
             ),
             format!("全连接队列里还有 {} 个连接没有被 accept，而所有线程都在等待：内核已经通知过一次，不会再次通知。", count(n)),
         ),
+        Remarkable::BusyWithAnother => match who {
+            Some(who) => lang.say(
+                format!("{bytes} of {who} {} unread: each thread waits for another client.", verb("lies", "lie")),
+                format!("{who} 的 {bytes}没有读：每个线程都在等待别的客户端。"),
+            ),
+            None => lang.say(
+                format!(
+                    "{} {} in the queue of the listener: each thread waits for another client.",
+                    of(n, "connection"),
+                    verb("lies", "lie")
+                ),
+                format!("全连接队列里还有 {} 个连接没有被 accept：每个线程都在等待别的客户端。", count(n)),
+            ),
+        },
         Remarkable::WokenInVain => lang.say(
             format!("It was woken {} by something for which it did nothing.", of(n, "time")),
             format!("它被唤醒 {} 次，每次都没有处理唤醒它的事件。", count(n)),
@@ -266,6 +280,7 @@ pub(in crate::lab::show) fn mark(lang: Lang, remark: &Remark) -> String {
     match remark.what {
         Remarkable::UnreadWhileWaiting => lang.say(format!("{n} unread"), format!("{n} 字节未读")),
         Remarkable::UnacceptedWhileWaiting => lang.say(format!("{n} not accepted"), format!("{n} 个未接受")),
+        Remarkable::BusyWithAnother => lang.say(format!("{n} wait"), format!("{n} 在等待")),
         Remarkable::WokenInVain => lang.say("woken in vain".to_owned(), "空唤醒".to_owned()),
         Remarkable::AnswerMissing => lang.say("answer missing".to_owned(), "缺少应答".to_owned()),
         Remarkable::AnswerWrong => lang.say("wrong answer".to_owned(), "应答错误".to_owned()),
