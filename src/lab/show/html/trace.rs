@@ -8,13 +8,12 @@ use super::{Section, document};
 use crate::facts;
 use crate::lab::lang::Lang;
 use crate::lab::results::trace::{Call, Event, Recording, Remark, Remarkable, Traced, What};
-use crate::lab::show::trace::score::{self, Column, Lane, Lanes, State, Thread};
+use crate::lab::show::trace::score::{self, Column, Lane, Lanes, Piece, State, Thread, Unlike};
 use crate::lab::show::trace::words::{self, Buffer, Part};
-use crate::lab::show::trace::{CallRow, MARKS, details};
+use crate::lab::show::trace::{CallRow, MARK, details};
 use crate::lab::units::{UNKNOWN, count, micros, seconds};
 use maud::{Markup, PreEscaped, html};
 use std::collections::{BTreeSet, HashMap};
-use std::ops::Range;
 
 const STYLE: &str = include_str!("trace.css");
 
@@ -38,6 +37,12 @@ const MOST_PICTURES: usize = 4;
 
 /// How many different calls a cell of the overview lists.
 const MOST_LISTED: usize = 8;
+
+/// How many descriptors that are ready a cell lists.
+const MOST_READY: usize = 3;
+
+/// So many marks in a part have words beside them.
+const FEW_MARKS: usize = 8;
 
 /// How many notes, threads and facts are listed.
 const MOST_ROWS: usize = 60;
@@ -66,19 +71,22 @@ struct Sheet<'a> {
     marks: Vec<HashMap<usize, Vec<(usize, &'a Remark)>>>,
     /// The facts on which the calls rest.
     facts: BTreeSet<&'a str>,
-}
-
-/// A part of the score with what is left out of it.
-enum Piece {
-    Column(Column),
-    /// So many events of each server.
-    Gap([usize; 2]),
+    /// The columns of each part.
+    columns: Vec<(Part, Vec<Column>)>,
+    /// How the events of each server differ that are not like those of the other.
+    unlike: [HashMap<usize, Unlike>; 2],
 }
 
 impl<'a> Sheet<'a> {
     fn new(result: &'a Traced, lang: Lang, most: usize) -> Sheet<'a> {
         let calls = result.servers.iter().flat_map(|server| &server.events).filter_map(|event| event.call());
+        let columns: Vec<(Part, Vec<Column>)> =
+            result.parts().map(|part| (part, result.columns(part))).collect();
+        let all: Vec<Column> = columns.iter().flat_map(|(_, columns)| columns).copied().collect();
+        let unlike = result.unlike(&all);
         Sheet {
+            columns,
+            unlike,
             result,
             lang,
             most,
@@ -137,54 +145,68 @@ impl<'a> Sheet<'a> {
 
     fn remarks(&self) -> Markup {
         let lang = self.lang;
+        let all: Vec<Numbered> = self
+            .result
+            .remarks()
+            .enumerate()
+            .map(|(n, (server, remark))| Numbered { number: n + 1, server, remark })
+            .collect();
+        // What went wrong for the clients is the effect; the cause is what the server did, and has a picture.
+        let (effects, causes): (Vec<&Numbered>, Vec<&Numbered>) =
+            all.iter().partition(|one| is_effect(one.remark.what));
+        let places =
+            causes.chunk_by(|one, next| (one.server, one.remark.event) == (next.server, next.remark.event));
         html! {
-            @for (n, (server, remark)) in self.result.remarks().enumerate() {
-                div.look id={ "r" (n + 1) } {
-                    p {
-                        span.x { (MARKS[0]) " " (n + 1) } " " (self.server(server)) " "
-                        b { (words::remark(lang, self.recording(server), remark)) }
-                    }
-                    @if let Some(event) = self.recording(server).events.get(remark.event) {
-                        @if self.has_picture(n, server, remark) { (self.picture(server, remark)) }
-                        p.soft {
-                            a href={ "#" (Sheet::id(server, remark.event)) } { (words::see(lang)) }
-                            " (" (self.result.place(lang, event)) ")"
-                            @if let Some(why) = words::why(lang, remark.what) { br; (why) }
-                        }
+            @for (n, here) in places.enumerate() {
+                @let Numbered { server, remark, .. } = *here[0];
+                div.look {
+                    @for one in here { (self.remark(one)) }
+                    @if n < MOST_PICTURES && remark.what != Remarkable::NeverSleeps { (self.picture(server, remark.event)) }
+                    p.soft {
+                        (self.see(here[0]))
+                        @let reasons: BTreeSet<&str> = here.iter().filter_map(|one| words::why(lang, one.remark.what)).collect();
+                        @for why in reasons { br; (why) }
                     }
                 }
             }
-            @if self.result.remarks().next().is_none() { p { (words::nothing_to_look_at(lang)) } }
+            @if !effects.is_empty() { div.look { @for one in effects { (self.remark(one)) p.soft { (self.see(one)) } } } }
+            @if all.is_empty() { p { (words::nothing_to_look_at(lang)) } }
         }
     }
 
-    /// Whether a remark has a picture of its own: it is one of the first, and none before it is at the same event.
-    fn has_picture(&self, n: usize, server: usize, remark: &Remark) -> bool {
-        let is_new = self
-            .result
-            .remarks()
-            .take(n)
-            .all(|(other, before)| (other, before.event) != (server, remark.event));
-        n < MOST_PICTURES && remark.what != Remarkable::NeverSleeps && is_new
+    /// A remark as a sentence.
+    fn remark(&self, Numbered { number, server, remark }: &Numbered) -> Markup {
+        html! {
+            p id={ "r" (number) } {
+                span.x { (MARK) " " (number) } " " (self.server(*server)) " "
+                b { (words::remark(self.lang, self.recording(*server), remark)) }
+            }
+        }
     }
 
-    /// The events that led to a remark.
-    fn picture(&self, server: usize, remark: &Remark) -> Markup {
+    /// The way to the event of a remark.
+    fn see(&self, Numbered { server, remark, .. }: &Numbered) -> Markup {
+        html! {
+            a href={ "#" (Sheet::id(*server, remark.event)) } { (words::see(self.lang)) }
+            @if let Some(event) = self.recording(*server).events.get(remark.event) { " (" (self.result.place(self.lang, event)) ")" }
+        }
+    }
+
+    /// The events that led to that one.
+    fn picture(&self, server: usize, event: usize) -> Markup {
         let recording = self.recording(server);
-        let part =
-            recording.events[remark.event].step.map_or(0, |step| recording.events_of(Part::Step(step)).start);
-        let events = part.max((remark.event + 1).saturating_sub(BEFORE + 1))..remark.event + 1;
-        let before = State::before(recording, events.start);
-        let lanes = Lanes::of(&before, &events);
-        let pieces: Vec<Piece> = events
-            .map(|event| {
-                let mut column = [None; 2];
-                column[server] = Some(event);
-                Piece::Column(column)
-            })
-            .collect();
-        let mut halves = vec![Half { server, lanes, state: before, first_us: None }];
-        html! { div.lanes.alone { (self.lines(&pieces, &mut halves, false)) } }
+        let part = recording.events[event].step.map_or(0, |step| recording.events_of(Part::Step(step)).start);
+        let events = part.max(event.saturating_sub(BEFORE))..event + 1;
+        let state = State::before(recording, events.start);
+        let lanes = Lanes::of(&state, &events);
+        let column = |event| {
+            let mut column = [None; 2];
+            column[server.min(1)] = Some(event);
+            Piece::Column(column)
+        };
+        let pieces: Vec<Piece> = events.map(column).collect();
+        let half = Half { server, lanes, state, first_us: None, in_line: Vec::new() };
+        html! { div.lanes.alone { (self.lines(&pieces, &mut [half], Detail::Picture)) } }
     }
 
     fn overview(&self) -> Markup {
@@ -242,14 +264,14 @@ impl<'a> Sheet<'a> {
             (words::calls(lang, calls))
             @if two && !only.is_empty() {
                 @for (said, index, n) in only.iter().take(MOST_LISTED) {
-                    br; span.only { (MARKS[1]) } " "
+                    br; span.only { (self.unlike[server.min(1)].get(index).map_or(Unlike::Only.sign(), |unlike| unlike.sign())) } " "
                     a.ev href={ "#" (Sheet::id(server, *index)) } { (said) }
                     @if *n > 1 { " ×" (count(*n)) }
                 }
                 @if only.len() > MOST_LISTED { br; (words::and_more(lang, only.len() - MOST_LISTED)) }
             }
             @for (n, remark) in marks {
-                br; a.x href={ "#r" (n) } { (MARKS[0]) " " (n) " " (words::mark(lang, remark)) }
+                br; a.x href={ "#r" (n) } { (MARK) " " (n) " " (words::mark(lang, remark)) }
             }
         }
     }
@@ -284,8 +306,11 @@ impl<'a> Sheet<'a> {
                 li { (words::legend_events(lang)) }
                 li { i.w { (words::waits_word(lang)) } " " (words::legend_waits(lang)) }
                 li { i.f style="--f:50" { "32" } " " (words::legend_fills(lang)) }
-                @if self.names.len() > 1 { li { span.only { (MARKS[1]) " " (words::only_here(lang)) } " " (words::legend_only(lang)) } }
-                li { span.x { (MARKS[0]) } " " (words::legend_remarks(lang)) }
+                @if self.names.len() > 1 {
+                    li { span.only { (Unlike::Only.sign()) } " " (words::legend_only(lang)) }
+                    li { span.only { (Unlike::Differs.sign()) } " " (words::legend_differs(lang)) }
+                }
+                li { span.x { (MARK) } " " (words::legend_remarks(lang)) }
             }
         }
     }
@@ -293,88 +318,96 @@ impl<'a> Sheet<'a> {
     /// The lanes of a part.
     fn score(&self, part: Part) -> Markup {
         let lang = self.lang;
-        let ranges: Vec<Range<usize>> =
-            self.result.servers.iter().map(|server| server.events_of(part)).collect();
-        let columns = match ranges.as_slice() {
-            [first, second] => {
-                score::beside([self.recording(0), self.recording(1)], [first.clone(), second.clone()])
-            }
-            [one] => score::alone(one.clone()),
-            _ => Vec::new(),
+        let columns = self.columns.iter().find(|(of, _)| *of == part).map_or(&[][..], |(_, columns)| columns);
+        let half = |(server, recording): (usize, &'a Recording)| {
+            let events = recording.events_of(part);
+            let state = State::before(recording, events.start);
+            let first_us = recording.events.get(events.start).map(|event| event.at_us);
+            Half { server, lanes: Lanes::of(&state, &events), state, first_us, in_line: Vec::new() }
         };
-        let mut halves: Vec<Half> = ranges
-            .iter()
-            .enumerate()
-            .map(|(server, range)| {
-                let before = State::before(self.recording(server), range.start);
-                let first_us = self.recording(server).events.get(range.start).map(|event| event.at_us);
-                Half { server, lanes: Lanes::of(&before, range), state: before, first_us }
-            })
-            .collect();
+        let mut halves: Vec<Half> = self.result.servers.iter().enumerate().map(half).collect();
+        // What lies in the buffers is drawn on one scale.
+        let most_bytes = halves.iter().map(|half| half.lanes.most_bytes).max().unwrap_or(0);
+        halves.iter_mut().for_each(|half| half.lanes.most_bytes = most_bytes);
         let notes: Vec<String> = halves
             .iter()
             .filter_map(|half| {
-                words::other_threads(lang, half.lanes.waiting, half.lanes.left_out, &self.names[half.server])
+                let Lanes { waiting, left_out, .. } = half.lanes;
+                words::other_threads(lang, waiting, left_out, &self.names[half.server])
             })
             .collect();
         if columns.is_empty() {
             return html! { p.soft { (words::nothing_happens(lang)) } };
         }
+        let marked = columns.iter().flat_map(|column| column.iter().zip(&self.unlike));
+        let marked =
+            marked.filter(|(event, unlike)| event.is_some_and(|event| unlike.contains_key(&event))).count();
+        let detail = if marked <= FEW_MARKS { Detail::Words } else { Detail::Marks };
         let pieces = self.pieces(columns);
         html! {
             @for note in notes { p.soft { (note) } }
-            div class={ "lanes" @if halves.len() > 1 { " two" } } { (self.lines(&pieces, &mut halves, true)) }
+            div class={ "lanes" @if halves.len() > 1 { " two" } } { (self.lines(&pieces, &mut halves, detail)) }
         }
     }
 
     /// The columns that are drawn, and what is left out between them.
-    fn pieces(&self, columns: Vec<Column>) -> Vec<Piece> {
-        if columns.len() <= self.most {
-            return columns.into_iter().map(Piece::Column).collect();
-        }
-        let last = self.most / 4;
-        let mut is_drawn: Vec<bool> =
-            (0..columns.len()).map(|at| at < self.most - last || at >= columns.len() - last).collect();
+    fn pieces(&self, columns: &[Column]) -> Vec<Piece> {
         let has_mark = |column: &Column| {
             column
                 .iter()
                 .zip(&self.marks)
                 .any(|(event, marks)| event.is_some_and(|event| marks.contains_key(&event)))
         };
-        for (at, _) in columns.iter().enumerate().filter(|(_, column)| has_mark(column)).take(self.most) {
+        let servers: Vec<&Recording> = self.result.servers.iter().collect();
+        let pieces = score::folded(&servers, columns, has_mark);
+        if pieces.len() <= self.most {
+            return pieces;
+        }
+        let last = self.most / 4;
+        let mut is_drawn: Vec<bool> =
+            (0..pieces.len()).map(|at| at < self.most - last || at >= pieces.len() - last).collect();
+        let marked = |piece: &Piece| matches!(piece, Piece::Column(column) if has_mark(column));
+        for (at, _) in pieces.iter().enumerate().filter(|(_, piece)| marked(piece)).take(self.most) {
             let to = (at + AROUND).min(is_drawn.len());
             is_drawn[at.saturating_sub(AROUND)..to].fill(true);
         }
-        let mut pieces = Vec::new();
-        for (column, is_drawn) in columns.into_iter().zip(is_drawn) {
-            match pieces.last_mut() {
-                _ if is_drawn => pieces.push(Piece::Column(column)),
-                Some(Piece::Gap(gap)) => {
-                    gap.iter_mut().zip(column).for_each(|(n, event)| *n += usize::from(event.is_some()))
+        let mut drawn: Vec<Piece> = Vec::new();
+        for (piece, is_drawn) in pieces.into_iter().zip(is_drawn) {
+            let more = match &piece {
+                _ if is_drawn => {
+                    drawn.push(piece);
+                    continue;
                 }
-                _ => pieces.push(Piece::Gap(column.map(|event| usize::from(event.is_some())))),
+                Piece::Column(column) => column.map(|event| usize::from(event.is_some())),
+                Piece::Gap { events, .. } => *events,
+            };
+            match drawn.last_mut() {
+                Some(Piece::Gap { events, same: None }) => {
+                    events.iter_mut().zip(more).for_each(|(n, more)| *n += more)
+                }
+                _ => drawn.push(Piece::Gap { events: more, same: None }),
             }
         }
-        pieces
+        drawn
     }
 
     /// The score in lines, as a wide screen has them.
-    fn lines(&self, pieces: &[Piece], halves: &mut [Half<'a>], with_details: bool) -> Markup {
-        let rows: usize = halves.iter().map(|half| half.lanes.all.len() + 1).sum();
+    fn lines(&self, pieces: &[Piece], halves: &mut [Half<'a>], detail: Detail) -> Markup {
         let mut popovers = Vec::new();
         html! {
             @if halves.len() > 1 { div.who { @for half in halves.iter() { (self.server(half.server)) } } }
             @for line in pieces.chunks(IN_LINE) {
-                div.l style={ "--n:" (rows) } {
+                @for half in halves.iter_mut() { (half.begin(line)) }
+                div.l style={ "--n:" (halves.iter().map(|half| half.in_line.len() + 1).sum::<usize>()) } {
                     div.n { @for half in halves.iter() { (self.labels(half)) } }
                     @for (at, piece) in line.iter().enumerate() {
                         @match piece {
                             Piece::Column(column) => {
-                                div.col { @for half in halves.iter_mut() { (self.half(half, *column, at == 0, with_details, &mut popovers)) } }
+                                div.col { @for half in halves.iter_mut() { (self.half(half, *column, at == 0, detail, &mut popovers)) } }
                             }
-                            Piece::Gap(gap) => {
-                                div.gap { (words::gap(self.lang, gap.iter().sum::<usize>() as u64)) }
-                                @for half in halves.iter_mut() { (half.skip(gap[half.server.min(1)])) }
+                            Piece::Gap { events, same } => {
+                                div.gap { (words::gap(self.lang, events.iter().sum::<usize>() as u64, *same)) }
+                                @for half in halves.iter_mut() { (half.skip(events[half.server.min(1)])) }
                             }
                         }
                     }
@@ -389,10 +422,10 @@ impl<'a> Sheet<'a> {
         let (lang, recording) = (self.lang, self.recording(half.server));
         html! {
             b { (self.server(half.server)) }
-            @for lane in &half.lanes.all {
+            @for lane in &half.in_line {
                 i { (match lane {
                     Lane::Clients => words::clients_lane(lang).to_owned(),
-                    Lane::Buffer(kind, client) => format!("{}: {}", words::client(lang, recording, *client), words::buffer(lang, *kind)),
+                    Lane::Buffer(kind, client) => words::buffer_of(lang, &words::client(lang, recording, *client), *kind),
                     Lane::Queue => words::accept_queue(lang).to_owned(),
                     Lane::Thread(task) => words::task(lang, recording, *task),
                 }) }
@@ -406,7 +439,7 @@ impl<'a> Sheet<'a> {
         half: &mut Half<'a>,
         column: Column,
         is_first: bool,
-        with_details: bool,
+        detail: Detail,
         popovers: &mut Vec<Markup>,
     ) -> Markup {
         let Half { server, .. } = *half;
@@ -417,67 +450,60 @@ impl<'a> Sheet<'a> {
             half.state.go_on();
         }
         let event = index.and_then(|index| Some((index, recording.events.get(index)?)));
-        if let Some((index, event)) = event.filter(|_| with_details) {
+        if let Some((index, event)) = event.filter(|_| detail != Detail::Picture) {
             popovers.push(self.popover(server, index, event, &before, &half.state));
         }
         let first_us = *half.first_us.get_or_insert(event.map_or(0.0, |(_, event)| event.at_us));
+        let cell = Cell { half, before: &before, event, is_first, detail };
         html! {
             div class={ "h h" (server) } {
                 b { @if let Some((_, event)) = event { (words::since(event.at_us - first_us)) } }
-                @for lane in &half.lanes.all { (self.cell(half, *lane, &before, event, is_first, with_details)) }
+                @for lane in &half.in_line { (self.cell(&cell, *lane)) }
             }
         }
     }
 
-    fn cell(
-        &self,
-        half: &Half,
-        lane: Lane,
-        before: &State,
-        event: Option<(usize, &Event)>,
-        is_first: bool,
-        with_details: bool,
-    ) -> Markup {
+    fn cell(&self, cell: &Cell, lane: Lane) -> Markup {
+        let Cell { half, before, event, is_first, detail } = *cell;
         let (lang, recording, state) = (self.lang, self.recording(half.server), &half.state);
         match lane {
             Lane::Clients => match event {
                 Some((index, event)) if matches!(event.what, What::Client(_)) => {
-                    self.event(half.server, index, event, "c", with_details)
+                    self.event(half.server, index, event, "c", detail)
                 }
                 _ => html! { i {} },
             },
             Lane::Buffer(kind, client) => {
-                let bytes = state.bytes(client, kind).unwrap_or(0);
                 let class = match kind {
                     Buffer::Received => "f br",
                     Buffer::Unsent => "f bs",
                     Buffer::Unread => "f bu",
                 };
+                let marks = event.and_then(|(index, _)| self.marks[half.server].get(&index));
                 let is_lost = kind == Buffer::Received
-                    && event.is_some_and(|(index, _)| {
-                        self.marks[half.server].get(&index).into_iter().flatten().any(|(_, remark)| {
-                            remark.what == Remarkable::UnreadWhileWaiting
-                                && remark.client.is_none_or(|of| of == client)
-                        })
+                    && marks.into_iter().flatten().any(|(_, remark)| {
+                        remark.what == Remarkable::UnreadWhileWaiting
+                            && remark.client.is_none_or(|of| of == client)
                     });
-                let has_changed = before.bytes(client, kind) != state.bytes(client, kind);
+                let bytes = |state: &State| state.bytes(client, kind).unwrap_or(0);
+                let n = [bytes(before), bytes(state)];
                 self.fill(
                     class,
                     &words::client(lang, recording, client),
-                    bytes,
+                    n,
                     half.lanes.most_bytes,
-                    has_changed,
+                    is_first,
                     is_lost,
                 )
             }
             Lane::Queue => {
-                let has_changed = before.queue != state.queue;
-                self.fill("f bq", "", state.queue.into(), recording.clients.len() as u64, has_changed, false)
+                let n = [before.queue, state.queue].map(u64::from);
+                self.fill("f bq", "", n, recording.clients.len() as u64, is_first, false)
             }
             Lane::Thread(task) => match event {
                 Some((index, event)) if event.task() == Some(task) => {
                     let class = if matches!(event.what, What::Begins(_)) { "w b" } else { "e" };
-                    self.event(half.server, index, event, class, with_details)
+                    self.event(half.server, index, event, class, detail)
                 }
                 _ => match state.threads.get(task) {
                     Some(Thread::Waits(began)) if is_first => {
@@ -493,42 +519,57 @@ impl<'a> Sheet<'a> {
         }
     }
 
-    /// How full something is.
-    fn fill(&self, class: &str, of: &str, n: u64, most: u64, has_changed: bool, is_lost: bool) -> Markup {
-        if n == 0 {
-            return html! { i class=[has_changed.then_some("g")] { @if has_changed { "0" } } };
+    /// How full something was before and is after an event.
+    fn fill(
+        &self,
+        class: &str,
+        of: &str,
+        [from, to]: [u64; 2],
+        most: u64,
+        is_first: bool,
+        is_lost: bool,
+    ) -> Markup {
+        let is_same = from == to && !is_lost;
+        if to == 0 {
+            return html! { i class=[(!is_same).then_some("g")] { @if !is_same { "0" } } };
         }
         // A little is seen, too.
-        let percent = (n.saturating_mul(100) / most.max(1)).clamp(8, 100);
+        let percent = (to.saturating_mul(100) / most.max(1)).clamp(8, 100);
         html! {
-            i class={ (class) @if is_lost { " lost" } @if !has_changed { " same" } } style={ "--f:" (percent) } {
-                @if !of.is_empty() { u { (of) } } (count(n)) @if is_lost { " " (MARKS[0]) }
+            i class={ (class) @if is_lost { " lost" } @if is_same { " same" } } style={ "--f:" (percent) } {
+                @if !is_same && !of.is_empty() { u { (of) } }
+                @if !is_same || is_first { (count(to)) }
+                @if is_lost { " " (MARK) }
             }
         }
     }
 
     /// The cell in which an event happens.
-    fn event(&self, server: usize, index: usize, event: &Event, class: &str, with_details: bool) -> Markup {
+    fn event(&self, server: usize, index: usize, event: &Event, class: &str, detail: Detail) -> Markup {
         let (lang, recording) = (self.lang, self.recording(server));
         let id = Sheet::id(server, index);
+        let is_picture = detail == Detail::Picture;
         let marks = self.marks[server].get(&index);
+        let unlike = self.unlike[server.min(1)].get(&index).filter(|_| !is_picture);
         let said = words::event(lang, recording, event);
         let many = recording.tasks.len() > 1
             && !matches!(event.what, What::Client(_) | What::Started { .. } | What::Ended { .. });
         html! {
-            i class={ (class) @if event.only_here { " o" } @if event.has_failed() { " no" } } id=[with_details.then_some(&id)] {
+            i class={ (class) @if unlike.is_some() { " o" } @if event.has_failed() { " no" } } id=[(!is_picture).then_some(&id)] {
                 @if let (true, Some(task)) = (many, event.task()) { u { (words::task(lang, recording, task)) } }
-                @if with_details { button popovertarget={ "p" (id) } { (said) } } @else { a.ev href={ "#" (id) } { (said) } }
+                @if is_picture { a.ev href={ "#" (id) } { (said) } } @else { button popovertarget={ "p" (id) } { (said) } }
                 @if let Some(call) = event.done() {
                     @if !call.ready.is_empty() {
-                        s { (call.ready.iter().take(3).map(|ready| words::ready(lang, recording, ready)).collect::<Vec<_>>().join(", ")) @if call.ready.len() > 3 { ", …" } }
+                        s { (call.ready.iter().take(MOST_READY).map(|ready| words::ready(lang, recording, ready)).collect::<Vec<_>>().join(", ")) @if call.ready.len() > MOST_READY { ", …" } }
                     }
                     @if let Some(cause) = call.woken_by.and_then(|cause| recording.events.get(cause)) {
                         s { "↯ " (words::woken_by(lang, &words::event(lang, recording, cause))) }
                     }
                 }
-                @if event.only_here { em { (MARKS[1]) " " (words::only_here(lang)) } }
-                @for (n, remark) in marks.into_iter().flatten() { a.x href={ "#r" (n) } { (MARKS[0]) " " (n) " " (words::mark(lang, remark)) } }
+                @if let Some(unlike) = unlike {
+                    em { (unlike.sign()) @if detail == Detail::Words { " " (words::unlike(lang, *unlike)) } }
+                }
+                @for (n, remark) in marks.into_iter().flatten() { a.x href={ "#r" (n) } { (MARK) " " (n) " " (words::mark(lang, remark)) } }
             }
         }
     }
@@ -556,9 +597,13 @@ impl<'a> Sheet<'a> {
                 @if !details.is_empty() || !changes.is_empty() {
                     ul { @for line in details.iter().chain(&changes) { li { (line) } } }
                 }
-                @if event.only_here { p { span.only { (MARKS[1]) " " (words::only_here(lang)) } " " (words::legend_only(lang)) } }
+                @match self.unlike[server.min(1)].get(&index) {
+                    Some(Unlike::Differs) => p { span.only { (Unlike::Differs.sign()) } " " (words::legend_differs(lang)) }
+                    Some(Unlike::Only) => p { span.only { (Unlike::Only.sign()) } " " (words::legend_only(lang)) }
+                    None => {}
+                }
                 @for (n, remark) in self.marks[server].get(&index).into_iter().flatten() {
-                    p { span.x { (MARKS[0]) " " (n) } " " (words::remark(lang, recording, remark)) }
+                    p { span.x { (MARK) " " (n) } " " (words::remark(lang, recording, remark)) }
                 }
                 @if let Some(id) = call.and_then(|call| call.fact.as_deref()) {
                     p.soft {
@@ -589,7 +634,7 @@ impl<'a> Sheet<'a> {
                             tr {
                                 th scope="row" { (words::name(lang, name)) }
                                 @for n in counts { td { (n.map_or_else(|| UNKNOWN.to_owned(), count)) } }
-                                @if self.names.len() > 1 { td { @if *differs { span.only { (words::differs(lang)) } } } }
+                                @if self.names.len() > 1 { td { @if *differs { span.only { (Unlike::Differs.sign()) } } } }
                             }
                         }
                         tr {
@@ -616,7 +661,7 @@ impl<'a> Sheet<'a> {
                                 tr {
                                     th scope="row" { (words::client(lang, recording, answer.client)) }
                                     td { (self.server(server)) } td { (count(answer.sent)) } td { (count(answer.right)) }
-                                    td { @if let Some(wrong) = words::answer(lang, answer) { span.x { (MARKS[0]) " " (wrong) } } }
+                                    td { @if let Some(wrong) = words::answer(lang, answer) { span.x { (MARK) " " (wrong) } } }
                                 }
                             }
                         }
@@ -673,6 +718,18 @@ impl<'a> Sheet<'a> {
     }
 }
 
+/// A remark with its number and its server.
+struct Numbered<'a> {
+    number: usize,
+    server: usize,
+    remark: &'a Remark,
+}
+
+/// Whether a remark says what went wrong for a client, and not why.
+fn is_effect(what: Remarkable) -> bool {
+    matches!(what, Remarkable::AnswerMissing | Remarkable::AnswerWrong)
+}
+
 /// The lanes of one server, as far as they are drawn.
 struct Half<'a> {
     server: usize,
@@ -680,9 +737,24 @@ struct Half<'a> {
     state: State<'a>,
     /// When the first event happened, from which the times count.
     first_us: Option<f64>,
+    /// The lanes of the line that is drawn.
+    in_line: Vec<Lane>,
 }
 
 impl Half<'_> {
+    /// Choose the lanes of a line.
+    fn begin(&mut self, line: &[Piece]) -> Markup {
+        let side = self.server.min(1);
+        let drawn = line.iter().filter_map(|piece| match piece {
+            Piece::Column(column) => column[side],
+            Piece::Gap { .. } => None,
+        });
+        let (first, last) = (drawn.clone().min(), drawn.max());
+        let events = first.zip(last).map_or(0..0, |(first, last)| first..last + 1);
+        self.in_line = self.lanes.in_line(&self.state, events);
+        PreEscaped(String::new())
+    }
+
     /// Let so many events happen that are not drawn.
     fn skip(&mut self, events: usize) -> Markup {
         for _ in 0..events {
@@ -690,6 +762,27 @@ impl Half<'_> {
         }
         PreEscaped(String::new())
     }
+}
+
+/// How much is said at an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Detail {
+    /// A picture of events that are on the page a second time: no popover.
+    Picture,
+    /// Marks without words: there are too many.
+    Marks,
+    /// Marks with words.
+    Words,
+}
+
+/// What a cell shows.
+struct Cell<'a> {
+    half: &'a Half<'a>,
+    before: &'a State<'a>,
+    event: Option<(usize, &'a Event)>,
+    /// It is the first of its line, and says what holds since before.
+    is_first: bool,
+    detail: Detail,
 }
 
 impl Event {

@@ -9,12 +9,12 @@ use crate::lab::lang::Lang;
 use crate::lab::results::trace::{Call, Event, Recording, Remark, Traced, What};
 use crate::lab::units::{UNKNOWN, count, seconds};
 use anstyle::Style;
-use score::State;
+use score::{Column, Piece, State, Unlike};
 use std::collections::{HashMap, HashSet};
 use words::{Buffer, Part};
 
-/// The mark of a remark, and that of what only one server does.
-pub(in crate::lab::show) const MARKS: [&str; 2] = ["⚠", "◆"];
+/// The sign of a remark.
+pub(in crate::lab::show) const MARK: &str = "⚠";
 
 /// Where the text of an event begins.
 const INDENT: usize = 12;
@@ -68,7 +68,7 @@ impl Traced {
             let at =
                 recording.events.get(remark.event).map(|event| self.place(lang, event)).unwrap_or_default();
             let said = words::remark(lang, recording, remark);
-            let mark = paint(WRONG, &format!("{} {}", MARKS[0], n + 1));
+            let mark = paint(WRONG, &format!("{} {}", MARK, n + 1));
             page.indented(2, 6, &format!("{mark} {}: {said} ({at})", names[server]));
         }
         if self.remarks().next().is_none() {
@@ -104,32 +104,48 @@ impl Traced {
         };
         let actions = actions.filter(|actions| !actions.is_empty()).map(|actions| format!(" ({actions})"));
         page.paragraph(&format!("== {heading}{}", actions.unwrap_or_default()));
+        let unlike = self.unlike(&self.columns(part));
         for (server, recording) in self.servers.iter().enumerate() {
             page.blank();
             let events = recording.events_of(part);
             page.paragraph(&format!("-- {}: {}", names[server], words::events(lang, events.len() as u64)));
-            self.show_events(page, lang, server, part);
+            self.show_events(page, lang, server, part, &unlike[server.min(1)]);
         }
         page.blank();
     }
 
-    fn show_events(&self, page: &mut Page, lang: Lang, server: usize, part: Part) {
+    fn show_events(
+        &self,
+        page: &mut Page,
+        lang: Lang,
+        server: usize,
+        part: Part,
+        unlike: &HashMap<usize, Unlike>,
+    ) {
         let recording = &self.servers[server];
         let events = recording.events_of(part);
         let Some(first) = recording.events.get(events.start) else { return };
         let marks = self.marks(server);
         let mut state = State::before(recording, events.start);
-        for (index, event) in recording.events.iter().enumerate().take(events.end).skip(events.start) {
-            let before = state.clone();
-            state.go_on();
-            let block = Block { lang, recording, index, event };
-            block.show(
-                page,
-                event.at_us - first.at_us,
-                &before,
-                &state,
-                marks.get(&index).map_or(&[][..], Vec::as_slice),
-            );
+        let has_mark = |column: &Column| column[0].is_some_and(|event| marks.contains_key(&event));
+        for piece in score::folded(&[recording], &score::alone(events), has_mark) {
+            match piece {
+                Piece::Column(column) => {
+                    let Some((index, event)) = column[0].and_then(|at| Some((at, recording.events.get(at)?)))
+                    else {
+                        continue;
+                    };
+                    let before = state.clone();
+                    state.go_on();
+                    let block = Block { lang, recording, index, event, unlike: unlike.get(&index).copied() };
+                    let marks = marks.get(&index).map_or(&[][..], Vec::as_slice);
+                    block.show(page, event.at_us - first.at_us, &before, &state, marks);
+                }
+                Piece::Gap { events: [n, _], same } => {
+                    (0..n).for_each(|_| state.go_on());
+                    page.indented(INDENT, INDENT, &words::gap(lang, n as u64, same));
+                }
+            }
         }
     }
 
@@ -152,7 +168,7 @@ impl Traced {
         let mut table = Table::new(&head, "");
         for CallRow { name, counts, differs } in self.call_counts() {
             let cells = counts.iter().map(|n| n.map_or_else(|| UNKNOWN.to_owned(), count));
-            let note = if differs { words::differs(lang) } else { "" };
+            let note = if differs { Unlike::Differs.sign() } else { "" };
             table.row([words::name(lang, &name)].into_iter().chain(cells), note, DOUBTFUL);
         }
         let totals = self.servers.iter().map(|server| count(server.calls.total));
@@ -226,6 +242,7 @@ struct Block<'a> {
     recording: &'a Recording,
     index: usize,
     event: &'a Event,
+    unlike: Option<Unlike>,
 }
 
 impl Block<'_> {
@@ -243,22 +260,20 @@ impl Block<'_> {
             None => words::client_column(lang).to_owned(),
         };
         let time = format!("{:>width$} ", words::since(since_us), width = INDENT - 1);
-        let only = if event.only_here {
-            format!("  {}", paint(DOUBTFUL, &format!("{} {}", MARKS[1], words::only_here(lang))))
-        } else {
-            String::new()
-        };
+        let unlike = self
+            .unlike
+            .map(|how| format!("  {}", paint(DOUBTFUL, &[how.sign(), words::unlike(lang, how)].join(" "))));
         page.push(&time);
-        page.push(&format!("{who}{only}\n"));
+        page.push(&format!("{who}{}\n", unlike.unwrap_or_default()));
         page.indented(INDENT, INDENT + 2, &self.what());
         let mut more = self.details();
         more.extend(words::changes(lang, recording, before, after));
         if !more.is_empty() {
-            page.indented(INDENT, INDENT + 2, &more.join("; "));
+            page.indented(INDENT, INDENT + 2, &more.join(words::and(lang)));
         }
         for (n, remark) in marks {
             let said = words::remark(lang, recording, remark);
-            page.indented(INDENT, INDENT + 2, &paint(WRONG, &format!("{} {n} {said}", MARKS[0])));
+            page.indented(INDENT, INDENT + 2, &paint(WRONG, &format!("{} {n} {said}", MARK)));
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::words::{Buffer, Part};
 use crate::lab::results::trace::{Event, Fill, On, Recording, Traced, Verb, What};
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 
 /// Beyond so many pairs of events, those of two servers are put beside each other by their order alone.
@@ -84,6 +85,12 @@ impl<'a> State<'a> {
         self.next += 1;
     }
 
+    /// The most that lies in a buffer.
+    fn most_bytes(&self) -> u64 {
+        let all = self.fills.iter().flatten().flat_map(|fill| [fill.received, fill.unsent, fill.unread]);
+        all.flatten().max().unwrap_or(0)
+    }
+
     /// How many bytes lie in a buffer of a client. `None` if that is not known, or it is not connected.
     pub(in crate::lab::show) fn bytes(&self, client: usize, buffer: Buffer) -> Option<u64> {
         let fill = self.fills.get(client)?.as_ref()?;
@@ -108,11 +115,11 @@ pub(in crate::lab::show) enum Lane {
     Thread(usize),
 }
 
-/// The lanes of some events.
+/// Which lanes a part has at most.
 #[derive(Debug)]
 pub(in crate::lab::show) struct Lanes {
-    /// Those that are not empty, from the clients down to the threads.
-    pub(in crate::lab::show) all: Vec<Lane>,
+    /// Threads that have a lane wherever they wait or something happens in them.
+    threads: Vec<usize>,
     /// Threads that have no lane: they wait in a call from the first event to the last.
     pub(in crate::lab::show) waiting: usize,
     /// Threads that have no lane although something happens in them: there are too many.
@@ -124,51 +131,77 @@ pub(in crate::lab::show) struct Lanes {
 /// A thread that waits all the time has a lane of its own where there are no more than so many.
 const FEW_THREADS: usize = 4;
 
-/// And no more than so many threads, and as many buffers, have one.
+/// And no more than so many threads have one.
 const MOST_THREADS: usize = 12;
+
+/// And no more than so many buffers.
+const MOST_BUFFERS: usize = 12;
+
+/// From the clients down to the server.
+const KINDS: [Buffer; 3] = [Buffer::Unread, Buffer::Unsent, Buffer::Received];
 
 impl Lanes {
     /// Of these events of a recording.
     pub(in crate::lab::show) fn of(before: &State, events: &Range<usize>) -> Lanes {
         let recording = before.recording;
-        let (clients, tasks) = (recording.clients.len(), recording.tasks.len());
-        let kinds = [Buffer::Unread, Buffer::Unsent, Buffer::Received];
-        let mut filled = vec![false; clients * kinds.len()];
-        let (mut queued, mut most_bytes) = (false, 0);
-        let mut look = |state: &State| {
-            for (at, filled) in filled.iter_mut().enumerate() {
-                let bytes = state.bytes(at % clients, kinds[at / clients]).unwrap_or(0);
-                *filled |= bytes > 0;
-                most_bytes = bytes.max(most_bytes);
-            }
-            queued |= state.queue > 0;
-        };
         let mut state = before.clone();
-        look(&state);
-        let mut busy = vec![false; tasks];
+        let mut most_bytes = state.most_bytes();
+        let mut busy = vec![false; recording.tasks.len()];
         for event in &recording.events[events.clone()] {
             state.go_on();
-            look(&state);
+            most_bytes = state.most_bytes().max(most_bytes);
             if let Some(busy) = event.task().and_then(|task| busy.get_mut(task)) {
                 *busy = true;
             }
         }
-        let buffers = filled.iter().enumerate().filter(|&(_, &is)| is);
-        let buffers =
-            buffers.map(|(at, _)| Lane::Buffer(kinds[at / clients], at % clients)).take(MOST_THREADS);
-        let waits = |task: &usize| matches!(before.threads[*task], Thread::Waits(_)) && !busy[*task];
-        let waiting: Vec<usize> = (0..tasks).filter(waits).collect();
-        let runs = (0..tasks).filter(|&task| busy[task]).count();
-        let shows_waiting = runs + waiting.len() <= FEW_THREADS;
-        let shown = |task: &usize| busy[*task] || (shows_waiting && waiting.contains(task));
-        let threads = (0..tasks).filter(shown).take(MOST_THREADS).map(Lane::Thread);
-        let queue = queued.then_some(Lane::Queue);
+        let waits = |&task: &usize| matches!(before.threads[task], Thread::Waits(_)) && !busy[task];
+        let waiting = (0..busy.len()).filter(waits).count();
+        let runs = busy.iter().filter(|&&busy| busy).count();
+        let shows_waiting = runs + waiting <= FEW_THREADS;
+        let shown = |task: &usize| busy[*task] || (shows_waiting && waits(task));
         Lanes {
-            all: [Lane::Clients].into_iter().chain(buffers).chain(queue).chain(threads).collect(),
-            waiting: if shows_waiting { 0 } else { waiting.len() },
+            threads: (0..busy.len()).filter(shown).take(MOST_THREADS).collect(),
+            waiting: if shows_waiting { 0 } else { waiting },
             left_out: runs.saturating_sub(MOST_THREADS),
             most_bytes,
         }
+    }
+
+    /// Those of a line: the ones that are not empty in it. A line without an event has none.
+    pub(in crate::lab::show) fn in_line(&self, before: &State, events: Range<usize>) -> Vec<Lane> {
+        let recording = before.recording;
+        let events = events.start.max(before.next)..events.end.max(before.next);
+        if events.is_empty() {
+            return Vec::new();
+        }
+        let mut state = before.clone();
+        while state.next < events.start {
+            state.go_on();
+        }
+        let (mut buffers, mut threads) = (BTreeSet::new(), BTreeSet::new());
+        let (mut has_clients, mut has_queue) = (false, state.queue > 0);
+        let mut look = |state: &State| {
+            for client in 0..recording.clients.len() {
+                let filled = |kind: &&Buffer| state.bytes(client, **kind).is_some_and(|bytes| bytes > 0);
+                buffers.extend(KINDS.iter().filter(filled).map(|kind| (*kind, client)));
+            }
+            let waits = |&&task: &&usize| matches!(state.threads.get(task), Some(Thread::Waits(_)));
+            threads.extend(self.threads.iter().filter(waits));
+        };
+        look(&state);
+        for _ in events.clone() {
+            state.go_on();
+            look(&state);
+        }
+        for event in &recording.events[events] {
+            has_clients |= matches!(event.what, What::Client(_));
+            has_queue |= event.accept_queue.is_some_and(|queue| queue > 0);
+            threads.extend(event.task().filter(|task| self.threads.contains(task)));
+        }
+        let clients = has_clients.then_some(Lane::Clients);
+        let buffers = buffers.into_iter().take(MOST_BUFFERS).map(|(kind, client)| Lane::Buffer(kind, client));
+        let queue = has_queue.then_some(Lane::Queue);
+        clients.into_iter().chain(buffers).chain(queue).chain(threads.into_iter().map(Lane::Thread)).collect()
     }
 }
 
@@ -219,7 +252,7 @@ pub(in crate::lab::show) fn alone(events: Range<usize>) -> Vec<Column> {
 }
 
 /// Events of two servers beside each other: those that are alike in one column, as many as can be.
-pub(in crate::lab::show) fn beside(servers: [&Recording; 2], ranges: [Range<usize>; 2]) -> Vec<Column> {
+fn beside(servers: [&Recording; 2], ranges: [Range<usize>; 2]) -> Vec<Column> {
     // What the clients do of their own accord comes in the same order for both servers, so it divides the events of each.
     let divided = [0, 1].map(|side| divide(servers[side], ranges[side].clone()));
     let stretches = divided[0].len().max(divided[1].len());
@@ -244,7 +277,7 @@ fn divide(server: &Recording, range: Range<usize>) -> Vec<Range<usize>> {
 }
 
 /// What must be the same of two events that are alike.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 enum Key<'a> {
     Client(usize, Verb),
     Begins(&'a str, Option<&'a On>),
@@ -258,16 +291,29 @@ impl<'a> Key<'a> {
     fn of(event: &'a Event) -> Key<'a> {
         match &event.what {
             What::Client(action) => Key::Client(action.client, action.verb),
-            What::Begins(call) => Key::Begins(&call.name, call.on.as_ref()),
+            What::Begins(call) => Key::Begins(family(&call.name), call.on.as_ref()),
             What::Call(call) => {
                 let result = if call.errno.is_some() { -1 } else { call.result.unwrap_or(0) };
                 // Some bytes are like other bytes, but not like the end of a stream or an error.
-                Key::Call(&call.name, call.on.as_ref(), result.cmp(&0))
+                Key::Call(family(&call.name), call.on.as_ref(), result.cmp(&0))
             }
             What::Signal { name, .. } => Key::Signal(name),
             What::Started { .. } => Key::Started,
             What::Ended { .. } => Key::Ended,
         }
+    }
+}
+
+/// Calls that do the same have one name.
+fn family(name: &str) -> &str {
+    match name {
+        "accept4" => "accept",
+        "read" | "readv" | "recv" | "recvmsg" => "recvfrom",
+        "write" | "writev" | "send" | "sendmsg" => "sendto",
+        "epoll_pwait" | "epoll_pwait2" => "epoll_wait",
+        "pselect6" => "select",
+        "ppoll" => "poll",
+        other => other,
     }
 }
 
@@ -316,6 +362,118 @@ fn align(servers: [&Recording; 2], ranges: [Range<usize>; 2], columns: &mut Vec<
             (i, j) = (to_i + 1, to_j + 1);
         }
     }
+}
+
+/// How an event differs from those of the other server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::lab::show) enum Unlike {
+    /// The other server makes the same call, with another result.
+    Differs,
+    /// The other server does nothing like it.
+    Only,
+}
+
+impl Unlike {
+    /// Its sign.
+    pub(in crate::lab::show) fn sign(self) -> &'static str {
+        match self {
+            Unlike::Differs => "≠",
+            Unlike::Only => "◆",
+        }
+    }
+}
+
+impl Traced {
+    /// The columns of a part.
+    pub(in crate::lab::show) fn columns(&self, part: Part) -> Vec<Column> {
+        match self.servers.as_slice() {
+            [one, other] => beside([one, other], [one.events_of(part), other.events_of(part)]),
+            [one] => alone(one.events_of(part)),
+            _ => Vec::new(),
+        }
+    }
+
+    /// How the events in these columns differ that are not like those of the other server: of each server, by event.
+    pub(in crate::lab::show) fn unlike(&self, columns: &[Column]) -> [HashMap<usize, Unlike>; 2] {
+        let mut unlike = [HashMap::new(), HashMap::new()];
+        for column in columns {
+            let event = |side: usize| self.servers.get(side)?.events.get(column[side]?);
+            let pair = event(0).zip(event(1));
+            let is_same_call = pair.is_some_and(|(one, other)| Key::of(one) == Key::of(other));
+            let how = if is_same_call { Unlike::Differs } else { Unlike::Only };
+            for (side, unlike) in unlike.iter_mut().enumerate() {
+                if let (Some(true), Some(index)) = (event(side).map(|event| event.only_here), column[side]) {
+                    unlike.insert(index, how);
+                }
+            }
+        }
+        unlike
+    }
+}
+
+/// A piece of the score.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::lab::show) enum Piece {
+    /// What is drawn.
+    Column(Column),
+    /// What is left out.
+    Gap {
+        /// So many events of each server.
+        events: [usize; 2],
+        /// They are the events before it, so many of them, so many more times. `None` if they are others.
+        same: Option<(usize, usize)>,
+    },
+}
+
+/// Events that repeat are looked for with up to so many of them.
+const LONGEST_PERIOD: usize = 12;
+
+/// What repeats at least so often is left out but for the first time and the last.
+const MANY_TIMES: usize = 4;
+
+/// The columns, without those that repeat the ones before them again and again. Those that `stay` are never left out.
+pub(in crate::lab::show) fn folded(
+    servers: &[&Recording],
+    columns: &[Column],
+    stay: impl Fn(&Column) -> bool,
+) -> Vec<Piece> {
+    type Kind<'a> = Option<(Option<usize>, Key<'a>)>;
+    let kind = |column: &Column| -> [Kind; 2] {
+        [0, 1].map(|side| {
+            let event = servers.get(side)?.events.get(column[side]?)?;
+            Some((event.task(), Key::of(event)))
+        })
+    };
+    let kinds: Vec<[Kind; 2]> = columns.iter().map(kind).collect();
+    let mut pieces = Vec::new();
+    let mut at = 0;
+    for part in columns.chunk_by(|one, next| !stay(one) && !stay(next)) {
+        let end = at + part.len();
+        while at < end {
+            // How often the columns of a period from here on come one after the other.
+            let times = |period: usize| {
+                let again = kinds[at..end].iter().zip(kinds[at..end].iter().skip(period));
+                again.take_while(|(before, after)| before == after).count() / period + 1
+            };
+            let periods = (1..=LONGEST_PERIOD).map(|period| (period, times(period)));
+            let periods = periods.filter(|&(_, times)| times >= MANY_TIMES);
+            // The one that leaves out most, and of those that leave out the same the shortest.
+            let longest = periods.max_by_key(|&(period, times)| (period * times, std::cmp::Reverse(period)));
+            let Some((period, times)) = longest else {
+                pieces.push(Piece::Column(columns[at]));
+                at += 1;
+                continue;
+            };
+            let (inner, next) = (at + period..at + period * (times - 1), at + period * times);
+            pieces.extend(columns[at..inner.start].iter().copied().map(Piece::Column));
+            let count =
+                |side: usize| columns[inner.clone()].iter().filter(|column| column[side].is_some()).count();
+            pieces.push(Piece::Gap { events: [0, 1].map(count), same: Some((period, times - 2)) });
+            pieces.extend(columns[inner.end..next].iter().copied().map(Piece::Column));
+            at = next;
+        }
+    }
+    pieces
 }
 
 #[cfg(test)]
@@ -407,7 +565,39 @@ mod tests {
         );
     }
 
+    #[test]
+    fn what_repeats_is_left_out_but_for_the_first_time_and_the_last() {
+        let cycle = [("wait", 1), ("recv", 64), ("send", 64)];
+        let calls: Vec<_> = [("bind", 0)].into_iter().chain(cycle.into_iter().cycle().take(30)).collect();
+        let recording = of(&calls);
+        let columns = alone(0..31);
+        let pieces = folded(&[&recording], &columns, |_| false);
+        let column = |at: usize| Piece::Column([Some(at), None]);
+        let gap = Piece::Gap { events: [24, 0], same: Some((3, 8)) };
+        let expected = [column(0), column(1), column(2), column(3), gap, column(28), column(29), column(30)];
+        assert_eq!(pieces, expected);
+        let pieces = folded(&[&recording], &columns, |column| column[0] == Some(15));
+        assert!(pieces.contains(&column(15)), "{pieces:?}");
+    }
+
     proptest! {
+        #[test]
+        fn each_event_is_drawn_or_counted_as_left_out(names in "[wrsc]{0,60}") {
+            let what = |c| if c == 'c' { sends() } else { call(&format!("{c}"), 1) };
+            let recording = recording(names.chars().map(|c| event(Some(0), what(c))).collect());
+            let mut next = 0;
+            for piece in folded(&[&recording], &alone(0..names.len()), |_| false) {
+                match piece {
+                    Piece::Column(column) => {
+                        prop_assert_eq!(column, [Some(next), None]);
+                        next += 1;
+                    }
+                    Piece::Gap { events, .. } => next += events[0],
+                }
+            }
+            prop_assert_eq!(next, names.len());
+        }
+
         #[test]
         fn each_event_stands_in_one_column_and_in_its_order(a in "[wrsc]{0,30}", b in "[wrsc]{0,30}") {
             let of = |names: &str| {

@@ -3,12 +3,13 @@
 //! The terms are those of docs/glossary.md. Names of calls, flags and errors stay as they are in C.
 
 use super::BUFFERS;
-use super::score::State;
+use super::score::{State, Unlike};
 use crate::lab::lang::Lang;
 use crate::lab::results::trace::{
     Action, Answer, Call, Event, On, Ready, Recording, Remark, Remarkable, Verb, What,
 };
 use crate::lab::units::{UNKNOWN, count, micros, of};
+use crate::lab::visible::visible;
 
 /// An argument list is cut after so many characters on the page and in the text. The JSON document has all of it.
 pub(in crate::lab::show) const LONGEST_ARGUMENTS: usize = 300;
@@ -16,11 +17,12 @@ pub(in crate::lab::show) const LONGEST_ARGUMENTS: usize = 300;
 /// Other text of programs and files, such as names, is cut after so many.
 const LONGEST_NAME: usize = 120;
 
-/// `text`, with a note where characters of it are left out.
+/// `text` in one line, with a note where characters of it are left out.
 pub(in crate::lab::show) fn cut(lang: Lang, text: &str, most: usize) -> String {
+    let text = visible(text);
     let all = text.chars().count();
     if all <= most {
-        return text.to_owned();
+        return text;
     }
     let more = count((all - most) as u64);
     let note = lang.say(format!("… ({more} more characters)"), format!("……（另有 {more} 个字符）"));
@@ -317,20 +319,20 @@ pub(in crate::lab::show) fn repeated(lang: Lang, times: u64) -> String {
     )
 }
 
-/// The mark of what only one server does.
-pub(in crate::lab::show) fn only_here(lang: Lang) -> &'static str {
+/// What only one server does.
+fn only_here(lang: Lang) -> &'static str {
     lang.say("only here", "仅此服务端")
 }
 
-/// A buffer, of whom it is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A buffer, from the clients down to the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::lab::show) enum Buffer {
-    /// The receive buffer of the server.
-    Received,
-    /// The send buffer of the server.
-    Unsent,
     /// The receive buffer of the client.
     Unread,
+    /// The send buffer of the server.
+    Unsent,
+    /// The receive buffer of the server.
+    Received,
 }
 
 /// A buffer in a word or two.
@@ -338,13 +340,34 @@ pub(in crate::lab::show) fn buffer(lang: Lang, buffer: Buffer) -> &'static str {
     match buffer {
         Buffer::Received => lang.say("receive buffer", "接收缓冲区"),
         Buffer::Unsent => lang.say("send buffer", "发送缓冲区"),
-        Buffer::Unread => lang.say("not yet read by client", "客户端未读"),
+        Buffer::Unread => lang.say("unread by the client", "客户端未读"),
+    }
+}
+
+/// A buffer of the connection of a client.
+pub(in crate::lab::show) fn buffer_of(lang: Lang, who: &str, kind: Buffer) -> String {
+    match kind {
+        Buffer::Unread => lang.say(format!("unread by {who}"), format!("{who} 未读")),
+        _ => lang.say(format!("{who}: {}", buffer(lang, kind)), format!("{who}：{}", buffer(lang, kind))),
     }
 }
 
 /// The queue of the listener.
 pub(in crate::lab::show) fn accept_queue(lang: Lang) -> &'static str {
     lang.say("accept queue", "全连接队列")
+}
+
+/// Between two details of an event.
+pub(in crate::lab::show) fn and(lang: Lang) -> &'static str {
+    lang.say("; ", "；")
+}
+
+/// How an event differs from those of the other server.
+pub(in crate::lab::show) fn unlike(lang: Lang, how: Unlike) -> &'static str {
+    match how {
+        Unlike::Differs => differs(lang),
+        Unlike::Only => only_here(lang),
+    }
 }
 
 /// A part of the trace: the start, a step, the end.
@@ -406,12 +429,9 @@ pub(in crate::lab::show) fn changes(
             if from.unwrap_or(0) == to.unwrap_or(0) {
                 continue;
             }
-            let (who, named) = (client(lang, recording, index), buffer(lang, kind));
+            let named = buffer_of(lang, &client(lang, recording, index), kind);
             let number = |n: Option<u64>| n.map_or_else(|| UNKNOWN.to_owned(), count);
-            let (from, to) = (number(from), number(to));
-            changes.push(
-                lang.say(format!("{named} of {who} {from} → {to}"), format!("{who} 的{named} {from} → {to}")),
-            );
+            changes.push(format!("{named} {} → {}", number(from), number(to)));
         }
     }
     if before.queue != after.queue {
@@ -443,10 +463,13 @@ pub(in crate::lab::show) fn step(lang: Lang, named: &str) -> String {
         "connect" => "连接",
         "ask" => "请求",
         "ask again" => "再次请求",
-        "burst" | "a burst of three" | "burst of three" => "连续三个请求",
-        "large answer" | "a large answer" => "大的应答",
+        "three at once" => "三个同时连接",
+        "all ask at once" => "同时请求",
+        "a large answer" => "大的应答",
         "half close" => "半关闭",
         "leave" => "离开",
+        "reset" => "复位",
+        "the last one leaves" => "最后一个离开",
         other => other,
     };
     name(lang, lang.say(named, translated))
@@ -500,9 +523,9 @@ pub(in crate::lab::show) fn all(lang: Lang) -> &'static str {
     lang.say("all", "合计")
 }
 
-/// Counts that are not the same.
-pub(in crate::lab::show) fn differs(lang: Lang) -> &'static str {
-    lang.say("≠", "≠")
+/// What both servers do, with different results.
+fn differs(lang: Lang) -> &'static str {
+    lang.say("differs", "不同")
 }
 
 /// The heading of the answers.
@@ -612,12 +635,28 @@ pub(in crate::lab::show) fn nothing_happens(lang: Lang) -> &'static str {
     lang.say("Nothing happens.", "没有事件。")
 }
 
-/// Events that are not drawn.
-pub(in crate::lab::show) fn gap(lang: Lang, n: u64) -> String {
-    lang.say(
-        format!("… {} left out here; the text of trace and --json have them", of(n, "event")),
-        format!("……此处省略 {} 个事件；trace 的文本输出和 --json 中有全部事件", count(n)),
-    )
+/// Events that are left out. They may be `same` as so many before them, so many more times.
+pub(in crate::lab::show) fn gap(lang: Lang, n: u64, same: Option<(usize, usize)>) -> String {
+    match same {
+        Some((1, times)) => {
+            let times = count(times as u64);
+            lang.say(
+                format!("… the same event {times} more times"),
+                format!("……同样的事件又重复了 {times} 次"),
+            )
+        }
+        Some((period, times)) => {
+            let (period, times) = (count(period as u64), count(times as u64));
+            lang.say(
+                format!("… the same {period} events {times} more times"),
+                format!("……同样的 {period} 个事件又重复了 {times} 次"),
+            )
+        }
+        None => lang.say(
+            format!("… {} left out here: trace --json has them", of(n, "event")),
+            format!("……此处省略 {} 个事件：trace --json 中有全部事件", count(n)),
+        ),
+    }
 }
 
 /// The lane of the clients.
@@ -679,6 +718,14 @@ pub(in crate::lab::show) fn legend_fills(lang: Lang) -> &'static str {
 /// How to read what only one server does.
 pub(in crate::lab::show) fn legend_only(lang: Lang) -> &'static str {
     lang.say("The other server does nothing like it in this step.", "另一个服务端在这一步没有类似的事件。")
+}
+
+/// How to read what both servers do differently.
+pub(in crate::lab::show) fn legend_differs(lang: Lang) -> &'static str {
+    lang.say(
+        "The other server makes the same call with another result.",
+        "另一个服务端进行同样的调用，但结果不同。",
+    )
 }
 
 /// How to read marks.
