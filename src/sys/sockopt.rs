@@ -54,6 +54,29 @@ pub fn set_nodelay(fd: impl AsFd, on: bool) -> Result<()> {
     set(fd.as_fd(), sockopt::TcpNoDelay, &on)
 }
 
+/// Acknowledge what comes at once, or late, with the next answer or after 40 ms at least: `TCP_QUICKACK`, tcp(7). It holds for a while only:
+/// the kernel changes it by what it sees.
+///
+/// # Errors
+///
+/// `EBADF`, `ENOTSOCK`.
+#[doc(hidden)]
+pub fn set_quickack(fd: impl AsFd, on: bool) -> Result<()> {
+    let fd = fd.as_fd();
+    let on = libc::c_int::from(on);
+    // SAFETY: setsockopt reads as many bytes as the last argument says from `on`, which is that large and lives until the call returns.
+    let set = unsafe {
+        libc::setsockopt(
+            fd.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_QUICKACK,
+            (&raw const on).cast(),
+            size_of_val(&on) as libc::socklen_t,
+        )
+    };
+    cvt_on(Call::Setsockopt, fd, Errno::result(set)).map(drop)
+}
+
 /// Ask a peer that has been silent for a while whether it is still there: `SO_KEEPALIVE`, socket(7), with `TCP_KEEPIDLE`,
 /// `TCP_KEEPINTVL` and `TCP_KEEPCNT`, tcp(7). The first probe goes out after `idle`, the next each after `interval`; when
 /// `probes` of them had no answer, the connection ends with `ETIMEDOUT`. Clients accepted from a listener inherit it.

@@ -3,6 +3,7 @@
 use super::log::shown;
 use super::session::{Session, TO_ANSWER};
 use super::{Ended, Step, sockets};
+use crate::echo::framed;
 use crate::error::Error;
 use crate::lab::results::check::Expect;
 use crate::sys::poll::PollFlags;
@@ -505,12 +506,6 @@ impl AsFd for Client<'_> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
-}
-
-/// A frame: the length of the body, and the body.
-pub(super) fn framed(body: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(body.len()).expect("no request has 4 GiB");
-    [&length.to_be_bytes()[..], body].concat()
 }
 
 /// Whether a piece is what must come from byte `done` on.

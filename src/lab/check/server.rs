@@ -324,7 +324,7 @@ impl Server {
     }
 
     /// Wait until the process that listens has ended: how long it took, or `None` when it takes longer than that.
-    pub(super) fn wait_for_end(&self, limit: Duration, stop: &Stop) -> Step<Option<Duration>> {
+    pub(in crate::lab) fn wait_for_end(&self, limit: Duration, stop: &Stop) -> Step<Option<Duration>> {
         let began = Instant::now();
         loop {
             if self.has_ended() {
@@ -387,6 +387,11 @@ impl Server {
             }
         }
         Ok(true)
+    }
+
+    /// How many bytes it has written to standard error since it listened.
+    pub(in crate::lab) fn written(&self) -> u64 {
+        self.supervisor.written().saturating_sub(self.written)
     }
 
     /// What it has written to standard error since it listened: "; the server wrote: …", or nothing.

@@ -99,24 +99,41 @@ impl<'a> At<'a> {
 
     /// The same, with this limit on descriptors.
     pub(super) fn start_limited(&self, nofile: u64) -> Step<Running<'a>> {
-        let Bench { demo, program, built, stop } = self.bench;
-        let (counter, command) = match built {
+        let stop = self.bench.stop;
+        let (counter, command) = self.command()?;
+        let launch = Launch { program: &self.bench.program, command: &command, nofile };
+        Ok(Running { server: Server::start(launch, stop)?, counter, stop })
+    }
+
+    /// Start the program once more, on this port: whether it listens there.
+    pub(super) fn starts_again(&self, port: u16) -> Step<bool> {
+        let (_counter, command) = self.command()?;
+        let nofile = Nofile::current()?.soft;
+        let launch = Launch { program: &self.bench.program, command: &command, nofile };
+        match Server::start_on(launch, port, self.bench.stop) {
+            Ok(_) => Ok(true),
+            Err(Failed::Error(_)) => Ok(false),
+            Err(Failed::Interrupted) => Err(Ended::Interrupted),
+        }
+    }
+
+    /// The command of sh(1) that starts the program, and where that counts its system calls.
+    fn command(&self) -> Step<(Counter, String)> {
+        let Bench { demo, program, built, .. } = self.bench;
+        match built {
             None => {
                 let counter = CallCounter::new()?;
                 let [program, file] = [of_this_process(program), counter.path()].map(|path| quoted(&path));
-                let which = self.which.name();
-                let command =
-                    format!("exec {program} demo {} --run {which} {{port}} --count-into {file}", demo.id);
-                (Counter::Rust(counter), command)
+                let (id, which) = (demo.id, self.which.name());
+                let command = format!("exec {program} demo {id} --run {which} {{port}} --count-into {file}");
+                Ok((Counter::Rust(counter), command))
             }
             Some(built) => {
                 let (file, path) = built.counts(self.which)?;
                 let [program, path] = [built.program(self.which), path].map(|path| quoted(&path));
-                (Counter::Cpp(file), format!("IO_MODELS_COUNTS={path} exec {program} {{port}}"))
+                Ok((Counter::Cpp(file), format!("IO_MODELS_COUNTS={path} exec {program} {{port}}")))
             }
-        };
-        let launch = Launch { program, command: &command, nofile };
-        Ok(Running { server: Server::start(launch, stop)?, counter, stop })
+        }
     }
 }
 
@@ -228,6 +245,11 @@ impl Running<'_> {
             self.pause(Duration::from_millis(1))?;
         }
         Ok(())
+    }
+
+    /// Whether it ends within a second, when a client was not served.
+    pub(super) fn ends(&self) -> Step<bool> {
+        Ok(self.server.wait_for_end(Duration::from_secs(1), self.stop)?.is_some())
     }
 
     /// What it has called until now.

@@ -31,8 +31,10 @@ pub struct Demo {
     pub id: &'static str,
     /// Facts about the kernel on which it rests.
     pub facts: &'static [&'static str],
-    /// Checks that the broken program fails, and the mended one passes.
+    /// Checks that the mended program passes, and the broken one does not: it fails them, or one that they depend on.
     pub checks: &'static [&'static str],
+    /// Options of `io-models check` for these programs.
+    pub check_options: &'static str,
     rust: Sources,
     cpp: Option<Sources>,
     text: &'static str,
@@ -147,11 +149,12 @@ fn failed(which: Which, ended: Ended) -> Failed {
 
 /// A row of the table. What is in its folder is part of this program.
 macro_rules! demo {
-    ($id:literal, $cpp:tt, $measure:expr, facts: $facts:expr, checks: $checks:expr) => {
+    ($id:literal, $cpp:tt, $measure:expr, facts: $facts:expr, checks: $checks:expr $(, $options:literal)?) => {
         Demo {
             id: $id,
             facts: &$facts,
             checks: &$checks,
+            check_options: concat!($($options)?),
             rust: Sources {
                 broken: include_str!(concat!("../../../demos/", $id, "/broken.rs")),
                 mended: include_str!(concat!("../../../demos/", $id, "/mended.rs")),
@@ -175,14 +178,82 @@ macro_rules! demo {
 /// All demos, in the order in which they are best read.
 pub static ALL: &[Demo] = &[
     demo!(
+        "level-or-edge", cpp, measures::level_or_edge,
+        facts: ["et-lt-repeats-until-drained", "et-once-per-edge", "et-new-data-without-drain"],
+        checks: []
+    ),
+    demo!(
         "one-read-per-edge", cpp, measures::one_read,
         facts: ["et-once-per-edge", "et-partial-read-silent", "et-short-read-means-drained"],
         checks: ["edge/partial-read"]
     ),
     demo!(
+        "one-accept-per-edge", cpp, measures::one_accept,
+        facts: ["et-listener-per-connection", "et-writes-coalesce"],
+        checks: ["edge/listener"]
+    ),
+    demo!(
         "epollout-left-on", cpp, measures::epollout,
         facts: ["et-lt-out-spins"],
         checks: ["idle/cpu"]
+    ),
+    demo!(
+        "write-flood", cpp, measures::write_flood,
+        facts: ["nb-send-partial-then-eagain", "poll-tcp-out-hysteresis"],
+        checks: ["clients/slow-reader"]
+    ),
+    demo!(
+        "emfile-spin", cpp, measures::emfile,
+        facts: ["fd-accept-emfile-keeps-connection", "fd-emfile-everywhere"],
+        checks: ["limits/descriptors-idle"]
+    ),
+    demo!(
+        "two-threads-one-client", rust, measures::two_threads,
+        facts: ["multi-oneshot-disables", "multi-oneshot-rearm-reports", "multi-et-two-edges-two-threads"],
+        checks: ["echo/in-order"]
+    ),
+    demo!(
+        "duplicated-descriptor", rust, measures::duplicated,
+        facts: ["ep-closed-dup-still-reports", "ep-key-is-file-and-fd", "ep-last-close-removes"],
+        checks: []
+    ),
+    demo!(
+        "who-closes-first", cpp, measures::who_closes_first,
+        facts: ["tcp-timewait-blocks-bind", "tcp-reuseaddr-needed-on-old-socket", "tcp-half-close-keeps-other-way"],
+        checks: ["echo/nothing-more", "restart/same-port"],
+        "--clients 1"
+    ),
+    demo!(
+        "message-boundaries", cpp, measures::messages,
+        facts: ["et-writes-coalesce"],
+        checks: ["frame/split"],
+        "--expect framed --clients 1"
+    ),
+    demo!(
+        "sigpipe", cpp, measures::sigpipe,
+        facts: ["sig-sigpipe-rules", "tcp-fin-rst-is-epipe", "nb-send-partial-then-eagain"],
+        checks: ["reset/while-answering"],
+        "--clients 1"
+    ),
+    demo!(
+        "fd-set-1024", cpp, measures::fd_set,
+        facts: ["sel-raw-bitmap-above-1024"],
+        checks: ["echo/one-byte"]
+    ),
+    demo!(
+        "nagle-delayed-ack", rust, measures::nagle,
+        facts: ["tcp-cork-holds-back", "nb-accept-options-inherited"],
+        checks: []
+    ),
+    demo!(
+        "thundering-herd", rust, measures::herd,
+        facts: ["multi-many-epolls-wake-all", "multi-exclusive-wakes-one", "mp-prefork-shared-listener"],
+        checks: ["wake/one-per-client"]
+    ),
+    demo!(
+        "accept-queue", cpp, measures::accept_queue,
+        facts: ["tcp-backlog-plus-one", "tcp-overflow-drops-syn", "tcp-syn-linear"],
+        checks: ["backlog/200"]
     ),
 ];
 

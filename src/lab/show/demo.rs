@@ -45,7 +45,8 @@ impl Demonstration {
         }
         for check in &self.checks {
             let command = format!("io-models demo {} --run broken {{port}}", self.demo);
-            page.indented(0, 2, &format!("io-models check --only {check} -- {command}"));
+            let options = ["--only", check, demo.check_options].join(" ");
+            page.indented(0, 2, &format!("io-models check {} -- {command}", options.trim_end()));
         }
         page.indented(0, 2, &format!("io-models demo {} --source mended", self.demo));
         page.into_text()
@@ -117,10 +118,10 @@ impl Demonstration {
                         .map(|&(from, to)| Span { from, to, what: units::count((to - from) as u64), look })
                         .collect(),
                 };
-                let mut lanes = vec![lane(label("sent"), Look::Colour(0), sent)];
+                let mut lanes = vec![lane(label("sent"), Look::Grey, sent)];
                 for (i, (name, run)) in runs.enumerate() {
                     let Drawn::Pieces { taken, .. } = &run.drawn else { continue };
-                    lanes.push(lane(name.clone(), Look::Colour(2 - i), taken));
+                    lanes.push(lane(name.clone(), Look::Colour(1 - i), taken));
                 }
                 Box::new(Lanes { title, axis, lanes })
             }

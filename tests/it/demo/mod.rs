@@ -1,5 +1,6 @@
 //! `io-models demo`: the number of each demo holds, and the broken program is broken.
 
+mod checked;
 mod numbers;
 mod program;
 
