@@ -231,7 +231,7 @@ pub(super) fn who_closes_first(at: &At<'_>) -> Step<Run> {
     drop(server);
     drop(open);
     let refused = usize::from(!at.starts_again(addr.port())?);
-    let run = bar(at_server, [("server", at_server), ("clients", at_clients)]);
+    let run = bar(at_server, [("clients", at_clients), ("server", at_server)]);
     Ok(run.with("close_wait", close_wait as f64).with("refused", refused as f64))
 }
 

@@ -35,7 +35,7 @@ const HOLDS: [(&str, Holds); 15] = [
     }),
     ("duplicated-descriptor", spins),
     ("who-closes-first", |shown| {
-        parts(shown, [20.0, 0.0], [0.0, 20.0]);
+        parts(shown, [0.0, 20.0], [20.0, 0.0]);
         let refused = [&shown.broken, &shown.mended].map(|run| run.figures["refused"]);
         let close_wait = [&shown.broken, &shown.mended].map(|run| run.figures["close_wait"]);
         assert_eq!((refused, close_wait), ([1.0, 0.0], [1.0, 0.0]), "{shown:?}");
