@@ -3,10 +3,12 @@
 use super::sample::EVIL;
 use super::traces::{lost_event, processes};
 use crate::load::program::Program;
+use io_models::lab::env::Environment;
 use io_models::lab::json;
 use io_models::lab::lang::Lang;
 use io_models::lab::results::trace::{On, Recording, Traced, What};
 use io_models::lab::show::html;
+use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -255,6 +257,38 @@ fn what_no_trace_can_have_written_is_refused() {
     let three: Vec<_> =
         document["servers"].as_array().expect("servers").iter().cycle().take(3).cloned().collect();
     refused("/servers", three.into(), "it has 3 servers, and at most 2 are read");
+}
+
+/// All numbers of a document, wherever they are.
+fn numbers<'a>(value: &'a mut Value, found: &mut Vec<&'a mut Value>) {
+    match value {
+        Value::Number(_) => found.push(value),
+        Value::Array(all) => all.iter_mut().for_each(|one| numbers(one, found)),
+        Value::Object(all) => all.values_mut().for_each(|one| numbers(one, found)),
+        _ => {}
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// Whatever a number becomes, the file is refused, or drawn.
+    #[test]
+    fn no_number_makes_it_panic(
+        which: prop::sample::Index,
+        with in prop::sample::select(vec![json!(0), json!(1), json!(7), json!(1e300), json!(-1), json!(u64::MAX), json!(null)])
+    ) {
+        let mut document = json!(processes());
+        document.as_object_mut().expect("an object").remove("environment");
+        let mut all = Vec::new();
+        numbers(&mut document, &mut all);
+        let at = which.index(all.len());
+        *all[at] = with;
+        document["environment"] = json!(Environment::here());
+        if let Ok(result) = Traced::read(&document.to_string()) {
+            drop((result.text(Some(80), Lang::Zh), result.trace_events(), html::trace::page(&result, Lang::En)));
+        }
+    }
 }
 
 #[test]

@@ -100,7 +100,13 @@ impl<'a> Sheet<'a> {
         let (lang, result) = (self.lang, self.result);
         let intro = html! {
             p.soft { (words::intro(lang, &self.names, result.script.len())) " " (result.environment.system()) "." }
-            @if result.partial { ul.warning { li { (words::partial(lang)) } } }
+            @let left_out = || result.servers.iter().enumerate().filter(|(_, server)| server.left_out > 0);
+            @if result.partial || left_out().next().is_some() {
+                ul.warning {
+                    @if result.partial { li { (words::partial(lang)) } }
+                    @for (at, server) in left_out() { li { (self.server(at)) " " (words::left_out(lang, server)) } }
+                }
+            }
         };
         let sections = [
             Section { id: "look", heading: words::look_here(lang), content: self.remarks() },
@@ -164,31 +170,43 @@ impl<'a> Sheet<'a> {
                     @if n < MOST_PICTURES && remark.what != Remarkable::NeverSleeps { (self.picture(server, remark.event)) }
                     p.soft {
                         (self.see(here[0]))
-                        @let reasons: BTreeSet<&str> = here.iter().filter_map(|one| words::why(lang, one.remark.what)).collect();
-                        @for why in reasons { br; (why) }
+                        @let reasons: BTreeSet<_> = here.iter().filter_map(|one| words::why(lang, self.recording(one.server), one.remark)).collect();
+                        @for (fact, why) in reasons { br; (why) br; (self.fact(fact)) }
                     }
                 }
             }
-            @if !effects.is_empty() { div.look { @for one in effects { (self.remark(one)) p.soft { (self.see(one)) } } } }
+            @if !effects.is_empty() { div.look { @for one in effects { (self.remark(one)) } } }
             @if all.is_empty() { p { (words::nothing_to_look_at(lang)) } }
         }
     }
 
     /// A remark as a sentence.
-    fn remark(&self, Numbered { number, server, remark }: &Numbered) -> Markup {
+    fn remark(&self, one: &Numbered) -> Markup {
+        let Numbered { number, server, remark } = one;
         html! {
             p id={ "r" (number) } {
                 span.x { (MARK) " " (number) } " " (self.server(*server)) " "
                 b { (words::remark(self.lang, self.recording(*server), remark)) }
+                @if is_effect(remark.what) { " " (self.see(one)) }
             }
+        }
+    }
+
+    /// A fact with its claim, and how to see it.
+    fn fact(&self, id: &str) -> Markup {
+        html! {
+            @if let Some(fact) = facts::find(id) { (fact.claim) " " }
+            code { "io-models facts --explain " (words::name(self.lang, id)) }
         }
     }
 
     /// The way to the event of a remark.
     fn see(&self, Numbered { server, remark, .. }: &Numbered) -> Markup {
         html! {
-            a href={ "#" (Sheet::id(*server, remark.event)) } { (words::see(self.lang)) }
-            @if let Some(event) = self.recording(*server).events.get(remark.event) { " (" (self.result.place(self.lang, event)) ")" }
+            a href={ "#" (Sheet::id(*server, remark.event)) } {
+                @if !is_effect(remark.what) { (words::see(self.lang)) ": " }
+                @if let Some(event) = self.recording(*server).events.get(remark.event) { (self.result.place(self.lang, event)) }
+            }
         }
     }
 
@@ -271,7 +289,7 @@ impl<'a> Sheet<'a> {
                 @if only.len() > MOST_LISTED { br; (words::and_more(lang, only.len() - MOST_LISTED)) }
             }
             @for (n, remark) in marks {
-                br; a.x href={ "#r" (n) } { (MARK) " " (n) " " (words::mark(lang, remark)) }
+                br; a.x href={ "#r" (n) } { (MARK) " " (n) (words::mark(lang, remark)) }
             }
         }
     }
@@ -479,12 +497,8 @@ impl<'a> Sheet<'a> {
                     Buffer::Unsent => "f bs",
                     Buffer::Unread => "f bu",
                 };
-                let marks = event.and_then(|(index, _)| self.marks[half.server].get(&index));
-                let is_lost = kind == Buffer::Received
-                    && marks.into_iter().flatten().any(|(_, remark)| {
-                        remark.what == Remarkable::UnreadWhileWaiting
-                            && remark.client.is_none_or(|of| of == client)
-                    });
+                let is_lost =
+                    kind == Buffer::Received && cell.has_remark(self, |remark| remark.client == Some(client));
                 let bytes = |state: &State| state.bytes(client, kind).unwrap_or(0);
                 let n = [bytes(before), bytes(state)];
                 self.fill(
@@ -498,7 +512,8 @@ impl<'a> Sheet<'a> {
             }
             Lane::Queue => {
                 let n = [before.queue, state.queue].map(u64::from);
-                self.fill("f bq", "", n, recording.clients.len() as u64, is_first, false)
+                let is_lost = cell.has_remark(self, |remark| remark.client.is_none());
+                self.fill("f bq", "", n, recording.clients.len() as u64, is_first, is_lost)
             }
             Lane::Thread(task) => match event {
                 Some((index, event)) if event.task() == Some(task) => {
@@ -560,7 +575,14 @@ impl<'a> Sheet<'a> {
                 @if is_picture { a.ev href={ "#" (id) } { (said) } } @else { button popovertarget={ "p" (id) } { (said) } }
                 @if let Some(call) = event.done() {
                     @if !call.ready.is_empty() {
-                        s { (call.ready.iter().take(MOST_READY).map(|ready| words::ready(lang, recording, ready)).collect::<Vec<_>>().join(", ")) @if call.ready.len() > MOST_READY { ", …" } }
+                        s {
+                            @for (n, ready) in call.ready.iter().take(MOST_READY).enumerate() {
+                                @if n > 0 { ", " }
+                                // A line may end between two flags.
+                                @for (n, flag) in words::ready(lang, recording, ready).split('|').enumerate() { @if n > 0 { "|" wbr; } (flag) }
+                            }
+                            @if call.ready.len() > MOST_READY { ", …" }
+                        }
                     }
                     @if let Some(cause) = call.woken_by.and_then(|cause| recording.events.get(cause)) {
                         s { "↯ " (words::woken_by(lang, &words::event(lang, recording, cause))) }
@@ -569,7 +591,7 @@ impl<'a> Sheet<'a> {
                 @if let Some(unlike) = unlike {
                     em { (unlike.sign()) @if detail == Detail::Words { " " (words::unlike(lang, *unlike)) } }
                 }
-                @for (n, remark) in marks.into_iter().flatten() { a.x href={ "#r" (n) } { (MARK) " " (n) " " (words::mark(lang, remark)) } }
+                @for (n, remark) in marks.into_iter().flatten() { a.x href={ "#r" (n) } { (MARK) " " (n) (words::mark(lang, remark)) } }
             }
         }
     }
@@ -605,12 +627,7 @@ impl<'a> Sheet<'a> {
                 @for (n, remark) in self.marks[server].get(&index).into_iter().flatten() {
                     p { span.x { (MARK) " " (n) } " " (words::remark(lang, recording, remark)) }
                 }
-                @if let Some(id) = call.and_then(|call| call.fact.as_deref()) {
-                    p.soft {
-                        @if let Some(fact) = facts::find(id) { (fact.claim) br; }
-                        code { "io-models facts --explain " (words::name(lang, id)) }
-                    }
-                }
+                @if let Some(id) = call.and_then(|call| call.fact.as_deref()) { p.soft { (self.fact(id)) } }
             }
         }
     }
@@ -695,7 +712,7 @@ impl<'a> Sheet<'a> {
                     @for task in 0..recording.tasks.len().min(MOST_ROWS) { li { (words::task_in_full(lang, recording, task)) } }
                     @if recording.tasks.len() > MOST_ROWS { li { (words::and_more(lang, recording.tasks.len() - MOST_ROWS)) } }
                     @for note in recording.notes.iter().take(MOST_ROWS) { li { (words::cut(lang, note, words::LONGEST_ARGUMENTS)) } }
-                    @if recording.left_out > 0 { li { (words::left_out(lang, recording.left_out)) } }
+                    @if recording.left_out > 0 { li { (words::left_out(lang, recording)) } }
                 }
             }
         }
@@ -783,6 +800,16 @@ struct Cell<'a> {
     /// It is the first of its line, and says what holds since before.
     is_first: bool,
     detail: Detail,
+}
+
+impl Cell<'_> {
+    /// Whether something lies unread or unaccepted, by a remark on this event.
+    fn has_remark(&self, sheet: &Sheet, is_of: impl Fn(&Remark) -> bool) -> bool {
+        use Remarkable::{BusyWithAnother, UnacceptedWhileWaiting, UnreadWhileWaiting};
+        let marks = self.event.and_then(|(index, _)| sheet.marks[self.half.server].get(&index));
+        let lies = |what| matches!(what, UnreadWhileWaiting | UnacceptedWhileWaiting | BusyWithAnother);
+        marks.into_iter().flatten().any(|(_, remark)| lies(remark.what) && is_of(remark))
+    }
 }
 
 impl Event {

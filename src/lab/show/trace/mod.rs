@@ -10,7 +10,8 @@ use crate::lab::results::trace::{Call, Event, Recording, Remark, Traced, What};
 use crate::lab::units::{UNKNOWN, count, seconds};
 use anstyle::Style;
 use score::{Column, Piece, State, Unlike};
-use std::collections::{HashMap, HashSet};
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use words::{Buffer, Part};
 
 /// The sign of a remark.
@@ -74,7 +75,17 @@ impl Traced {
         if self.remarks().next().is_none() {
             page.indented(2, 2, words::nothing_to_look_at(lang));
         }
+        for (fact, why) in self.reasons(lang) {
+            page.indented(2, 6, &format!("{why} ({})", words::fact(lang, fact)));
+        }
         page.blank();
+    }
+
+    /// Why what is remarked happened, in general, with the facts that say so.
+    fn reasons(&self, lang: Lang) -> BTreeSet<(&'static str, &'static str)> {
+        self.remarks()
+            .filter_map(|(server, remark)| words::why(lang, &self.servers[server], remark))
+            .collect()
     }
 
     /// In which part an event happened.
@@ -191,7 +202,9 @@ impl Traced {
                 CallRow { name: name.clone(), counts, differs }
             })
             .collect();
-        rows.sort_by_key(|row| std::cmp::Reverse(row.counts.iter().flatten().sum::<u64>()));
+        rows.sort_by_key(|row| {
+            Reverse(row.counts.iter().flatten().fold(0u64, |sum, n| sum.saturating_add(*n)))
+        });
         rows
     }
 
@@ -220,7 +233,7 @@ impl Traced {
                 page.indented(0, 2, &format!("{}: {note}", names[server]));
             }
             if recording.left_out > 0 {
-                let said = words::left_out(lang, recording.left_out);
+                let said = words::left_out(lang, recording);
                 page.indented(0, 2, &format!("{}: {said}", names[server]));
             }
         }

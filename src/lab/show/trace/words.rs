@@ -8,6 +8,7 @@ use crate::lab::lang::Lang;
 use crate::lab::results::trace::{
     Action, Answer, Call, Event, On, Ready, Recording, Remark, Remarkable, Verb, What,
 };
+use crate::lab::show::HARD_SPACE;
 use crate::lab::units::{UNKNOWN, count, micros, of};
 use crate::lab::visible::visible;
 
@@ -180,7 +181,8 @@ pub(in crate::lab::show) fn event(lang: Lang, recording: &Recording, event: &Eve
             let called = call_name(lang, recording, call);
             let times = if call.times > 1 { format!(" ×{}", count(call.times)) } else { String::new() };
             match result(lang, call) {
-                Some(result) => format!("{called} → {result}{times}"),
+                // The result stays with its arrow.
+                Some(result) => format!("{called} →{HARD_SPACE}{result}{times}"),
                 None => called + &times,
             }
         }
@@ -276,10 +278,10 @@ fn of_client(who: Option<&str>) -> (String, String) {
     who.map_or_else(Default::default, |who| (format!(" of {who}"), format!(" {who} 的")))
 }
 
-/// A remark in two or three words, for its mark at an event.
+/// A remark in two or three words, for its mark at an event, after its number.
 pub(in crate::lab::show) fn mark(lang: Lang, remark: &Remark) -> String {
     let n = count(remark.count);
-    match remark.what {
+    let said = match remark.what {
         Remarkable::UnreadWhileWaiting => lang.say(format!("{n} unread"), format!("{n} 字节未读")),
         Remarkable::UnacceptedWhileWaiting => lang.say(format!("{n} not accepted"), format!("{n} 个未接受")),
         Remarkable::BusyWithAnother => lang.say(format!("{n} wait"), format!("{n} 在等待")),
@@ -288,7 +290,8 @@ pub(in crate::lab::show) fn mark(lang: Lang, remark: &Remark) -> String {
         Remarkable::AnswerWrong => lang.say("wrong answer".to_owned(), "应答错误".to_owned()),
         Remarkable::ClosedUnread => lang.say(format!("closed, {n} unread"), format!("关闭时 {n} 字节未读")),
         Remarkable::NeverSleeps => lang.say("never sleeps".to_owned(), "从不睡眠".to_owned()),
-    }
+    };
+    lang.say(format!(": {said}"), format!("：{said}"))
 }
 
 /// A time since something: `+45.3 µs`.
@@ -390,14 +393,16 @@ pub(in crate::lab::show) fn outside(lang: Lang, part: Part) -> &'static str {
 }
 
 /// What was left out of a recording.
-pub(in crate::lab::show) fn left_out(lang: Lang, n: u64) -> String {
+pub(in crate::lab::show) fn left_out(lang: Lang, recording: &Recording) -> String {
+    let (events, n) = (recording.events.len() as u64, recording.left_out);
     lang.say(
         format!(
-            "After so many events, {} {} only counted.",
+            "After {}, {} {} only counted: the steps after that look empty.",
+            of(events, "event"),
             of(n, "call"),
             if n == 1 { "was" } else { "were" }
         ),
-        format!("事件太多，其后的 {} 次调用只计入了次数。", count(n)),
+        format!("{} 个事件之后的 {} 次调用只计入了次数：其后的步骤看起来是空的。", count(events), count(n)),
     )
 }
 
@@ -605,21 +610,29 @@ pub(in crate::lab::show) fn see(lang: Lang) -> &'static str {
     lang.say("Show it among the other events", "在全部事件中查看")
 }
 
-/// Why something happened, in general.
-pub(in crate::lab::show) fn why(lang: Lang, what: Remarkable) -> Option<&'static str> {
-    match what {
-        Remarkable::UnreadWhileWaiting => Some(lang.say(
+/// Why something happened, in general, and the fact that says so.
+pub(in crate::lab::show) fn why(
+    lang: Lang,
+    recording: &Recording,
+    remark: &Remark,
+) -> Option<(&'static str, &'static str)> {
+    let waits_in_epoll = recording.events.get(remark.event).is_some_and(|event| match &event.what {
+        What::Begins(call) | What::Call(call) => call.name.starts_with("epoll"),
+        _ => false,
+    });
+    match remark.what {
+        Remarkable::UnreadWhileWaiting if waits_in_epoll => Some(("et-partial-read-silent", lang.say(
             "An edge-triggered epoll reports a socket when bytes arrive, not for as long as some are there: read until EAGAIN before the next wait.",
             "边缘触发的 epoll 只在有新数据到达时通知，而不是只要有数据就一直通知：下一次等待之前应当一直读到 EAGAIN。",
-        )),
-        Remarkable::UnacceptedWhileWaiting => Some(lang.say(
+        ))),
+        Remarkable::UnacceptedWhileWaiting if waits_in_epoll => Some(("et-listener-per-connection", lang.say(
             "An edge-triggered epoll reports the listener when a connection arrives, not for as long as some wait: accept until EAGAIN before the next wait.",
             "边缘触发的 epoll 只在有新连接到达时通知监听套接字，而不是只要有连接在等就一直通知：下一次等待之前应当一直 accept 到 EAGAIN。",
-        )),
-        Remarkable::ClosedUnread => Some(lang.say(
+        ))),
+        Remarkable::ClosedUnread => Some(("tcp-close-with-unread-sends-rst", lang.say(
             "The peer may lose bytes that it has not read yet. Read what has come before close.",
             "对端可能因此丢失还没有读取的数据。关闭之前应当读完已经到达的数据。",
-        )),
+        ))),
         _ => None,
     }
 }
