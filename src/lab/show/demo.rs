@@ -10,17 +10,30 @@ use crate::lab::results::demo::{Demonstration, Drawn, Language, Run};
 use crate::lab::units;
 use anstyle::Style;
 use maud::Markup;
+use std::fmt::Write;
 
 /// The list of the demos.
 #[must_use]
 pub fn list(lang: Lang, width: Option<usize>) -> String {
-    let mut page = Page::new(width);
-    let name = ALL.iter().map(|demo| demo.id.len()).max().unwrap_or_default();
+    let mut table = Table::new(&[""], "");
     for demo in ALL {
-        let title = demo.text(lang).title;
-        page.indented(0, name + 2, &format!("{:name$}\u{a0}\u{a0}{title}", demo.id));
+        table.row([demo.id.to_owned()], demo.text(lang).title, Style::new());
     }
-    page.into_text()
+    table.stacked(width)
+}
+
+/// The same as a Markdown table, for the documentation: what each demo is about, its number, and its languages.
+#[must_use]
+pub fn markdown(lang: Lang) -> String {
+    let head =
+        lang.say(["demo", "what it shows", "its number", "C++"], ["演示", "内容", "测量的数值", "C++"]);
+    let mut text = format!("| {} |\n|---|---|---|---|\n", head.join(" | "));
+    for demo in ALL {
+        let Text { title, number, .. } = demo.text(lang);
+        let cpp = demo.sources(Language::Cpp).map_or("", |_| lang.say("yes", "有"));
+        writeln!(text, "| `{}` | {title} | {number} | {cpp} |", demo.id).ok();
+    }
+    text
 }
 
 impl Demonstration {
@@ -48,7 +61,8 @@ impl Demonstration {
             let options = ["--only", check, demo.check_options].join(" ");
             page.indented(0, 2, &format!("io-models check {} -- {command}", options.trim_end()));
         }
-        page.indented(0, 2, &format!("io-models demo {} --source mended", self.demo));
+        let cpp = if self.language == Language::Cpp { " --cpp" } else { "" };
+        page.indented(0, 2, &format!("io-models demo {} --source mended{cpp}", self.demo));
         page.into_text()
     }
 

@@ -1,6 +1,7 @@
 //! `io-models demo`: the number of each demo holds, and the broken program is broken.
 
 mod checked;
+mod docs;
 mod numbers;
 mod program;
 
