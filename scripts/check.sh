@@ -13,7 +13,7 @@ program=${CARGO_TARGET_DIR:-target}/release/io-models
   printf '| check | what must be so |\n|---|---|\n'
   # The words in quotes are for sed, and Markdown's.
   # shellcheck disable=SC2016
-  "$program" check --list | sed -nE 's/^([a-z]+\/[^ ]+)  +([cf]  )?(.+)$/| `\1` | \3 |/p'
+  "$program" check --list --lang en | sed -nE 's/^([a-z]+\/[^ ]+)  +([cf]  )?(.+)$/| `\1` | \3 |/p'
 } | scripts/put.sh checks docs/check.md
 
 servers=()

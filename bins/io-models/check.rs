@@ -6,6 +6,7 @@ use crate::progress::Progress;
 use io_models::lab::check::{self, Answers, Check, Needs, Plan, Reach, Subject, Watch};
 use io_models::lab::env::Environment;
 use io_models::lab::explain::nearest;
+use io_models::lab::lang::Lang;
 use io_models::lab::results::check::{Checked, Expect, MOST, SCHEMA, SCHEMA_VERSION, Verdict};
 use io_models::lab::show::check::{explain, list};
 use io_models::lab::show::html;
@@ -120,17 +121,17 @@ const AFTER: &str = "Examples:\n  io-models check -- ./my_server {port}\n  io-mo
 /// What is called so when it has no other name.
 const UNNAMED: &str = "server";
 
-pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: Args, quiet: bool, lang: Lang) -> Result<ExitCode, Failure> {
     let mut outputs = Outputs::default();
     let output = outputs.report(args.output.clone())?;
     if let Some(check) = args.explain {
-        let text = explain(check, output.columns());
+        let text = explain(check, output.columns(), lang);
         output.report(&text)?;
         return Ok(ExitCode::SUCCESS);
     }
     let (checks, asked) = chosen(&args)?;
     if args.list {
-        let text = if args.json { lab::json(&checks) + "\n" } else { list(&checks, output.columns()) };
+        let text = if args.json { lab::json(&checks) + "\n" } else { list(&checks, output.columns(), lang) };
         output.report(&text)?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -173,7 +174,7 @@ pub(crate) fn run(args: Args, quiet: bool) -> Result<ExitCode, Failure> {
     let text = match (args.json, args.markdown) {
         (true, _) => format!("{}\n", lab::json(&result)),
         (_, true) => result.markdown(),
-        _ => result.page(args.verbose, output.columns()),
+        _ => result.page(args.verbose, output.columns(), lang),
     };
     // The report first: nothing that fails may take it away.
     let mut written = vec![output.report(&text)];

@@ -98,7 +98,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Report(args) => report::run(args, lang),
         Command::Unp30(args) => unp30::run(args, cli.quiet),
         Command::Serve(args) => serve::run(args),
-        Command::Check(args) => check::run(*args, cli.quiet),
+        Command::Check(args) => check::run(*args, cli.quiet, lang),
         Command::Trace(args) => trace::run(args, lang),
         Command::Load(args) => load::run(*args, cli.quiet),
         Command::Merge(args) => merge::run(args, cli.quiet),

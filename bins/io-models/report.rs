@@ -89,7 +89,7 @@ pub(crate) fn run(args: Args, lang: Lang) -> Result<ExitCode, Failure> {
     // Read before anything is opened for writing: one of the files may be the result itself.
     let result = match read(&args.result)? {
         Kind::Comparison(result) => result,
-        Kind::Checked(checked) => return draw_verdicts(&checked, args.files),
+        Kind::Checked(checked) => return draw_verdicts(&checked, args.files, lang),
         Kind::Traced(traced) => return draw_trace(&traced, args.files, lang),
     };
     let drawings = args.files.open(&mut Outputs::default())?;
@@ -123,7 +123,7 @@ fn read(file: &Path) -> Result<Kind, Failure> {
 }
 
 /// The verdicts of `check --json` again.
-fn draw_verdicts(result: &Checked, files: Files) -> Result<ExitCode, Failure> {
+fn draw_verdicts(result: &Checked, files: Files, lang: Lang) -> Result<ExitCode, Failure> {
     if files.csv.is_some() || files.svg.is_some() {
         return Err(Failure::usage("verdicts have no figures: --html and --markdown draw them"));
     }
@@ -133,7 +133,7 @@ fn draw_verdicts(result: &Checked, files: Files) -> Result<ExitCode, Failure> {
     let mut written = Vec::new();
     if page.is_none() && markdown.is_none() {
         let output = Output::stdout();
-        let text = result.page(true, output.columns());
+        let text = result.page(true, output.columns(), lang);
         written.push(output.report(&text));
     }
     written.extend(page.map(|file| file.write_beside(&html::check::page(result))));

@@ -18,11 +18,13 @@ mod judge;
 mod log;
 pub(in crate::lab) mod server;
 mod session;
+mod words;
 pub(in crate::lab) mod sockets;
 
 pub use checks::{all, find};
 pub(in crate::lab) use judge::basics;
 pub use judge::{Plan, Reach, Subject, Watch, judge, not_started};
+pub use words::said;
 
 use crate::lab::results::check::Expect;
 use serde::Serialize;

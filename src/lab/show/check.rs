@@ -2,7 +2,8 @@
 
 use super::junit::{not_ok, skipped};
 use super::{DOUBTFUL, Page, Table, WRONG, code, name, paint, paint_if};
-use crate::lab::check::{self, Answers, Check, Needs};
+use crate::lab::check::{self, Answers, Check, Needs, said};
+use crate::lab::lang::Lang;
 use crate::lab::results::check::{Checked, Failure, Judged, Outcome, Verdict};
 use crate::lab::units::{of, seconds};
 use anstyle::Style;
@@ -12,12 +13,12 @@ use std::time::Duration;
 
 impl Checked {
     /// In lines of at most `width` columns: what failed in full, what was not checked and why. `verbose` has each check. Colours
-    /// are escape sequences.
+    /// are escape sequences. What a check has observed is said in English.
     #[must_use]
-    pub fn page(&self, verbose: bool, width: Option<usize>) -> String {
+    pub fn page(&self, verbose: bool, width: Option<usize>, lang: Lang) -> String {
         let mut page = Page::new(width);
-        if let Some(interrupted) = self.interrupted() {
-            page.paragraph(&format!("PARTIAL: {interrupted}"));
+        if let Some(interrupted) = self.interrupted(lang) {
+            page.paragraph(&format!("{}{interrupted}", lang.say("PARTIAL: ", "不完整：")));
             page.blank();
         }
         for server in &self.servers {
@@ -25,13 +26,13 @@ impl Checked {
                 page.indented(0, 4, &format!("{}: {}", server.name, server.server));
                 page.blank();
             }
-            server.show(&mut page, verbose);
+            server.show(&mut page, verbose, lang);
         }
         if self.servers.len() > 1 {
-            page.table(&self.summary(str::to_owned));
+            page.table(&self.summary(str::to_owned, lang));
             page.blank();
         }
-        page.paragraph(&self.sum());
+        page.paragraph(&self.sum(lang));
         page.into_text()
     }
 
@@ -39,10 +40,10 @@ impl Checked {
     #[must_use]
     pub fn markdown(&self) -> String {
         let mut text = String::new();
-        if let Some(interrupted) = self.interrupted() {
+        if let Some(interrupted) = self.interrupted(Lang::En) {
             write!(text, "**PARTIAL**: {interrupted}.\n\n").ok();
         }
-        text += &self.summary(name).markdown();
+        text += &self.summary(name, Lang::En).markdown();
         let is_remarkable = |id: &&String| {
             let outcome = |server: &Judged| server.outcome_of(id).unwrap_or(Outcome::NotMade);
             self.servers.iter().any(|server| outcome(server) != Outcome::Passed)
@@ -102,21 +103,26 @@ impl Checked {
     }
 
     /// How far a run came that a signal ended.
-    fn interrupted(&self) -> Option<String> {
+    fn interrupted(&self, lang: Lang) -> Option<String> {
         let reached: usize = self.servers.iter().map(|server| server.verdicts.len()).sum();
         let asked = self.plan.checks.len() as u64;
-        self.partial.then(|| {
-            format!(
+        self.partial.then(|| match lang {
+            Lang::En => format!(
                 "interrupted after {}; {} chosen for each server",
                 of(reached as u64, "verdict"),
                 if asked == 1 { "1 check was".to_owned() } else { format!("{asked} checks were") }
-            )
+            ),
+            Lang::Zh => format!("得出 {reached} 个判定后被中断；为每个服务端选择了 {asked} 个检查项"),
         })
     }
 
     /// A row for each server, with names as `shown` writes them.
-    fn summary(&self, shown: fn(&str) -> String) -> Table {
-        let mut table = Table::new(&["server", "passed", "failed", "n/a", "not made"], "what it failed");
+    fn summary(&self, shown: fn(&str) -> String, lang: Lang) -> Table {
+        let head = lang.say(
+            ["server", "passed", "failed", "n/a", "not made"],
+            ["服务端", "通过", "失败", "不适用", "未进行"],
+        );
+        let mut table = Table::new(&head, lang.say("what it failed", "失败的检查项"));
         for server in &self.servers {
             let outcomes = [Outcome::Passed, Outcome::Failed, Outcome::NotApplicable, Outcome::NotMade];
             let numbers = outcomes.map(|outcome| server.count(outcome).to_string());
@@ -128,7 +134,7 @@ impl Checked {
     }
 
     /// The last line.
-    fn sum(&self) -> String {
+    fn sum(&self, lang: Lang) -> String {
         let all = |outcome| self.servers.iter().map(|server| server.count(outcome)).sum::<usize>();
         let [passed, failed, not_applicable, not_made] =
             [Outcome::Passed, Outcome::Failed, Outcome::NotApplicable, Outcome::NotMade].map(all);
@@ -143,67 +149,94 @@ impl Checked {
                 .outcome_of("signals/stop-continue")
                 .is_some_and(|outcome| outcome != Outcome::NotApplicable)
         });
-        let more = if is_all && has_command && !self.plan.faults {
-            format!("; --faults makes {faults} more")
-        } else {
-            String::new()
+        let more = match lang {
+            _ if !is_all || !has_command || self.plan.faults => String::new(),
+            Lang::En => format!("; --faults makes {faults} more"),
+            Lang::Zh => format!("；加上 --faults 还有 {faults} 项"),
         };
-        format!(
-            "{} in {}: {passed} passed, {}, {}, {not_applicable} not applicable (seed {}){more}",
-            of((passed + failed + not_applicable + not_made) as u64, "check"),
-            seconds(self.seconds),
-            paint_if(failed > 0, WRONG, format!("{failed} failed")),
-            paint_if(not_made > 0, DOUBTFUL, format!("{not_made} not made")),
-            self.plan.seed
-        )
+        let (all, took, seed) =
+            (passed + failed + not_applicable + not_made, seconds(self.seconds), self.plan.seed);
+        let (failed_in_words, not_made_in_words) = match lang {
+            Lang::En => (format!("{failed} failed"), format!("{not_made} not made")),
+            Lang::Zh => (format!("失败 {failed} 项"), format!("未进行 {not_made} 项")),
+        };
+        let failed = paint_if(failed > 0, WRONG, failed_in_words);
+        let not_made = paint_if(not_made > 0, DOUBTFUL, not_made_in_words);
+        match lang {
+            Lang::En => format!(
+                "{} in {took}: {passed} passed, {failed}, {not_made}, {not_applicable} not applicable (seed {seed}){more}",
+                of(all as u64, "check"),
+            ),
+            Lang::Zh => format!(
+                "{all} 个检查项，用时 {took}：通过 {passed} 项，{failed}，{not_made}，不适用 {not_applicable} 项（种子 {seed}）{more}"
+            ),
+        }
     }
 }
 
 impl Judged {
-    fn show(&self, page: &mut Page, verbose: bool) {
+    fn show(&self, page: &mut Page, verbose: bool, lang: Lang) {
         if verbose {
             let mut table = Table::new(&["", "", ""], "");
             for Verdict { check, claim, outcome, seconds: took, .. } in &self.verdicts {
                 let style = if *outcome == Outcome::Failed { WRONG } else { Style::new() };
                 let took = if *took > 0.0 { seconds(*took) } else { String::new() };
-                table.row([check.clone(), outcome.name().to_owned(), took], claim.as_str(), style);
+                let outcome = match outcome {
+                    outcome if lang == Lang::En => outcome.name(),
+                    Outcome::Passed => "通过",
+                    Outcome::Failed => "失败",
+                    Outcome::NotApplicable => "不适用",
+                    Outcome::NotMade => "未进行",
+                };
+                table.row([check.clone(), outcome.to_owned(), took], said(claim, lang), style);
             }
             page.table(&table);
             page.blank();
         }
         for Verdict { check, claim, failure, .. } in self.failed() {
             let Some(Failure { expected, observed, cause, conversation }) = failure else { continue };
-            page.indented(0, 4, &paint(WRONG, &format!("FAILED: {check}")));
-            page.line("must be", claim);
-            page.line("expected", expected);
-            page.line("observed", paint(WRONG, observed));
-            page.line("likely cause", cause);
+            page.indented(0, 4, &paint(WRONG, &format!("{}{check}", lang.say("FAILED: ", "失败："))));
+            page.line(lang.say("must be", "要求"), said(claim, lang));
+            page.line(lang.say("expected", "期望"), expected);
+            page.line(lang.say("observed", "实际"), paint(WRONG, observed));
+            page.line(lang.say("likely cause", "可能的原因"), said(cause, lang));
             for (i, line) in conversation.iter().enumerate() {
-                if i == 0 { page.line("conversation", line) } else { page.more(line) }
+                if i == 0 { page.line(lang.say("conversation", "对话"), line) } else { page.more(line) }
             }
-            page.line("more", format!("io-models check --explain {check}"));
+            page.line(lang.say("more", "详情"), format!("io-models check --explain {check}"));
             page.blank();
         }
         let reasons = self.reasons();
         if !reasons.is_empty() {
-            page.paragraph(&paint(DOUBTFUL, "Not checked:"));
+            page.paragraph(&paint(DOUBTFUL, lang.say("Not checked:", "没有检查：")));
             for (why, ids) in reasons {
                 let is_all = ids.len() > 1 && ids.len() == self.verdicts.len();
-                let ids = if is_all { format!("all {} checks", ids.len()) } else { ids.join(", ") };
+                let ids = match lang {
+                    _ if !is_all => ids.join(", "),
+                    Lang::En => format!("all {} checks", ids.len()),
+                    Lang::Zh => format!("全部 {} 个检查项", ids.len()),
+                };
                 page.indented(2, 4, &format!("{ids}: {why}"));
             }
             page.blank();
         }
-        let later = |verdict: &Verdict| Some(format!("{} (try {})", verdict.check, verdict.later_try()?));
+        let later = |verdict: &Verdict| {
+            let (check, tries) = (&verdict.check, verdict.later_try()?);
+            Some(lang.say(format!("{check} (try {tries})"), format!("{check}（第 {tries} 次）")))
+        };
         let later: Vec<_> = self.verdicts.iter().filter_map(later).collect();
         if !later.is_empty() {
-            page.paragraph(&paint(DOUBTFUL, "Passed only at a later try, because something came too late:"));
+            let heading = lang.say(
+                "Passed only at a later try, because something came too late:",
+                "因为有数据来得太晚，后来再试才通过：",
+            );
+            page.paragraph(&paint(DOUBTFUL, heading));
             page.indented(2, 4, &later.join(", "));
             page.blank();
         }
         let all_passed = !self.verdicts.is_empty() && self.count(Outcome::Passed) == self.verdicts.len();
         if all_passed {
-            page.paragraph("Everything is as it should be.");
+            page.paragraph(lang.say("Everything is as it should be.", "一切正常。"));
             page.blank();
         }
     }
@@ -242,7 +275,7 @@ fn time(seconds: f64) -> Duration {
 
 /// Checks with what they need and what must be so, group by group, in lines of at most `width` columns.
 #[must_use]
-pub fn list(checks: &[&Check], width: Option<usize>) -> String {
+pub fn list(checks: &[&Check], width: Option<usize>, lang: Lang) -> String {
     let mut page = Page::new(width);
     for group in checks.chunk_by(|one, next| one.group() == next.group()) {
         let mut table = Table::new(&["", ""], "");
@@ -252,36 +285,43 @@ pub fn list(checks: &[&Check], width: Option<usize>) -> String {
                 Needs::Process => "c",
                 Needs::Faults => "f",
             };
-            table.row([check.id.to_owned(), needs.to_owned()], check.claim, Style::new());
+            table.row([check.id.to_owned(), needs.to_owned()], said(check.claim, lang), Style::new());
         }
         page.table(&table);
         page.blank();
     }
-    page.paragraph(
+    page.paragraph(lang.say(
         "c: needs the command of the server, not its address. f: needs the command, and --faults.",
-    );
+        "c：需要服务端的命令，而不是地址。f：需要命令和 --faults。",
+    ));
     page.into_text()
 }
 
 /// All that there is to know about a check, in lines of at most `width` columns.
 #[must_use]
-pub fn explain(check: &Check, width: Option<usize>) -> String {
+pub fn explain(check: &Check, width: Option<usize>, lang: Lang) -> String {
     let needs = match check.needs {
-        Needs::Address => "an address, or a command",
-        Needs::Process => "a command: the check starts the server",
-        Needs::Faults => "a command and --faults: the check starts the server, and stops at its system calls",
+        Needs::Address => lang.say("an address, or a command", "地址或命令"),
+        Needs::Process => lang.say("a command: the check starts the server", "命令：由检查项启动服务端"),
+        Needs::Faults => lang.say(
+            "a command and --faults: the check starts the server, and stops at its system calls",
+            "命令和 --faults：由检查项启动服务端，并在它的系统调用处停下",
+        ),
     };
     let after = check.after.join(", ");
     let mut page = Page::new(width);
     page.paragraph(check.id);
     for (what, said) in [
-        ("What must be so", check.claim),
-        ("What is done", check.does),
-        ("Why it matters", check.matters),
-        ("The usual cause of a failure", check.cause),
-        ("Where to read more", check.reference),
-        ("What it takes", needs),
-        ("It says nothing unless these have passed", after.as_str()),
+        (lang.say("What must be so", "要求"), said(check.claim, lang)),
+        (lang.say("What is done", "做法"), said(check.does, lang)),
+        (lang.say("Why it matters", "为什么重要"), said(check.matters, lang)),
+        (lang.say("The usual cause of a failure", "失败的常见原因"), said(check.cause, lang)),
+        (lang.say("Where to read more", "参考"), said(check.reference, lang)),
+        (lang.say("What it takes", "需要什么"), needs),
+        (
+            lang.say("It says nothing unless these have passed", "以下检查项通过之后，它才有意义"),
+            after.as_str(),
+        ),
     ] {
         if !said.is_empty() {
             page.blank();
@@ -294,7 +334,7 @@ pub fn explain(check: &Check, width: Option<usize>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::html;
+    use super::super::{columns, html};
     use super::*;
     use crate::lab::env::Environment;
     use crate::lab::results::check::{Expect, Plan, SCHEMA, SCHEMA_VERSION};
@@ -337,10 +377,37 @@ mod tests {
     }
 
     #[test]
+    fn what_is_explained_fits_a_terminal_in_both_languages() {
+        for (check, lang) in check::all().flat_map(|check| [(check, Lang::En), (check, Lang::Zh)]) {
+            for line in explain(check, Some(60), lang).lines().chain(list(&[check], Some(60), lang).lines()) {
+                assert!(columns(line) <= 60, "{}: {line}", check.id);
+            }
+            assert!(explain(check, None, lang).contains(said(check.matters, lang)), "{}", check.id);
+        }
+    }
+
+    #[test]
+    fn a_page_in_chinese_has_the_texts_of_the_check_and_what_was_observed_as_it_is() {
+        let one = check::find("echo/nul").expect("a check");
+        let mut failed = verdict(one.id, Some(failure("\"b\"")));
+        failed.claim = one.claim.to_owned();
+        failed.failure.as_mut().expect("it failed").cause = one.cause.to_owned();
+        let other = Verdict { tries: Some(2), ..verdict("echo/one-byte", None) };
+        let page = checked(true, vec![failed, other]).page(true, None, Lang::Zh);
+        for text in [said(one.claim, Lang::Zh), said(one.cause, Lang::Zh), "\"b\"", "client 1 connects"] {
+            assert!(page.contains(text), "no {text:?}: {page}");
+        }
+        for text in ["失败", "得出 2 个判定后被中断", "通过 1 项", "echo/one-byte（第 2 次）", "It answers."]
+        {
+            assert!(page.contains(text), "no {text:?}: {page}");
+        }
+    }
+
+    #[test]
     fn no_form_shows_an_interrupted_run_as_a_success() {
         let result = checked(true, vec![verdict("echo/one-byte", None)]);
         let said = "PARTIAL: interrupted after 1 verdict; 3 checks were chosen for each server";
-        let text = result.page(false, None);
+        let text = result.page(false, None, Lang::En);
         assert!(text.starts_with(said), "{text}");
         let markdown = result.markdown();
         assert!(markdown.starts_with(&said.replace("PARTIAL", "**PARTIAL**")), "{markdown}");
@@ -356,7 +423,7 @@ mod tests {
 
     #[test]
     fn a_partial_run_without_any_verdict_is_told_from_one_that_is_right() {
-        let text = checked(true, Vec::new()).page(true, None);
+        let text = checked(true, Vec::new()).page(true, None, Lang::En);
         assert!(!text.contains("Everything"), "{text}");
         assert!(!checked(false, vec![verdict("echo/nul", None)]).markdown().contains("PARTIAL"));
     }
@@ -365,7 +432,7 @@ mod tests {
     fn a_check_that_passed_at_a_later_try_is_named() {
         let late = Verdict { tries: Some(2), ..verdict("echo/nul", None) };
         let result = checked(false, vec![verdict("echo/one-byte", None), late]);
-        let text = result.page(false, None);
+        let text = result.page(false, None, Lang::En);
         assert!(text.contains("only at a later try") && text.contains("echo/nul (try 2)"), "{text}");
         let page = html::check::page(&result);
         assert!(page.contains("echo/nul: passed at try 2"), "{page}");

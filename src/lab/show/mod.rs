@@ -18,6 +18,8 @@ mod table;
 pub use table::{Table, code, name, plain};
 
 use anstyle::{AnsiColor, Style};
+use unicode_linebreak::linebreaks;
+use unicode_width::UnicodeWidthChar;
 
 /// For what is wrong: a fact that differs, a lost connection, an exceeded limit.
 pub const WRONG: Style = AnsiColor::Red.on_default();
@@ -46,7 +48,7 @@ pub fn paint_if(condition: bool, style: Style, text: String) -> String {
     if condition { paint(style, &text) } else { text }
 }
 
-/// How many columns of a terminal `text` takes.
+/// How many columns of a terminal `text` takes: a Chinese character takes two.
 #[must_use]
 pub fn columns(text: &str) -> usize {
     let mut columns = 0;
@@ -55,7 +57,7 @@ pub fn columns(text: &str) -> usize {
         match c {
             // A colour: up to its final letter.
             '\x1b' => drop(chars.find(char::is_ascii_alphabetic)),
-            _ => columns += 1,
+            _ => columns += c.width().unwrap_or(1),
         }
     }
     columns
@@ -63,33 +65,54 @@ pub fn columns(text: &str) -> usize {
 
 /// `text` wrapped at words, without a newline at its end. The first line begins after `first` columns, which are not
 /// written; the others are indented by `rest`. A word that is longer than a line is not broken, so that paths and
-/// commands can be copied. A `HARD_SPACE` is written as a space, and no line ends there.
+/// commands can be copied; Chinese, which has no spaces, is broken between characters where its rules allow that. A
+/// `HARD_SPACE` is written as a space, and no line ends there.
 #[must_use]
 pub fn wrap(text: &str, width: Option<usize>, first: usize, rest: usize) -> String {
     let mut wrapped = String::new();
     let mut column = first;
     for word in words(text) {
-        let long = columns(&word);
-        if wrapped.is_empty() {
-            // The first word stays where it is.
-        } else if width.is_some_and(|width| column + 1 + long > width) {
-            wrapped = wrapped + "\n" + &" ".repeat(rest);
-            column = rest;
-        } else {
-            wrapped.push(' ');
-            column += 1;
+        for (i, piece) in pieces(&word).into_iter().enumerate() {
+            let gap = if i == 0 { " " } else { "" };
+            let long = columns(piece);
+            if wrapped.is_empty() {
+                // The first word stays where it is.
+            } else if width.is_some_and(|width| column + gap.len() + long > width) {
+                wrapped = wrapped + "\n" + &" ".repeat(rest);
+                column = rest;
+            } else {
+                wrapped += gap;
+                column += gap.len();
+            }
+            wrapped += piece;
+            column += long;
         }
-        wrapped += &word;
-        column += long;
     }
     wrapped.replace(HARD_SPACE, " ")
+}
+
+/// The parts of a word between which a line may end: beside Chinese characters, except before a comma, for example.
+fn pieces(word: &str) -> Vec<&str> {
+    let is_wide = |c: Option<char>| c.and_then(char::width).is_some_and(|columns| columns > 1);
+    if !word.chars().any(|c| is_wide(Some(c))) {
+        return vec![word];
+    }
+    let ends = linebreaks(word).map(|(end, _)| end);
+    let mut ends: Vec<_> = ends
+        .filter(|&end| is_wide(word[..end].chars().next_back()) || is_wide(word[end..].chars().next()))
+        .collect();
+    ends.push(word.len());
+    ends.dedup();
+    let begins = [0].into_iter().chain(ends.iter().copied());
+    begins.zip(&ends).map(|(begin, &end)| &word[begin..end]).collect()
 }
 
 /// The words of `text`; a number and its unit are one.
 fn words(text: &str) -> Vec<String> {
     let mut words: Vec<String> = Vec::new();
     for word in text.split([' ', '\n']).filter(|word| !word.is_empty()) {
-        let is_unit = UNITS.contains(&word.trim_end_matches([',', ';', ':', '.', ')', ']']));
+        let before_chinese = word.split(|c: char| c.width() > Some(1)).next().unwrap_or_default();
+        let is_unit = UNITS.contains(&before_chinese.trim_end_matches([',', ';', ':', '.', ')', ']']));
         match words.last_mut() {
             Some(number) if is_unit && number.ends_with(|c: char| c.is_ascii_digit() || c == '–') => {
                 *number = format!("{number}{HARD_SPACE}{word}");
@@ -134,7 +157,7 @@ impl Page {
 
     /// A label, and beside it the text: `  requests       9,000 sent, 9,000 answered`.
     pub fn line(&mut self, label: &str, text: impl AsRef<str>) {
-        let label = format!("  {label:<width$} ", width = LABEL_WIDTH - 3);
+        let label = format!("  {label}{} ", " ".repeat((LABEL_WIDTH - 3).saturating_sub(columns(label))));
         self.text += &label;
         self.text += &wrap(text.as_ref(), self.width, columns(&label), LABEL_WIDTH);
         self.text.push('\n');
@@ -197,6 +220,19 @@ mod tests {
     #[test]
     fn without_a_width_nothing_wraps() {
         assert_eq!(wrap(&"word ".repeat(100), None, 0, 0), "word ".repeat(100).trim_end());
+    }
+
+    #[test]
+    fn chinese_wraps_between_characters_and_not_before_its_punctuation() {
+        assert_eq!(columns("服务端 a"), 8);
+        assert_eq!(wrap("客户端连接，得到应答。", Some(10), 0, 0), "客户端连\n接，得到应\n答。");
+        assert_eq!(wrap("客户端连接，得到应答。", None, 0, 0), "客户端连接，得到应答。");
+        // Names stay whole, and a number with its unit.
+        assert_eq!(wrap("在epoll_wait中等待", Some(11), 0, 2), "在\n  epoll_wait\n  中等待");
+        assert_eq!(wrap("等待 100 ms，再读", Some(9), 0, 0), "等待\n100 ms，\n再读");
+        let mut page = Page::new(Some(30));
+        page.line("要求", "客户端收到每一个字节。");
+        assert_eq!(page.into_text(), "  要求           客户端收到每\n                 一个字节。\n");
     }
 
     #[test]

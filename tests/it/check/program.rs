@@ -32,6 +32,52 @@ const FAULTY: &str = "exec python3 -c 'import socket, sys\n\
     while True:\n  c, _ = s.accept()\n  while True:\n    b = c.recv(1000)\n    if not b: break\n    c.sendall(b.split(b\"\\0\")[0])\n  c.close()'";
 
 #[test]
+fn a_failure_is_explained_in_chinese_and_what_was_observed_in_english() {
+    let ended = checked(&format!("{QUICK} --lang zh"), FAULTY);
+    ended.exits(3);
+    for said in [
+        "失败：echo/nul",
+        "  要求           值为 0 的字节与其他字节一样原样返回。",
+        "  可能的原因     服务端把",
+        "strlen",
+    ] {
+        assert!(ended.stdout.contains(said), "no {said:?}: {ended}");
+    }
+    for said in [
+        "失败：clients/silent-beside",
+        "  实际           the second client: 0 of 6 bytes",
+        "5 个检查项，用时 ",
+        "失败 2 项",
+    ] {
+        assert!(ended.stdout.contains(said), "no {said:?}: {ended}");
+    }
+    assert!(!ended.stdout.contains("must be"), "{ended}");
+    // Data stays English.
+    let document = checked(&format!("{QUICK} --lang zh --json"), FAULTY).json().to_string();
+    assert!(document.contains("strlen, printf") && !document.contains('。'), "{document}");
+}
+
+#[test]
+fn the_language_is_that_of_the_option_or_of_the_environment() {
+    let list = |options: &str, locale: &str| {
+        let mut command = io_models(&format!("check --list {options}"));
+        command.env("LC_ALL", locale);
+        let ended = Program::spawn(command).end();
+        ended.exits(0);
+        ended.stdout
+    };
+    let (english, chinese) = (list("", "C"), list("--lang zh", "C"));
+    assert_eq!(list("", "zh_CN.UTF-8"), chinese);
+    assert_eq!(list("--lang en", "zh_CN.UTF-8"), english);
+    let ids = |text: &str| -> Vec<String> {
+        let ids = text.lines().filter_map(|line| line.split_whitespace().next());
+        ids.filter(|id| id.contains('/')).map(str::to_owned).collect()
+    };
+    assert_eq!(ids(&english), ids(&chinese));
+    assert!(chinese.contains("空闲的客户端不会让其他客户端等待。") && !english.contains('。'), "{chinese}");
+}
+
+#[test]
 fn a_right_server_passes_and_the_exit_code_is_0() {
     let mut command = io_models("check --verbose --only echo,clients/silent-beside --");
     command.args([env!("CARGO_BIN_EXE_io-models"), "serve", "poll", "--listen", "127.0.0.1:{port}"]);

@@ -9,7 +9,7 @@ use assert_cmd::Command;
 /// The program, without colours and with a limit on its life.
 pub(crate) fn io_models() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_io-models"));
-    command.timeout(crate::support::DEADLINE).env("NO_COLOR", "1");
+    command.timeout(crate::support::DEADLINE).env("NO_COLOR", "1").env("LC_ALL", "C");
     command
 }
 

@@ -49,6 +49,10 @@ impl Program {
     pub(crate) fn spawn(mut command: Command) -> Program {
         in_the_foreground();
         let what = format!("{command:?}");
+        // In English, whatever the language of whoever runs the tests is.
+        if command.get_envs().all(|(name, _)| name != "LC_ALL") {
+            command.env("LC_ALL", "C");
+        }
         let (stdin, stdout) = (Stdio::null(), Stdio::piped());
         let mut child = command.stdin(stdin).stdout(stdout).stderr(Stdio::piped()).spawn().expect(&what);
         let stdout = child.stdout.take();

@@ -31,7 +31,7 @@ pub(crate) fn on_a_terminal(columns: u16, mut command: Command) -> Screen {
     let what = format!("{command:?} on {columns} columns");
     let (master, terminal) = pseudo_terminal(columns);
     let stream = || Stdio::from(terminal.try_clone().expect("a descriptor"));
-    command.env("TERM", "xterm").env_remove("NO_COLOR").env_remove("CLICOLOR");
+    command.env("TERM", "xterm").env("LC_ALL", "C").env_remove("NO_COLOR").env_remove("CLICOLOR");
     let mut child = command.stdin(Stdio::null()).stdout(stream()).stderr(stream()).spawn().expect(&what);
     // The command holds the terminal open, too.
     drop((command, terminal));
