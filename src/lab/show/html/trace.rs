@@ -10,7 +10,7 @@ use crate::lab::lang::Lang;
 use crate::lab::results::trace::{Call, Event, Recording, Remark, Remarkable, Traced, What};
 use crate::lab::show::trace::score::{self, Column, Lane, Lanes, Piece, State, Thread, Unlike};
 use crate::lab::show::trace::words::{self, Buffer, Part};
-use crate::lab::show::trace::{CallRow, MARK, details};
+use crate::lab::show::trace::{CallRow, MARK, Marks, details};
 use crate::lab::units::{UNKNOWN, count, micros, seconds};
 use maud::{Markup, PreEscaped, html};
 use std::collections::{BTreeSet, HashMap};
@@ -68,7 +68,7 @@ struct Sheet<'a> {
     lang: Lang,
     most: usize,
     names: Vec<String>,
-    marks: Vec<HashMap<usize, Vec<(usize, &'a Remark)>>>,
+    marks: Vec<Marks<'a>>,
     /// The facts on which the calls rest.
     facts: BTreeSet<&'a str>,
     /// The columns of each part.
@@ -155,19 +155,23 @@ impl<'a> Sheet<'a> {
             .result
             .remarks()
             .enumerate()
-            .map(|(n, (server, remark))| Numbered { number: n + 1, server, remark })
+            .map(|(n, (server, remark))| Numbered {
+                number: n + 1,
+                server,
+                remark,
+                event: self.recording(server).shows_at(remark),
+            })
             .collect();
         // What went wrong for the clients is the effect; the cause is what the server did, and has a picture.
         let (effects, causes): (Vec<&Numbered>, Vec<&Numbered>) =
             all.iter().partition(|one| is_effect(one.remark.what));
-        let places =
-            causes.chunk_by(|one, next| (one.server, one.remark.event) == (next.server, next.remark.event));
+        let places = causes.chunk_by(|one, next| (one.server, one.event) == (next.server, next.event));
         html! {
             @for (n, here) in places.enumerate() {
-                @let Numbered { server, remark, .. } = *here[0];
+                @let Numbered { server, remark, event, .. } = *here[0];
                 div.look {
                     @for one in here { (self.remark(one)) }
-                    @if n < MOST_PICTURES && remark.what != Remarkable::NeverSleeps { (self.picture(server, remark.event)) }
+                    @if n < MOST_PICTURES && remark.what != Remarkable::NeverSleeps { (self.picture(server, event)) }
                     p.soft {
                         (self.see(here[0]))
                         @let reasons: BTreeSet<_> = here.iter().filter_map(|one| words::why(lang, self.recording(one.server), one.remark)).collect();
@@ -182,7 +186,7 @@ impl<'a> Sheet<'a> {
 
     /// A remark as a sentence.
     fn remark(&self, one: &Numbered) -> Markup {
-        let Numbered { number, server, remark } = one;
+        let Numbered { number, server, remark, .. } = one;
         html! {
             p id={ "r" (number) } {
                 span.x { (MARK) " " (number) } " " (self.server(*server)) " "
@@ -201,11 +205,11 @@ impl<'a> Sheet<'a> {
     }
 
     /// The way to the event of a remark.
-    fn see(&self, Numbered { server, remark, .. }: &Numbered) -> Markup {
+    fn see(&self, Numbered { server, remark, event, .. }: &Numbered) -> Markup {
         html! {
-            a href={ "#" (Sheet::id(*server, remark.event)) } {
+            a href={ "#" (Sheet::id(*server, *event)) } {
                 @if !is_effect(remark.what) { (words::see(self.lang)) ": " }
-                @if let Some(event) = self.recording(*server).events.get(remark.event) { (self.result.place(self.lang, event)) }
+                @if let Some(event) = self.recording(*server).events.get(*event) { (self.result.place(self.lang, event)) }
             }
         }
     }
@@ -740,6 +744,8 @@ struct Numbered<'a> {
     number: usize,
     server: usize,
     remark: &'a Remark,
+    /// At which event it shows.
+    event: usize,
 }
 
 /// Whether a remark says what went wrong for a client, and not why.

@@ -20,6 +20,9 @@ pub(in crate::lab::show) const MARK: &str = "⚠";
 /// Where the text of an event begins.
 const INDENT: usize = 12;
 
+/// The remarks that show at an event, with their numbers.
+pub(in crate::lab::show) type Marks<'a> = HashMap<usize, Vec<(usize, &'a Remark)>>;
+
 impl Traced {
     /// In lines of at most `width` columns. Colours are escape sequences.
     #[must_use]
@@ -33,8 +36,9 @@ impl Traced {
             page.blank();
         }
         self.show_remarks(&mut page, lang, &names);
+        let marks: Vec<Marks> = (0..self.servers.len()).map(|server| self.marks(server)).collect();
         for part in self.parts() {
-            self.show_part(&mut page, lang, &names, part);
+            self.show_part(&mut page, lang, &names, part, &marks);
         }
         self.show_calls(&mut page, lang, &names);
         self.show_answers(&mut page, lang, &names);
@@ -66,8 +70,11 @@ impl Traced {
         page.paragraph(words::look_here(lang));
         for (n, (server, remark)) in self.remarks().enumerate() {
             let recording = &self.servers[server];
-            let at =
-                recording.events.get(remark.event).map(|event| self.place(lang, event)).unwrap_or_default();
+            let at = recording
+                .events
+                .get(recording.shows_at(remark))
+                .map(|event| self.place(lang, event))
+                .unwrap_or_default();
             let said = words::remark(lang, recording, remark);
             let mark = paint(WRONG, &format!("{} {}", MARK, n + 1));
             page.indented(2, 6, &format!("{mark} {}: {said} ({at})", names[server]));
@@ -107,7 +114,7 @@ impl Traced {
         }
     }
 
-    fn show_part(&self, page: &mut Page, lang: Lang, names: &[String], part: Part) {
+    fn show_part(&self, page: &mut Page, lang: Lang, names: &[String], part: Part, marks: &[Marks]) {
         let heading = self.heading(lang, part);
         let actions = match part {
             Part::Step(step) => self.script.get(step).map(|step| step.actions.join(", ")),
@@ -120,7 +127,7 @@ impl Traced {
             page.blank();
             let events = recording.events_of(part);
             page.paragraph(&format!("-- {}: {}", names[server], words::events(lang, events.len() as u64)));
-            self.show_events(page, lang, server, part, &unlike[server.min(1)]);
+            self.show_events(page, lang, server, part, &unlike[server.min(1)], &marks[server]);
         }
         page.blank();
     }
@@ -132,11 +139,11 @@ impl Traced {
         server: usize,
         part: Part,
         unlike: &HashMap<usize, Unlike>,
+        marks: &Marks,
     ) {
         let recording = &self.servers[server];
         let events = recording.events_of(part);
         let Some(first) = recording.events.get(events.start) else { return };
-        let marks = self.marks(server);
         let mut state = State::before(recording, events.start);
         let has_mark = |column: &Column| column[0].is_some_and(|event| marks.contains_key(&event));
         for piece in score::folded(&[recording], &score::alone(events), has_mark) {
@@ -161,11 +168,11 @@ impl Traced {
     }
 
     /// The remarks at the events of a server, with their numbers.
-    pub(in crate::lab::show) fn marks(&self, server: usize) -> HashMap<usize, Vec<(usize, &Remark)>> {
-        let mut marks: HashMap<usize, Vec<(usize, &Remark)>> = HashMap::new();
+    pub(in crate::lab::show) fn marks(&self, server: usize) -> Marks<'_> {
+        let mut marks = Marks::new();
         for (n, (at, remark)) in self.remarks().enumerate() {
             if at == server {
-                marks.entry(remark.event).or_default().push((n + 1, remark));
+                marks.entry(self.servers[server].shows_at(remark)).or_default().push((n + 1, remark));
             }
         }
         marks

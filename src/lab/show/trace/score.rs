@@ -1,7 +1,7 @@
 //! A trace as a score: which thread waits, what lies in the buffers, and which events of two servers belong beside each other.
 
 use super::words::{Buffer, Part};
-use crate::lab::results::trace::{Event, Fill, On, Recording, Traced, Verb, What};
+use crate::lab::results::trace::{Event, Fill, On, Recording, Remark, Remarkable, Traced, Verb, What};
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 
@@ -240,6 +240,27 @@ impl Recording {
                 first + from..first + to
             }
         }
+    }
+}
+
+impl Recording {
+    /// The event at which a reader sees what a remark says. A remark on a wait is at its beginning, and what lies unread meanwhile may come later.
+    pub(in crate::lab::show) fn shows_at(&self, remark: &Remark) -> usize {
+        use Remarkable::{BusyWithAnother, UnacceptedWhileWaiting, UnreadWhileWaiting};
+        let lies = |state: &State| match (remark.what, remark.client) {
+            (UnreadWhileWaiting | BusyWithAnother, Some(client)) => {
+                state.bytes(client, Buffer::Received) == Some(remark.count)
+            }
+            (UnacceptedWhileWaiting | BusyWithAnother, None) => u64::from(state.queue) == remark.count,
+            _ => true,
+        };
+        let mut state = State::before(self, remark.event);
+        let mut events = remark.event..self.events.len();
+        let shows = events.find(|_| {
+            state.go_on();
+            lies(&state)
+        });
+        shows.unwrap_or(remark.event)
     }
 }
 
@@ -578,6 +599,18 @@ mod tests {
         assert_eq!(pieces, expected);
         let pieces = folded(&[&recording], &columns, |column| column[0] == Some(15));
         assert!(pieces.contains(&column(15)), "{pieces:?}");
+    }
+
+    #[test]
+    fn a_remark_on_a_wait_shows_where_what_it_says_has_come() {
+        let mut recording = of(&[("recv", 1), ("recv", 1), ("recv", 1)]);
+        recording.events[1].accept_queue = Some(1);
+        recording.events[2].accept_queue = Some(3);
+        let remark = |event, what, count| Remark { event, what, client: None, count };
+        assert_eq!(recording.shows_at(&remark(0, Remarkable::BusyWithAnother, 3)), 2);
+        assert_eq!(recording.shows_at(&remark(2, Remarkable::UnacceptedWhileWaiting, 3)), 2);
+        assert_eq!(recording.shows_at(&remark(0, Remarkable::UnacceptedWhileWaiting, 9)), 0);
+        assert_eq!(recording.shows_at(&remark(1, Remarkable::NeverSleeps, 9)), 1);
     }
 
     proptest! {
