@@ -80,7 +80,11 @@ impl<'a> Bench<'a> {
             Language::Rust => None,
             Language::Cpp => {
                 let none = || anyhow!("{} has no programs in C++", demo.id);
-                Some(Built::new(demo.sources(language).with_context(none)?)?)
+                match Built::new(demo.sources(language).with_context(none)?) {
+                    // Ctrl-C reaches the compiler as well.
+                    Err(_) if stop.is_set()? => return Err(Failed::Interrupted),
+                    built => Some(built?),
+                }
             }
         };
         Ok(Bench { demo, program: program.to_owned(), built, stop })

@@ -61,7 +61,7 @@ fn answered(server: &Running<'_>, clients: &[TcpStream]) -> Step<usize> {
 
 /// Wake-ups while half a request lies in the receive buffer; and what a whole request costs.
 pub(super) fn level_or_edge(at: &At<'_>) -> Step<Run> {
-    const REQUESTS: u32 = 1000;
+    const REQUESTS: u32 = 200;
     let request = [b'x'; 64];
     let server = at.start()?;
     let mut client = server.connect()?;

@@ -1,8 +1,11 @@
 //! The command line, the document, the picture.
 
 use super::{demo, has_compiler};
+use crate::load::program::{Program, io_models};
+use crate::support::{children, process, wait_until};
 use io_models::lab::demo::ALL;
 use io_models::lab::results::demo::Demonstration;
+use io_models::sys::signal::Signal;
 use roxmltree::Document;
 use serde_json::Value;
 
@@ -76,11 +79,21 @@ fn a_program_can_be_printed() {
 
 #[test]
 fn programs_in_cpp_need_a_compiler_and_say_so() {
-    let mut command = crate::load::program::io_models(&format!("demo {ONE} --cpp"));
+    let mut command = io_models(&format!("demo {ONE} --cpp"));
     command.env("PATH", "/nowhere");
-    let ended = crate::load::program::Program::spawn(command).end_within(1);
+    let ended = Program::spawn(command).end_within(1);
     ended.exits(1).says_one_line(&["c++", "g++ or clang"]);
     if has_compiler() {
         demo(&format!("{ONE} --cpp")).exits(0);
     }
+}
+
+#[test]
+fn ctrl_c_ends_it_with_130() {
+    let program = Program::spawn(io_models("demo epollout-left-on"));
+    let ours = process(program.pid());
+    // By then it handles signals.
+    wait_until("a program of the demo is started", || !children(&ours).is_empty());
+    program.signal(Signal::SIGINT);
+    program.end_within(1).exits(130);
 }
