@@ -187,7 +187,7 @@ impl Drop for Output {
 
 /// The stream behind `path`, if whoever started us has opened it already.
 fn open_already(path: &Path) -> io::Result<Option<Target>> {
-    if path == "-" {
+    if path.as_os_str() == "-" {
         return Ok(Some(Target::Stdout));
     }
     match number_of(path) {
