@@ -3,11 +3,13 @@
 //! `cargo run --example frames --no-default-features`
 //!
 //! TCP carries a stream of bytes. One recv(2) finds a part of a message, or several messages and a part of the next. So what came is
-//! kept until a message is complete, and a length is not believed: who announces more than [`LONGEST`] bytes is closed.
+//! kept until a message is complete ([`Frames`]), and a length is not believed: a client that announces more than [`LONGEST`] bytes is
+//! closed.
 //!
 //! A message is four bytes with the length of its body, the most significant first, and the body. The answer is the body reversed.
 //! The client here sends two messages one byte at a time, and then three messages at once.
 
+use io_models::echo::{Frames, framed};
 use io_models::initserver::{Listener, initserver};
 use io_models::stop::{self, Stop};
 use io_models::sys::fcntl::set_nonblocking;
@@ -22,7 +24,7 @@ use std::time::Duration;
 
 /// The longest body that a client may announce.
 const LONGEST: usize = 64 * 1024;
-/// The length in front of a body.
+/// The bytes of a length.
 const HEAD: usize = 4;
 
 /// For the reads of the client.
@@ -35,28 +37,24 @@ const FIRST_CLIENT: usize = 2;
 
 struct Client {
     socket: OwnedFd,
-    /// What came, and is not a whole message yet.
-    heard: Vec<u8>,
+    heard: Frames,
     /// Answers that the socket did not take yet. While there are any, the server does not read.
     unsent: Vec<u8>,
 }
 
 impl Client {
-    /// Read once, answer each whole message, and send what can be sent. Returns what to wait for, or `None` when it is over.
+    /// Read once, answer each whole message, and send what can be sent. Returns what to wait for, or `None` at the end of the stream.
     fn turn(&mut self) -> io_models::Result<Option<PollFlags>> {
         if self.unsent.is_empty() {
             let mut buffer = [0; 16 * 1024];
             match socket::recv(&self.socket, &mut buffer)? {
-                Received::Bytes(n) => self.heard.extend_from_slice(&buffer[..n]),
+                Received::Bytes(n) => self.heard.heard(&buffer[..n]),
                 Received::End => return Ok(None),
                 Received::NotNow => {}
             }
-            while let Some(body) = next_body(&self.heard) {
-                let Ok(body) = body else { return Ok(None) };
-                let length = body.len();
-                self.unsent.extend((length as u32).to_be_bytes());
-                self.unsent.extend(body.iter().rev());
-                self.heard.drain(..HEAD + length);
+            while let Some(mut body) = self.heard.next()? {
+                body.reverse();
+                self.unsent.extend(framed(&body));
             }
         }
         if let Sent::Bytes(n) = socket::send(&self.socket, &self.unsent)? {
@@ -64,16 +62,6 @@ impl Client {
         }
         Ok(Some(if self.unsent.is_empty() { PollFlags::POLLIN } else { PollFlags::POLLOUT }))
     }
-}
-
-/// The body of the first message, if all of it is here; an error if it is longer than it may be.
-fn next_body(heard: &[u8]) -> Option<Result<&[u8], ()>> {
-    let (head, rest) = heard.split_first_chunk::<HEAD>()?;
-    let length = u32::from_be_bytes(*head) as usize;
-    if length > LONGEST {
-        return Some(Err(()));
-    }
-    rest.get(..length).map(Ok)
 }
 
 fn serve(listener: &Listener, stop: &Stop) -> io_models::Result<()> {
@@ -105,14 +93,10 @@ fn serve(listener: &Listener, stop: &Stop) -> io_models::Result<()> {
         if !set.revents(LISTENER).is_empty() {
             while let Accepted::Client(socket, _) = socket::accept(listener, Mode::Nonblocking)? {
                 set.push(&socket, PollFlags::POLLIN);
-                clients.push(Client { socket, heard: Vec::new(), unsent: Vec::new() });
+                clients.push(Client { socket, heard: Frames::new(LONGEST), unsent: Vec::new() });
             }
         }
     }
-}
-
-fn framed(body: &str) -> Vec<u8> {
-    [&(body.len() as u32).to_be_bytes(), body.as_bytes()].concat()
 }
 
 fn read_answer(client: &mut TcpStream) -> io::Result<String> {
@@ -127,12 +111,12 @@ fn talk(addr: SocketAddr) -> Result<Vec<String>, Box<dyn Error>> {
     let mut client = TcpStream::connect(addr)?;
     client.set_read_timeout(Some(LIMIT))?;
     client.set_nodelay(true)?;
-    for byte in [framed("stop"), framed("")].concat() {
+    for byte in [framed(b"stop"), framed(b"")].concat() {
         client.write_all(&[byte])?;
     }
-    client.write_all(&[framed("desserts"), framed("drawer"), framed("a")].concat())?;
+    client.write_all(&[framed(b"desserts"), framed(b"drawer"), framed(b"a")].concat())?;
     let answers = (0..5).map(|_| read_answer(&mut client)).collect::<Result<_, _>>()?;
-    // One who announces four gigabytes is closed.
+    // A client that announces four gigabytes is closed.
     client.write_all(&[0xff; HEAD])?;
     assert_eq!(client.read(&mut [0])?, 0);
     Ok(answers)

@@ -6,7 +6,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgGroup, Command, Id};
 use clap_complete::{Shell, generate};
 use io_models::facts::{self, Area};
-use io_models::lab::check;
+use io_models::lab::{check, demo};
 use io_models::model;
 use std::process::ExitCode;
 
@@ -55,7 +55,8 @@ fn with_names(command: &Command, arg: &Arg) -> Arg {
     let facts = || facts::all().map(|fact| fact.id);
     let areas = Area::ALL.iter().map(|area| area.name());
     let names: Vec<_> = match (command.get_name(), arg.get_id().as_str()) {
-        ("serve", "model") => model::ALL.iter().map(|model| model.name).collect(),
+        ("serve", "model") | ("trace", "servers") => model::ALL.iter().map(|model| model.name).collect(),
+        ("demo", "demo") => demo::ALL.iter().map(|demo| demo.id).collect(),
         ("check", "explain") => check::all().map(|check| check.id).collect(),
         ("facts", "which") => areas.chain(facts()).collect(),
         ("facts", "explain" | "first_kernel") => facts().collect(),

@@ -6,7 +6,7 @@
 //! - The [`Pump`] joins a handler to a socket: it receives, asks the handler, sends the answer at once, and says what the
 //!   connection [`Want`]s next. How that is asked of the kernel is the model's business. Models that wait for readiness, or
 //!   block, use it. Where a ring of io_uring(7) receives and sends, `ring_client.rs` is in its place.
-//! - [`Frames`] cuts a stream into messages, for a handler whose protocol has some.
+//! - [`Frames`] cuts a stream into messages, each [`framed`], for a handler whose protocol has some.
 //! - [`Conn`] is one client: its socket, and what it has not taken yet.
 //!
 //! [`Reply`] is the answer, [`Until`] how far a turn of the pump reads.

@@ -85,6 +85,7 @@ fn shells_complete_commands_and_names_but_nothing_hidden() {
         (&["facts", "--explain", "ep-fork-k"], "ep-fork-keeps-registration"),
         (&["facts", "map", "--kn"], "--known"),
         (&["check", "--explain", "echo/one"], "echo/one-byte"),
+        (&["demo", "emfile"], "emfile-spin"),
         (&["load", "--wait", "sp"], "spin"),
     ] {
         let output = Command::new("bash")
