@@ -224,7 +224,7 @@ fn is_once(times: &u64) -> bool {
 }
 
 /// What a call is on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum On {
     /// The connection of a client, as an index.

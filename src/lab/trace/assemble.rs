@@ -1,15 +1,22 @@
 //! From what was written down to what is shown: calls that waited in two events, equal calls as one, and what woke whom.
 
 use super::decode;
+use super::facts::{self, Around};
 use super::log::{Known, Raw, RawWhat};
 use crate::lab::results::trace::{Action, Call, Event, Fill, On, Verb, What};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// The events.
 pub(super) fn events(known: &mut Known) -> Vec<Event> {
     let raw = std::mem::take(&mut known.events);
     let waits = which_wait(&raw);
-    let mut assembly = Assembly { events: Vec::new(), begun: HashMap::new(), fills: Vec::new(), queue: None };
+    let mut assembly = Assembly {
+        events: Vec::new(),
+        begun: HashMap::new(),
+        fills: Vec::new(),
+        queue: None,
+        edges: HashSet::new(),
+    };
     for (i, raw) in raw.into_iter().enumerate() {
         assembly.add(raw, waits[i]);
     }
@@ -55,6 +62,8 @@ struct Assembly {
     /// The buffers after the last event.
     fills: Vec<Fill>,
     queue: Option<u32>,
+    /// What epoll tells the edges of alone.
+    edges: HashSet<On>,
 }
 
 impl Assembly {
@@ -97,20 +106,37 @@ impl Assembly {
                 call.took_us = Some(at_us - began);
                 call.ready = ready;
                 call.woken_by = place.and_then(|place| self.cause(place, &call));
-                call.fact = fact(&call, place.is_some()).map(str::to_owned);
                 if place.is_none() && self.is_repeated(&call, fills.as_ref()) {
                     return;
                 }
                 What::Call(call)
             }
         };
-        let fills = fills.filter(|fills| *fills != self.fills).unwrap_or_default();
-        if !fills.is_empty() {
-            self.fills.clone_from(&fills);
+        let mut what = what;
+        if let What::Call(call) = &mut what {
+            self.note_registration(call);
+            let after = fills.as_ref().unwrap_or(&self.fills);
+            let around = Around { edges: &self.edges, before: &self.fills, after };
+            call.fact = facts::of(call, &around).map(str::to_owned);
         }
+        let fills = fills.filter(|fills| *fills != self.fills);
+        if let Some(fills) = &fills {
+            self.fills.clone_from(fills);
+        }
+        let fills = fills.unwrap_or_default();
         let accept_queue = queue.filter(|_| queue != self.queue);
         self.queue = queue.or(self.queue);
         self.events.push(Event { at_us, step, what, fills, accept_queue, only_here: false });
+    }
+
+    /// Whether epoll tells of edges alone from now on.
+    fn note_registration(&mut self, call: &Call) {
+        if let ("epoll_ctl", Some(on), None) = (&*call.name, &call.on, &call.errno) {
+            match call.arguments.contains("EPOLLET") {
+                true => self.edges.insert(on.clone()),
+                false => self.edges.remove(on),
+            };
+        }
     }
 
     /// Whether the last event is the same call with the same result, and nothing has changed; then it counts once more.
@@ -162,9 +188,4 @@ impl Assembly {
         let found = self.events[place + 1..].iter().position(is_cause);
         found.map(|after| place + 1 + after)
     }
-}
-
-/// The fact on which the result of a call rests.
-fn fact(_call: &Call, _has_waited: bool) -> Option<&'static str> {
-    None
 }

@@ -9,6 +9,7 @@
 mod assemble;
 mod clients;
 mod decode;
+mod facts;
 mod log;
 mod record;
 mod remarks;

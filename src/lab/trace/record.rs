@@ -139,9 +139,11 @@ impl<'a> Trace<'a> {
             let (task, process) = self.task(thread);
             let kind = decode::kind(name);
             let mut log = self.log.lock();
-            open.on = kind
-                .filter(|kind| *kind != Kind::Other)
-                .and_then(|_| on(&mut log, process, arguments[0] as i32));
+            open.on = kind.filter(|kind| *kind != Kind::Other).and_then(|_| {
+                // epoll_ctl(2) is about the descriptor that it registers.
+                let place = if name == "epoll_ctl" { 2 } else { 0 };
+                on(&mut log, process, arguments[place] as i32)
+            });
             let is_event = match (kind, &open.on) {
                 // Standard output of the server is a pipe here.
                 (Some(Kind::OnNoFile), Some(On::Other(what))) => !what.starts_with('/') && arguments[0] > 2,

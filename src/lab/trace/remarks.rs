@@ -2,7 +2,9 @@
 
 use super::decode;
 use crate::lab::results::check::Expect;
-use crate::lab::results::trace::{Answer, Call, Event, Fill, On, Recording, Remark, Remarkable, Verb, What};
+use crate::lab::results::trace::{
+    Action, Answer, Call, Event, Fill, On, Recording, Remark, Remarkable, Verb, What,
+};
 use std::collections::{HashMap, HashSet};
 
 /// A server that was woken as often as that for nothing has a fault.
@@ -18,10 +20,8 @@ pub(super) fn of(recording: &Recording, expect: Expect) -> Vec<Remark> {
         let of_step = recording.events.iter().enumerate().filter(|(_, event)| event.step == Some(step));
         let mut vain = HashMap::new();
         for (i, event) in of_step {
+            remarks.extend(closed_unread(i, event, &state));
             state.see(i, event);
-            if let Some(remark) = closed_unread(i, event, &state) {
-                remarks.push(remark);
-            }
             if let What::Call(call) = &event.what
                 && is_woken(call)
             {
@@ -48,7 +48,15 @@ pub(super) fn of(recording: &Recording, expect: Expect) -> Vec<Remark> {
         remarks.extend(at_the_end.into_iter().filter(|remark| reported.insert((remark.what, remark.client))));
     }
     if expect != Expect::Ok {
-        remarks.extend(recording.answers.iter().filter_map(|answer| of_answer(recording, answer)));
+        // What lies unread explains what is missing.
+        let is_explained = |client| {
+            [Remarkable::UnreadWhileWaiting, Remarkable::BusyWithAnother]
+                .iter()
+                .any(|what| reported.contains(&(*what, Some(client))))
+        };
+        let answers = recording.answers.iter();
+        let answers = answers.filter(|answer| answer.is_wrong || !is_explained(answer.client));
+        remarks.extend(answers.filter_map(|answer| of_answer(recording, answer)));
     }
     remarks.sort_by_key(|remark| remark.event);
     remarks
@@ -144,21 +152,26 @@ fn closed_unread(i: usize, event: &Event, state: &State) -> Option<Remark> {
     })
 }
 
-/// An answer that is not what was sent, at the last that this client did.
+/// An answer that is not what was sent: where the client read the first wrong byte, or at the last that it did.
 fn of_answer(recording: &Recording, answer: &Answer) -> Option<Remark> {
-    let is_its_last = |event: &Event| {
-        matches!(&event.what, What::Client(action) if action.client == answer.client
-            && matches!(action.verb, Verb::Sends | Verb::Reads | Verb::ReadsEnd | Verb::IsReset))
+    let actions = recording.events.iter().enumerate().filter_map(|(i, event)| match &event.what {
+        What::Client(action) if action.client == answer.client => Some((i, action)),
+        _ => None,
+    });
+    let mut read = 0;
+    let is_wrong_here = |(_, action): &(usize, &Action)| {
+        read += action.bytes.filter(|_| action.verb == Verb::Reads).unwrap_or(0);
+        read > answer.right
     };
-    let event = recording.events.iter().rposition(is_its_last)?;
-    let (what, count) = if answer.is_wrong {
-        (Remarkable::AnswerWrong, answer.right)
-    } else if answer.right < answer.sent {
-        (Remarkable::AnswerMissing, answer.sent - answer.right)
-    } else {
-        return None;
-    };
-    Some(Remark { event, what, client: Some(answer.client), count })
+    if answer.is_wrong {
+        let (event, _) = actions.clone().find(is_wrong_here)?;
+        let what = Remarkable::AnswerWrong;
+        return Some(Remark { event, what, client: Some(answer.client), count: answer.right });
+    }
+    let counts = [Verb::Sends, Verb::Reads, Verb::ReadsEnd, Verb::IsReset];
+    let (event, _) = actions.filter(|(_, action)| counts.contains(&action.verb)).last()?;
+    let missing = answer.sent.checked_sub(answer.right).filter(|missing| *missing > 0)?;
+    Some(Remark { event, what: Remarkable::AnswerMissing, client: Some(answer.client), count: missing })
 }
 
 /// Mark what only one of two servers does, step by step: what is in the longest common row of calls is the same.
