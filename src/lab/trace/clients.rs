@@ -18,6 +18,9 @@ use std::time::{Duration, Instant};
 /// How long a server may take until it sleeps. One that has not slept by then never does, or has a lot of work: the script goes on.
 const TO_SLEEP: Duration = Duration::from_millis(400);
 
+/// How long such a server has afterwards for what it does about its clients.
+const TO_ANSWER: Duration = Duration::from_millis(50);
+
 /// How often the state of the server is looked at.
 const LOOK: Duration = Duration::from_millis(1);
 
@@ -70,8 +73,8 @@ pub(super) struct Clients<'a> {
     stop: &'a Stop,
     clients: Vec<Client>,
     names: &'a [String],
-    /// In how many steps the server did not fall asleep.
-    awake: usize,
+    /// The first step in which the server did not fall asleep.
+    awake: Option<usize>,
     was_disturbed: bool,
 }
 
@@ -82,6 +85,8 @@ pub(super) struct Played {
     pub(super) was_interrupted: bool,
     /// Another program took the processor while clients did something at once: the server may have seen it in pieces.
     pub(super) was_disturbed: bool,
+    /// The first step in which the server did not fall asleep.
+    pub(super) awake: Option<usize>,
 }
 
 impl<'a> Clients<'a> {
@@ -102,7 +107,7 @@ impl<'a> Clients<'a> {
             stop,
             clients,
             names: &script.clients,
-            awake: 0,
+            awake: None,
             was_disturbed: false,
         }
     }
@@ -114,8 +119,8 @@ impl<'a> Clients<'a> {
         self.settle()?;
         for (i, acts) in script.actions.iter().enumerate() {
             self.act_at_once(i, acts)?;
-            if !self.settle_and_read()? {
-                self.awake += 1;
+            if !self.settle_and_read()? && self.awake.is_none() {
+                self.awake = Some(i);
             }
             if self.stop.is_set()? {
                 was_interrupted = true;
@@ -123,7 +128,12 @@ impl<'a> Clients<'a> {
             }
         }
         self.log.lock().begin_step(None);
-        Ok(Played { answers: self.answers(), was_interrupted, was_disturbed: self.was_disturbed })
+        Ok(Played {
+            answers: self.answers(),
+            was_interrupted,
+            was_disturbed: self.was_disturbed,
+            awake: self.awake,
+        })
     }
 
     /// Do what is to be done at once. Whatever the server does about it comes behind it in the log.
@@ -206,7 +216,8 @@ impl<'a> Clients<'a> {
     /// Until the server sleeps: everything that was sent to it has arrived, or finds no room, and none of its threads has run between two
     /// looks. `false` when that takes too long.
     fn settle(&self) -> anyhow::Result<bool> {
-        let until = Instant::now() + TO_SLEEP;
+        // One that never sleeps has had its time.
+        let until = Instant::now() + if self.awake.is_none() { TO_SLEEP } else { TO_ANSWER };
         let mut before = None;
         loop {
             // An acknowledgement that comes late makes room in a send buffer late.
@@ -224,6 +235,7 @@ impl<'a> Clients<'a> {
                 self.sum(|socket| sockopt::unread(socket)),
             );
             if sleeps && before == Some(now) {
+                self.log.lock().settled();
                 return Ok(true);
             }
             before = sleeps.then_some(now);

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 const MOST_EVENTS: usize = 20_000;
 
 /// And so many of one step, so that a server that never sleeps leaves room for the steps behind it.
-const MOST_OF_A_STEP: usize = 4000;
+const MOST_OF_A_STEP: usize = 1500;
 
 /// Something that happened.
 #[derive(Debug)]
@@ -146,6 +146,15 @@ impl Known {
         if self.push(what) {
             let (fills, queue) = (self.fills(), self.accept_queue());
             let event = self.events.last_mut().expect("it was pushed");
+            (event.fills, event.accept_queue) = (fills, queue);
+        }
+    }
+
+    /// Nothing happens any more in this step: what lies in the buffers now lies there after its last event. Operations of io_uring are no
+    /// calls, and change it as well.
+    pub(super) fn settled(&mut self) {
+        let (fills, queue) = (self.fills(), self.accept_queue());
+        if let Some(event) = self.events.last_mut().filter(|event| event.step == self.step) {
             (event.fills, event.accept_queue) = (fills, queue);
         }
     }

@@ -156,7 +156,7 @@ fn once(plan: &Plan, subject: &Subject, stop: &Stop) -> Result<(Recording, Playe
         left_out: known.left_out,
         notes,
     };
-    recording.remarks = remarks::of(&recording, plan.expect);
+    recording.remarks = remarks::of(&recording, plan.expect, played.awake);
     Ok((recording, played))
 }
 

@@ -1,6 +1,7 @@
 //! What a reader should look at: found in the events, and the differences of two servers.
 
 use super::decode;
+use super::facts::SHORT_SEND;
 use crate::lab::results::check::Expect;
 use crate::lab::results::trace::{
     Action, Answer, Call, Event, Fill, On, Recording, Remark, Remarkable, Verb, What,
@@ -10,49 +11,41 @@ use std::collections::{HashMap, HashSet};
 /// A server that was woken as often as that for nothing has a fault.
 const IN_VAIN: u64 = 20;
 
-/// What is remarkable in a recording.
-pub(super) fn of(recording: &Recording, expect: Expect) -> Vec<Remark> {
+/// What is remarkable in a recording. `awake` is the first step in which the server did not fall asleep, if there is one.
+pub(super) fn of(recording: &Recording, expect: Expect, awake: Option<usize>) -> Vec<Remark> {
     let mut remarks = Vec::new();
     let steps = recording.events.iter().filter_map(|event| event.step).max().map_or(0, |last| last + 1);
     let mut state = State::default();
     let mut reported: HashSet<(Remarkable, Option<usize>)> = HashSet::new();
     for step in 0..steps {
         let of_step = recording.events.iter().enumerate().filter(|(_, event)| event.step == Some(step));
-        let mut vain = HashMap::new();
+        state.vain = None;
         for (i, event) in of_step {
             remarks.extend(closed_unread(i, event, &state));
             state.see(i, event);
-            if let What::Call(call) = &event.what
-                && is_woken(call)
-            {
-                let (first, times) = vain.entry(call.task).or_insert((i, 0));
-                *times += call.times;
-                if is_work(recording.events.get(i + 1)) {
-                    (*first, *times) = (i, 0);
-                }
-                if *times >= IN_VAIN && reported.insert((Remarkable::WokenInVain, None)) {
-                    let client = call.ready.iter().find_map(|ready| match ready.on {
-                        On::Client(client) => Some(client),
-                        _ => None,
-                    });
-                    remarks.push(Remark {
-                        event: *first,
-                        what: Remarkable::WokenInVain,
-                        client,
-                        count: *times,
-                    });
+            if let Some(remark) = state.woken_in_vain() {
+                // It goes on, and so does the count.
+                match remarks.iter_mut().find(|known: &&mut Remark| known.what == remark.what) {
+                    Some(known) if known.event == remark.event => *known = remark,
+                    Some(_) => {}
+                    None => remarks.push(remark),
                 }
             }
         }
-        let at_the_end = state.remarks_of_waiting();
+        if awake == Some(step) {
+            let event = state.last;
+            remarks.push(Remark { event, what: Remarkable::NeverSleeps, client: None, count: 1 });
+        }
+        let at_the_end = state.remarks_of_waiting(recording, step);
         remarks.extend(at_the_end.into_iter().filter(|remark| reported.insert((remark.what, remark.client))));
     }
     if expect != Expect::Ok {
-        // What lies unread explains what is missing.
-        let is_explained = |client| {
-            [Remarkable::UnreadWhileWaiting, Remarkable::BusyWithAnother]
-                .iter()
-                .any(|what| reported.contains(&(*what, Some(client))))
+        // What lies unread, or was never accepted, explains what is missing.
+        let is_explained = |client: usize| {
+            let unread = [Remarkable::UnreadWhileWaiting, Remarkable::BusyWithAnother];
+            unread.iter().any(|what| reported.contains(&(*what, Some(client))))
+                || !state.accepted.contains(&client)
+                    && reported.contains(&(Remarkable::UnacceptedWhileWaiting, None))
         };
         let answers = recording.answers.iter();
         let answers = answers.filter(|answer| answer.is_wrong || !is_explained(answer.client));
@@ -71,6 +64,10 @@ struct State {
     waits: HashMap<usize, (usize, Call)>,
     /// Clients that were accepted.
     accepted: HashSet<usize>,
+    /// The last event.
+    last: usize,
+    /// The first wake-up since anything was done, what it told of, and how many there were.
+    vain: Option<(usize, Option<usize>, u64)>,
 }
 
 impl State {
@@ -79,6 +76,8 @@ impl State {
             self.fills.clone_from(&event.fills);
         }
         self.queue = event.accept_queue.unwrap_or(self.queue);
+        self.last = i;
+        self.note_wake_up(i, event);
         match &event.what {
             What::Begins(call) => drop(self.waits.insert(call.task, (i, call.clone()))),
             What::Call(call) => {
@@ -92,12 +91,36 @@ impl State {
         }
     }
 
+    /// Count wake-ups about which nothing is done: a call that fails, or that only waits again, does nothing.
+    fn note_wake_up(&mut self, i: usize, event: &Event) {
+        match &event.what {
+            What::Call(call) if is_woken(call) => {
+                let client = call.ready.iter().find_map(|ready| match ready.on {
+                    On::Client(client) => Some(client),
+                    _ => None,
+                });
+                let (_, _, times) = self.vain.get_or_insert((i, client, 0));
+                *times += call.times;
+            }
+            What::Call(call) if call.errno.is_some() || decode::is_readiness(&call.name) => {}
+            What::Begins(_) => {}
+            _ => self.vain = None,
+        }
+    }
+
+    fn woken_in_vain(&self) -> Option<Remark> {
+        let (event, client, count) = self.vain.filter(|(_, _, times)| *times >= IN_VAIN)?;
+        Some(Remark { event, what: Remarkable::WokenInVain, client, count })
+    }
+
     /// What lies unread while every thread waits.
-    fn remarks_of_waiting(&self) -> Vec<Remark> {
+    fn remarks_of_waiting(&self, recording: &Recording, step: usize) -> Vec<Remark> {
         // The event to look at: a thread that waits for readiness, or any other.
         let mut waits: Vec<_> = self.waits.values().collect();
         waits.sort_by_key(|(i, call)| (!decode::is_readiness(&call.name), *i));
         let Some((event, call)) = waits.first() else { return Vec::new() };
+        // A wait that began earlier goes on.
+        let event = if recording.events[*event].step == Some(step) { *event } else { self.last };
         let waits_for_readiness = decode::is_readiness(&call.name);
         let mut remarks = Vec::new();
         let waiting = self.fills.iter().filter(|fill| fill.received.is_some_and(|bytes| bytes > 0));
@@ -111,7 +134,7 @@ impl State {
                 Remarkable::BusyWithAnother
             };
             let count = fill.received.unwrap_or(0);
-            remarks.push(Remark { event: *event, what, client: Some(fill.client), count });
+            remarks.push(Remark { event, what, client: Some(fill.client), count });
         }
         if self.queue > 0 {
             let what = if waits_for_readiness {
@@ -119,7 +142,7 @@ impl State {
             } else {
                 Remarkable::BusyWithAnother
             };
-            remarks.push(Remark { event: *event, what, client: None, count: self.queue.into() });
+            remarks.push(Remark { event, what, client: None, count: self.queue.into() });
         }
         remarks
     }
@@ -128,14 +151,6 @@ impl State {
 /// A wait that has told of something.
 fn is_woken(call: &Call) -> bool {
     decode::is_readiness(&call.name) && !call.ready.is_empty()
-}
-
-/// Whether a server that was woken does something about it: anything but to wait again.
-fn is_work(next: Option<&Event>) -> bool {
-    match next.map(|event| &event.what) {
-        Some(What::Call(call) | What::Begins(call)) => !decode::is_readiness(&call.name),
-        _ => false,
-    }
 }
 
 /// A close with unread bytes: the kernel sends RST.
@@ -168,8 +183,11 @@ fn of_answer(recording: &Recording, answer: &Answer) -> Option<Remark> {
         let what = Remarkable::AnswerWrong;
         return Some(Remark { event, what, client: Some(answer.client), count: answer.right });
     }
+    // A send that was cut short may be the reason.
+    let is_short = |event: &Event| matches!(&event.what, What::Call(call) if call.on == Some(On::Client(answer.client)) && call.fact.as_deref() == Some(SHORT_SEND));
     let counts = [Verb::Sends, Verb::Reads, Verb::ReadsEnd, Verb::IsReset];
-    let (event, _) = actions.filter(|(_, action)| counts.contains(&action.verb)).last()?;
+    let last = actions.filter(|(_, action)| counts.contains(&action.verb)).last().map(|(i, _)| i);
+    let event = recording.events.iter().position(is_short).or(last)?;
     let missing = answer.sent.checked_sub(answer.right).filter(|missing| *missing > 0)?;
     Some(Remark { event, what: Remarkable::AnswerMissing, client: Some(answer.client), count: missing })
 }

@@ -253,10 +253,15 @@ pub(in crate::lab::show) fn remark(lang: Lang, recording: &Recording, remark: &R
             )
         }
         Remarkable::AnswerWrong => {
+            // Of a server that answers `ok`, not a byte is right.
+            let (is_ok_en, is_ok_zh) = match n {
+                0 => (" If it answers `ok`, say so: --expect ok.", "如果它的应答是 `ok`，请加上 --expect ok。"),
+                _ => ("", ""),
+            };
             let who = who.unwrap_or_else(|| lang.say("A client", "有客户端").to_owned());
             lang.say(
-                format!("{who} got back other bytes than it sent."),
-                format!("{who} 收到的字节与它发送的不同。"),
+                format!("{who} got back other bytes than it sent.{}", is_ok_en),
+                format!("{who} 收到的字节与它发送的不同。{}", is_ok_zh),
             )
         }
         Remarkable::ClosedUnread => {
