@@ -186,7 +186,7 @@ fn of_answer(recording: &Recording, answer: &Answer) -> Option<Remark> {
     // A send that was cut short may be the reason.
     let is_short = |event: &Event| matches!(&event.what, What::Call(call) if call.on == Some(On::Client(answer.client)) && call.fact.as_deref() == Some(SHORT_SEND));
     let counts = [Verb::Sends, Verb::Reads, Verb::ReadsEnd, Verb::IsReset];
-    let last = actions.filter(|(_, action)| counts.contains(&action.verb)).last().map(|(i, _)| i);
+    let last = actions.filter(|(_, action)| counts.contains(&action.verb)).next_back().map(|(i, _)| i);
     let event = recording.events.iter().position(is_short).or(last)?;
     let missing = answer.sent.checked_sub(answer.right).filter(|missing| *missing > 0)?;
     Some(Remark { event, what: Remarkable::AnswerMissing, client: Some(answer.client), count: missing })
