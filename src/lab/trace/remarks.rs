@@ -169,7 +169,7 @@ fn closed_unread(i: usize, event: &Event, state: &State) -> Option<Remark> {
 
 /// An answer that is not what was sent: where the client read the first wrong byte, or at the last that it did.
 fn of_answer(recording: &Recording, answer: &Answer) -> Option<Remark> {
-    let actions = recording.events.iter().enumerate().filter_map(|(i, event)| match &event.what {
+    let mut actions = recording.events.iter().enumerate().filter_map(|(i, event)| match &event.what {
         What::Client(action) if action.client == answer.client => Some((i, action)),
         _ => None,
     });
@@ -186,7 +186,7 @@ fn of_answer(recording: &Recording, answer: &Answer) -> Option<Remark> {
     // A send that was cut short may be the reason.
     let is_short = |event: &Event| matches!(&event.what, What::Call(call) if call.on == Some(On::Client(answer.client)) && call.fact.as_deref() == Some(SHORT_SEND));
     let counts = [Verb::Sends, Verb::Reads, Verb::ReadsEnd, Verb::IsReset];
-    let last = actions.filter(|(_, action)| counts.contains(&action.verb)).next_back().map(|(i, _)| i);
+    let last = actions.rfind(|(_, action)| counts.contains(&action.verb)).map(|(i, _)| i);
     let event = recording.events.iter().position(is_short).or(last)?;
     let missing = answer.sent.checked_sub(answer.right).filter(|missing| *missing > 0)?;
     Some(Remark { event, what: Remarkable::AnswerMissing, client: Some(answer.client), count: missing })
