@@ -4,7 +4,7 @@ use super::decode;
 use super::facts::{self, Around};
 use super::log::{Known, Raw, RawWhat};
 use crate::lab::results::trace::{Action, Call, Event, Fill, On, Verb, What};
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 /// The events.
 pub(super) fn events(known: &mut Known) -> Vec<Event> {
@@ -16,6 +16,7 @@ pub(super) fn events(known: &mut Known) -> Vec<Event> {
         fills: Vec::new(),
         queue: None,
         edges: HashSet::new(),
+        connects: VecDeque::new(),
     };
     for (i, raw) in raw.into_iter().enumerate() {
         assembly.add(raw, waits[i]);
@@ -64,6 +65,8 @@ struct Assembly {
     queue: Option<u32>,
     /// What epoll tells the edges of alone.
     edges: HashSet<On>,
+    /// The connections that were made and not accepted yet.
+    connects: VecDeque<usize>,
 }
 
 impl Assembly {
@@ -71,7 +74,12 @@ impl Assembly {
         let at_us = raw.at.as_secs_f64() * 1e6;
         let (step, fills, queue) = (raw.step, raw.fills, raw.accept_queue);
         let what = match raw.what {
-            RawWhat::Client(action) => What::Client(action),
+            RawWhat::Client(action) => {
+                if action.verb == Verb::Connects {
+                    self.connects.push_back(self.events.len());
+                }
+                What::Client(action)
+            }
             RawWhat::Signal { task, name } => What::Signal { task, name },
             RawWhat::Started { task } => What::Started { task },
             RawWhat::Ended { task, how } => What::Ended { task, how },
@@ -105,7 +113,14 @@ impl Assembly {
                 };
                 call.took_us = Some(at_us - began);
                 call.ready = ready;
-                call.woken_by = place.and_then(|place| self.cause(place, &call));
+                let waited = place.and_then(|place| self.cause(place, &call));
+                call.woken_by = match &*call.name {
+                    // Connections are accepted in the order in which they were made, by whichever thread.
+                    "accept" | "accept4" if call.errno.is_none() => {
+                        self.connects.pop_front().filter(|cause| place.is_some_and(|place| *cause > place))
+                    }
+                    _ => waited,
+                };
                 if place.is_none() && self.is_repeated(&call, fills.as_ref()) {
                     return;
                 }
@@ -168,24 +183,28 @@ impl Assembly {
             [] => call.on.iter().map(|on| (on, moved)).collect(),
             ready => ready.iter().map(|one| (&one.on, &*one.events)).collect(),
         };
-        let is_about = |action: &Action| {
+        // Bytes that were read make room to send, and that only.
+        let is_about = |action: &Action, has_room: bool| {
             about.iter().any(|(on, events)| match on {
                 On::Client(client) if *client == action.client => match action.verb {
-                    Verb::Reads => events.contains("OUT") || *events == "writable",
+                    Verb::Reads => has_room && (events.contains("OUT") || *events == "writable"),
                     Verb::Connects | Verb::ReadsEnd | Verb::IsReset => false,
-                    Verb::Sends | Verb::HalfCloses | Verb::Closes | Verb::Resets => true,
+                    Verb::Sends | Verb::HalfCloses | Verb::Closes | Verb::Resets => !has_room,
                 },
-                On::Listener => action.verb == Verb::Connects,
+                On::Listener => !has_room && action.verb == Verb::Connects,
                 _ => false,
             })
         };
-        let is_cause = |event: &Event| match &event.what {
-            What::Client(action) => is_about(action),
+        let is_cause = |event: &Event, has_room: bool| match &event.what {
+            What::Client(action) => is_about(action, has_room),
             What::Ended { task, .. } => matches!(&*call.name, "wait4" | "waitid") && *task != call.task,
             What::Signal { task, .. } => *task == call.task && call.errno.is_some(),
             _ => false,
         };
-        let found = self.events[place + 1..].iter().position(is_cause);
+        let meanwhile = &self.events[place + 1..];
+        let found = [false, true]
+            .iter()
+            .find_map(|has_room| meanwhile.iter().position(|event| is_cause(event, *has_room)));
         found.map(|after| place + 1 + after)
     }
 }

@@ -140,6 +140,10 @@ impl<'a> Trace<'a> {
             let kind = decode::kind(name);
             let mut log = self.log.lock();
             open.on = kind.filter(|kind| *kind != Kind::Other).and_then(|_| {
+                if name.starts_with("io_uring") {
+                    // It may be the number of a registered ring instead of a descriptor.
+                    return Some(On::Other("io_uring".to_owned()));
+                }
                 // epoll_ctl(2) is about the descriptor that it registers.
                 let place = if name == "epoll_ctl" { 2 } else { 0 };
                 on(&mut log, process, arguments[place] as i32)
