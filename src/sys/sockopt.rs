@@ -183,30 +183,6 @@ pub fn set_reset_on_close(fd: impl AsFd) -> Result<()> {
     set(fd.as_fd(), sockopt::Linger, &libc::linger { l_onoff: 1, l_linger: 0 })
 }
 
-/// Acknowledge what has arrived now, and for a while at once, instead of up to 40 ms later: `TCP_QUICKACK`, tcp(7). Over `libc`, because nix
-/// does not have it.
-///
-/// # Errors
-///
-/// `EBADF`, `ENOTSOCK`.
-#[doc(alias = "TCP_QUICKACK")]
-pub fn acknowledge_now(fd: impl AsFd) -> Result<()> {
-    let fd = fd.as_fd();
-    let on: libc::c_int = 1;
-    // SAFETY: setsockopt reads as many bytes from `on` as its last argument says, which is the size of `on`; it lives until the call
-    // returns.
-    let set = unsafe {
-        libc::setsockopt(
-            fd.as_raw_fd(),
-            libc::IPPROTO_TCP,
-            libc::TCP_QUICKACK,
-            (&raw const on).cast(),
-            size_of_val(&on) as libc::socklen_t,
-        )
-    };
-    cvt_on(Call::Setsockopt, fd, Errno::result(set)).map(drop)
-}
-
 /// How many bytes of the send queue the kernel of the peer has not acknowledged: ioctl(2) `SIOCOUTQ`, tcp(7).
 /// A FIN that was sent and is not acknowledged counts as one byte.
 ///

@@ -222,7 +222,7 @@ impl<'a> Clients<'a> {
         loop {
             // An acknowledgement that comes late makes room in a send buffer late.
             self.clients.iter().filter_map(|client| client.socket.as_ref()).for_each(|socket| {
-                sockopt::acknowledge_now(socket).ok();
+                sockopt::set_quickack(socket, true).ok();
             });
             let sleeps = self.watched.sleeps().unwrap_or(false);
             let sockets = self.clients.iter().filter_map(|client| client.socket.as_ref());

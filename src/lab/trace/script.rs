@@ -270,10 +270,12 @@ mod tests {
             let error = Script::parse(text).expect_err(text);
             assert!(error.contains(why), "{text:?}: {error}");
         }
-        let many: String = (0..1001).map(|_| "a: A send 1\n").collect();
-        assert!(
-            Script::parse(&format!("c: A connect\n{many}")).unwrap_err().contains("more than 1000 actions")
-        );
+        let many = "A send 1, ".repeat(1000);
+        let why = Script::parse(&format!("c: A connect, {many} A close")).unwrap_err();
+        assert!(why.contains("more than 1000 actions"), "{why}");
+        let many = "a: A send 1\n".repeat(101);
+        let why = Script::parse(&format!("c: A connect\n{many}")).unwrap_err();
+        assert!(why.contains("more than 100 steps"), "{why}");
         let many: String = (0..65).map(|i| format!("c: A{i} connect\n")).collect();
         assert!(Script::parse(&many).unwrap_err().contains("line 65: more than 64 clients"));
     }
