@@ -64,9 +64,12 @@ pub fn pin(thread: Pid, cpu: usize) -> Result<()> {
 /// `EPERM` when it is a thread of another user; `ESRCH`.
 #[doc(alias = "sched_setscheduler")]
 pub fn set_batch(thread: Pid) -> Result<()> {
-    let parameters = libc::sched_param { sched_priority: 0 };
-    // SAFETY: sched_setscheduler reads one `sched_param` from `parameters`, which is ours and lives until the call returns.
-    let set = unsafe { libc::sched_setscheduler(thread.as_raw(), libc::SCHED_BATCH, &raw const parameters) };
+    // `struct sched_param` of the kernel. The function of musl does nothing, because the kernel sets a thread and POSIX means a process.
+    let priority: libc::c_int = 0;
+    // SAFETY: sched_setscheduler takes two numbers, and reads one `int` from `priority`, which is ours and lives until the call returns.
+    let set = unsafe {
+        libc::syscall(libc::SYS_sched_setscheduler, thread.as_raw(), libc::SCHED_BATCH, &raw const priority)
+    };
     cvt(Call::SchedSetscheduler, Errno::result(set)).map(drop)
 }
 
