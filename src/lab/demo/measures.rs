@@ -213,19 +213,22 @@ pub(super) fn who_closes_first(at: &At<'_>) -> Step<Run> {
     const CLIENTS: usize = 20;
     let server = at.start()?;
     let addr = server.server.addr();
+    // Whoever had the port before may have left connections in TIME_WAIT, which are not those of these clients.
+    let mut clients = Clients { server: addr.port(), ports: Vec::new() };
     let mut close_wait = 0;
     for _ in 0..CLIENTS {
         let client = server.connect_and_ask()?;
+        clients.ports.push(client.local_addr()?.port());
         // A server that closes first has its turn, and another one waits for the client.
         server.until_it_waits()?;
-        close_wait = count(addr.port(), Side::Both, |state| state == TcpState::CloseWait)?;
+        close_wait = clients.count(Side::Both, |state| state == TcpState::CloseWait)?;
         drop(client);
         let is_open = |state| state != TcpState::TimeWait;
-        server.within("both sides have closed", || Ok(count(addr.port(), Side::Both, is_open)? == 0))?;
+        server.within("both sides have closed", || Ok(clients.count(Side::Both, is_open)? == 0))?;
     }
     let is_waiting = |state| state == TcpState::TimeWait;
-    let at_server = count(addr.port(), Side::Server, is_waiting)?;
-    let at_clients = count(addr.port(), Side::Clients, is_waiting)?;
+    let at_server = clients.count(Side::Server, is_waiting)?;
+    let at_clients = clients.count(Side::Clients, is_waiting)?;
     // A server that is killed closes first what is open then.
     let open = server.connect()?;
     drop(server);
@@ -243,20 +246,34 @@ enum Side {
     Both,
 }
 
-/// Connections of a server on this port, as its kernel and that of the clients, which is the same, have them.
-fn count(port: u16, side: Side, is_so: impl Fn(TcpState) -> bool) -> Step<usize> {
-    let all = procfs::net::tcp().map_err(anyhow::Error::from)?;
-    let is_of = |local: u16, remote: u16| match side {
-        Side::Server => local == port,
-        Side::Clients => remote == port,
-        Side::Both => local == port || remote == port,
-    };
-    let counts = |one: &&procfs::net::TcpNetEntry| {
-        one.state != TcpState::Listen
-            && is_of(one.local_address.port(), one.remote_address.port())
-            && is_so(one.state.clone())
-    };
-    Ok(all.iter().filter(counts).count())
+/// Clients of a server.
+struct Clients {
+    /// The port of the server.
+    server: u16,
+    /// Their own ports.
+    ports: Vec<u16>,
+}
+
+impl Clients {
+    /// How many of their connections are so, as the kernel has them, which is that of both sides.
+    fn count(&self, side: Side, is_so: impl Fn(TcpState) -> bool) -> Step<usize> {
+        let all = procfs::net::tcp().map_err(anyhow::Error::from)?;
+        let is_of = |local: u16, remote: u16| {
+            let (at_server, at_client) = (
+                local == self.server && self.ports.contains(&remote),
+                remote == self.server && self.ports.contains(&local),
+            );
+            match side {
+                Side::Server => at_server,
+                Side::Clients => at_client,
+                Side::Both => at_server || at_client,
+            }
+        };
+        let counts = |one: &&procfs::net::TcpNetEntry| {
+            is_of(one.local_address.port(), one.remote_address.port()) && is_so(one.state.clone())
+        };
+        Ok(all.iter().filter(counts).count())
+    }
 }
 
 /// The messages that the server sees in those that were sent.
