@@ -4,6 +4,7 @@ mod check;
 mod compare;
 mod completions;
 mod demo;
+mod doctor;
 mod facts;
 mod failure;
 mod load;
@@ -54,6 +55,7 @@ enum Command {
     Load(Box<load::Args>),
     Check(Box<check::Args>),
     Trace(trace::Args),
+    Doctor(doctor::Args),
     Merge(merge::Args),
     Models(models::Args),
     Facts(facts::Args),
@@ -100,6 +102,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Serve(args) => serve::run(args),
         Command::Check(args) => check::run(*args, cli.quiet, lang),
         Command::Trace(args) => trace::run(args, lang),
+        Command::Doctor(args) => doctor::run(args, cli.quiet, lang),
         Command::Load(args) => load::run(*args, cli.quiet),
         Command::Merge(args) => merge::run(args, cli.quiet),
         Command::Models(args) => models::run(&args),

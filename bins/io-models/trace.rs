@@ -65,7 +65,7 @@ enum Form {
 }
 
 pub(crate) fn run(args: Args, lang: Lang) -> Result<ExitCode, Failure> {
-    let subjects = subjects(&args)?;
+    let subjects = distinct(subjects("trace", &args.servers, &args.command)?)?;
     let script = args.script.as_deref().map_or_else(|| Ok(Script::usual()), script)?;
     let form = match args.output.as_deref().and_then(|path| path.extension()?.to_str()) {
         _ if args.json => Form::Json,
@@ -110,15 +110,20 @@ fn script(path: &Path) -> Result<Script, Failure> {
         .map_err(|why| Failure::usage(format_args!("{name}: {why}; `io-models trace --help` has an example")))
 }
 
-/// The servers, each with a name of its own.
-fn subjects(args: &Args) -> Result<Vec<Subject>, Failure> {
-    let mut subjects = args.servers.iter().map(|server| subject(server)).collect::<Result<Vec<_>, _>>()?;
-    if let [one] = args.command.as_slice() {
-        subjects.push(of_command(one)?);
-    } else if !args.command.is_empty() {
-        let words: Vec<_> = args.command.iter().map(|word| quoted(word)).collect();
-        subjects.push(with_a_port(format!("exec {}", words.join(" ")), &args.command, true)?);
+/// The servers of a command line: those named, and the command behind `--`.
+pub(crate) fn subjects(tool: &str, servers: &[String], command: &[String]) -> Result<Vec<Subject>, Failure> {
+    let mut subjects = servers.iter().map(|server| subject(tool, server)).collect::<Result<Vec<_>, _>>()?;
+    if let [one] = command {
+        subjects.push(of_command(tool, one)?);
+    } else if !command.is_empty() {
+        let words: Vec<_> = command.iter().map(|word| quoted(word)).collect();
+        subjects.push(with_a_port(tool, format!("exec {}", words.join(" ")), command, true)?);
     }
+    Ok(subjects)
+}
+
+/// One or two, each with a name of its own.
+fn distinct(mut subjects: Vec<Subject>) -> Result<Vec<Subject>, Failure> {
     match subjects.as_mut_slice() {
         [] => Err(Failure::usage(
             "no server is named: io-models trace epoll-level, or io-models trace -- ./my_server {port}",
@@ -135,7 +140,7 @@ fn subjects(args: &Args) -> Result<Vec<Subject>, Failure> {
 }
 
 /// A model, or a command.
-fn subject(server: &str) -> Result<Subject, Failure> {
+fn subject(tool: &str, server: &str) -> Result<Subject, Failure> {
     if let Some(model) = model::find(server) {
         let arguments = format!("serve {} --listen 127.0.0.1:{PORT}", model.name);
         return Ok(Subject {
@@ -147,36 +152,41 @@ fn subject(server: &str) -> Result<Subject, Failure> {
         });
     }
     if server.contains(PORT) {
-        return of_command(server);
+        return of_command(tool, server);
     }
     if server.contains(['/', ' ', '.']) {
         let words: Vec<_> = server.split_whitespace().collect();
         return Err(Failure::usage(format_args!(
-            "{server:?} is no model, and as a command it lacks {{port}}: io-models trace '{}'",
+            "{server:?} is no model, and as a command it lacks {{port}}: io-models {tool} '{}'",
             with_port(&words)
         )));
     }
     let near = nearest(server, 3, model::ALL.iter().map(|model| model.name));
     Err(Failure::usage(format_args!(
         "there is no model {server:?}; the nearest: {near}; `io-models models` has them all. A command needs {{port}}: \
-         io-models trace './{server} {{port}}'"
+         io-models {tool} './{server} {{port}}'"
     )))
 }
 
 /// A command in one argument. A simple one is executed by the shell in its own place, so that no call of the shell is in the trace.
-fn of_command(command: &str) -> Result<Subject, Failure> {
+fn of_command(tool: &str, command: &str) -> Result<Subject, Failure> {
     let is_simple = !command.contains(['&', '|', ';', '<', '>', '(', ')', '`', '$', '\n', '='])
         && !command.starts_with("cd ");
     let words: Vec<_> = command.split_whitespace().map(str::to_owned).collect();
     let line = if is_simple { format!("exec {command}") } else { command.to_owned() };
-    with_a_port(line, &words, is_simple)
+    with_a_port(tool, line, &words, is_simple)
 }
 
-fn with_a_port(command: String, words: &[String], is_one_program: bool) -> Result<Subject, Failure> {
+fn with_a_port(
+    tool: &str,
+    command: String,
+    words: &[String],
+    is_one_program: bool,
+) -> Result<Subject, Failure> {
     let words: Vec<_> = words.iter().map(String::as_str).collect();
     if !command.contains(PORT) {
         return Err(Failure::usage(format_args!(
-            "the command does not say {{port}}, for the port to listen on: io-models trace -- {}",
+            "the command does not say {{port}}, for the port to listen on: io-models {tool} -- {}",
             with_port(&words)
         )));
     }

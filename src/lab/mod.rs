@@ -10,6 +10,7 @@ pub mod load;
 pub mod check;
 pub mod compare;
 pub mod demo;
+pub mod doctor;
 pub mod results;
 pub mod trace;
 pub mod unp30;

@@ -16,7 +16,17 @@ use nix::unistd::Pid;
 /// `EINVAL` on a kernel with more processors than a `cpu_set_t` has bits (1024).
 #[doc(alias = "sched_getaffinity")]
 pub fn allowed() -> Result<Vec<usize>> {
-    let set = cvt(Call::SchedGetaffinity, sched_getaffinity(Pid::from_raw(0)))?;
+    allowed_to(Pid::from_raw(0))
+}
+
+/// The processors that a thread of any process may use, in ascending order.
+///
+/// # Errors
+///
+/// As [`allowed`]; `ESRCH`.
+#[doc(alias = "sched_getaffinity")]
+pub fn allowed_to(thread: Pid) -> Result<Vec<usize>> {
+    let set = cvt(Call::SchedGetaffinity, sched_getaffinity(thread))?;
     Ok((0..CpuSet::count()).filter(|&cpu| set.is_set(cpu).unwrap_or(false)).collect())
 }
 
@@ -50,9 +60,21 @@ pub fn pin_this_thread(cpu: usize) -> Result<()> {
 /// `EINVAL` when the processor does not exist or is not allowed; `EPERM` when it is a thread of another user; `ESRCH`.
 #[doc(alias = "sched_setaffinity")]
 pub fn pin(thread: Pid, cpu: usize) -> Result<()> {
+    allow(thread, &[cpu])
+}
+
+/// Let a thread of any process run on these processors. Threads and processes that it starts later inherit that.
+///
+/// # Errors
+///
+/// As [`pin`], where none of them is there for the thread.
+#[doc(alias = "sched_setaffinity")]
+pub fn allow(thread: Pid, cpus: &[usize]) -> Result<()> {
     let mut set = CpuSet::new();
-    // A number that the set has no bit for: the kernel is not asked, so nothing is counted.
-    set.set(cpu).map_err(|source| Error::Call { call: Call::SchedSetaffinity, fd: None, source })?;
+    for &cpu in cpus {
+        // A number that the set has no bit for: the kernel is not asked, so nothing is counted.
+        set.set(cpu).map_err(|source| Error::Call { call: Call::SchedSetaffinity, fd: None, source })?;
+    }
     cvt(Call::SchedSetaffinity, sched_setaffinity(thread, &set))
 }
 
@@ -89,6 +111,20 @@ mod tests {
         });
         assert_eq!(pinned.join().unwrap(), [last]);
         assert_eq!(allowed().unwrap(), before);
+    }
+
+    #[test]
+    fn a_thread_gets_its_processors_back() {
+        let all = allowed().unwrap();
+        std::thread::spawn(move || {
+            let this = nix::unistd::gettid();
+            pin(this, all[0]).unwrap();
+            assert_eq!(allowed_to(this).unwrap(), all[..1]);
+            allow(this, &all).unwrap();
+            assert_eq!(allowed_to(this).unwrap(), all);
+        })
+        .join()
+        .unwrap();
     }
 
     #[test]

@@ -90,14 +90,7 @@ struct Task {
 impl Server {
     /// Start `command`, with `{port}` replaced, and wait until it listens.
     pub(in crate::lab) fn start(launch: Launch<'_>, stop: &Stop) -> Result<Server, Failed> {
-        for _ in 1..TRIES {
-            match Server::start_on(launch, free_port()?, stop) {
-                // It may be that another program has taken the port.
-                Err(Failed::Error(why)) if !why.is::<NotInTime>() => {}
-                started => return started,
-            }
-        }
-        Server::start_on(launch, free_port()?, stop)
+        Server::start_somewhere(launch, None, stop)
     }
 
     /// The same on this port.
@@ -105,13 +98,28 @@ impl Server {
         Server::start_held_on(launch, port, None, stop)
     }
 
-    /// The same as [`Server::start`], and do this with the process before it executes the command.
+    /// The same as [`Server::start`], and do this with each process that is tried, before it executes the command.
     pub(in crate::lab) fn start_held(
         launch: Launch<'_>,
         before: &mut Before<'_>,
         stop: &Stop,
     ) -> Result<Server, Failed> {
-        Server::start_held_on(launch, free_port()?, Some(before), stop)
+        Server::start_somewhere(launch, Some(before), stop)
+    }
+
+    fn start_somewhere(
+        launch: Launch<'_>,
+        mut before: Option<&mut Before<'_>>,
+        stop: &Stop,
+    ) -> Result<Server, Failed> {
+        for _ in 1..TRIES {
+            match Server::start_held_on(launch, free_port()?, before.as_deref_mut(), stop) {
+                // It may be that another program has taken the port.
+                Err(Failed::Error(why)) if !why.is::<NotInTime>() => {}
+                started => return started,
+            }
+        }
+        Server::start_held_on(launch, free_port()?, before, stop)
     }
 
     fn start_held_on(
@@ -179,13 +187,27 @@ impl Server {
     pub(in crate::lab) fn listeners(&self) -> anyhow::Result<Vec<OwnedFd>> {
         let ours = sockets::listeners()?.filter(|listener| listener.addr.port() == self.addr.port());
         let names: BTreeSet<_> = ours.map(|listener| format!("socket:[{}]", listener.inode)).collect();
+        self.copies(|link| names.contains(link))
+    }
+
+    /// Copies of the descriptors of all its sockets, those of its clients included.
+    ///
+    /// # Errors
+    ///
+    /// When they may not be copied; `EMFILE`.
+    pub(in crate::lab) fn sockets(&self) -> anyhow::Result<Vec<OwnedFd>> {
+        self.copies(|link| link.starts_with("socket:["))
+    }
+
+    /// Copies of descriptors, by what their links in /proc say, one of each file.
+    fn copies(&self, is_wanted: impl Fn(&str) -> bool) -> anyhow::Result<Vec<OwnedFd>> {
         let (mut seen, mut copies) = (BTreeSet::new(), Vec::new());
         for pid in self.pids() {
             for fd in sockets::descriptors(pid).unwrap_or_default() {
                 let link = std::fs::read_link(&fd).unwrap_or_default();
                 let number = fd.file_name().and_then(|name| name.to_str()?.parse().ok());
                 if let (Some(link), Some(number)) = (link.to_str(), number)
-                    && names.contains(link)
+                    && is_wanted(link)
                     && seen.insert(link.to_owned())
                 {
                     copies.push(ptrace::copy_of(Pid::from_raw(pid.cast_signed()), number)?);
@@ -264,8 +286,17 @@ impl Server {
         (!ran.is_zero()).then_some(ran)
     }
 
+    /// How long each of its tasks has run until now, as far as the kernel tells.
+    pub(in crate::lab) fn ran_each(&self) -> BTreeMap<PathBuf, Duration> {
+        self.tasks()
+            .into_iter()
+            .filter_map(|task| Some((schedstat(&task)?[0], task)))
+            .map(|(ran, task)| (task, ran))
+            .collect()
+    }
+
     /// How long its tasks have waited for a processor until now, as far as the kernel tells.
-    pub(super) fn waited(&self) -> Duration {
+    pub(in crate::lab) fn waited(&self) -> Duration {
         self.tasks().iter().filter_map(|task| schedstat(task)).map(|[_, waited]| waited).sum()
     }
 

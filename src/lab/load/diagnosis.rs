@@ -69,7 +69,7 @@ pub(super) fn not_accepted(target: SocketAddr) -> Option<u64> {
 
 /// How often the queue of a listening socket was full in this network namespace, since it exists; `TcpExtListenOverflows` of
 /// `nstat`. `None` where /proc does not tell.
-pub(super) fn listen_overflows() -> Option<u64> {
+pub(in crate::lab) fn listen_overflows() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/net/netstat").ok()?;
     let mut lines = text.lines().filter(|line| line.starts_with("TcpExt:")).map(str::split_whitespace);
     let (names, values) = (lines.next()?, lines.next()?);

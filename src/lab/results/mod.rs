@@ -4,6 +4,7 @@
 pub mod check;
 pub mod compare;
 pub mod demo;
+pub mod doctor;
 pub mod load;
 pub mod trace;
 

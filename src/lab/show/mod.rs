@@ -12,6 +12,7 @@ pub mod svg;
 pub mod check;
 pub mod compare;
 pub mod demo;
+mod doctor;
 mod trace;
 mod table;
 

@@ -13,13 +13,13 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// The name of a call.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-pub(super) fn name(number: i64) -> Option<&'static str> {
+pub(in crate::lab) fn name(number: i64) -> Option<&'static str> {
     Some(syscalls::Sysno::new(usize::try_from(number).ok()?)?.name())
 }
 
 /// No thread is traced on these architectures.
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-pub(super) fn name(_: i64) -> Option<&'static str> {
+pub(in crate::lab) fn name(_: i64) -> Option<&'static str> {
     None
 }
 

@@ -8,7 +8,7 @@
 
 mod assemble;
 mod clients;
-mod decode;
+pub(super) mod decode;
 mod facts;
 mod log;
 mod record;
@@ -27,6 +27,7 @@ use crate::sys::affinity;
 use crate::sys::fork::Pid;
 use crate::sys::signal::Signal;
 use crate::sys::sockopt;
+use anyhow::Context;
 use clients::{Clients, Played, Watched};
 use log::Log;
 use record::Recorder;
@@ -124,19 +125,21 @@ fn one(plan: &Plan, subject: &Subject, stop: &Stop) -> Result<(Recording, bool),
 }
 
 fn once(plan: &Plan, subject: &Subject, stop: &Stop) -> Result<(Recording, Played), Failed> {
-    let log = Arc::new(Log::new());
-    let mut recorder = None;
+    let mut recorded = None;
     let launch = Launch { program: &plan.program, command: &subject.command, nofile: plan.nofile };
     let execs = if subject.is_one_program { 2 } else { 1 };
+    // Of one that found its port taken nothing is kept.
     let mut before = |process: Pid| {
-        recorder = Some(Recorder::start(process, execs, log.clone())?);
+        let log = Arc::new(Log::new());
+        recorded = Some((Recorder::start(process, execs, log.clone())?, log));
         Ok(())
     };
     let server = Server::start_held(launch, &mut before, stop)?;
+    let (recorder, log) = recorded.context("a server that was held before it began")?;
     log.lock().server = Some(server.addr());
     let played = play(&server, &plan.script, plan.expect, &log, stop)?;
     end(server, stop);
-    let tasks = recorder.map(Recorder::tasks).transpose()?.unwrap_or_default();
+    let tasks = recorder.tasks()?;
     let mut known = Arc::into_inner(log).expect("the tracer has ended").into_known();
     let events = assemble::events(&mut known);
     let mut notes = Vec::new();

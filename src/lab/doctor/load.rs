@@ -1,0 +1,213 @@
+//! A load on a server, and what was seen of both meanwhile.
+
+use crate::lab::check::server::Server;
+use crate::lab::child::Failed;
+use crate::lab::load::crew::{Crew, Order, Stage};
+use crate::lab::load::diagnosis::listen_overflows;
+use crate::lab::load::plan::{EngineKind, Expect, Payload, Plan, Sizes, Wait};
+use crate::lab::load::processors::Processors;
+use crate::lab::load::schedule::Arrivals;
+use crate::lab::meter::Tree;
+use crate::lab::meter::cpu::Totals;
+use crate::lab::results::doctor::{How, Kind, Seen};
+use crate::lab::stats::Spread;
+use crate::stop::Stop;
+use anyhow::{Context, anyhow};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Load before the clock starts.
+const WARM_UP: Duration = Duration::from_millis(100);
+
+/// How long a load is measured.
+const TIME: Duration = Duration::from_millis(500);
+
+/// The same where connections come and go: one that finds the queue full comes a second later.
+const TIME_OF_CONNECTIONS: Duration = Duration::from_millis(1200);
+
+/// How long a request may wait for its answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What load is put on whom.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Load {
+    pub(super) kind: Kind,
+    /// What is changed at the generator.
+    pub(super) with: Option<How>,
+    /// Only half of the connections.
+    pub(super) is_half: bool,
+}
+
+impl Load {
+    pub(super) fn of(kind: Kind) -> Load {
+        Load { kind, with: None, is_half: false }
+    }
+
+    fn threads(self) -> usize {
+        if self.with == Some(How::TwoGeneratorThreads) { 2 } else { 1 }
+    }
+
+    fn order(self, server: &Server, wait: Wait) -> Order {
+        let (connections, size, depth) = match self.kind {
+            Kind::Requests => (64, 64, 1),
+            Kind::OneConnection => (1, 64, 1),
+            Kind::Connections => (256, 64, 1),
+            Kind::LargeMessages => (4, 256 << 10, 1),
+            Kind::Pipelined => (64, 64, 8),
+        };
+        let sources = match self.with {
+            Some(How::MoreAddresses) => (2..10).map(|i| IpAddr::V4(Ipv4Addr::new(127, 0, 0, i))).collect(),
+            _ => Vec::new(),
+        };
+        let plan = Plan {
+            target: server.addr(),
+            active: if self.is_half { connections / 2 } else { connections },
+            idle: 0,
+            sizes: Sizes::Fixed(size),
+            payload: Payload::Random,
+            expect: Expect::Echo,
+            seed: 1,
+            patience: PATIENCE,
+            depth,
+            requests_per_conn: (self.kind == Kind::Connections).then_some(1),
+            sources,
+            wait,
+        };
+        let threads = self.threads();
+        Order { plan, engine: EngineKind::Epoll, threads, pin: false, arrivals: Arrivals::Constant }
+    }
+
+    /// Put it on this server. When all connections are open, and have been answered once, `lift` is called.
+    pub(super) fn put(
+        self,
+        server: &Server,
+        lift: &(dyn Fn() -> anyhow::Result<()> + Sync),
+        stop: &Stop,
+    ) -> Result<Seen, Failed> {
+        let wait = Processors::look(&server.addr()).choose_wait(self.threads());
+        let order = self.order(server, wait);
+        let time = if self.kind == Kind::Connections { TIME_OF_CONNECTIONS } else { TIME };
+        let stage = Stage { warmup: WARM_UP, steps: vec![(None, time)] };
+        let (mut looks, mut answers) = (Vec::new(), 0);
+        let (outcome, lost) = thread::scope(|scope| -> anyhow::Result<_> {
+            let mut crew = Crew::open(&order, stop.as_fd(), scope)?;
+            lift()?;
+            looks.push(Look::at(server));
+            let outcome = crew.run(&stage, |_| ())?;
+            looks.push(Look::at(server));
+            answers = crew.answered_in_all - crew.opening.answered;
+            Ok((outcome, crew.end().lost))
+        })?;
+        if outcome.partial || stop.wait(Some(Duration::ZERO))? {
+            return Err(Failed::Interrupted);
+        }
+        if let Some(why) = outcome.failure {
+            return Err(anyhow!("the load generator could not go on: {why}").into());
+        }
+        if outcome.wrong_bytes > 0 {
+            return Err(anyhow!(
+                "the server answered with a wrong byte: {}; `io-models check` tells more",
+                lost.first().map_or("", |lost| lost.reason.as_str())
+            )
+            .into());
+        }
+        if outcome.all_lost {
+            let why = lost.first().map_or("", |lost| lost.reason.as_str());
+            return Err(anyhow!("the server answers none of the connections any more: {why}").into());
+        }
+        let record = outcome.records.into_iter().next().context("the load has one step")?;
+        let [before, after] = looks.as_slice() else { return Err(anyhow!("a load has two ends").into()) };
+        let seconds = record.counts.elapsed_ns as f64 / 1e9 / order.threads as f64;
+        let of = |histogram: &hdrhistogram::Histogram<u64>, quantile| {
+            (!histogram.is_empty()).then(|| histogram.value_at_quantile(quantile) as f64)
+        };
+        let mut seen = Seen {
+            per_s: record.counts.completed as f64 / seconds.max(f64::MIN_POSITIVE),
+            p50_us: of(&record.service, 0.5).map(|ns| ns / 1e3),
+            generator_busy: outcome.busiest,
+            without_port: record.counts.without_port,
+            queue_full: after
+                .queue_full
+                .zip(before.queue_full)
+                .map(|(after, before)| after.saturating_sub(before)),
+            slowest_connection_ms: of(&record.connect, 1.0).map(|ns| ns / 1e6),
+            lost: lost.len() as u64,
+            ..Seen::default()
+        };
+        after.since(before, answers, &mut seen);
+        Ok(seen)
+    }
+}
+
+/// What the kernel tells at a moment.
+struct Look {
+    at: Instant,
+    totals: Option<Totals>,
+    ran: BTreeMap<PathBuf, Duration>,
+    waited: Duration,
+    queue_full: Option<u64>,
+}
+
+impl Look {
+    fn at(server: &Server) -> Look {
+        Look {
+            at: Instant::now(),
+            totals: Tree::of(server.main().as_raw().cast_unsigned(), true).totals(),
+            ran: server.ran_each(),
+            waited: server.waited(),
+            queue_full: listen_overflows(),
+        }
+    }
+
+    fn since(&self, before: &Look, answers: u64, seen: &mut Seen) {
+        let time = self.at.duration_since(before.at).as_secs_f64();
+        let share = |spent: Duration| spent.as_secs_f64() / time;
+        if let Some((after, before)) = self.totals.zip(before.totals) {
+            let totals = after.since(before);
+            seen.processors = Some(share(totals.user + totals.system));
+            seen.waits_per_answer = (answers > 0).then(|| totals.voluntary as f64 / answers as f64);
+        }
+        let of_one = |(task, ran): (&PathBuf, &Duration)| {
+            ran.saturating_sub(before.ran.get(task).copied().unwrap_or_default())
+        };
+        seen.busiest_thread = self.ran.iter().map(of_one).max().map(share);
+        // With such statistics each thread that runs has some time.
+        if !self.ran.is_empty() {
+            seen.kept_waiting = Some(share(self.waited.saturating_sub(before.waited)));
+        }
+    }
+}
+
+/// The median of each figure.
+pub(super) fn median_of(turns: &[Seen]) -> Seen {
+    let of_known = |figure: fn(&Seen) -> Option<f64>| {
+        Spread::quartiles(&turns.iter().filter_map(figure).collect::<Vec<_>>()).map(|known| known.median)
+    };
+    Seen {
+        per_s: of_known(|seen| Some(seen.per_s)).unwrap_or_default(),
+        p50_us: of_known(|seen| seen.p50_us),
+        generator_busy: of_known(|seen| Some(seen.generator_busy)).unwrap_or_default(),
+        processors: of_known(|seen| seen.processors),
+        busiest_thread: of_known(|seen| seen.busiest_thread),
+        waits_per_answer: of_known(|seen| seen.waits_per_answer),
+        kept_waiting: of_known(|seen| seen.kept_waiting),
+        without_port: turns.iter().map(|seen| seen.without_port).max().unwrap_or_default(),
+        queue_full: turns.iter().filter_map(|seen| seen.queue_full).max(),
+        slowest_connection_ms: turns.iter().filter_map(|seen| seen.slowest_connection_ms).reduce(f64::max),
+        lost: turns.iter().map(|seen| seen.lost).max().unwrap_or_default(),
+    }
+}
+
+/// The median of the ratios of two servers that had a load in turn.
+pub(super) fn ratio_of(these: &[Seen], others: &[Seen]) -> f64 {
+    let ratios: Vec<_> = these
+        .iter()
+        .zip(others)
+        .map(|(this, other)| this.per_s / other.per_s.max(f64::MIN_POSITIVE))
+        .collect();
+    Spread::quartiles(&ratios).map_or(f64::NAN, |ratios| ratios.median)
+}
