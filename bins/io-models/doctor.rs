@@ -1,6 +1,7 @@
 //! `io-models doctor`: why the number of a server is lower than it could be.
 
 use crate::failure::Failure;
+use crate::load::PayloadArg;
 use crate::output::{Outputs, conclude, ended};
 use crate::progress::Progress;
 use crate::trace::subjects;
@@ -30,6 +31,10 @@ pub(crate) struct Args {
     /// The server, which must echo: `{port}` is the port that it must listen on
     #[arg(last = true, value_name = "COMMAND {port}")]
     command: Vec<String>,
+
+    /// The bytes to send: random, zero bytes included; or text (letters and digits), for servers that use strlen or printf
+    #[arg(long, value_enum, default_value_t = PayloadArg::Random)]
+    payload: PayloadArg,
 
     /// Print one JSON document
     #[arg(long)]
@@ -68,7 +73,8 @@ pub(crate) fn run(args: Args, quiet: bool, lang: Lang) -> Result<ExitCode, Failu
     let limit = Nofile::raise().map_err(Failure::of)?;
     let (stopper, stop) = stop::pair().map_err(Failure::of)?;
     stopper.stop_on_signals().map_err(Failure::of)?;
-    let plan = Plan { program: startup::this_program(), subject, reference, nofile: limit.soft };
+    let payload = args.payload.into();
+    let plan = Plan { program: startup::this_program(), subject, reference, payload, nofile: limit.soft };
     let line = Progress::new(quiet);
     let result = examine(&plan, &stop, &|doing| line.show(in_words(doing)));
     drop(line);

@@ -7,7 +7,7 @@ mod self_test;
 use crate::failure::Failure;
 use crate::output::{Outputs, conclude, ended, warn};
 use crate::progress::Progress;
-pub(crate) use args::{Addresses, Args};
+pub(crate) use args::{Addresses, Args, PayloadArg};
 use files::Files;
 use io_models::lab::load::crew::{Interval, Order};
 use io_models::lab::load::gates;

@@ -1,4 +1,4 @@
-//! `io-models report RESULT`: a saved comparison, saved verdicts, or a saved trace, drawn again.
+//! `io-models report RESULT`: a saved comparison, saved verdicts, a saved trace, or what limits a server, drawn again.
 
 use crate::compare::text_of;
 use crate::failure::Failure;
@@ -7,15 +7,16 @@ use io_models::lab::lang::Lang;
 use io_models::lab::results::Head;
 use io_models::lab::results::check::{self, Checked};
 use io_models::lab::results::compare::Comparison;
+use io_models::lab::results::doctor::{self, Diagnosed};
 use io_models::lab::results::trace::{self, Traced};
 use io_models::lab::show::{csv, html};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Draw a saved comparison, saved verdicts, or a saved trace again: on standard output, or to files
+/// Draw a saved comparison, saved verdicts, a saved trace, or a saved diagnosis again: on standard output, or to files
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// What `compare --json -o FILE`, `check --json -o FILE` or `trace --json -o FILE` wrote
+    /// What `compare`, `check`, `trace` or `doctor` wrote with `--json -o FILE`
     #[arg(value_name = "RESULT")]
     result: PathBuf,
 
@@ -91,6 +92,7 @@ pub(crate) fn run(args: Args, lang: Lang) -> Result<ExitCode, Failure> {
         Kind::Comparison(result) => result,
         Kind::Checked(checked) => return draw_verdicts(&checked, args.files, lang),
         Kind::Traced(traced) => return draw_trace(&traced, args.files, lang),
+        Kind::Diagnosed(found) => return print_diagnosis(&found, args.files, lang),
     };
     let drawings = args.files.open(&mut Outputs::default())?;
     let written = if drawings.is_empty() {
@@ -108,6 +110,7 @@ enum Kind {
     Comparison(Box<Comparison>),
     Checked(Box<Checked>),
     Traced(Box<Traced>),
+    Diagnosed(Box<Diagnosed>),
 }
 
 /// Reads once: the file may be a pipe.
@@ -117,6 +120,7 @@ fn read(file: &Path) -> Result<Kind, Failure> {
     let result = match schema.as_str() {
         check::SCHEMA => Checked::read(&text).map(|result| Kind::Checked(Box::new(result))),
         trace::SCHEMA => Traced::read(&text).map(|result| Kind::Traced(Box::new(result))),
+        doctor::SCHEMA => Diagnosed::read(&text).map(|result| Kind::Diagnosed(Box::new(result))),
         _ => Comparison::read(&text).map(|result| Kind::Comparison(Box::new(result))),
     };
     result.map_err(|why| Failure::usage(format_args!("{}: {why}", file.display())))
@@ -155,4 +159,15 @@ fn draw_trace(result: &Traced, files: Files, lang: Lang) -> Result<ExitCode, Fai
         }
     };
     conclude(vec![written], Ok(ExitCode::SUCCESS))
+}
+
+/// What `doctor --json` found again.
+fn print_diagnosis(result: &Diagnosed, files: Files, lang: Lang) -> Result<ExitCode, Failure> {
+    let Files { html, markdown, csv, svg } = files;
+    if [html, markdown, csv, svg].iter().any(Option::is_some) {
+        return Err(Failure::usage("a diagnosis is text alone: leave the files out"));
+    }
+    let output = Output::stdout();
+    let text = result.text(output.columns(), lang);
+    conclude(vec![output.report(&text)], Ok(ExitCode::SUCCESS))
 }

@@ -22,6 +22,7 @@ mod cli;
 mod load;
 mod check;
 mod demo;
+mod doctor;
 mod compare;
 mod report;
 mod unp30;

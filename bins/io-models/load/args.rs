@@ -231,9 +231,18 @@ enum ArrivalsArg {
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum PayloadArg {
+pub(crate) enum PayloadArg {
     Random,
     Text,
+}
+
+impl From<PayloadArg> for Payload {
+    fn from(payload: PayloadArg) -> Payload {
+        match payload {
+            PayloadArg::Random => Payload::Random,
+            PayloadArg::Text => Payload::Text,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, clap::ValueEnum)]
@@ -312,10 +321,7 @@ impl Args {
             active,
             idle,
             sizes: self.size.clone(),
-            payload: match self.payload {
-                PayloadArg::Random => Payload::Random,
-                PayloadArg::Text => Payload::Text,
-            },
+            payload: self.payload.into(),
             expect: match self.expect {
                 ExpectArg::Echo => Expect::Echo,
                 ExpectArg::Ok => Expect::Ok,

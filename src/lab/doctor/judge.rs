@@ -1,11 +1,8 @@
 //! What was seen points to what may limit a server; whether it does is shown by taking it away.
 
-use crate::lab::check::server::Server;
 use crate::lab::child::Failed;
 use crate::lab::load::BUSY_LIMIT;
 use crate::lab::results::doctor::{Diagnosed, How, Kind, Lifted, Limiter, Load, Note, Verdict, What, WhyNot};
-use crate::sys::affinity;
-use std::net::IpAddr;
 
 /// What is taken away limits a server when the number rises at least so much without it.
 const GAIN: f64 = 1.15;
@@ -41,24 +38,43 @@ const SMALL: f64 = 4096.0;
 /// Measures the number under a load with something taken away, and without.
 pub(super) type Lift<'a> = dyn FnMut(Kind, How) -> Result<Lifted, Failed> + 'a;
 
+/// Where the server runs.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    /// Processors that this program may use.
+    pub(super) here: usize,
+    /// Processors that the server may use.
+    pub(super) of_server: usize,
+    /// The server is reached at 127.0.0.0/8, where this machine has many addresses.
+    pub(super) has_more_addresses: bool,
+}
+
 /// Judge one of them, when the loads have been measured and those before it have been judged.
 pub(super) fn of(
     what: What,
     found: &Diagnosed,
-    server: &Server,
+    place: Place,
     lift: &mut Lift<'_>,
 ) -> Result<Limiter, Failed> {
-    let mut case = Case { found, server, lift, lifted: Vec::new(), why_not: None };
-    let (load, verdict) = match what {
-        What::Generator => (Kind::Requests, case.generator()?),
-        What::Backlog => (Kind::Connections, case.backlog()?),
-        What::Ports => (Kind::Connections, case.ports()?),
-        What::OneProcessor => (Kind::Requests, case.one_processor()?),
-        What::WakeUps => (Kind::Requests, case.wake_ups()?),
-        What::CallsPerRequest => (Kind::Requests, case.calls_per_request()?),
-        What::Nagle => (Kind::OneConnection, case.nagle()?),
-        What::Lock => (Kind::Requests, case.lock()?),
-        What::SmallBuffers => (Kind::LargeMessages, case.small_buffers()?),
+    let mut case = Case { found, place, lift, lifted: Vec::new(), why_not: None };
+    let load = match what {
+        What::Backlog | What::Ports => Kind::Connections,
+        What::Nagle => Kind::OneConnection,
+        What::SmallBuffers => Kind::LargeMessages,
+        _ => Kind::Requests,
+    };
+    let verdict = match what {
+        // The server failed under it.
+        _ if found.load(load).is_none() => None,
+        What::Generator => case.generator()?,
+        What::Backlog => case.backlog()?,
+        What::Ports => case.ports()?,
+        What::OneProcessor => case.one_processor()?,
+        What::WakeUps => case.wake_ups()?,
+        What::CallsPerRequest => case.calls_per_request()?,
+        What::Nagle => case.nagle()?,
+        What::Lock => case.lock()?,
+        What::SmallBuffers => case.small_buffers()?,
     };
     let Case { lifted, why_not, .. } = case;
     Ok(Limiter { what, verdict: verdict.unwrap_or(Verdict::NotKnown), load, lifted, why_not })
@@ -72,7 +88,11 @@ pub(super) fn note_doubts(found: &mut Diagnosed) {
     if kept > MOST {
         found.notes.push(Note::OtherPrograms { share: kept });
     }
-    let lost = found.loads.iter().map(|load| load.server.lost).max().unwrap_or_default();
+    // Those for which there was no room in the queue are told of there.
+    let of = |load: &Load| {
+        if load.server.queue_full.is_some_and(|times| times > 0) { 0 } else { load.server.lost }
+    };
+    let lost = found.loads.iter().map(of).max().unwrap_or_default();
     if lost > 0 {
         found.notes.push(Note::Lost { connections: lost });
     }
@@ -80,7 +100,7 @@ pub(super) fn note_doubts(found: &mut Diagnosed) {
 
 struct Case<'a, 'b> {
     found: &'a Diagnosed,
-    server: &'a Server,
+    place: Place,
     lift: &'a mut Lift<'b>,
     lifted: Vec<Lifted>,
     why_not: Option<WhyNot>,
@@ -95,7 +115,7 @@ fn limits(it_does: bool) -> Option<Verdict> {
 
 impl Case<'_, '_> {
     fn load(&self, kind: Kind) -> &Load {
-        self.found.load(kind).expect("all loads were measured before")
+        self.found.load(kind).expect("what is judged by a load was measured under it")
     }
 
     /// How many times the number rises when this is taken away. `None` where that cannot be done here.
@@ -128,14 +148,22 @@ impl Case<'_, '_> {
         seen.generator_busy < BUSY_LIMIT && server < IDLE
     }
 
+    /// Whether already one client alone waits long: then it is not other clients and threads that it waits for.
+    fn one_client_waits(&self) -> bool {
+        let load = self.found.load(Kind::OneConnection);
+        load.and_then(|load| load.server.p50_us).is_some_and(|us| us >= SLOW_US)
+    }
+
     fn generator(&mut self) -> Judged {
         let seen = self.load(Kind::Requests).server;
-        let here = affinity::allowed()?.len();
+        let here = self.place.here;
         let Some(all) = seen.processors else { return Ok(None) };
         // One thread at its limit, or all processors that the generator leaves.
         let server_is_full = seen.busiest_thread.is_some_and(|busiest| busiest >= FULL)
             || all >= FULL * here.saturating_sub(1).max(1) as f64;
-        if seen.generator_busy < BUSY_LIMIT || server_is_full {
+        // One that asks the reference for more can ask for more.
+        let can_more = self.load(Kind::Requests).ratio < AS_GOOD;
+        if seen.generator_busy < BUSY_LIMIT || server_is_full || can_more {
             return Ok(limits(false));
         }
         self.needs_processors(3, here);
@@ -153,24 +181,29 @@ impl Case<'_, '_> {
         let Load { server, reference, .. } = self.load(Kind::Connections);
         let Some(slowest) = server.slowest_connection_ms else { return Ok(None) };
         let was_full = server.queue_full.is_some_and(|times| times > 0);
+        let was_late = slowest >= SECOND_TRY_MS || server.lost > 0;
         // A SYN can be lost for another reason, which the reference meets as well.
-        let was_slow =
-            slowest >= SECOND_TRY_MS && reference.slowest_connection_ms.is_some_and(|ms| ms < SECOND_TRY_MS);
-        if !was_full && !was_slow {
+        let reference_was_not = reference.slowest_connection_ms.is_some_and(|ms| ms < SECOND_TRY_MS);
+        let points_to_it = was_full || was_late && reference_was_not;
+        if !points_to_it {
             return Ok(limits(false));
         }
-        Ok(self.gain(Kind::Connections, How::LongerQueue)?.and_then(|gain| limits(gain >= GAIN)))
+        let gain = self.gain(Kind::Connections, How::LongerQueue)?;
+        // Those that come late cost little of the number where others come instead.
+        if was_full && was_late {
+            return Ok(limits(true));
+        }
+        Ok(gain.and_then(|gain| limits(gain >= GAIN)))
     }
 
     fn ports(&mut self) -> Judged {
         if self.load(Kind::Connections).server.without_port == 0 {
             return Ok(limits(false));
         }
-        match self.server.addr().ip() {
-            IpAddr::V4(ip) if ip.is_loopback() => {
-                self.gain(Kind::Connections, How::MoreAddresses)?;
-            }
-            _ => self.why_not = Some(WhyNot::OneOwnAddress),
+        if self.place.has_more_addresses {
+            self.gain(Kind::Connections, How::MoreAddresses)?;
+        } else {
+            self.why_not = Some(WhyNot::OneOwnAddress);
         }
         Ok(limits(true))
     }
@@ -178,47 +211,47 @@ impl Case<'_, '_> {
     fn one_processor(&mut self) -> Judged {
         let seen = self.load(Kind::Requests).server;
         let Some(all) = seen.processors else { return Ok(None) };
-        let (here, theirs) = (affinity::allowed()?, affinity::allowed_to(self.server.main())?);
-        let is_restricted = theirs.len() == 1 && here.len() > 1;
+        let Place { here, of_server, .. } = self.place;
+        let is_restricted = of_server == 1 && here > 1;
         let is_full = match seen.busiest_thread {
             Some(busiest) => busiest >= FULL,
             None => all >= FULL,
         };
         // Threads that together never use more than one processor, although the generator leaves them two: an interpreter lets one run.
-        let takes_turns = (FULL..1.1).contains(&all) && here.len() > 2;
-        if !is_full && !takes_turns && !(is_restricted && all >= FULL) {
+        let takes_turns = (FULL..1.1).contains(&all) && here > 2;
+        if is_restricted {
+            let gain = self.gain(Kind::Requests, How::AllProcessors)?;
+            return Ok(limits(all >= FULL || gain.is_some_and(|gain| gain >= GAIN)));
+        }
+        if !is_full && !takes_turns {
             return Ok(limits(false));
         }
-        if is_restricted {
-            self.gain(Kind::Requests, How::AllProcessors)?;
-        } else {
-            self.needs_processors(4, here.len());
-            self.gain(Kind::Requests, How::SecondCopy)?;
-        }
+        self.needs_processors(4, here);
+        self.gain(Kind::Requests, How::SecondCopy)?;
         Ok(limits(true))
     }
 
     fn wake_ups(&mut self) -> Judged {
-        let (requests, pipelined) = (self.load(Kind::Requests).clone(), self.load(Kind::Pipelined).clone());
+        let requests = self.load(Kind::Requests).clone();
         let waits = requests.server.waits_per_answer.zip(requests.reference.waits_per_answer);
         let Some((ours, reference)) = waits else { return Ok(None) };
         if ours < WAITS || ours < reference * MORE_THAN_THE_REFERENCE {
             return Ok(limits(false));
         }
         // A wake-up that finds eight requests costs each of them less. It is worth more to this server than to the reference.
-        let found_together = pipelined.ratio / requests.ratio;
-        let (before, after) = (requests.server.per_s, pipelined.server.per_s);
-        self.lifted.push(Lifted {
-            how: How::EightAtOnce,
-            before_per_s: before,
-            after_per_s: after,
-            ratio: after / before,
-        });
-        let waits_for_others = self.nobody_is_busy();
-        let takes_locks = self.takes_locks().unwrap_or(false);
+        let mut found_together = 1.0;
+        if let Some(pipelined) = self.found.load(Kind::Pipelined) {
+            found_together = pipelined.ratio / requests.ratio;
+            let (before, after) = (requests.server, pipelined.server);
+            let lifted = Lifted { how: How::EightAtOnce, before, after, ratio: after.per_s / before.per_s };
+            self.lifted.push(lifted);
+        }
         let on_one = self.gain(Kind::Requests, How::OneProcessor)?;
-        let is_better_on_one = on_one.is_some_and(|gain| gain >= GAIN) && !takes_locks;
-        Ok(limits(found_together >= GAIN || is_better_on_one || waits_for_others))
+        // Of threads that take locks, that is what they wait for.
+        let takes_locks = self.takes_locks().unwrap_or(false);
+        let is_better_on_one = on_one.is_some_and(|gain| gain >= GAIN);
+        let waits_for_others = self.nobody_is_busy() && !self.one_client_waits();
+        Ok(limits(found_together >= GAIN || !takes_locks && (is_better_on_one || waits_for_others)))
     }
 
     fn calls_per_request(&mut self) -> Judged {
@@ -231,16 +264,19 @@ impl Case<'_, '_> {
                 return Ok(limits(true));
             }
         }
-        let makes_more = ours >= reference * MORE_CALLS;
-        if makes_more && ratio < AS_GOOD && self.lifted.is_empty() {
+        // One that sleeps does not do so because of its calls.
+        let it_does = ours >= reference * MORE_CALLS && ratio < AS_GOOD && !self.nobody_is_busy();
+        if it_does && self.lifted.is_empty() {
             self.why_not = Some(WhyNot::InTheProgram);
         }
-        Ok(limits(makes_more && ratio < AS_GOOD))
+        Ok(limits(it_does))
     }
 
     fn nagle(&mut self) -> Judged {
-        let Some(p50) = self.load(Kind::OneConnection).server.p50_us else { return Ok(None) };
-        if p50 < SLOW_US {
+        if self.load(Kind::OneConnection).server.p50_us.is_none() {
+            return Ok(None);
+        }
+        if !self.one_client_waits() {
             return Ok(limits(false));
         }
         Ok(self.gain(Kind::OneConnection, How::NoDelay)?.and_then(|gain| limits(gain >= GAIN)))
@@ -260,7 +296,7 @@ impl Case<'_, '_> {
         }
         // Threads on one processor hardly ever find a lock taken.
         let gain = self.gain(Kind::Requests, How::OneProcessor)?;
-        Ok(limits(gain.is_some_and(|gain| gain >= GAIN) || self.nobody_is_busy()))
+        Ok(limits(gain.is_some_and(|gain| gain >= GAIN) || self.nobody_is_busy() && !self.one_client_waits()))
     }
 
     fn small_buffers(&mut self) -> Judged {
@@ -283,5 +319,249 @@ impl Case<'_, '_> {
             self.why_not = Some(WhyNot::InTheProgram);
         }
         Ok(limits(reads_little))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::env::Environment;
+    use crate::lab::results::doctor::{BothCalls, Calls, SCHEMA, SCHEMA_VERSION, Seen};
+
+    const PLACE: Place = Place { here: 8, of_server: 8, has_more_addresses: true };
+
+    /// What was seen of a server that is as good as the reference, with one thread and room left.
+    fn as_good() -> Diagnosed {
+        let kinds =
+            [Kind::Requests, Kind::OneConnection, Kind::Connections, Kind::LargeMessages, Kind::Pipelined];
+        let seen = Seen {
+            per_s: 1000.0,
+            p50_us: Some(30.0),
+            generator_busy: 0.8,
+            processors: Some(0.8),
+            busiest_thread: Some(0.8),
+            waits_per_answer: Some(0.05),
+            kept_waiting: Some(0.0),
+            queue_full: Some(0),
+            slowest_connection_ms: Some(20.0),
+            ..Seen::default()
+        };
+        let calls = Calls {
+            per_request: [("recvfrom", 1.0), ("sendto", 1.0), ("epoll_wait", 1.0)]
+                .map(|(name, n)| (name.to_owned(), n))
+                .into(),
+            bytes_per_receive: Some(65_536.0),
+            threads: 1,
+            ..Calls::default()
+        };
+        Diagnosed {
+            schema: SCHEMA.to_owned(),
+            schema_version: SCHEMA_VERSION,
+            environment: Environment::here(),
+            name: "a".to_owned(),
+            server: "./a {port}".to_owned(),
+            reference: "epoll-level".to_owned(),
+            seconds: 0.0,
+            partial: false,
+            loads: kinds.map(|kind| Load { kind, server: seen, reference: seen, ratio: 1.0 }).into(),
+            calls: Some(BothCalls { server: calls.clone(), reference: calls }),
+            limiters: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    fn load(found: &mut Diagnosed, kind: Kind) -> &mut Load {
+        found.loads.iter_mut().find(|load| load.kind == kind).expect("each load was measured")
+    }
+
+    fn calls(found: &mut Diagnosed) -> &mut Calls {
+        &mut found.calls.as_mut().expect("they were counted").server
+    }
+
+    /// Judge all of them, where each number rises so much when something is taken away: what limits the server, and what was taken away.
+    fn judged(mut found: Diagnosed, place: Place, gain: f64) -> (Vec<What>, Vec<How>) {
+        let mut lifted = Vec::new();
+        for what in What::ALL {
+            let limiter = of(what, &found, place, &mut |_, how| {
+                lifted.push(how);
+                Ok(Lifted { how, before: Seen::default(), after: Seen::default(), ratio: gain })
+            });
+            found.limiters.push(limiter.expect("nothing fails"));
+        }
+        (found.limits().map(|limiter| limiter.what).collect(), lifted)
+    }
+
+    #[test]
+    fn nothing_limits_a_server_that_is_as_good_as_the_reference() {
+        assert_eq!(judged(as_good(), PLACE, 2.0), (vec![], vec![]));
+    }
+
+    #[test]
+    fn each_limiter_is_seen_and_taken_away() {
+        type Plant = fn(&mut Diagnosed);
+        let cases: [(What, Plant, &[How]); 10] = [
+            (
+                What::Generator,
+                |found| load(found, Kind::Requests).server.generator_busy = 1.0,
+                &[How::TwoGeneratorThreads],
+            ),
+            (
+                What::Backlog,
+                |found| load(found, Kind::Connections).server.queue_full = Some(9),
+                &[How::LongerQueue],
+            ),
+            (
+                What::Backlog,
+                |found| load(found, Kind::Connections).server.slowest_connection_ms = Some(1010.0),
+                &[How::LongerQueue],
+            ),
+            (
+                What::Ports,
+                |found| load(found, Kind::Connections).server.without_port = 5,
+                &[How::MoreAddresses],
+            ),
+            (
+                What::OneProcessor,
+                |found| load(found, Kind::Requests).server.busiest_thread = Some(0.98),
+                &[How::SecondCopy],
+            ),
+            (
+                What::WakeUps,
+                |found| {
+                    load(found, Kind::Requests).server.waits_per_answer = Some(1.0);
+                    load(found, Kind::Requests).ratio = 0.5;
+                },
+                &[How::OneProcessor],
+            ),
+            (
+                What::CallsPerRequest,
+                |found| {
+                    calls(found).per_request.insert("write".to_owned(), 1.0);
+                    calls(found).prints_per_request = 1.0;
+                },
+                &[How::NoOutput],
+            ),
+            (
+                What::Nagle,
+                |found| load(found, Kind::OneConnection).server.p50_us = Some(44_000.0),
+                &[How::NoDelay],
+            ),
+            (
+                What::Lock,
+                |found| {
+                    calls(found).threads = 4;
+                    calls(found).futex_per_request = 0.5;
+                },
+                &[How::OneProcessor],
+            ),
+            (What::SmallBuffers, |found| calls(found).send_buffer = Some(2048), &[How::LargerBuffers]),
+        ];
+        for (what, plant, hows) in cases {
+            let mut found = as_good();
+            plant(&mut found);
+            assert_eq!(judged(found, PLACE, 2.0), (vec![what], hows.to_vec()), "{what:?}");
+        }
+    }
+
+    #[test]
+    fn what_brings_nothing_when_it_is_taken_away_does_not_limit() {
+        let mut found = as_good();
+        load(&mut found, Kind::Connections).server.queue_full = Some(9);
+        // Nobody came late.
+        load(&mut found, Kind::OneConnection).server.p50_us = Some(44_000.0);
+        load(&mut found, Kind::Requests).server.waits_per_answer = Some(1.0);
+        calls(&mut found).threads = 4;
+        calls(&mut found).futex_per_request = 0.5;
+        calls(&mut found).send_buffer = Some(2048);
+        let (limits, lifted) = judged(found, PLACE, 1.02);
+        assert_eq!(limits, []);
+        assert_eq!(lifted, [How::LongerQueue, How::OneProcessor, How::NoDelay, How::LargerBuffers]);
+    }
+
+    #[test]
+    fn what_a_program_does_itself_limits_although_it_cannot_be_taken_away() {
+        let mut found = as_good();
+        calls(&mut found).per_request.insert("epoll_ctl".to_owned(), 2.0);
+        load(&mut found, Kind::Requests).ratio = 0.6;
+        // Both are worth as much to it as to the reference.
+        load(&mut found, Kind::Pipelined).ratio = 0.6;
+        assert_eq!(judged(found.clone(), PLACE, 1.0), (vec![What::CallsPerRequest], vec![]));
+        // One that is idle all the same is not limited by it.
+        load(&mut found, Kind::Requests).server.processors = Some(0.02);
+        assert_eq!(judged(found, PLACE, 1.0), (vec![], vec![]));
+        let mut found = as_good();
+        calls(&mut found).bytes_per_receive = Some(1024.0);
+        load(&mut found, Kind::LargeMessages).ratio = 0.2;
+        assert_eq!(judged(found, PLACE, 1.0), (vec![What::SmallBuffers], vec![How::LargerBuffers]));
+    }
+
+    #[test]
+    fn a_generator_that_gets_more_from_the_reference_does_not_limit() {
+        let mut found = as_good();
+        load(&mut found, Kind::Requests).server.generator_busy = 1.0;
+        load(&mut found, Kind::Requests).ratio = 0.5;
+        load(&mut found, Kind::Pipelined).ratio = 0.5;
+        assert_eq!(judged(found, PLACE, 2.0), (vec![], vec![]));
+    }
+
+    #[test]
+    fn a_server_on_one_processor_gets_all_of_them() {
+        let mut found = as_good();
+        load(&mut found, Kind::Requests).server.processors = Some(0.97);
+        load(&mut found, Kind::Requests).server.busiest_thread = Some(0.3);
+        let restricted = Place { of_server: 1, ..PLACE };
+        assert_eq!(judged(found, restricted, 2.0), (vec![What::OneProcessor], vec![How::AllProcessors]));
+    }
+
+    #[test]
+    fn on_few_processors_it_says_that_the_number_says_little() {
+        let mut found = as_good();
+        load(&mut found, Kind::Requests).server.busiest_thread = Some(0.98);
+        let place = Place { here: 2, of_server: 2, ..PLACE };
+        let limiter = of(What::OneProcessor, &found, place, &mut |_, how| {
+            Ok(Lifted { how, before: Seen::default(), after: Seen::default(), ratio: 1.0 })
+        });
+        let limiter = limiter.expect("nothing fails");
+        assert_eq!(
+            (limiter.verdict, limiter.why_not),
+            (Verdict::Limits, Some(WhyNot::FewProcessors { needed: 4, here: 2 }))
+        );
+    }
+
+    #[test]
+    fn what_the_kernel_does_not_tell_is_not_known() {
+        let mut found = as_good();
+        for load in &mut found.loads {
+            load.server = Seen { per_s: 1000.0, ..Seen::default() };
+        }
+        found.calls = None;
+        let verdict = |what| {
+            of(what, &found, PLACE, &mut |_, _| panic!("nothing points to it"))
+                .expect("nothing fails")
+                .verdict
+        };
+        let known: Vec<_> =
+            What::ALL.into_iter().filter(|what| verdict(*what) != Verdict::NotKnown).collect();
+        assert_eq!(
+            known,
+            [What::Ports, What::SmallBuffers],
+            "these are judged by the generator's figures alone"
+        );
+    }
+
+    #[test]
+    fn a_refusal_of_the_system_is_told() {
+        let judged = |lost| {
+            let mut found = as_good();
+            load(&mut found, Kind::Connections).server.queue_full = Some(9);
+            load(&mut found, Kind::Connections).server.lost = lost;
+            let refuses = &mut |_, _| Err(Failed::Error(anyhow::anyhow!("EPERM")));
+            let limiter = of(What::Backlog, &found, PLACE, refuses).expect("it goes on");
+            assert_eq!(limiter.why_not, Some(WhyNot::Refused { why: "EPERM".to_owned() }));
+            limiter.verdict
+        };
+        assert_eq!(judged(0), Verdict::NotKnown);
+        // What was seen is enough.
+        assert_eq!(judged(3), Verdict::Limits);
     }
 }

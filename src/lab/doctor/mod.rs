@@ -12,6 +12,7 @@ use super::check::basics;
 use super::check::server::{Launch, Server};
 use super::child::Failed;
 use super::env::Environment;
+use super::load::plan::Payload;
 use super::results::doctor::{
     BothCalls, Diagnosed, How, Kind, Lifted, Load as Loaded, Note, SCHEMA, SCHEMA_VERSION, Seen, What,
 };
@@ -20,14 +21,12 @@ use crate::stop::Stop;
 use crate::sys::fork::Pid;
 use crate::sys::{affinity, socket, sockopt};
 use anyhow::Context;
+use judge::Place;
 use load::{Load, median_of, ratio_of};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::thread;
 use std::time::Instant;
-
-/// Turns of the load with the number that people compare, and of the others.
-const TURNS: usize = 3;
-const TURNS_OF_OTHERS: usize = 2;
 
 /// Turns with something taken away, and without.
 const TURNS_LIFTED: usize = 2;
@@ -50,6 +49,8 @@ pub struct Plan {
     pub subject: Subject,
     /// The model that it is compared with.
     pub reference: Subject,
+    /// The bytes that are sent.
+    pub payload: Payload,
     /// The soft limit on descriptors that a server has.
     pub nofile: u64,
 }
@@ -71,7 +72,7 @@ pub enum Doing {
 ///
 /// # Errors
 ///
-/// When the server does not start, or does not answer as it should: then its number says nothing.
+/// When the server does not start, or does not answer small requests as it should: then it has no number.
 pub fn examine(plan: &Plan, stop: &Stop, watch: &dyn Fn(Doing)) -> Result<Diagnosed, Failed> {
     let began = Instant::now();
     let mut found = Diagnosed {
@@ -107,15 +108,20 @@ struct Examination<'a> {
 
 impl Examination<'_> {
     fn go(&self, found: &mut Diagnosed) -> Result<(), Failed> {
-        let server = self.start(&self.plan.subject.command)?;
         (self.watch)(Doing::Basics);
-        basics(server.addr(), CLIENTS, self.stop)?;
+        self.basics(found)?;
+        let server = self.start(&self.plan.subject.command)?;
         let reference = self.start(&self.plan.reference.command)?;
-        for kind in
-            [Kind::Requests, Kind::OneConnection, Kind::Connections, Kind::LargeMessages, Kind::Pipelined]
-        {
+        for kind in Kind::ALL {
             (self.watch)(Doing::Load(kind));
-            found.loads.push(self.both(kind, &server, &reference)?);
+            match self.both(kind, &server, &reference) {
+                Ok(load) => found.loads.push(load),
+                // Without the number that people compare there is nothing to explain.
+                Err(Failed::Error(why)) if kind != Kind::Requests => {
+                    found.notes.push(Note::LoadFailed { load: kind, why: format!("{why:#}") });
+                }
+                Err(failed) => return Err(failed),
+            }
         }
         (self.watch)(Doing::Calls);
         match self.calls() {
@@ -125,9 +131,24 @@ impl Examination<'_> {
         }
         drop(reference);
         judge::note_doubts(found);
+        let place = Place {
+            here: affinity::allowed()?.len(),
+            of_server: affinity::allowed_to(server.main())?.len(),
+            has_more_addresses: matches!(server.addr().ip(), IpAddr::V4(ip) if ip.is_loopback()),
+        };
         for what in What::ALL {
-            let limiter = judge::of(what, found, &server, &mut |kind, how| self.lift(kind, how, &server))?;
+            let limiter = judge::of(what, found, place, &mut |kind, how| self.lift(kind, how, &server))?;
             found.limiters.push(limiter);
+        }
+        Ok(())
+    }
+
+    /// Ask a server that is not measured whether it does what each server should.
+    fn basics(&self, found: &mut Diagnosed) -> Result<(), Failed> {
+        let server = self.start(&self.plan.subject.command)?;
+        match basics(server.addr(), CLIENTS, self.stop) {
+            Err(Failed::Error(why)) => found.notes.push(Note::FailsCheck { why: format!("{why:#}") }),
+            done => done?,
         }
         Ok(())
     }
@@ -143,13 +164,23 @@ impl Examination<'_> {
     /// Both servers have this load in turn.
     fn both(&self, kind: Kind, server: &Server, reference: &Server) -> Result<Loaded, Failed> {
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-        let turns = if kind == Kind::Requests { TURNS } else { TURNS_OF_OTHERS };
+        let turns = match kind {
+            // The number that people compare.
+            Kind::Requests => 3,
+            // This one takes seconds where the queue is full.
+            Kind::Connections => 1,
+            Kind::OneConnection | Kind::LargeMessages | Kind::Pipelined => 2,
+        };
         for _ in 0..turns {
-            ours.push(self.put(Load::of(kind), server)?);
-            theirs.push(self.put(Load::of(kind), reference)?);
+            ours.push(self.put(self.load(kind), server)?);
+            theirs.push(self.put(self.load(kind), reference)?);
         }
         let ratio = ratio_of(&ours, &theirs);
         Ok(Loaded { kind, server: median_of(&ours), reference: median_of(&theirs), ratio })
+    }
+
+    fn load(&self, kind: Kind) -> Load {
+        Load { kind, payload: self.plan.payload, with: None, is_half: false }
     }
 
     fn put(&self, load: Load, server: &Server) -> Result<Seen, Failed> {
@@ -166,7 +197,7 @@ impl Examination<'_> {
     /// The number under this load without something, and with it.
     fn lift(&self, kind: Kind, how: How, server: &Server) -> Result<Lifted, Failed> {
         (self.watch)(Doing::Lifting);
-        let as_it_is = Load::of(kind);
+        let as_it_is = self.load(kind);
         let (mut before, mut after) = (Vec::new(), Vec::new());
         // A server of its own where something is changed that stays.
         let command = match how {
@@ -180,7 +211,7 @@ impl Examination<'_> {
         for _ in 0..TURNS_LIFTED {
             before.push(self.put(as_it_is, server)?);
             after.push(match (&changed, how) {
-                (None, How::EightAtOnce) => self.put(Load::of(Kind::Pipelined), server)?,
+                (None, How::EightAtOnce) => self.put(self.load(Kind::Pipelined), server)?,
                 (None, _) => self.put(Load { with: Some(how), ..as_it_is }, server)?,
                 (Some(other), How::SecondCopy) => self.put_on_both(as_it_is, server, other)?,
                 (Some(changed), _) => {
@@ -191,8 +222,7 @@ impl Examination<'_> {
             });
         }
         let ratio = ratio_of(&after, &before);
-        let (before, after) = (median_of(&before), median_of(&after));
-        Ok(Lifted { how, before_per_s: before.per_s, after_per_s: after.per_s, ratio })
+        Ok(Lifted { how, before: median_of(&before), after: median_of(&after), ratio })
     }
 
     /// Half of a load on each of two servers at the same time.

@@ -53,6 +53,18 @@ pub enum Note {
         /// The most of one load.
         connections: u64,
     },
+    /// The server fails a check that each server should pass: its number may be high for no good reason.
+    FailsCheck {
+        /// What it did, and which check that was.
+        why: String,
+    },
+    /// A load was not measured, because the server failed under it.
+    LoadFailed {
+        /// Which.
+        load: Kind,
+        /// What it did.
+        why: String,
+    },
     /// System calls were not counted.
     CallsNotCounted {
         /// Why.
@@ -74,6 +86,12 @@ pub enum Kind {
     LargeMessages,
     /// As `requests`, with eight under way on each connection.
     Pipelined,
+}
+
+impl Kind {
+    /// All of them, in order.
+    pub const ALL: [Kind; 5] =
+        [Kind::Requests, Kind::OneConnection, Kind::Connections, Kind::LargeMessages, Kind::Pipelined];
 }
 
 /// A load that both servers had, in turn.
@@ -255,11 +273,11 @@ pub enum Verdict {
 pub struct Lifted {
     /// What was changed.
     pub how: How,
-    /// Answers a second before.
-    pub before_per_s: f64,
-    /// Answers a second with it.
-    pub after_per_s: f64,
-    /// The median of the turns.
+    /// What was seen before.
+    pub before: Seen,
+    /// What was seen with it.
+    pub after: Seen,
+    /// How many times as many answers a second there were: the median of the turns.
     pub ratio: f64,
 }
 

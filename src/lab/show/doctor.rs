@@ -3,7 +3,7 @@
 use super::{DOUBTFUL, Page, Table, WRONG, paint};
 use crate::lab::lang::Lang;
 use crate::lab::results::doctor::{
-    BothCalls, Calls, Diagnosed, How, Kind, Lifted, Limiter, Load, Note, Verdict, What, WhyNot,
+    BothCalls, Calls, Diagnosed, How, Kind, Lifted, Limiter, Load, Note, Seen, Verdict, What, WhyNot,
 };
 use crate::lab::units::{UNKNOWN, bytes, count, latency, of, rate, seconds};
 use crate::lab::visible::visible;
@@ -112,10 +112,11 @@ impl Diagnosed {
         Some(match limiter.what {
             What::Generator => {
                 let busy = percent(seen.generator_busy);
+                let theirs = per_second(lang, Kind::Requests, load.reference.per_s);
                 let all = processors(seen.processors);
                 lang.say(
-                    format!("The generator had work for {busy} of the time; {name} used {all} processors."),
-                    format!("生成器有 {busy} 的时间在工作；{name} 使用了 {all} 个处理器。"),
+                    format!("The generator had work for {busy} of the time; {name} used {all} processors. It got {theirs} from {reference}."),
+                    format!("生成器有 {busy} 的时间在工作；{name} 使用了 {all} 个处理器。它从 {reference} 得到 {theirs}。"),
                 )
             }
             What::Backlog => {
@@ -152,9 +153,16 @@ impl Diagnosed {
             }
             What::WakeUps => {
                 let (ours, theirs) = (seen.waits_per_answer?, load.reference.waits_per_answer?);
+                let on_purpose = match self.sleeps_on_purpose() {
+                    Some(times) => lang.say(
+                        format!(" It calls clock_nanosleep(2) {times:.2} times for each request."),
+                        format!("每个请求它调用 clock_nanosleep(2) {times:.2} 次。"),
+                    ),
+                    None => String::new(),
+                };
                 lang.say(
-                    format!("Its threads go to sleep {ours:.2} times for each answer; {reference} {theirs:.2} times."),
-                    format!("每个应答，它的线程睡眠 {ours:.2} 次；{reference} 为 {theirs:.2} 次。"),
+                    format!("Its threads go to sleep {ours:.2} times for each answer; {reference} {theirs:.2} times.{on_purpose}"),
+                    format!("每个应答，它的线程睡眠 {ours:.2} 次；{reference} 为 {theirs:.2} 次。{on_purpose}"),
                 )
             }
             What::CallsPerRequest => {
@@ -222,6 +230,13 @@ impl Diagnosed {
         })
     }
 
+    /// How often it sleeps for a time for each request, if it does.
+    fn sleeps_on_purpose(&self) -> Option<f64> {
+        let calls = &self.calls.as_ref()?.server.per_request;
+        let times: f64 = ["clock_nanosleep", "nanosleep"].iter().filter_map(|name| calls.get(*name)).sum();
+        (times >= 0.1).then_some(times)
+    }
+
     /// What its author can do.
     fn remedy(&self, lang: Lang, limiter: &Limiter) -> String {
         let is_restricted = limiter.lifted.iter().any(|lifted| lifted.how == How::AllProcessors);
@@ -233,6 +248,7 @@ impl Diagnosed {
                 What::Ports => "Do: keep connections open, or give `load` more --sources; let the client close first, so that TIME_WAIT is not the server's.",
                 What::OneProcessor if is_restricted => "Do: let the server use more processors (taskset(1), the container's cpuset).",
                 What::OneProcessor => "Do: run one event loop for each processor, each with its own listener (SO_REUSEPORT): `io-models serve reuseport` does that.",
+                What::WakeUps if self.sleeps_on_purpose().is_some() => "Do: wait for what is to come (epoll_wait, a condition variable) instead of sleeping for a time.",
                 What::WakeUps => "Do: serve many clients from one thread, which finds several ready at once (epoll), instead of a thread for each.",
                 What::CallsPerRequest if prints => "Do: write no line for each request, or collect many lines before you write them.",
                 What::CallsPerRequest => "Do: compare with `io-models trace epoll-level -- COMMAND` which calls can go: epoll_ctl for each request, receives of a few bytes, fcntl(2), clock calls.",
@@ -246,6 +262,7 @@ impl Diagnosed {
                 What::Ports => "办法：保持连接不断开，或者给 `load` 更多 --sources；让客户端先关闭，TIME_WAIT 就不在服务端。",
                 What::OneProcessor if is_restricted => "办法：让服务端使用更多处理器（taskset(1)、容器的 cpuset）。",
                 What::OneProcessor => "办法：每个处理器运行一个事件循环，各有自己的监听套接字（SO_REUSEPORT）：`io-models serve reuseport` 就是这样。",
+                What::WakeUps if self.sleeps_on_purpose().is_some() => "办法：等待要来的事件（epoll_wait、条件变量），不要按时间睡眠。",
                 What::WakeUps => "办法：用一个线程服务许多客户端，它一次能发现多个就绪（epoll），而不是每个客户端一个线程。",
                 What::CallsPerRequest if prints => "办法：不要为每个请求输出一行，或者积累许多行再一起写。",
                 What::CallsPerRequest => "办法：用 `io-models trace epoll-level -- 命令` 对比，看哪些调用可以去掉：每个请求的 epoll_ctl、一次只收几个字节、fcntl(2)、取时间的调用。",
@@ -339,21 +356,25 @@ fn per_second(lang: Lang, kind: Kind, per_s: f64) -> String {
 }
 
 fn lifted_in_words(lang: Lang, limiter: &Limiter, lifted: &Lifted) -> String {
-    let kind = match lifted.how {
-        How::NoDelay => Kind::OneConnection,
-        _ => limiter.load,
+    let Lifted { how, before, after, ratio } = lifted;
+    let number = |seen: &Seen| per_second(lang, limiter.load, seen.per_s);
+    let (how, ours, then, ratio) = (how_in_words(lang, *how), number(before), number(after), times(*ratio));
+    let number = lang.say(
+        format!("{how}: {ours} become {then} ({ratio} times as many)."),
+        format!("{how}：{ours} 变为 {then}（{ratio} 倍）。"),
+    );
+    let slowest = |seen: &Seen| seen.slowest_connection_ms.map(|ms| latency(Some(ms * 1e3)));
+    let more = match (slowest(before), slowest(after)) {
+        (Some(before), Some(after)) => lang.say(
+            format!(" The slowest connection took {before}, and then {after}."),
+            format!("最慢的连接先是 {before}，后是 {after}。"),
+        ),
+        _ => String::new(),
     };
-    let [before, after] =
-        [lifted.before_per_s, lifted.after_per_s].map(|per_s| per_second(lang, kind, per_s));
-    let ratio = times(lifted.ratio);
-    let how = how(lang, lifted.how);
-    lang.say(
-        format!("{how}: {before} become {after} ({ratio} times as many)."),
-        format!("{how}：{before} 变为 {after}（{ratio} 倍）。"),
-    )
+    number + &more
 }
 
-fn how(lang: Lang, how: How) -> &'static str {
+fn how_in_words(lang: Lang, how: How) -> &'static str {
     match how {
         How::TwoGeneratorThreads => lang.say("With two threads of the generator", "生成器用两个线程"),
         How::LongerQueue => lang.say("With a queue of 4096", "队列长度改为 4096"),
@@ -392,6 +413,20 @@ fn note_in_words(lang: Lang, note: &Note) -> String {
                 count(*connections)
             ),
         ),
+        Note::FailsCheck { why } => {
+            let why = visible(why);
+            lang.say(
+                format!("The server fails a check that each server should pass, and its number may be high for no good reason. {why}."),
+                format!("服务端没有通过每个服务端都应当通过的检查，它的数值可能没有意义。{why}。"),
+            )
+        }
+        Note::LoadFailed { load, why } => {
+            let (load, why) = (kind(lang, *load), visible(why));
+            lang.say(
+                format!("Not measured: {load}. It says: {why}."),
+                format!("没有测量：{load}。原因：{why}。"),
+            )
+        }
         Note::CallsNotCounted { why } => {
             let why = visible(why);
             lang.say(format!("System calls were not counted: {why}."), format!("没有统计系统调用：{why}。"))

@@ -29,7 +29,7 @@ fn shown(id: &str, language: Language) -> Option<Demonstration> {
 }
 
 /// Whether there is a compiler for C++. In CI there must be one.
-fn has_compiler() -> bool {
+pub(crate) fn has_compiler() -> bool {
     static HAS: LazyLock<bool> = LazyLock::new(|| {
         let asked = Command::new("c++").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
         let has = asked.is_ok_and(|status| status.success());
