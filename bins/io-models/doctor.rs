@@ -55,7 +55,7 @@ The server and epoll-level have the same loads in turn: many small requests, one
 and several requests at once. Their system calls are counted by ptrace(2) in another run. What may limit the server is looked at in this \
 order: the generator, the queue of listen(2), local ports, one processor, wake-ups, system calls, Nagle's algorithm, locks, small buffers. \
 What points to one of them is taken away from outside, where that is possible, and the number is measured without it and with it, in turn. \
-It takes less than a minute. The exit code is 0 whatever limits the server.";
+It takes less than a minute for a server that answers at once. The exit code is 0 whatever limits the server.";
 
 pub(crate) fn run(args: Args, quiet: bool, lang: Lang) -> Result<ExitCode, Failure> {
     let servers: Vec<_> = args.server.into_iter().collect();

@@ -1,4 +1,4 @@
-//! Results of `compare`, `check` and `trace`, which `report` draws in all forms, and a profile of `facts`.
+//! Results of `compare`, `check`, `trace` and `doctor`, which `report` draws in all forms, and a profile of `facts`.
 #![no_main]
 
 use io_models::lab::compare::{self, gates, workload};
@@ -6,6 +6,7 @@ use io_models::lab::facts::Baseline;
 use io_models::lab::lang::Lang;
 use io_models::lab::results::check::Checked;
 use io_models::lab::results::compare::Comparison;
+use io_models::lab::results::doctor::Diagnosed;
 use io_models::lab::results::trace::Traced;
 use io_models::lab::show::{csv, html};
 use libfuzzer_sys::fuzz_target;
@@ -26,8 +27,10 @@ fuzz_target!(|text: &str| {
         compare::check(&result.plan).ok();
     }
     if let Ok(result) = Checked::read(text) {
-        for width in WIDTHS {
-            is_harmless(&result.page(true, width));
+        for lang in [Lang::En, Lang::Zh] {
+            for width in WIDTHS {
+                is_harmless(&result.page(true, width, lang));
+            }
         }
         is_harmless(&result.markdown());
         let page = html::check::page(&result);
@@ -45,6 +48,13 @@ fuzz_target!(|text: &str| {
             assert!(!page.to_ascii_lowercase().contains("<script"), "{page:?}");
         }
         is_harmless(&result.trace_events());
+    }
+    if let Ok(result) = Diagnosed::read(text) {
+        for lang in [Lang::En, Lang::Zh] {
+            for width in WIDTHS {
+                is_harmless(&result.text(width, lang));
+            }
+        }
     }
 });
 

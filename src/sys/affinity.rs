@@ -67,7 +67,7 @@ pub fn pin(thread: Pid, cpu: usize) -> Result<()> {
 ///
 /// # Errors
 ///
-/// As [`pin`], where none of them is there for the thread.
+/// `EINVAL` when the thread may use none of them; otherwise as [`pin`].
 #[doc(alias = "sched_setaffinity")]
 pub fn allow(thread: Pid, cpus: &[usize]) -> Result<()> {
     let mut set = CpuSet::new();

@@ -212,6 +212,16 @@ fn a_server_that_fails_under_other_loads_still_has_a_number() {
 }
 
 #[test]
+fn a_server_that_a_load_ends_is_started_again() {
+    let Some(ended) = examined("crashes", "") else { return };
+    let found = found(&ended);
+    let is_large = |note: &Note| matches!(note, Note::LoadFailed { load: Kind::LargeMessages, .. });
+    assert!(found.notes.iter().any(is_large), "{ended}");
+    assert!(found.load(Kind::Pipelined).is_some(), "{ended}");
+    assert_eq!(found.limiters.len(), What::ALL.len(), "{ended}");
+}
+
+#[test]
 fn a_server_that_answers_wrongly_has_no_number() {
     let program = env!("CARGO_BIN_EXE_io-models");
     let mut command = io_models("doctor");
@@ -226,4 +236,13 @@ fn what_was_planted_in_a_server_is_named() {
     verdict("buffers", What::SmallBuffers, How::LargerBuffers);
     verdict("prints", What::CallsPerRequest, How::NoOutput);
     verdict("wake-ups", What::WakeUps, How::EightAtOnce);
+    // Of a model beside itself, only what a good loop is limited by.
+    let ended = Program::spawn(io_models("doctor --json epoll-level")).end_within(LONG);
+    let allowed = [What::Generator, What::OneProcessor];
+    assert!(found(&ended).limits().all(|limiter| allowed.contains(&limiter.what)), "{ended}");
+    // A lock that one thread holds while it waits: on one processor that is no better.
+    if let Some(ended) = examined("lock", "") {
+        let found = found(&ended);
+        assert_eq!(found.limits().map(|limiter| limiter.what).collect::<Vec<_>>(), [What::Lock], "{ended}");
+    }
 }

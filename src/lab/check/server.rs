@@ -280,6 +280,12 @@ impl Server {
         self.pids().into_iter().flat_map(tasks_of).collect()
     }
 
+    /// Its threads.
+    pub(in crate::lab) fn threads(&self) -> Vec<Pid> {
+        let number = |task: &PathBuf| task.file_name()?.to_str()?.parse().ok();
+        self.tasks().iter().filter_map(number).map(Pid::from_raw).collect()
+    }
+
     /// How long its tasks have run until now. `None` where the kernel keeps no such statistics: the file is missing, or has zeros.
     pub(in crate::lab) fn ran(&self) -> Option<Duration> {
         let ran: Duration = self.tasks().iter().filter_map(|task| schedstat(task)).map(|[ran, _]| ran).sum();

@@ -10,12 +10,12 @@ use crate::sys::fork::Pid;
 use crate::sys::ptrace::{self, Stop as Stopped};
 use anyhow::{Context, anyhow};
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Requests of one connection.
 const REQUESTS: u32 = 200;
@@ -28,8 +28,9 @@ const ROUNDS: u32 = 30;
 const LARGE: usize = 64 << 10;
 const LARGE_ROUNDS: u32 = 8;
 
-/// How long an answer may take. A server that is traced is slow.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long an answer may take, and all of them together. A server that is traced is slow.
+const PATIENCE: Duration = Duration::from_secs(5);
+const LONGEST: Duration = Duration::from_secs(20);
 
 /// What the clients do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,8 +82,19 @@ pub(super) fn count(launch: Launch<'_>, stop: &Stop) -> Result<Calls, Failed> {
 
 /// Ask it in each of the ways.
 fn ask(server: &Server, phase: &AtomicUsize, stop: &Stop) -> Result<(), Failed> {
+    let until = Instant::now() + LONGEST;
+    let go_on = || match stop.wait(Some(Duration::ZERO)) {
+        Ok(false) if Instant::now() < until => Ok(()),
+        Ok(false) => {
+            let seconds = LONGEST.as_secs();
+            Err(anyhow!("the traced server did not answer all requests within {seconds} s").into())
+        }
+        Ok(true) => Err(Failed::Interrupted),
+        Err(why) => Err(why.into()),
+    };
     let mut clients = Vec::new();
     for i in 0..TOGETHER {
+        go_on()?;
         let mut client = TcpStream::connect_timeout(&server.addr(), PATIENCE)?;
         client.set_nodelay(true)?;
         client.set_read_timeout(Some(PATIENCE))?;
@@ -98,10 +110,12 @@ fn ask(server: &Server, phase: &AtomicUsize, stop: &Stop) -> Result<(), Failed> 
     };
     begin(Phase::OneByOne)?;
     for _ in 0..REQUESTS {
+        go_on()?;
         exchange(&mut clients[0], &[b'a'; 64])?;
     }
     begin(Phase::Together)?;
     for _ in 0..ROUNDS {
+        go_on()?;
         for client in &mut clients {
             client.write_all(&[b'b'; 64])?;
         }
@@ -111,6 +125,7 @@ fn ask(server: &Server, phase: &AtomicUsize, stop: &Stop) -> Result<(), Failed> 
     }
     begin(Phase::Large)?;
     for _ in 0..LARGE_ROUNDS {
+        go_on()?;
         // A server that cannot do that is told of when it has such a load.
         if exchange(&mut clients[0], &[b'c'; LARGE]).is_err() {
             break;
@@ -139,7 +154,13 @@ fn exchange(client: &mut TcpStream, bytes: &[u8]) -> anyhow::Result<()> {
 
 fn receive(client: &mut TcpStream, bytes: &[u8]) -> anyhow::Result<()> {
     let mut answer = vec![0; bytes.len()];
-    client.read_exact(&mut answer).context("an answer of the traced server")?;
+    client.read_exact(&mut answer).map_err(|why| match why.kind() {
+        ErrorKind::WouldBlock => {
+            let seconds = PATIENCE.as_secs();
+            anyhow!("the traced server gave no answer within {seconds} s; does it serve {TOGETHER} clients at the same time?")
+        }
+        _ => anyhow!("an answer of the traced server: {why}"),
+    })?;
     anyhow::ensure!(answer == bytes, "the traced server answered with wrong bytes");
     Ok(())
 }

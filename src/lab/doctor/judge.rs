@@ -1,5 +1,6 @@
-//! What was seen points to what may limit a server; whether it does is shown by taking it away.
+//! What was seen points to what may limit a server. Whether it does is shown by taking it away and measuring again.
 
+use super::load::ratio_of;
 use crate::lab::child::Failed;
 use crate::lab::load::BUSY_LIMIT;
 use crate::lab::results::doctor::{Diagnosed, How, Kind, Lifted, Limiter, Load, Note, Verdict, What, WhyNot};
@@ -43,8 +44,10 @@ pub(super) type Lift<'a> = dyn FnMut(Kind, How) -> Result<Lifted, Failed> + 'a;
 pub(super) struct Place {
     /// Processors that this program may use.
     pub(super) here: usize,
-    /// Processors that the server may use.
+    /// Processors that its threads may use, together; 0 when that is not known.
     pub(super) of_server: usize,
+    /// The server runs while nothing is asked of it.
+    pub(super) never_sleeps: bool,
     /// The server is reached at 127.0.0.0/8, where this machine has many addresses.
     pub(super) has_more_addresses: bool,
 }
@@ -81,12 +84,17 @@ pub(super) fn of(
 }
 
 /// What makes the figures doubtful.
-pub(super) fn note_doubts(found: &mut Diagnosed) {
+pub(super) fn note_doubts(found: &mut Diagnosed, place: Place) {
     const MOST: f64 = 0.2;
     // The reference has one thread: nothing keeps it from a processor but other programs.
     let kept = found.load(Kind::Requests).and_then(|load| load.reference.kept_waiting).unwrap_or_default();
-    if kept > MOST {
+    if place.here == 1 {
+        found.notes.push(Note::OneProcessorHere);
+    } else if kept > MOST {
         found.notes.push(Note::OtherPrograms { share: kept });
+    }
+    if place.never_sleeps {
+        found.notes.push(Note::NeverSleeps);
     }
     // Those for which there was no room in the queue are told of there.
     let of = |load: &Load| {
@@ -166,9 +174,10 @@ impl Case<'_, '_> {
         if seen.generator_busy < BUSY_LIMIT || server_is_full || can_more {
             return Ok(limits(false));
         }
+        let gain = self.gain(Kind::Requests, How::TwoGeneratorThreads)?;
         self.needs_processors(3, here);
-        self.gain(Kind::Requests, How::TwoGeneratorThreads)?;
-        Ok(limits(true))
+        // Where there are too few of them, what was seen decides.
+        Ok(limits(here < 3 || gain.is_none_or(|gain| gain >= GAIN)))
     }
 
     fn needs_processors(&mut self, needed: usize, here: usize) {
@@ -200,17 +209,18 @@ impl Case<'_, '_> {
         if self.load(Kind::Connections).server.without_port == 0 {
             return Ok(limits(false));
         }
-        if self.place.has_more_addresses {
-            self.gain(Kind::Connections, How::MoreAddresses)?;
-        } else {
+        if !self.place.has_more_addresses {
             self.why_not = Some(WhyNot::OneOwnAddress);
+            return Ok(limits(true));
         }
-        Ok(limits(true))
+        let gain = self.gain(Kind::Connections, How::MoreAddresses)?;
+        Ok(limits(gain.is_none_or(|gain| gain >= GAIN)))
     }
 
     fn one_processor(&mut self) -> Judged {
         let seen = self.load(Kind::Requests).server;
-        let Some(all) = seen.processors else { return Ok(None) };
+        // One that never sleeps uses a processor whether it has work or not.
+        let Some(all) = seen.processors.filter(|_| !self.place.never_sleeps) else { return Ok(None) };
         let Place { here, of_server, .. } = self.place;
         let is_restricted = of_server == 1 && here > 1;
         let is_full = match seen.busiest_thread {
@@ -221,14 +231,14 @@ impl Case<'_, '_> {
         let takes_turns = (FULL..1.1).contains(&all) && here > 2;
         if is_restricted {
             let gain = self.gain(Kind::Requests, How::AllProcessors)?;
-            return Ok(limits(all >= FULL || gain.is_some_and(|gain| gain >= GAIN)));
+            return Ok(if all >= FULL { limits(true) } else { gain.and_then(|gain| limits(gain >= GAIN)) });
         }
         if !is_full && !takes_turns {
             return Ok(limits(false));
         }
+        let gain = self.gain(Kind::Requests, How::SecondCopy)?;
         self.needs_processors(4, here);
-        self.gain(Kind::Requests, How::SecondCopy)?;
-        Ok(limits(true))
+        Ok(limits(here < 4 || gain.is_none_or(|gain| gain >= GAIN)))
     }
 
     fn wake_ups(&mut self) -> Judged {
@@ -243,7 +253,8 @@ impl Case<'_, '_> {
         if let Some(pipelined) = self.found.load(Kind::Pipelined) {
             found_together = pipelined.ratio / requests.ratio;
             let (before, after) = (requests.server, pipelined.server);
-            let lifted = Lifted { how: How::EightAtOnce, before, after, ratio: after.per_s / before.per_s };
+            let lifted =
+                Lifted { how: How::EightAtOnce, before, after, ratio: ratio_of(&[after], &[before]) };
             self.lifted.push(lifted);
         }
         let on_one = self.gain(Kind::Requests, How::OneProcessor)?;
@@ -251,22 +262,25 @@ impl Case<'_, '_> {
         let takes_locks = self.takes_locks().unwrap_or(false);
         let is_better_on_one = on_one.is_some_and(|gain| gain >= GAIN);
         let waits_for_others = self.nobody_is_busy() && !self.one_client_waits();
-        Ok(limits(found_together >= GAIN || !takes_locks && (is_better_on_one || waits_for_others)))
+        if found_together >= GAIN || !takes_locks && (is_better_on_one || waits_for_others) {
+            return Ok(limits(true));
+        }
+        Ok(on_one.and_then(|_| limits(false)))
     }
 
     fn calls_per_request(&mut self) -> Judged {
         let Some(calls) = &self.found.calls else { return Ok(None) };
         let (ours, reference) = (calls.server.all(), calls.reference.all());
-        let ratio = self.load(Kind::Requests).ratio;
+        let load = self.load(Kind::Requests);
+        // One that sleeps, or computes, is not slow because of its calls.
+        let is_in_the_kernel = load.server.in_kernel.is_none_or(|share| share >= 0.5);
+        let makes_more = ours >= reference * MORE_CALLS && load.ratio < AS_GOOD;
+        let it_does = makes_more && is_in_the_kernel && !self.nobody_is_busy();
         if calls.server.prints_per_request >= 0.5 {
             let gain = self.gain(Kind::Requests, How::NoOutput)?;
-            if gain.is_some_and(|gain| gain >= GAIN) {
-                return Ok(limits(true));
-            }
+            return Ok(if it_does { limits(true) } else { gain.and_then(|gain| limits(gain >= GAIN)) });
         }
-        // One that sleeps does not do so because of its calls.
-        let it_does = ours >= reference * MORE_CALLS && ratio < AS_GOOD && !self.nobody_is_busy();
-        if it_does && self.lifted.is_empty() {
+        if it_does {
             self.why_not = Some(WhyNot::InTheProgram);
         }
         Ok(limits(it_does))
@@ -296,7 +310,10 @@ impl Case<'_, '_> {
         }
         // Threads on one processor hardly ever find a lock taken.
         let gain = self.gain(Kind::Requests, How::OneProcessor)?;
-        Ok(limits(gain.is_some_and(|gain| gain >= GAIN) || self.nobody_is_busy() && !self.one_client_waits()))
+        if self.nobody_is_busy() && !self.one_client_waits() {
+            return Ok(limits(true));
+        }
+        Ok(gain.and_then(|gain| limits(gain >= GAIN)))
     }
 
     fn small_buffers(&mut self) -> Judged {
@@ -314,11 +331,11 @@ impl Case<'_, '_> {
             return Ok(limits(true));
         }
         let Some(calls) = calls else { return Ok(None) };
-        let reads_little = calls.bytes_per_receive.is_some_and(|bytes| bytes <= SMALL) && ratio < AS_GOOD;
-        if reads_little {
+        if calls.bytes_per_receive.is_some_and(|bytes| bytes <= SMALL) && ratio < AS_GOOD {
             self.why_not = Some(WhyNot::InTheProgram);
+            return Ok(limits(true));
         }
-        Ok(limits(reads_little))
+        Ok(gain.and_then(|_| limits(false)))
     }
 }
 
@@ -328,7 +345,7 @@ mod tests {
     use crate::lab::env::Environment;
     use crate::lab::results::doctor::{BothCalls, Calls, SCHEMA, SCHEMA_VERSION, Seen};
 
-    const PLACE: Place = Place { here: 8, of_server: 8, has_more_addresses: true };
+    const PLACE: Place = Place { here: 8, of_server: 8, never_sleeps: false, has_more_addresses: true };
 
     /// What was seen of a server that is as good as the reference, with one thread and room left.
     fn as_good() -> Diagnosed {
@@ -466,6 +483,8 @@ mod tests {
     #[test]
     fn what_brings_nothing_when_it_is_taken_away_does_not_limit() {
         let mut found = as_good();
+        load(&mut found, Kind::Requests).server.busiest_thread = Some(0.98);
+        load(&mut found, Kind::Connections).server.without_port = 3;
         load(&mut found, Kind::Connections).server.queue_full = Some(9);
         // Nobody came late.
         load(&mut found, Kind::OneConnection).server.p50_us = Some(44_000.0);
@@ -475,7 +494,15 @@ mod tests {
         calls(&mut found).send_buffer = Some(2048);
         let (limits, lifted) = judged(found, PLACE, 1.02);
         assert_eq!(limits, []);
-        assert_eq!(lifted, [How::LongerQueue, How::OneProcessor, How::NoDelay, How::LargerBuffers]);
+        let all = [
+            How::LongerQueue,
+            How::MoreAddresses,
+            How::SecondCopy,
+            How::OneProcessor,
+            How::NoDelay,
+            How::LargerBuffers,
+        ];
+        assert_eq!(lifted, all);
     }
 
     #[test]
@@ -547,6 +574,42 @@ mod tests {
             [What::Ports, What::SmallBuffers],
             "these are judged by the generator's figures alone"
         );
+    }
+
+    #[test]
+    fn a_program_that_computes_is_not_slow_because_of_its_calls() {
+        let mut found = as_good();
+        calls(&mut found).per_request.insert("clock_gettime".to_owned(), 1.0);
+        load(&mut found, Kind::Requests).ratio = 0.2;
+        load(&mut found, Kind::Pipelined).ratio = 0.2;
+        assert_eq!(judged(found.clone(), PLACE, 1.0).0, [What::CallsPerRequest]);
+        load(&mut found, Kind::Requests).server.in_kernel = Some(0.1);
+        assert_eq!(judged(found, PLACE, 1.0).0, []);
+    }
+
+    #[test]
+    fn of_a_server_that_never_sleeps_nobody_knows_whether_it_is_full() {
+        let mut found = as_good();
+        load(&mut found, Kind::Requests).server.busiest_thread = Some(1.0);
+        let place = Place { never_sleeps: true, ..PLACE };
+        note_doubts(&mut found, place);
+        assert_eq!(found.notes, [Note::NeverSleeps]);
+        let limiter = of(What::OneProcessor, &found, place, &mut |_, _| panic!("nothing points to it"));
+        assert_eq!(limiter.expect("nothing fails").verdict, Verdict::NotKnown);
+    }
+
+    #[test]
+    fn what_is_refused_is_not_known_where_nothing_else_tells() {
+        let mut found = as_good();
+        load(&mut found, Kind::OneConnection).server.p50_us = Some(44_000.0);
+        calls(&mut found).send_buffer = Some(2048);
+        calls(&mut found).threads = 4;
+        calls(&mut found).futex_per_request = 0.5;
+        calls(&mut found).prints_per_request = 1.0;
+        for what in [What::CallsPerRequest, What::Nagle, What::Lock, What::SmallBuffers] {
+            let limiter = of(what, &found, PLACE, &mut |_, _| Err(Failed::Error(anyhow::anyhow!("EPERM"))));
+            assert_eq!(limiter.expect("it goes on").verdict, Verdict::NotKnown, "{what:?}");
+        }
     }
 
     #[test]

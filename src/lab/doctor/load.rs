@@ -5,7 +5,6 @@ use crate::lab::child::Failed;
 use crate::lab::load::crew::{Crew, Order, Stage};
 use crate::lab::load::diagnosis::listen_overflows;
 use crate::lab::load::plan::{EngineKind, Expect, Payload, Plan, Sizes, Wait};
-use crate::lab::load::processors::Processors;
 use crate::lab::load::schedule::Arrivals;
 use crate::lab::meter::Tree;
 use crate::lab::meter::cpu::Totals;
@@ -29,7 +28,7 @@ const TIME: Duration = Duration::from_millis(500);
 /// The same where connections come and go: one that finds the queue full comes a second later.
 const TIME_OF_CONNECTIONS: Duration = Duration::from_millis(1200);
 
-/// How long a connection may take to be there, and a request to be answered. Where the queue of listen(2) is full, a load ends only then.
+/// How long a connection may take to be there, and a request to be answered. Where some are not, a load ends later than that.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What load is put on whom.
@@ -38,6 +37,8 @@ pub(super) struct Load {
     pub(super) kind: Kind,
     /// The bytes that are sent.
     pub(super) payload: Payload,
+    /// What the generator does while there is nothing to do: the same for whatever is compared.
+    pub(super) wait: Wait,
     /// What is changed at the generator.
     pub(super) with: Option<How>,
     /// Only half of the connections.
@@ -49,7 +50,7 @@ impl Load {
         if self.with == Some(How::TwoGeneratorThreads) { 2 } else { 1 }
     }
 
-    fn order(self, server: &Server, wait: Wait) -> Order {
+    fn order(self, server: &Server) -> Order {
         let (connections, size, depth) = match self.kind {
             Kind::Requests => (64, 64, 1),
             Kind::OneConnection => (1, 64, 1),
@@ -73,7 +74,7 @@ impl Load {
             depth,
             requests_per_conn: (self.kind == Kind::Connections).then_some(1),
             sources,
-            wait,
+            wait: self.wait,
         };
         let threads = self.threads();
         Order { plan, engine: EngineKind::Epoll, threads, pin: false, arrivals: Arrivals::Constant }
@@ -86,8 +87,7 @@ impl Load {
         lift: &(dyn Fn() -> anyhow::Result<()> + Sync),
         stop: &Stop,
     ) -> Result<Seen, Failed> {
-        let wait = Processors::look(&server.addr()).choose_wait(self.threads());
-        let order = self.order(server, wait);
+        let order = self.order(server);
         let time = if self.kind == Kind::Connections { TIME_OF_CONNECTIONS } else { TIME };
         let stage = Stage { warmup: WARM_UP, steps: vec![(None, time)] };
         let (mut looks, mut answers) = (Vec::new(), 0);
@@ -97,7 +97,7 @@ impl Load {
             looks.push(Look::at(server));
             let outcome = crew.run(&stage, |_| ())?;
             looks.push(Look::at(server));
-            answers = crew.answered_in_all - crew.opening.answered;
+            answers = crew.answered_in_all;
             Ok((outcome, crew.end().lost))
         })?;
         if outcome.partial || stop.wait(Some(Duration::ZERO))? {
@@ -115,13 +115,16 @@ impl Load {
             return Err(anyhow!("the server failed under the load: {why}{hint}").into());
         }
         let record = outcome.records.into_iter().next().context("the load has one step")?;
+        if record.counts.completed == 0 {
+            return Err(anyhow!("no request was answered within {} ms", time.as_millis()).into());
+        }
         let [before, after] = looks.as_slice() else { return Err(anyhow!("a load has two ends").into()) };
         let seconds = record.counts.elapsed_ns as f64 / 1e9 / order.threads as f64;
         let of = |histogram: &hdrhistogram::Histogram<u64>, quantile| {
             (!histogram.is_empty()).then(|| histogram.value_at_quantile(quantile) as f64)
         };
         let mut seen = Seen {
-            per_s: record.counts.completed as f64 / seconds.max(f64::MIN_POSITIVE),
+            per_s: record.counts.completed as f64 / seconds,
             p50_us: of(&record.service, 0.5).map(|ns| ns / 1e3),
             generator_busy: outcome.busiest,
             without_port: record.counts.without_port,
@@ -163,7 +166,9 @@ impl Look {
         let share = |spent: Duration| spent.as_secs_f64() / time;
         if let Some((after, before)) = self.totals.zip(before.totals) {
             let totals = after.since(before);
-            seen.processors = Some(share(totals.user + totals.system));
+            let all = totals.user + totals.system;
+            seen.processors = Some(share(all));
+            seen.in_kernel = (!all.is_zero()).then(|| totals.system.as_secs_f64() / all.as_secs_f64());
             seen.waits_per_answer = (answers > 0).then(|| totals.voluntary as f64 / answers as f64);
         }
         let of_one = |(task, ran): (&PathBuf, &Duration)| {
@@ -188,6 +193,7 @@ pub(super) fn median_of(turns: &[Seen]) -> Seen {
         generator_busy: of_known(|seen| Some(seen.generator_busy)).unwrap_or_default(),
         processors: of_known(|seen| seen.processors),
         busiest_thread: of_known(|seen| seen.busiest_thread),
+        in_kernel: of_known(|seen| seen.in_kernel),
         waits_per_answer: of_known(|seen| seen.waits_per_answer),
         kept_waiting: of_known(|seen| seen.kept_waiting),
         without_port: turns.iter().map(|seen| seen.without_port).max().unwrap_or_default(),

@@ -12,21 +12,25 @@ use super::check::basics;
 use super::check::server::{Launch, Server};
 use super::child::Failed;
 use super::env::Environment;
-use super::load::plan::Payload;
+use super::load::plan::{Payload, Wait};
+use super::load::processors::Processors;
+use super::meter::Tree;
 use super::results::doctor::{
     BothCalls, Diagnosed, How, Kind, Lifted, Load as Loaded, Note, SCHEMA, SCHEMA_VERSION, Seen, What,
 };
 use super::trace::Subject;
 use crate::stop::Stop;
-use crate::sys::fork::Pid;
+use crate::sys::signal::Signal;
 use crate::sys::{affinity, socket, sockopt};
 use anyhow::Context;
 use judge::Place;
 use load::{Load, median_of, ratio_of};
-use std::net::IpAddr;
+use std::cell::Cell;
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Turns with something taken away, and without.
 const TURNS_LIFTED: usize = 2;
@@ -39,6 +43,12 @@ const LARGE_BUFFER: usize = 1 << 20;
 
 /// Clients at the same time for which the server must be fit.
 const CLIENTS: usize = 256;
+
+/// How long to look whether a server sleeps.
+const AT_REST: Duration = Duration::from_millis(20);
+
+/// What is done when all connections of a load are open.
+type Change<'a> = dyn Fn() -> anyhow::Result<()> + Sync + 'a;
 
 /// What is examined, and how.
 #[derive(Debug)]
@@ -89,7 +99,7 @@ pub fn examine(plan: &Plan, stop: &Stop, watch: &dyn Fn(Doing)) -> Result<Diagno
         limiters: Vec::new(),
         notes: Vec::new(),
     };
-    let examination = Examination { plan, stop, watch };
+    let examination = Examination { plan, stop, watch, wait: wait_of(1), never_sleeps: Cell::new(false) };
     match examination.go(&mut found) {
         Ok(()) => {}
         // What was measured is worth something.
@@ -100,20 +110,29 @@ pub fn examine(plan: &Plan, stop: &Stop, watch: &dyn Fn(Doing)) -> Result<Diagno
     Ok(found)
 }
 
+/// What a generator of so many threads does while there is nothing to do.
+fn wait_of(threads: usize) -> Wait {
+    Processors::look(&(Ipv4Addr::LOCALHOST, 0).into()).choose_wait(threads)
+}
+
 struct Examination<'a> {
     plan: &'a Plan,
     stop: &'a Stop,
     watch: &'a dyn Fn(Doing),
+    wait: Wait,
+    /// The server runs while nothing is asked of it: it is stopped while it has no load, or it would take the processor of others.
+    never_sleeps: Cell<bool>,
 }
 
 impl Examination<'_> {
     fn go(&self, found: &mut Diagnosed) -> Result<(), Failed> {
         (self.watch)(Doing::Basics);
         self.basics(found)?;
-        let server = self.start(&self.plan.subject.command)?;
+        let mut server = self.start(&self.plan.subject.command)?;
         let reference = self.start(&self.plan.reference.command)?;
         for kind in Kind::ALL {
             (self.watch)(Doing::Load(kind));
+            self.start_if_ended(&mut server)?;
             match self.both(kind, &server, &reference) {
                 Ok(load) => found.loads.push(load),
                 // Without the number that people compare there is nothing to explain.
@@ -130,14 +149,26 @@ impl Examination<'_> {
             Err(Failed::Error(why)) => found.notes.push(Note::CallsNotCounted { why: format!("{why:#}") }),
         }
         drop(reference);
-        judge::note_doubts(found);
+        self.start_if_ended(&mut server)?;
+        let of_server: BTreeSet<_> = server
+            .threads()
+            .into_iter()
+            .filter_map(|thread| affinity::allowed_to(thread).ok())
+            .flatten()
+            .collect();
         let place = Place {
             here: affinity::allowed()?.len(),
-            of_server: affinity::allowed_to(server.main())?.len(),
+            of_server: of_server.len(),
+            never_sleeps: self.never_sleeps.get(),
             has_more_addresses: matches!(server.addr().ip(), IpAddr::V4(ip) if ip.is_loopback()),
         };
+        judge::note_doubts(found, place);
         for what in What::ALL {
-            let limiter = judge::of(what, found, place, &mut |kind, how| self.lift(kind, how, &server))?;
+            let mut lift = |kind, how| {
+                self.start_if_ended(&mut server)?;
+                self.lift(kind, how, &server)
+            };
+            let limiter = judge::of(what, found, place, &mut lift)?;
             found.limiters.push(limiter);
         }
         Ok(())
@@ -146,6 +177,8 @@ impl Examination<'_> {
     /// Ask a server that is not measured whether it does what each server should.
     fn basics(&self, found: &mut Diagnosed) -> Result<(), Failed> {
         let server = self.start(&self.plan.subject.command)?;
+        let is_busy = Tree::of(server.main().as_raw().cast_unsigned(), true).is_busy(AT_REST);
+        self.never_sleeps.set(is_busy);
         match basics(server.addr(), CLIENTS, self.stop) {
             Err(Failed::Error(why)) => found.notes.push(Note::FailsCheck { why: format!("{why:#}") }),
             done => done?,
@@ -154,7 +187,25 @@ impl Examination<'_> {
     }
 
     fn start(&self, command: &str) -> Result<Server, Failed> {
-        Server::start(self.launch(command), self.stop)
+        let server = Server::start(self.launch(command), self.stop)?;
+        self.let_run(&server, false)?;
+        Ok(server)
+    }
+
+    /// A load may have ended it.
+    fn start_if_ended(&self, server: &mut Server) -> Result<(), Failed> {
+        if server.has_ended() {
+            *server = self.start(&self.plan.subject.command)?;
+        }
+        Ok(())
+    }
+
+    /// Stop a server that never sleeps, or let it go on.
+    fn let_run(&self, server: &Server, runs: bool) -> crate::Result<()> {
+        match self.never_sleeps.get() {
+            true => server.signal_all(if runs { Signal::SIGCONT } else { Signal::SIGSTOP }),
+            false => Ok(()),
+        }
     }
 
     fn launch<'a>(&'a self, command: &'a str) -> Launch<'a> {
@@ -172,19 +223,22 @@ impl Examination<'_> {
             Kind::OneConnection | Kind::LargeMessages | Kind::Pipelined => 2,
         };
         for _ in 0..turns {
-            ours.push(self.put(self.load(kind), server)?);
-            theirs.push(self.put(self.load(kind), reference)?);
+            ours.push(self.put(self.load(kind), server, &|| Ok(()))?);
+            theirs.push(self.put(self.load(kind), reference, &|| Ok(()))?);
         }
         let ratio = ratio_of(&ours, &theirs);
         Ok(Loaded { kind, server: median_of(&ours), reference: median_of(&theirs), ratio })
     }
 
     fn load(&self, kind: Kind) -> Load {
-        Load { kind, payload: self.plan.payload, with: None, is_half: false }
+        Load { kind, payload: self.plan.payload, wait: self.wait, with: None, is_half: false }
     }
 
-    fn put(&self, load: Load, server: &Server) -> Result<Seen, Failed> {
-        load.put(server, &|| Ok(()), self.stop)
+    fn put(&self, load: Load, server: &Server, lift: &Change<'_>) -> Result<Seen, Failed> {
+        self.let_run(server, true)?;
+        let seen = load.put(server, lift, self.stop);
+        self.let_run(server, false)?;
+        seen
     }
 
     fn calls(&self) -> Result<BothCalls, Failed> {
@@ -197,27 +251,35 @@ impl Examination<'_> {
     /// The number under this load without something, and with it.
     fn lift(&self, kind: Kind, how: How, server: &Server) -> Result<Lifted, Failed> {
         (self.watch)(Doing::Lifting);
-        let as_it_is = self.load(kind);
-        let (mut before, mut after) = (Vec::new(), Vec::new());
+        // Where two threads of the generator are compared with one, both wait in the same way.
+        let wait = match how {
+            How::TwoGeneratorThreads | How::SecondCopy => wait_of(2),
+            _ => self.wait,
+        };
+        let as_it_is = Load { wait, ..self.load(kind) };
+        let other_load = Load { with: Some(how), ..as_it_is };
+        let nothing: &Change<'_> = &|| Ok(());
         // A server of its own where something is changed that stays.
         let command = match how {
             How::NoOutput => format!("{{ {}\n}} >/dev/null 2>&1", self.plan.subject.command),
             _ => self.plan.subject.command.clone(),
         };
-        let changed = match how {
-            How::TwoGeneratorThreads | How::MoreAddresses | How::EightAtOnce => None,
-            _ => Some(self.start(&command)?),
-        };
+        let is_of_the_generator = matches!(how, How::TwoGeneratorThreads | How::MoreAddresses);
+        let other = if is_of_the_generator { None } else { Some(self.start(&command)?) };
+        let (mut before, mut after) = (Vec::new(), Vec::new());
         for _ in 0..TURNS_LIFTED {
-            before.push(self.put(as_it_is, server)?);
-            after.push(match (&changed, how) {
-                (None, How::EightAtOnce) => self.put(self.load(Kind::Pipelined), server)?,
-                (None, _) => self.put(Load { with: Some(how), ..as_it_is }, server)?,
-                (Some(other), How::SecondCopy) => self.put_on_both(as_it_is, server, other)?,
-                (Some(changed), _) => {
+            before.push(match how {
+                // By two generators as well: the number of servers alone differs.
+                How::SecondCopy => self.put_on_both(as_it_is, server, server)?,
+                _ => self.put(as_it_is, server, nothing)?,
+            });
+            after.push(match &other {
+                None => self.put(other_load, server, nothing)?,
+                Some(other) if how == How::SecondCopy => self.put_on_both(as_it_is, server, other)?,
+                Some(other) => {
                     // Sockets of clients are changed when they are there; all others before.
-                    change(how, changed)?;
-                    as_it_is.put(changed, &|| change(how, changed), self.stop)?
+                    change(how, other)?;
+                    self.put(as_it_is, other, &|| change(how, other))?
                 }
             });
         }
@@ -225,15 +287,31 @@ impl Examination<'_> {
         Ok(Lifted { how, before: median_of(&before), after: median_of(&after), ratio })
     }
 
-    /// Half of a load on each of two servers at the same time.
+    /// Half of a load on each of two servers at the same time, which may be the same server.
     fn put_on_both(&self, load: Load, one: &Server, other: &Server) -> Result<Seen, Failed> {
         let half = Load { is_half: true, ..load };
+        self.let_run(one, true)?;
+        self.let_run(other, true)?;
+        let nothing: &Change<'_> = &|| Ok(());
         let (ours, theirs) = thread::scope(|scope| {
-            let theirs = scope.spawn(|| half.put(other, &|| Ok(()), self.stop));
-            (half.put(one, &|| Ok(()), self.stop), theirs.join().expect("a load does not panic"))
+            let theirs = scope.spawn(|| half.put(other, nothing, self.stop));
+            (half.put(one, nothing, self.stop), theirs.join().expect("a load does not panic"))
         });
+        self.let_run(one, false)?;
+        self.let_run(other, false)?;
         let (ours, theirs) = (ours?, theirs?);
-        Ok(Seen { per_s: ours.per_s + theirs.per_s, ..ours })
+        let are_two = one.main() != other.main();
+        Ok(Seen {
+            per_s: ours.per_s + theirs.per_s,
+            generator_busy: ours.generator_busy.max(theirs.generator_busy),
+            processors: match (ours.processors, theirs.processors) {
+                (Some(ours), Some(theirs)) if are_two => Some(ours + theirs),
+                (ours, _) => ours,
+            },
+            lost: ours.lost + theirs.lost,
+            without_port: ours.without_port + theirs.without_port,
+            ..ours
+        })
     }
 }
 
@@ -269,11 +347,8 @@ fn change(how: How, server: &Server) -> anyhow::Result<()> {
 
 /// Let all its threads run on these processors.
 fn allow(server: &Server, cpus: &[usize]) {
-    for task in server.tasks() {
-        let thread = task.file_name().and_then(|name| name.to_str()?.parse().ok());
-        if let Some(thread) = thread.map(Pid::from_raw) {
-            // One that has ended needs no processor.
-            affinity::allow(thread, cpus).ok();
-        }
+    for thread in server.threads() {
+        // One that has ended needs no processor.
+        affinity::allow(thread, cpus).ok();
     }
 }

@@ -48,6 +48,10 @@ pub enum Note {
         /// For how much of the time the reference, which has one thread, waited for a processor.
         share: f64,
     },
+    /// There is one processor: the generator and the servers take turns on it.
+    OneProcessorHere,
+    /// The server runs while nothing is asked of it.
+    NeverSleeps,
     /// The server lost connections.
     Lost {
         /// The most of one load.
@@ -122,6 +126,8 @@ pub struct Seen {
     pub processors: Option<f64>,
     /// Of its busiest thread alone.
     pub busiest_thread: Option<f64>,
+    /// Which share of its CPU time it was in the kernel.
+    pub in_kernel: Option<f64>,
     /// How often its threads began to wait, for each answer.
     pub waits_per_answer: Option<f64>,
     /// For how long they waited for a processor, as a share of the time.

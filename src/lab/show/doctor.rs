@@ -54,7 +54,7 @@ impl Diagnosed {
     }
 
     fn headline(&self, lang: Lang, load: &Load) -> String {
-        let (name, reference) = (self.name(), &self.reference);
+        let (name, reference) = (self.name(), visible(&self.reference));
         let number = |per_s| per_second(lang, Kind::Requests, per_s);
         let (ours, theirs) = (number(load.server.per_s), number(load.reference.per_s));
         let ratio = times(load.ratio);
@@ -68,8 +68,8 @@ impl Diagnosed {
         let limits: Vec<_> = self.limits().map(|limiter| label(lang, limiter.what)).collect();
         if limits.is_empty() {
             return lang.say(
-                "Nothing that is looked for here limits it.".to_owned(),
-                "没有发现这里所查的限制因素。".to_owned(),
+                "None of the limiters below limits it.".to_owned(),
+                "以下各项都不是限制因素。".to_owned(),
             );
         }
         let listed = limits.join(lang.say(", ", "、"));
@@ -81,7 +81,7 @@ impl Diagnosed {
 
     fn show_limiter(&self, page: &mut Page, lang: Lang, limiter: &Limiter) {
         let seen = self.seen(lang, limiter).unwrap_or_else(|| {
-            lang.say("What it takes to judge this is not known here.", "这里无法得知判断它所需的数据。")
+            lang.say("What is needed to judge this was not measured.", "没有测到判断此项所需的数据。")
                 .to_owned()
         });
         let verdict = match limiter.verdict {
@@ -94,7 +94,7 @@ impl Diagnosed {
             lang.say(format!("{verdict} {seen}"), format!("{verdict}{seen}")),
         );
         for lifted in &limiter.lifted {
-            page.more(lifted_in_words(lang, limiter, lifted));
+            page.more(lifted_in_words(lang, limiter, lifted) + &self.of_reference(lang, lifted));
         }
         if let Some(why) = &limiter.why_not {
             page.more(why_not_in_words(lang, why));
@@ -104,10 +104,26 @@ impl Diagnosed {
         }
     }
 
+    /// What the same is worth to the reference, where only the difference tells.
+    fn of_reference(&self, lang: Lang, lifted: &Lifted) -> String {
+        let loads = self.load(Kind::Requests).zip(self.load(Kind::Pipelined));
+        match loads.filter(|_| lifted.how == How::EightAtOnce) {
+            Some((requests, pipelined)) => {
+                let reference = visible(&self.reference);
+                let ratio = times(pipelined.reference.per_s / requests.reference.per_s);
+                lang.say(
+                    format!(" Of {reference} it is {ratio} times as many."),
+                    format!("{reference} 则是 {ratio} 倍。"),
+                )
+            }
+            None => String::new(),
+        }
+    }
+
     /// What was seen.
     fn seen(&self, lang: Lang, limiter: &Limiter) -> Option<String> {
         let load = self.load(limiter.load)?;
-        let (seen, name, reference) = (load.server, self.name(), &self.reference);
+        let (seen, name, reference) = (load.server, self.name(), visible(&self.reference));
         let calls = self.calls.as_ref();
         Some(match limiter.what {
             What::Generator => {
@@ -115,8 +131,8 @@ impl Diagnosed {
                 let theirs = per_second(lang, Kind::Requests, load.reference.per_s);
                 let all = processors(seen.processors);
                 lang.say(
-                    format!("The generator had work for {busy} of the time; {name} used {all} processors. It got {theirs} from {reference}."),
-                    format!("生成器有 {busy} 的时间在工作；{name} 使用了 {all} 个处理器。它从 {reference} 得到 {theirs}。"),
+                    format!("The generator had work for {busy} of the time; {name} used {all} processors. From {reference} the same generator got {theirs}."),
+                    format!("生成器有 {busy} 的时间在工作；{name} 使用了 {all} 个处理器。同一个生成器从 {reference} 得到 {theirs}。"),
                 )
             }
             What::Backlog => {
@@ -124,7 +140,7 @@ impl Diagnosed {
                 let asked = queue.map_or_else(String::new, |queue| {
                     lang.say(
                         format!(" It calls listen(2) with {queue}."),
-                        format!("它以 {queue} 调用 listen(2)。"),
+                        format!("它传给 listen(2) 的队列长度是 {queue}。"),
                     )
                 });
                 let full = seen.queue_full.map_or_else(|| UNKNOWN.to_owned(), count);
@@ -132,15 +148,15 @@ impl Diagnosed {
                 let slowest = latency(slowest);
                 lang.say(
                     format!("With 256 clients that come and go the queue of listen(2) was full {full} times, and the slowest connection took {slowest}.{asked}"),
-                    format!("256 个客户端不断连接和离开时，listen(2) 的队列满了 {full} 次，最慢的连接用了 {slowest}。{asked}"),
+                    format!("256 个客户端不断建立和断开连接时，listen(2) 的队列满了 {full} 次，最慢的一次连接用了 {slowest}。{asked}"),
                 )
             }
             What::Ports => {
                 let without = count(seen.without_port);
                 let made = per_second(lang, Kind::Connections, seen.per_s);
                 lang.say(
-                    format!("With {made} there was no local port {without} times."),
-                    format!("以 {made} 建立连接时，有 {without} 次没有可用的本地端口。"),
+                    format!("At {made}, {without} attempts to connect found no free local port."),
+                    format!("以 {made} 的速率建立连接时，有 {without} 次没有可用的本地端口。"),
                 )
             }
             What::OneProcessor => {
@@ -162,7 +178,7 @@ impl Diagnosed {
                 };
                 lang.say(
                     format!("Its threads go to sleep {ours:.2} times for each answer; {reference} {theirs:.2} times.{on_purpose}"),
-                    format!("每个应答，它的线程睡眠 {ours:.2} 次；{reference} 为 {theirs:.2} 次。{on_purpose}"),
+                    format!("平均每个应答，它的线程进入睡眠 {ours:.2} 次；{reference} 为 {theirs:.2} 次。{on_purpose}"),
                 )
             }
             What::CallsPerRequest => {
@@ -230,6 +246,11 @@ impl Diagnosed {
         })
     }
 
+    /// Whether one thread alone serves its clients.
+    fn has_one_thread(&self) -> bool {
+        self.calls.as_ref().is_some_and(|calls| calls.server.threads == 1)
+    }
+
     /// How often it sleeps for a time for each request, if it does.
     fn sleeps_on_purpose(&self) -> Option<f64> {
         let calls = &self.calls.as_ref()?.server.per_request;
@@ -244,30 +265,31 @@ impl Diagnosed {
         lang.say(
             match limiter.what {
                 What::Generator => "Do: run `io-models load` with more threads, or on another machine; the number is the generator's, not the server's.",
-                What::Backlog => "Do: give listen(2) SOMAXCONN, or 4096, and accept until EAGAIN.",
-                What::Ports => "Do: keep connections open, or give `load` more --sources; let the client close first, so that TIME_WAIT is not the server's.",
+                What::Backlog => "Do: give listen(2) 4096, and accept until EAGAIN. The kernel allows no more than net.core.somaxconn.",
+                What::Ports => "Do: send many requests on each connection. A client that closes first keeps its local port in TIME_WAIT; where `load` cannot add addresses itself, give it more with --sources.",
                 What::OneProcessor if is_restricted => "Do: let the server use more processors (taskset(1), the container's cpuset).",
                 What::OneProcessor => "Do: run one event loop for each processor, each with its own listener (SO_REUSEPORT): `io-models serve reuseport` does that.",
+                What::WakeUps if self.has_one_thread() && self.sleeps_on_purpose().is_none() => "Do: see with `io-models trace` in which call it waits: it must not wait for one client, or for a file, while others ask.",
                 What::WakeUps if self.sleeps_on_purpose().is_some() => "Do: wait for what is to come (epoll_wait, a condition variable) instead of sleeping for a time.",
                 What::WakeUps => "Do: serve many clients from one thread, which finds several ready at once (epoll), instead of a thread for each.",
                 What::CallsPerRequest if prints => "Do: write no line for each request, or collect many lines before you write them.",
                 What::CallsPerRequest => "Do: compare with `io-models trace epoll-level -- COMMAND` which calls can go: epoll_ctl for each request, receives of a few bytes, fcntl(2), clock calls.",
                 What::Nagle => "Do: set TCP_NODELAY, and send an answer with one call (writev(2), MSG_MORE). `io-models demo nagle-delayed-ack` shows why.",
-                What::Lock => "Do: let each thread have its own clients and its own data, so that no request needs a lock.",
+                What::Lock => "Do: let each thread have its own clients and its own data, so that no request needs a lock. The lock of an interpreter (Python's GIL) is one as well: use one thread with an event loop, or processes.",
                 What::SmallBuffers => "Do: leave SO_SNDBUF and SO_RCVBUF alone, so that the kernel adapts them, and receive into a buffer of 16 KiB or more.",
             },
             match limiter.what {
                 What::Generator => "办法：用更多线程运行 `io-models load`，或者在另一台机器上运行；这个数值是生成器的，不是服务端的。",
-                What::Backlog => "办法：给 listen(2) 传 SOMAXCONN 或 4096，并且一直 accept 到 EAGAIN。",
-                What::Ports => "办法：保持连接不断开，或者给 `load` 更多 --sources；让客户端先关闭，TIME_WAIT 就不在服务端。",
+                What::Backlog => "办法：给 listen(2) 传 4096，并且一直 accept 到 EAGAIN。内核允许的上限是 net.core.somaxconn。",
+                What::Ports => "办法：让每个连接发送许多请求。先关闭连接的客户端，其本地端口会留在 TIME_WAIT；`load` 不能自动添加源地址时，用 --sources 指定更多地址。",
                 What::OneProcessor if is_restricted => "办法：让服务端使用更多处理器（taskset(1)、容器的 cpuset）。",
                 What::OneProcessor => "办法：每个处理器运行一个事件循环，各有自己的监听套接字（SO_REUSEPORT）：`io-models serve reuseport` 就是这样。",
                 What::WakeUps if self.sleeps_on_purpose().is_some() => "办法：等待要来的事件（epoll_wait、条件变量），不要按时间睡眠。",
                 What::WakeUps => "办法：用一个线程服务许多客户端，它一次能发现多个就绪（epoll），而不是每个客户端一个线程。",
                 What::CallsPerRequest if prints => "办法：不要为每个请求输出一行，或者积累许多行再一起写。",
-                What::CallsPerRequest => "办法：用 `io-models trace epoll-level -- 命令` 对比，看哪些调用可以去掉：每个请求的 epoll_ctl、一次只收几个字节、fcntl(2)、取时间的调用。",
+                What::CallsPerRequest => "办法：用 `io-models trace epoll-level -- 命令` 对比，看哪些调用可以去掉：每个请求的 epoll_ctl、一次只收几个字节、fcntl(2)、获取时间的调用。",
                 What::Nagle => "办法：设置 TCP_NODELAY，并且用一次调用发送整个应答（writev(2)、MSG_MORE）。原因见 `io-models demo nagle-delayed-ack`。",
-                What::Lock => "办法：让每个线程有自己的客户端和自己的数据，请求就不需要锁。",
+                What::Lock => "办法：让每个线程有自己的客户端和自己的数据，请求就不需要锁。解释器的锁（Python 的 GIL）也是锁：用一个线程加事件循环，或者用多个进程。",
                 What::SmallBuffers => "办法：不要设置 SO_SNDBUF 和 SO_RCVBUF，让内核自己调整；接收缓冲区用 16 KiB 或更大。",
             },
         )
@@ -277,7 +299,8 @@ impl Diagnosed {
     /// What both did under each load.
     fn table(&self, lang: Lang) -> Table {
         let ours = self.name();
-        let head = ["", &ours, &self.reference, lang.say("ratio", "比值"), lang.say("p50", "p50")];
+        let reference = visible(&self.reference);
+        let head = ["", &ours, &reference, lang.say("ratio", "比值"), lang.say("p50", "p50")];
         let mut table = Table::new(&head, "");
         for load in &self.loads {
             let number = |per_s: f64| match load.kind {
@@ -300,10 +323,11 @@ impl Diagnosed {
         let said =
             lang.say("System calls for each request of one client:", "单个客户端的每个请求的系统调用：");
         page.paragraph(said);
-        for (name, calls) in [(self.name(), &calls.server), (self.reference.clone(), &calls.reference)] {
+        for (name, calls) in [(self.name(), &calls.server), (visible(&self.reference), &calls.reference)] {
             let mut each: Vec<_> = calls.per_request.iter().collect();
             each.sort_by(|a, b| b.1.partial_cmp(a.1).unwrap_or(Ordering::Equal));
-            let each: Vec<_> = each.into_iter().map(|(name, n)| format!("{name} {n:.2}")).collect();
+            let each: Vec<_> =
+                each.into_iter().map(|(name, n)| format!("{} {n:.2}", visible(name))).collect();
             page.indented(2, 4, &format!("{name}: {}", each.join(", ")));
         }
     }
@@ -336,7 +360,7 @@ fn kind(lang: Lang, kind: Kind) -> &'static str {
         Kind::OneConnection => lang.say("requests/s, 1 client", "请求/秒，1 个客户端"),
         Kind::Connections => lang.say("connections/s, 256 clients", "连接/秒，256 个客户端"),
         Kind::LargeMessages => lang.say("bytes/s, messages of 256 KiB", "字节/秒，256 KiB 的消息"),
-        Kind::Pipelined => lang.say("requests/s, 8 at once each", "请求/秒，每连接 8 个同时"),
+        Kind::Pipelined => lang.say("requests/s, 8 at once each", "请求/秒，每个连接同时 8 个请求"),
     }
 }
 
@@ -360,14 +384,14 @@ fn lifted_in_words(lang: Lang, limiter: &Limiter, lifted: &Lifted) -> String {
     let number = |seen: &Seen| per_second(lang, limiter.load, seen.per_s);
     let (how, ours, then, ratio) = (how_in_words(lang, *how), number(before), number(after), times(*ratio));
     let number = lang.say(
-        format!("{how}: {ours} become {then} ({ratio} times as many)."),
-        format!("{how}：{ours} 变为 {then}（{ratio} 倍）。"),
+        format!("{how}: {ours} before, {then} after ({ratio} times as many)."),
+        format!("{how}：之前 {ours}，之后 {then}（{ratio} 倍）。"),
     );
     let slowest = |seen: &Seen| seen.slowest_connection_ms.map(|ms| latency(Some(ms * 1e3)));
     let more = match (slowest(before), slowest(after)) {
         (Some(before), Some(after)) => lang.say(
-            format!(" The slowest connection took {before}, and then {after}."),
-            format!("最慢的连接先是 {before}，后是 {after}。"),
+            format!(" The slowest connection took {before} before, {after} after."),
+            format!("最慢的一次连接：之前 {before}，之后 {after}。"),
         ),
         _ => String::new(),
     };
@@ -382,7 +406,7 @@ fn how_in_words(lang: Lang, how: How) -> &'static str {
         How::AllProcessors => lang.say("On all processors", "允许使用全部处理器"),
         How::SecondCopy => lang.say(
             "With a second copy of the server, which has half of the clients",
-            "另外运行一个服务端，各有一半客户端",
+            "再运行一个相同的服务端，两者各服务一半客户端",
         ),
         How::OneProcessor => lang.say("With all of its threads on one processor", "全部线程放在一个处理器上"),
         How::EightAtOnce => {
@@ -390,7 +414,10 @@ fn how_in_words(lang: Lang, how: How) -> &'static str {
         }
         How::NoOutput => lang.say("With its output to /dev/null", "输出改到 /dev/null"),
         How::NoDelay => lang.say("With TCP_NODELAY on its sockets", "在它的套接字上设置 TCP_NODELAY"),
-        How::LargerBuffers => lang.say("With socket buffers of 1 MiB", "套接字缓冲区改为 1 MiB"),
+        How::LargerBuffers => lang.say(
+            "With larger socket buffers (1 MiB, or the limit of net.core.wmem_max and rmem_max)",
+            "使用更大的套接字缓冲区（1 MiB，或 net.core.wmem_max 与 rmem_max 的上限）",
+        ),
     }
 }
 
@@ -403,6 +430,18 @@ fn note_in_words(lang: Lang, note: &Note) -> String {
                 format!("其他程序占用了处理器：参照模型有 {share} 的时间在等待处理器。"),
             )
         }
+        Note::OneProcessorHere => lang
+            .say(
+                "There is one processor: the generator and the servers take turns on it, and the figures are low and vary.",
+                "这里只有一个处理器：生成器和服务端轮流使用它，数值偏低并且波动。",
+            )
+            .to_owned(),
+        Note::NeverSleeps => lang
+            .say(
+                "The server runs while nothing is asked of it (`io-models check --only idle/cpu`). It was stopped while others were measured.",
+                "没有请求时服务端也在运行（`io-models check --only idle/cpu`）。测量其他程序时它被暂停。",
+            )
+            .to_owned(),
         Note::Lost { connections } => lang.say(
             format!(
                 "The server lost connections, {} under one load: `io-models load` tells how.",
@@ -423,7 +462,7 @@ fn note_in_words(lang: Lang, note: &Note) -> String {
         Note::LoadFailed { load, why } => {
             let (load, why) = (kind(lang, *load), visible(why));
             lang.say(
-                format!("Not measured: {load}. It says: {why}."),
+                format!("Not measured: {load}. The reason: {why}."),
                 format!("没有测量：{load}。原因：{why}。"),
             )
         }
@@ -437,11 +476,8 @@ fn note_in_words(lang: Lang, note: &Note) -> String {
 fn why_not_in_words(lang: Lang, why: &WhyNot) -> String {
     match why {
         WhyNot::FewProcessors { needed, here } => lang.say(
-            format!(
-                "To show it takes {needed} processors, and there {} {here}: that number says little.",
-                if *here == 1 { "is" } else { "are" }
-            ),
-            format!("要说明问题需要 {needed} 个处理器，这里只有 {here} 个：这个数值意义不大。"),
+            format!("Showing this takes {needed} processors, and this machine has {here}: the number above says little."),
+            format!("需要 {needed} 个处理器才能看出效果，这里只有 {here} 个，因此上面的数值参考意义不大。"),
         ),
         WhyNot::InTheProgram => lang
             .say(
@@ -450,7 +486,7 @@ fn why_not_in_words(lang: Lang, why: &WhyNot) -> String {
             )
             .to_owned(),
         WhyNot::OneOwnAddress => lang
-            .say("More own addresses are there on 127.0.0.0/8 only.", "只有 127.0.0.0/8 上才有更多的源地址。")
+            .say("Clients can use more source addresses only when the server listens on 127.0.0.0/8.", "只有服务端监听在 127.0.0.0/8 上时，客户端才能使用更多的源地址。")
             .to_owned(),
         WhyNot::Refused { why } => {
             let why = visible(why);

@@ -173,12 +173,9 @@ fn play(server: &Server, script: &Script, expect: Expect, log: &Log, stop: &Stop
         sockopt::set_congestion_control(&listener, STEADY).ok();
     }
     let Some(&cpu) = affinity::allowed()?.first() else { return Ok(work()?) };
-    for task in server.tasks() {
-        let thread = task.file_name().and_then(|name| name.to_str()?.parse().ok());
+    for thread in server.threads() {
         // One that has ended needs no processor.
-        if let Some(thread) = thread.map(Pid::from_raw) {
-            affinity::pin(thread, cpu).and_then(|()| affinity::set_batch(thread)).ok();
-        }
+        affinity::pin(thread, cpu).and_then(|()| affinity::set_batch(thread)).ok();
     }
     Ok(affinity::while_pinned(cpu, work)??)
 }

@@ -70,8 +70,9 @@ bool serve_once(int fd) {
     printf("%zd bytes from client %d\n", n, fd);
     fflush(stdout);
   }
-  // A fault: of a long request a part is answered.
+  // Faults: of a long request a part is answered, or it ends the server.
   if (is("cuts") && n > 1000) n = 1000;
+  if (is("crashes") && n > 1000) abort();
   return answer(fd, buffer, n);
 }
 
@@ -93,7 +94,7 @@ void threads(int listener) {
   }
 }
 
-// One thread for all clients. One that reads late keeps the others waiting, which no client of doctor does.
+// One thread serves all clients with blocking writes. A client that does not read would keep the others waiting; those of doctor always read.
 void loop(int port) {
   int listener = listener_on(port), epoll = epoll_create1(EPOLL_CLOEXEC);
   epoll_event event{};
@@ -138,9 +139,13 @@ int main(int argc, char **argv) {
   limit = argv[1];
   int port = atoi(argv[2]);
   if (is("restricted")) {
-    cpu_set_t one;
+    // The first that it may use.
+    cpu_set_t may, one;
+    int first = 0;
+    sched_getaffinity(0, sizeof may, &may);
+    while (!CPU_ISSET(first, &may)) first++;
     CPU_ZERO(&one);
-    CPU_SET(0, &one);
+    CPU_SET(first, &one);
     sched_setaffinity(0, sizeof one, &one);
   }
   if (is("wake-ups")) threads(listener_on(port));
