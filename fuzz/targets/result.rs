@@ -2,7 +2,7 @@
 #![no_main]
 
 use io_models::lab::compare::{self, gates, workload};
-use io_models::lab::facts::Baseline;
+use io_models::lab::facts::Profile;
 use io_models::lab::lang::Lang;
 use io_models::lab::results::check::Checked;
 use io_models::lab::results::compare::Comparison;
@@ -15,7 +15,7 @@ use libfuzzer_sys::fuzz_target;
 const WIDTHS: [Option<usize>; 2] = [None, Some(80)];
 
 fuzz_target!(|text: &str| {
-    Baseline::read("profile", text).ok();
+    Profile::read("profile", text).ok();
     if let Ok(result) = Comparison::read(text) {
         for width in WIDTHS {
             is_harmless(&result.text(width, true));

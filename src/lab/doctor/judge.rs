@@ -152,7 +152,8 @@ impl Case<'_, '_> {
     /// Whether neither the server nor the generator has work for all of its time: then each waits for the other.
     fn nobody_is_busy(&self) -> bool {
         let seen = self.load(Kind::Requests).server;
-        let server = seen.processors.unwrap_or(1.0);
+        // One that waits for a processor has work.
+        let server = seen.processors.unwrap_or(1.0) + seen.kept_waiting.unwrap_or_default();
         seen.generator_busy < BUSY_LIMIT && server < IDLE
     }
 

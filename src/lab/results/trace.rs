@@ -247,7 +247,7 @@ pub struct Ready {
     pub events: String,
 }
 
-/// What lay in the buffers of a connection. `None`: the kernel did not tell.
+/// What lay in the buffers of a connection. `None`: the kernel did not tell, or there is no such connection any more.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fill {

@@ -134,14 +134,22 @@ impl Assembly {
             let around = Around { edges: &self.edges, before: &self.fills, after };
             call.fact = facts::of(call, &around).map(str::to_owned);
         }
-        let fills = fills.filter(|fills| *fills != self.fills);
-        if let Some(fills) = &fills {
-            self.fills.clone_from(fills);
-        }
-        let fills = fills.unwrap_or_default();
+        let fills =
+            fills.filter(|fills| *fills != self.fills).map_or_else(Vec::new, |fills| self.changed(fills));
         let accept_queue = queue.filter(|_| queue != self.queue);
         self.queue = queue.or(self.queue);
         self.events.push(Event { at_us, step, what, fills, accept_queue, only_here: false });
+    }
+
+    /// These fills are other ones than before. When the last client has left there are none, which would mean that nothing has changed: then
+    /// each client is told that had some.
+    fn changed(&mut self, fills: Vec<Fill>) -> Vec<Fill> {
+        let before = std::mem::replace(&mut self.fills, fills);
+        let gone = |fill: Fill| Fill { received: None, unsent: None, unread: None, ..fill };
+        match self.fills.as_slice() {
+            [] => before.into_iter().map(gone).collect(),
+            now => now.to_vec(),
+        }
     }
 
     /// Whether epoll tells of edges alone from now on.

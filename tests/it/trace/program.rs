@@ -51,6 +51,14 @@ fn a_right_server_gets_no_remark() {
             assert_eq!((&answer["right"], &answer["is_wrong"]), (&answer["sent"], &false.into()), "{ended}");
         }
         assert_eq!(server["left_out"], 0, "{ended}");
+        // When the last client has left, no buffer is left either.
+        let events = server["events"].as_array().expect("a list");
+        let fills = events.iter().rev().find_map(|event| event["fills"].as_array());
+        let of_clients = fills.expect("the kernel tells what lies in the buffers");
+        assert!(
+            of_clients.iter().all(|fill| fill["received"].is_null() && fill["unread"].is_null()),
+            "{ended}"
+        );
     }
 }
 
