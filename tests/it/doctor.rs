@@ -4,6 +4,7 @@ use crate::cli::fails;
 use crate::demo::has_compiler;
 use crate::load::program::{Ended, Program, io_models};
 use crate::support::{children, descriptors, on_a_terminal, process, wait_within};
+use io_models::lab::lang::Lang;
 use io_models::lab::results::doctor::{Diagnosed, How, Kind, Note, Verdict, What};
 use io_models::sys::signal::Signal;
 use nix::unistd::Pid;
@@ -134,6 +135,41 @@ fn a_saved_diagnosis_is_shown_again_on_any_terminal_in_both_languages() {
     screen.fits().exits(0).shows(&["是限制因素", "设置 TCP_NODELAY"]);
     let line = format!("report {} --html {}", file.display(), folder.path().join("page.html").display());
     assert!(fails(&line.split(' ').collect::<Vec<_>>(), 2).contains("text alone"));
+}
+
+/// Its numbers, each of which can be replaced.
+fn numbers<'a>(value: &'a mut Value, all: &mut Vec<&'a mut Value>) {
+    match value {
+        Value::Number(_) => all.push(value),
+        Value::Array(values) => values.iter_mut().for_each(|value| numbers(value, all)),
+        Value::Object(fields) => fields.values_mut().for_each(|value| numbers(value, all)),
+        _ => {}
+    }
+}
+
+#[test]
+fn no_number_in_a_saved_diagnosis_makes_it_panic() {
+    let seed = include_str!("../../fuzz/seeds/result/doctor.json");
+    let mut document: Value = serde_json::from_str(seed).expect("JSON");
+    Diagnosed::read(seed).expect("a seed is a document");
+    let environment = document["environment"].take();
+    let count = {
+        let mut all = Vec::new();
+        numbers(&mut document, &mut all);
+        all.len()
+    };
+    for at in 0..count {
+        for with in [0.into(), 1e300.into(), (-1).into(), u64::MAX.into(), Value::Null] {
+            let mut changed = document.clone();
+            let mut all = Vec::new();
+            numbers(&mut changed, &mut all);
+            *all[at] = with;
+            changed["environment"] = environment.clone();
+            if let Ok(found) = Diagnosed::read(&changed.to_string()) {
+                drop((found.text(Some(80), Lang::En), found.text(None, Lang::Zh)));
+            }
+        }
+    }
 }
 
 #[test]

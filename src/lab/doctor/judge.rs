@@ -1,6 +1,5 @@
 //! What was seen points to what may limit a server. Whether it does is shown by taking it away and measuring again.
 
-use super::load::ratio_of;
 use crate::lab::child::Failed;
 use crate::lab::load::BUSY_LIMIT;
 use crate::lab::results::doctor::{Diagnosed, How, Kind, Lifted, Limiter, Load, Note, Verdict, What, WhyNot};
@@ -254,8 +253,7 @@ impl Case<'_, '_> {
         if let Some(pipelined) = self.found.load(Kind::Pipelined) {
             found_together = pipelined.ratio / requests.ratio;
             let (before, after) = (requests.server, pipelined.server);
-            let lifted =
-                Lifted { how: How::EightAtOnce, before, after, ratio: ratio_of(&[after], &[before]) };
+            let lifted = Lifted { how: How::EightAtOnce, before, after, ratio: after.per_s / before.per_s };
             self.lifted.push(lifted);
         }
         let on_one = self.gain(Kind::Requests, How::OneProcessor)?;

@@ -202,13 +202,3 @@ pub(super) fn median_of(turns: &[Seen]) -> Seen {
         lost: turns.iter().map(|seen| seen.lost).max().unwrap_or_default(),
     }
 }
-
-/// The median of the ratios of two servers that had a load in turn.
-pub(super) fn ratio_of(these: &[Seen], others: &[Seen]) -> f64 {
-    let ratios: Vec<_> = these
-        .iter()
-        .zip(others)
-        .map(|(this, other)| this.per_s / other.per_s.max(f64::MIN_POSITIVE))
-        .collect();
-    Spread::quartiles(&ratios).map_or(f64::NAN, |ratios| ratios.median)
-}

@@ -24,7 +24,7 @@ use crate::sys::signal::Signal;
 use crate::sys::{affinity, socket, sockopt};
 use anyhow::Context;
 use judge::Place;
-use load::{Load, median_of, ratio_of};
+use load::{Load, median_of};
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
@@ -226,8 +226,8 @@ impl Examination<'_> {
             ours.push(self.put(self.load(kind), server, &|| Ok(()))?);
             theirs.push(self.put(self.load(kind), reference, &|| Ok(()))?);
         }
-        let ratio = ratio_of(&ours, &theirs);
-        Ok(Loaded { kind, server: median_of(&ours), reference: median_of(&theirs), ratio })
+        let (server, reference) = (median_of(&ours), median_of(&theirs));
+        Ok(Loaded { kind, server, reference, ratio: server.per_s / reference.per_s })
     }
 
     fn load(&self, kind: Kind) -> Load {
@@ -283,8 +283,8 @@ impl Examination<'_> {
                 }
             });
         }
-        let ratio = ratio_of(&after, &before);
-        Ok(Lifted { how, before: median_of(&before), after: median_of(&after), ratio })
+        let (before, after) = (median_of(&before), median_of(&after));
+        Ok(Lifted { how, before, after, ratio: after.per_s / before.per_s })
     }
 
     /// Half of a load on each of two servers at the same time, which may be the same server.

@@ -108,7 +108,7 @@ pub struct Load {
     pub server: Seen,
     /// What the reference did.
     pub reference: Seen,
-    /// How many times as many answers a second the server gave as the reference: the median of the turns.
+    /// How many times as many answers a second the server gave as the reference.
     pub ratio: f64,
 }
 
@@ -283,7 +283,7 @@ pub struct Lifted {
     pub before: Seen,
     /// What was seen with it.
     pub after: Seen,
-    /// How many times as many answers a second there were: the median of the turns.
+    /// How many times as many answers a second there were.
     pub ratio: f64,
 }
 
