@@ -73,7 +73,7 @@ impl Failure {
     pub(crate) fn of_clap(error: &clap::Error) -> Failure {
         if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
             return Failure::usage(
-                "say what to do: compare, report, unp30, serve, load, check, trace, merge, models, facts, demo, man or completions; --help tells more",
+                "say what to do: compare, report, unp30, serve, load, check, trace, doctor, merge, models, facts, demo, man or completions; --help tells more",
             );
         }
         let text = error.to_string();

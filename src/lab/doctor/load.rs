@@ -91,7 +91,7 @@ impl Load {
         let time = if self.kind == Kind::Connections { TIME_OF_CONNECTIONS } else { TIME };
         let stage = Stage { warmup: WARM_UP, steps: vec![(None, time)] };
         let (mut looks, mut answers) = (Vec::new(), 0);
-        let (outcome, lost) = thread::scope(|scope| -> anyhow::Result<_> {
+        let put = thread::scope(|scope| -> anyhow::Result<_> {
             let mut crew = Crew::open(&order, stop.as_fd(), scope)?;
             lift()?;
             looks.push(Look::at(server));
@@ -99,10 +99,12 @@ impl Load {
             looks.push(Look::at(server));
             answers = crew.answered_in_all;
             Ok((outcome, crew.end().lost))
-        })?;
-        if outcome.partial || stop.wait(Some(Duration::ZERO))? {
+        });
+        // Whatever a signal interrupted is no failure of the server.
+        if stop.is_set()? {
             return Err(Failed::Interrupted);
         }
+        let (outcome, lost) = put?;
         if let Some(why) = outcome.failure {
             return Err(anyhow!("the load generator could not go on: {why}").into());
         }
