@@ -4,8 +4,8 @@ use crate::lab::check::server::{Launch, Server};
 use crate::lab::child::Failed;
 use crate::lab::results::doctor::Calls;
 use crate::lab::trace::decode;
+use crate::lab::trace::record::not_traced;
 use crate::stop::Stop;
-use crate::sys::Errno;
 use crate::sys::fork::Pid;
 use crate::sys::ptrace::{self, Stop as Stopped};
 use anyhow::{Context, anyhow};
@@ -180,11 +180,7 @@ fn trace(process: Pid, phase: Arc<AtomicUsize>) -> anyhow::Result<JoinHandle<Cou
     };
     let thread = thread::Builder::new().spawn(traces).context("no thread to trace the server")?;
     let begun = started.recv().context("the thread that traces the server has ended")?;
-    begun.map_err(|why| match why.errno() {
-        Some(Errno::EPERM) => anyhow!("{why}: the server may not be traced, see docs/trace.md"),
-        Some(Errno::ENOSYS) => anyhow!("{why}: servers can be traced on x86-64 and aarch64 only"),
-        _ => why.into(),
-    })?;
+    begun.map_err(not_traced)?;
     Ok(thread)
 }
 

@@ -26,6 +26,9 @@ const AS_GOOD: f64 = 0.9;
 /// A client delays an acknowledgement for 40 ms at least (`TCP_DELACK_MIN`). What takes a quarter of that on loopback waits for something.
 const SLOW_US: f64 = 10_000.0;
 
+/// The reference has one thread. When it waits for a processor for a larger share of the time, the machine was busy.
+const KEPT_WAITING: f64 = 0.2;
+
 /// Calls of futex(2) for each request from which on threads may wait for each other.
 const FUTEX: f64 = 0.1;
 
@@ -58,7 +61,7 @@ pub(super) fn of(
     place: Place,
     lift: &mut Lift<'_>,
 ) -> Result<Limiter, Failed> {
-    let mut case = Case { found, place, lift, lifted: Vec::new(), why_not: None };
+    let mut case = Case { found, place, lift, lifted: Vec::new(), why_not: None, by: None };
     let load = match what {
         What::Backlog | What::Ports => Kind::Connections,
         What::Nagle => Kind::OneConnection,
@@ -78,30 +81,48 @@ pub(super) fn of(
         What::Lock => case.lock()?,
         What::SmallBuffers => case.small_buffers()?,
     };
-    let Case { lifted, why_not, .. } = case;
+    let Case { lifted, why_not, by, .. } = case;
+    let load = by.unwrap_or(load);
     Ok(Limiter { what, verdict: verdict.unwrap_or(Verdict::NotKnown), load, lifted, why_not })
 }
 
 /// What makes the figures doubtful.
 pub(super) fn note_doubts(found: &mut Diagnosed, place: Place) {
-    const MOST: f64 = 0.2;
-    // The reference has one thread: nothing keeps it from a processor but other programs.
-    let kept = found.load(Kind::Requests).and_then(|load| load.reference.kept_waiting).unwrap_or_default();
+    let kept = kept_waiting(found);
     if place.here == 1 {
         found.notes.push(Note::OneProcessorHere);
-    } else if kept > MOST {
+    } else if kept > KEPT_WAITING {
         found.notes.push(Note::OtherPrograms { share: kept });
     }
     if place.never_sleeps {
         found.notes.push(Note::NeverSleeps);
     }
-    // Those for which there was no room in the queue are told of there.
-    let of = |load: &Load| {
-        if load.server.queue_full.is_some_and(|times| times > 0) { 0 } else { load.server.lost }
+    for load in &found.loads {
+        // Those for which there was no room in the queue are told of there.
+        let had_no_room = load.server.queue_full.is_some_and(|times| times > 0);
+        if load.server.lost > 0 && !had_no_room {
+            found.notes.push(Note::Lost { load: load.kind, connections: load.server.lost });
+        }
+    }
+}
+
+/// How long the reference waited for a processor under the first load, as a share of the time.
+fn kept_waiting(found: &Diagnosed) -> f64 {
+    found.load(Kind::Requests).and_then(|load| load.reference.kept_waiting).unwrap_or_default()
+}
+
+/// When all have been judged: what none of them explains.
+pub(super) fn note_what_is_left(found: &mut Diagnosed) {
+    const LONG: f64 = 10.0;
+    const HALF: f64 = 0.5;
+    let explains = |limiter: &Limiter| matches!(limiter.load, Kind::Requests | Kind::OneConnection);
+    let (Some(requests), Some(alone)) = (found.load(Kind::Requests), found.load(Kind::OneConnection)) else {
+        return;
     };
-    let lost = found.loads.iter().map(of).max().unwrap_or_default();
-    if lost > 0 {
-        found.notes.push(Note::Lost { connections: lost });
+    let (Some(ours), Some(theirs)) = (alone.server.p50_us, alone.reference.p50_us) else { return };
+    let waits = ours >= theirs * LONG && requests.ratio < HALF && requests.server.generator_busy < HALF;
+    if waits && !found.limits().any(explains) {
+        found.notes.push(Note::WaitsItself { p50_us: ours });
     }
 }
 
@@ -111,6 +132,8 @@ struct Case<'a, 'b> {
     lift: &'a mut Lift<'b>,
     lifted: Vec<Lifted>,
     why_not: Option<WhyNot>,
+    /// Another load than usual by which it was judged.
+    by: Option<Kind>,
 }
 
 /// `None`: it is not known.
@@ -202,7 +225,8 @@ impl Case<'_, '_> {
         if was_full && was_late {
             return Ok(limits(true));
         }
-        Ok(gain.and_then(|gain| limits(gain >= GAIN)))
+        let has_cause = was_full || slowest >= SECOND_TRY_MS;
+        Ok(gain.and_then(|gain| limits(has_cause && gain >= GAIN)))
     }
 
     fn ports(&mut self) -> Judged {
@@ -234,7 +258,9 @@ impl Case<'_, '_> {
             return Ok(if all >= FULL { limits(true) } else { gain.and_then(|gain| limits(gain >= GAIN)) });
         }
         if !is_full && !takes_turns {
-            return Ok(limits(false));
+            // On a busy machine no thread gets all of a processor.
+            let is_known = kept_waiting(self.found) <= KEPT_WAITING;
+            return Ok(limits(false).filter(|_| is_known));
         }
         let gain = self.gain(Kind::Requests, How::SecondCopy)?;
         self.needs_processors(4, here);
@@ -289,10 +315,16 @@ impl Case<'_, '_> {
         if self.load(Kind::OneConnection).server.p50_us.is_none() {
             return Ok(None);
         }
-        if !self.one_client_waits() {
-            return Ok(limits(false));
+        if self.one_client_waits() {
+            return Ok(self.gain(Kind::OneConnection, How::NoDelay)?.and_then(|gain| limits(gain >= GAIN)));
         }
-        Ok(self.gain(Kind::OneConnection, How::NoDelay)?.and_then(|gain| limits(gain >= GAIN)))
+        // The end of a large answer waits as well.
+        let waits = |load: &Load| load.server.p50_us >= Some(2.0 * SLOW_US) && load.ratio < AS_GOOD;
+        if self.found.load(Kind::LargeMessages).is_some_and(waits) {
+            self.by = Some(Kind::LargeMessages);
+            return Ok(self.gain(Kind::LargeMessages, How::NoDelay)?.and_then(|gain| limits(gain >= GAIN)));
+        }
+        Ok(limits(false))
     }
 
     /// Whether its threads make calls of futex(2) when several clients ask. `None` where calls were not counted.
@@ -326,7 +358,10 @@ impl Case<'_, '_> {
             return Ok(limits(false));
         }
         let gain = self.gain(Kind::LargeMessages, How::LargerBuffers)?;
-        if gain.is_some_and(|gain| gain >= GAIN) {
+        // What waits for acknowledgements waits less often with larger buffers.
+        let is_nagle = |limiter: &Limiter| limiter.what == What::Nagle && limiter.load == Kind::LargeMessages;
+        let is_explained = self.found.limits().any(is_nagle);
+        if !is_explained && gain.is_some_and(|gain| gain >= GAIN) {
             return Ok(limits(true));
         }
         let Some(calls) = calls else { return Ok(None) };
@@ -609,6 +644,32 @@ mod tests {
             let limiter = of(what, &found, PLACE, &mut |_, _| Err(Failed::Error(anyhow::anyhow!("EPERM"))));
             assert_eq!(limiter.expect("it goes on").verdict, Verdict::NotKnown, "{what:?}");
         }
+    }
+
+    #[test]
+    fn large_answers_whose_end_waits_are_judged_by_their_load() {
+        let mut found = as_good();
+        load(&mut found, Kind::LargeMessages).server.p50_us = Some(44_000.0);
+        load(&mut found, Kind::LargeMessages).ratio = 0.1;
+        assert_eq!(judged(found, PLACE, 2.0), (vec![What::Nagle], vec![How::NoDelay, How::LargerBuffers]));
+    }
+
+    #[test]
+    fn what_no_limiter_explains_is_told() {
+        let mut found = as_good();
+        load(&mut found, Kind::OneConnection).server.p50_us = Some(1300.0);
+        load(&mut found, Kind::Requests).ratio = 0.1;
+        load(&mut found, Kind::Requests).server.generator_busy = 0.1;
+        note_what_is_left(&mut found);
+        assert_eq!(found.notes, [Note::WaitsItself { p50_us: 1300.0 }]);
+    }
+
+    #[test]
+    fn on_a_busy_machine_nobody_knows_whether_a_thread_could_do_more() {
+        let mut found = as_good();
+        load(&mut found, Kind::Requests).reference.kept_waiting = Some(0.4);
+        let limiter = of(What::OneProcessor, &found, PLACE, &mut |_, _| panic!("nothing points to it"));
+        assert_eq!(limiter.expect("nothing fails").verdict, Verdict::NotKnown);
     }
 
     #[test]

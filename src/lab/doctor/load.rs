@@ -31,6 +31,9 @@ const TIME_OF_CONNECTIONS: Duration = Duration::from_millis(1200);
 /// How long a connection may take to be there, and a request to be answered. Where some are not, a load ends later than that.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// CPU time that is many ticks of 10 ms.
+const ENOUGH: Duration = Duration::from_millis(100);
+
 /// What load is put on whom.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Load {
@@ -166,17 +169,19 @@ impl Look {
     fn since(&self, before: &Look, answers: u64, seen: &mut Seen) {
         let time = self.at.duration_since(before.at).as_secs_f64();
         let share = |spent: Duration| spent.as_secs_f64() / time;
-        if let Some((after, before)) = self.totals.zip(before.totals) {
-            let totals = after.since(before);
-            let all = totals.user + totals.system;
-            seen.processors = Some(share(all));
-            seen.in_kernel = (!all.is_zero()).then(|| totals.system.as_secs_f64() / all.as_secs_f64());
-            seen.waits_per_answer = (answers > 0).then(|| totals.voluntary as f64 / answers as f64);
-        }
         let of_one = |(task, ran): (&PathBuf, &Duration)| {
             ran.saturating_sub(before.ran.get(task).copied().unwrap_or_default())
         };
-        seen.busiest_thread = self.ran.iter().map(of_one).max().map(share);
+        let of_each: Vec<_> = self.ran.iter().map(of_one).collect();
+        seen.busiest_thread = of_each.iter().max().copied().map(share);
+        if let Some((after, before)) = self.totals.zip(before.totals) {
+            let totals = after.since(before);
+            let all = totals.user + totals.system;
+            // One counts in ticks, of which each of many processes loses a part; the other does not know threads that have ended.
+            seen.processors = Some(share(all.max(of_each.iter().sum())));
+            seen.in_kernel = (all >= ENOUGH).then(|| totals.system.as_secs_f64() / all.as_secs_f64());
+            seen.waits_per_answer = (answers > 0).then(|| totals.voluntary as f64 / answers as f64);
+        }
         // With such statistics each thread that runs has some time.
         if !self.ran.is_empty() {
             seen.kept_waiting = Some(share(self.waited.saturating_sub(before.waited)));

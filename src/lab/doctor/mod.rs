@@ -12,6 +12,7 @@ use super::check::basics;
 use super::check::server::{Launch, Server};
 use super::child::Failed;
 use super::env::Environment;
+use super::load::limits;
 use super::load::plan::{Payload, Wait};
 use super::load::processors::Processors;
 use super::meter::Tree;
@@ -99,6 +100,7 @@ pub fn examine(plan: &Plan, stop: &Stop, watch: &dyn Fn(Doing)) -> Result<Diagno
         limiters: Vec::new(),
         notes: Vec::new(),
     };
+    limits::check_descriptors(CLIENTS)?;
     let examination = Examination { plan, stop, watch, wait: wait_of(1), never_sleeps: Cell::new(false) };
     match examination.go(&mut found) {
         Ok(()) => {}
@@ -137,7 +139,12 @@ impl Examination<'_> {
                 Ok(load) => found.loads.push(load),
                 // Without the number that people compare there is nothing to explain.
                 Err(Failed::Error(why)) if kind != Kind::Requests => {
-                    found.notes.push(Note::LoadFailed { load: kind, why: format!("{why:#}") });
+                    let mut why = format!("{why:#}");
+                    if server.has_ended() {
+                        let next = self.start(&self.plan.subject.command)?;
+                        why = format!("{why}; {}", std::mem::replace(&mut server, next).ending());
+                    }
+                    found.notes.push(Note::LoadFailed { load: kind, why });
                 }
                 Err(failed) => return Err(failed),
             }
@@ -171,6 +178,7 @@ impl Examination<'_> {
             let limiter = judge::of(what, found, place, &mut lift)?;
             found.limiters.push(limiter);
         }
+        judge::note_what_is_left(found);
         Ok(())
     }
 

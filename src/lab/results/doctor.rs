@@ -43,7 +43,7 @@ pub struct Diagnosed {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Note {
-    /// Other programs used the processors.
+    /// Other programs used the processors, or the scheduler let the generator and the servers wait for each other.
     OtherPrograms {
         /// For how much of the time the reference, which has one thread, waited for a processor.
         share: f64,
@@ -54,8 +54,15 @@ pub enum Note {
     NeverSleeps,
     /// The server lost connections.
     Lost {
-        /// The most of one load.
+        /// Under which load.
+        load: Kind,
+        /// How many.
         connections: u64,
+    },
+    /// One client alone waits for long, nobody works meanwhile, and none of the limiters explains it.
+    WaitsItself {
+        /// How long, in microseconds: the median.
+        p50_us: f64,
     },
     /// The server fails a check that each server should pass: its number may be high for no good reason.
     FailsCheck {

@@ -29,6 +29,9 @@ impl Diagnosed {
             page.paragraph(&paint(DOUBTFUL, partial));
         }
         page.paragraph(&self.summary(lang));
+        for note in &self.notes {
+            page.paragraph(&paint(DOUBTFUL, &note_in_words(lang, note)));
+        }
         page.blank();
         for limiter in &self.limiters {
             self.show_limiter(&mut page, lang, limiter);
@@ -40,9 +43,6 @@ impl Diagnosed {
             self.show_calls(&mut page, lang, calls);
         }
         page.blank();
-        for note in &self.notes {
-            page.paragraph(&paint(DOUBTFUL, &note_in_words(lang, note)));
-        }
         page.paragraph(&self.environment.line());
         let took = seconds(self.seconds);
         page.paragraph(&lang.say(format!("The examination took {took}."), format!("诊断用时 {took}。")));
@@ -65,12 +65,21 @@ impl Diagnosed {
     }
 
     fn summary(&self, lang: Lang) -> String {
-        let limits: Vec<_> = self.limits().map(|limiter| label(lang, limiter.what)).collect();
+        let only = |limiter: &Limiter| match limiter.load {
+            Kind::Connections => lang.say(" (of new connections)", "（只影响新连接）"),
+            Kind::LargeMessages => lang.say(" (of large messages)", "（只影响大消息）"),
+            _ => "",
+        };
+        let limits: Vec<_> =
+            self.limits().map(|limiter| label(lang, limiter.what).to_owned() + only(limiter)).collect();
         if limits.is_empty() {
-            return lang.say(
-                "None of the limiters below limits it.".to_owned(),
-                "以下各项都不是限制因素。".to_owned(),
-            );
+            return match (self.limiters.is_empty(), self.partial) {
+                (true, _) => lang.say("No limiter was judged.", "还没有判断任何限制因素。"),
+                (_, true) => lang
+                    .say("None of the limiters that were judged limits it.", "已判断的各项都不是限制因素。"),
+                _ => lang.say("None of the limiters below limits it.", "以下各项都不是限制因素。"),
+            }
+            .to_owned();
         }
         let listed = limits.join(lang.say(", ", "、"));
         lang.say(
@@ -112,8 +121,8 @@ impl Diagnosed {
                 let reference = visible(&self.reference);
                 let ratio = times(pipelined.reference.per_s / requests.reference.per_s);
                 lang.say(
-                    format!(" Of {reference} it is {ratio} times as many."),
-                    format!("{reference} 则是 {ratio} 倍。"),
+                    format!(" {reference} gains {ratio} times as many from that."),
+                    format!("{reference} 由此变为 {ratio} 倍。"),
                 )
             }
             None => String::new(),
@@ -204,10 +213,16 @@ impl Diagnosed {
                     true => lang.say(" It sets TCP_NODELAY.", "它设置了 TCP_NODELAY。").to_owned(),
                     false => lang.say(" It does not set TCP_NODELAY.", "它没有设置 TCP_NODELAY。").to_owned(),
                 });
-                lang.say(
-                    format!("One client alone waits {p50} for its answer (median); at {reference} {theirs}.{option}"),
-                    format!("单个客户端等待应答的中位数是 {p50}；{reference} 为 {theirs}。{option}"),
-                )
+                match limiter.load {
+                    Kind::LargeMessages => lang.say(
+                        format!("A message of 256 KiB takes {p50} (median); at {reference} {theirs}.{option}"),
+                        format!("一条 256 KiB 的消息用时 {p50}（中位数）；{reference} 为 {theirs}。{option}"),
+                    ),
+                    _ => lang.say(
+                        format!("One client alone waits {p50} for its answer (median); at {reference} {theirs}.{option}"),
+                        format!("单个客户端等待应答的中位数是 {p50}；{reference} 为 {theirs}。{option}"),
+                    ),
+                }
             }
             What::Lock => {
                 let Calls { futex_per_request, threads, .. } = &calls?.server;
@@ -248,7 +263,11 @@ impl Diagnosed {
 
     /// Whether one thread alone serves its clients.
     fn has_one_thread(&self) -> bool {
-        self.calls.as_ref().is_some_and(|calls| calls.server.threads == 1)
+        let seen = self.load(Kind::Requests).map(|load| load.server).unwrap_or_default();
+        match &self.calls {
+            Some(calls) => calls.server.threads == 1,
+            None => seen.busiest_thread.zip(seen.processors).is_some_and(|(one, all)| one >= all * 0.9),
+        }
     }
 
     /// How often it sleeps for a time for each request, if it does.
@@ -261,6 +280,7 @@ impl Diagnosed {
     /// What its author can do.
     fn remedy(&self, lang: Lang, limiter: &Limiter) -> String {
         let is_restricted = limiter.lifted.iter().any(|lifted| lifted.how == How::AllProcessors);
+        let reads_little = limiter.why_not == Some(WhyNot::InTheProgram);
         let prints = limiter.lifted.iter().any(|lifted| lifted.how == How::NoOutput && lifted.ratio > 1.0);
         lang.say(
             match limiter.what {
@@ -276,7 +296,8 @@ impl Diagnosed {
                 What::CallsPerRequest => "Do: compare with `io-models trace epoll-level -- COMMAND` which calls can go: epoll_ctl for each request, receives of a few bytes, fcntl(2), clock calls.",
                 What::Nagle => "Do: set TCP_NODELAY, and send an answer with one call (writev(2), MSG_MORE). `io-models demo nagle-delayed-ack` shows why.",
                 What::Lock => "Do: let each thread have its own clients and its own data, so that no request needs a lock. The lock of an interpreter (Python's GIL) is one as well: use one thread with an event loop, or processes.",
-                What::SmallBuffers => "Do: leave SO_SNDBUF and SO_RCVBUF alone, so that the kernel adapts them, and receive into a buffer of 16 KiB or more.",
+                What::SmallBuffers if reads_little => "Do: receive into a buffer of 16 KiB or more.",
+                What::SmallBuffers => "Do: leave SO_SNDBUF and SO_RCVBUF alone, so that the kernel adapts them; where the server does not set them, allow more in net.ipv4.tcp_wmem and tcp_rmem.",
             },
             match limiter.what {
                 What::Generator => "办法：用更多线程运行 `io-models load`，或者在另一台机器上运行；这个数值是生成器的，不是服务端的。",
@@ -290,7 +311,8 @@ impl Diagnosed {
                 What::CallsPerRequest => "办法：用 `io-models trace epoll-level -- 命令` 对比，看哪些调用可以去掉：每个请求的 epoll_ctl、一次只收几个字节、fcntl(2)、获取时间的调用。",
                 What::Nagle => "办法：设置 TCP_NODELAY，并且用一次调用发送整个应答（writev(2)、MSG_MORE）。原因见 `io-models demo nagle-delayed-ack`。",
                 What::Lock => "办法：让每个线程有自己的客户端和自己的数据，请求就不需要锁。解释器的锁（Python 的 GIL）也是锁：用一个线程加事件循环，或者用多个进程。",
-                What::SmallBuffers => "办法：不要设置 SO_SNDBUF 和 SO_RCVBUF，让内核自己调整；接收缓冲区用 16 KiB 或更大。",
+                What::SmallBuffers if reads_little => "办法：接收缓冲区用 16 KiB 或更大。",
+                What::SmallBuffers => "办法：不要设置 SO_SNDBUF 和 SO_RCVBUF，让内核自己调整；如果服务端没有设置它们，就调大 net.ipv4.tcp_wmem 和 tcp_rmem。",
             },
         )
         .to_owned()
@@ -426,8 +448,8 @@ fn note_in_words(lang: Lang, note: &Note) -> String {
         Note::OtherPrograms { share } => {
             let share = percent(*share);
             lang.say(
-                format!("Other programs used the processors: the reference waited for one for {share} of the time."),
-                format!("其他程序占用了处理器：参照模型有 {share} 的时间在等待处理器。"),
+                format!("The machine was busy: the reference waited for a processor for {share} of the time, and what is judged by that is doubtful."),
+                format!("机器很忙：参照模型有 {share} 的时间在等待处理器，依此作出的判断不可靠。"),
             )
         }
         Note::OneProcessorHere => lang
@@ -442,16 +464,20 @@ fn note_in_words(lang: Lang, note: &Note) -> String {
                 "没有请求时服务端也在运行（`io-models check --only idle/cpu`）。测量其他程序时它被暂停。",
             )
             .to_owned(),
-        Note::Lost { connections } => lang.say(
-            format!(
-                "The server lost connections, {} under one load: `io-models load` tells how.",
-                count(*connections)
-            ),
-            format!(
-                "服务端丢失了连接，一种负载下有 {} 个：`io-models load` 会说明是怎样丢失的。",
-                count(*connections)
-            ),
-        ),
+        Note::Lost { load, connections } => {
+            let (load, lost) = (kind(lang, *load), count(*connections));
+            lang.say(
+                format!("The server lost {lost} connections, or left them without an answer ({load}): `io-models load` tells how."),
+                format!("服务端丢失了 {lost} 个连接，或者没有应答它们（{load}）：`io-models load` 会说明是怎样丢失的。"),
+            )
+        }
+        Note::WaitsItself { p50_us } => {
+            let p50 = latency(Some(*p50_us));
+            lang.say(
+                format!("One client alone waits {p50} for its answer, and nobody works meanwhile: the server waits for something itself, such as a timer, a file or another server."),
+                format!("单个客户端等待应答 {p50}，其间没有谁在工作：服务端自己在等待，例如定时器、文件或另一个服务端。"),
+            )
+        }
         Note::FailsCheck { why } => {
             let why = visible(why);
             lang.say(

@@ -11,7 +11,7 @@ mod clients;
 pub(super) mod decode;
 mod facts;
 mod log;
-mod record;
+pub(super) mod record;
 mod remarks;
 mod script;
 

@@ -33,20 +33,25 @@ impl Recorder {
         };
         let thread = thread::Builder::new().spawn(traces).context("no thread to trace the server")?;
         let begun = started.recv().context("the thread that traces the server has ended")?;
-        begun.map_err(|why| match why.errno() {
-            Some(Errno::EPERM) => anyhow!(
-                "{why}: the server may not be traced. In a container it takes the capability SYS_PTRACE, or a seccomp profile that allows ptrace; \
-                 kernel.yama.ptrace_scope must be below 2; and no other debugger may trace it"
-            ),
-            Some(Errno::ENOSYS) => anyhow!("{why}: servers can be traced on x86-64 and aarch64 only"),
-            _ => why.into(),
-        })?;
+        begun.map_err(not_traced)?;
         Ok(Recorder { thread })
     }
 
     /// Wait until all processes of the server have ended: its tasks.
     pub(super) fn tasks(self) -> anyhow::Result<Vec<Task>> {
         self.thread.join().map_err(|_| anyhow!("the thread that traces the server has panicked"))
+    }
+}
+
+/// Why a server cannot be traced, and what helps.
+pub(in crate::lab) fn not_traced(why: crate::Error) -> anyhow::Error {
+    match why.errno() {
+        Some(Errno::EPERM) => anyhow!(
+            "{why}: the server may not be traced. In a container it takes the capability SYS_PTRACE, or a seccomp profile that allows ptrace; \
+             kernel.yama.ptrace_scope must be below 2; and no other debugger may trace it"
+        ),
+        Some(Errno::ENOSYS) => anyhow!("{why}: servers can be traced on x86-64 and aarch64 only"),
+        _ => why.into(),
     }
 }
 

@@ -493,8 +493,8 @@ pub(in crate::lab::show) fn look_here(lang: Lang) -> &'static str {
 /// Where there are no remarks.
 pub(in crate::lab::show) fn nothing_to_look_at(lang: Lang) -> &'static str {
     lang.say(
-        "Nothing is wrong: every client got back what it sent, and nothing lies unread or unaccepted while the threads wait.",
-        "一切正常：每个客户端都收到了它发送的数据；线程等待时，没有未读的字节，也没有未接受的连接。",
+        "Nothing in this run: every client got back the text that it sent, and nothing lies unread or unaccepted while the threads wait. `io-models check` judges a server.",
+        "这次运行没有需要注意的：每个客户端都收到了它发送的文本；线程等待时，没有未读的字节，也没有未接受的连接。要评判服务端，请用 `io-models check`。",
     )
 }
 
