@@ -121,8 +121,8 @@ impl Diagnosed {
                 let reference = visible(&self.reference);
                 let ratio = times(pipelined.reference.per_s / requests.reference.per_s);
                 lang.say(
-                    format!(" {reference} gains {ratio} times as many from that."),
-                    format!("{reference} 由此变为 {ratio} 倍。"),
+                    format!(" With {reference} it becomes {ratio} times as many."),
+                    format!("{reference} 变为 {ratio} 倍。"),
                 )
             }
             None => String::new(),
@@ -192,6 +192,7 @@ impl Diagnosed {
             }
             What::CallsPerRequest => {
                 let BothCalls { server, reference: theirs } = calls?;
+                let most = most_of_the_difference(lang, server, theirs);
                 let (ours, theirs) = (server.all(), theirs.all());
                 let prints = server.prints_per_request;
                 let printed = if prints >= 0.5 {
@@ -203,8 +204,8 @@ impl Diagnosed {
                     String::new()
                 };
                 lang.say(
-                    format!("{ours:.1} system calls for each request of one client; {reference} makes {theirs:.1}.{printed}"),
-                    format!("单个客户端的每个请求有 {ours:.1} 次系统调用；{reference} 为 {theirs:.1} 次。{printed}"),
+                    format!("{ours:.1} system calls for each request of one client; {reference} makes {theirs:.1}.{most}{printed}"),
+                    format!("单个客户端的每个请求有 {ours:.1} 次系统调用；{reference} 为 {theirs:.1} 次。{most}{printed}"),
                 )
             }
             What::Nagle => {
@@ -305,6 +306,7 @@ impl Diagnosed {
                 What::Ports => "办法：让每个连接发送许多请求。先关闭连接的客户端，其本地端口会留在 TIME_WAIT；`load` 不能自动添加源地址时，用 --sources 指定更多地址。",
                 What::OneProcessor if is_restricted => "办法：让服务端使用更多处理器（taskset(1)、容器的 cpuset）。",
                 What::OneProcessor => "办法：每个处理器运行一个事件循环，各有自己的监听套接字（SO_REUSEPORT）：`io-models serve reuseport` 就是这样。",
+                What::WakeUps if self.has_one_thread() && self.sleeps_on_purpose().is_none() => "办法：用 `io-models trace` 看它在哪个调用中等待：其他客户端有请求时，它不能为一个客户端或一个文件而等待。",
                 What::WakeUps if self.sleeps_on_purpose().is_some() => "办法：等待要来的事件（epoll_wait、条件变量），不要按时间睡眠。",
                 What::WakeUps => "办法：用一个线程服务许多客户端，它一次能发现多个就绪（epoll），而不是每个客户端一个线程。",
                 What::CallsPerRequest if prints => "办法：不要为每个请求输出一行，或者积累许多行再一起写。",
@@ -352,6 +354,23 @@ impl Diagnosed {
                 each.into_iter().map(|(name, n)| format!("{} {n:.2}", visible(name))).collect();
             page.indented(2, 4, &format!("{name}: {}", each.join(", ")));
         }
+    }
+}
+
+/// The call of which the server makes most more than the reference.
+fn most_of_the_difference(lang: Lang, server: &Calls, reference: &Calls) -> String {
+    let made = |calls: &Calls, name: &str| calls.per_request.get(name).copied().unwrap_or_default();
+    let more = |name: &&String| made(server, name) - made(reference, name);
+    let most = server.per_request.keys().max_by(|a, b| more(a).total_cmp(&more(b)));
+    match most.filter(|name| more(name) >= 0.5) {
+        Some(name) => {
+            let (ours, theirs, name) = (made(server, name), made(reference, name), visible(name));
+            lang.say(
+                format!(" Most of the difference is {name}: {ours:.1} instead of {theirs:.1}."),
+                format!("差别最大的是 {name}：{ours:.1} 次，而不是 {theirs:.1} 次。"),
+            )
+        }
+        None => String::new(),
     }
 }
 

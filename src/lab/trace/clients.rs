@@ -277,7 +277,8 @@ impl<'a> Clients<'a> {
     fn answers(&self) -> Vec<Answer> {
         let of = |(i, client): (usize, &Client)| Answer {
             client: i,
-            sent: client.sent.len() as u64,
+            // What was to be sent behind it was never taken.
+            sent: client.handed as u64,
             right: client.got as u64,
             is_wrong: client.is_wrong,
         };

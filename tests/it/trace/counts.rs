@@ -4,7 +4,7 @@ use crate::support::number;
 use io_models::lab::results::check::Expect;
 use io_models::lab::trace::{Plan, Script, Subject, trace, untraced};
 use io_models::stop;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -85,18 +85,31 @@ fn both(command: &str) -> [BTreeMap<String, u64>; 2] {
 const OF_THREADS: [&str; 6] =
     ["futex", "madvise", "munmap", "rt_sigprocmask", "sigaltstack", "restart_syscall"];
 
+/// What differs in a run of each.
+fn differences(command: &str, has_threads: bool) -> Vec<String> {
+    let [by_trace, by_strace] = both(command);
+    let names: BTreeSet<_> = by_trace.keys().chain(by_strace.keys()).collect();
+    let differs = |name: &&String| {
+        let is_chance = has_threads && OF_THREADS.contains(&name.as_str());
+        !is_chance && by_trace.get(*name) != by_strace.get(*name)
+    };
+    let shown = |name: &String| format!("{name}: {:?}, strace {:?}", by_trace.get(name), by_strace.get(name));
+    names.into_iter().filter(differs).map(shown).collect()
+}
+
+/// The runs are two, of which each has to send a large answer. On a busy machine the kernel may take that in other pieces once, so that a
+/// server makes another call. A count that is wrong is so each time.
 fn equal(command: &str, has_threads: bool) {
-    for run in 0..number("IO_MODELS_TRACE_RUNS").unwrap_or(RUNS) {
-        let [by_trace, by_strace] = both(command);
-        let differ: Vec<_> = by_trace
-            .keys()
-            .chain(by_strace.keys())
-            .map(|name| (name, by_trace.get(name), by_strace.get(name)))
-            .filter(|(name, one, other)| {
-                one != other && !(has_threads && OF_THREADS.contains(&name.as_str()))
-            })
-            .collect();
-        assert!(differ.is_empty(), "{command}, run {run}: (call, trace, strace) {differ:?}");
+    const TRIES: usize = 4;
+    let strict = number("IO_MODELS_TRACE_RUNS");
+    for run in 0..strict.unwrap_or(RUNS) {
+        let tries = if strict.is_some() { 1 } else { TRIES };
+        let mut differ = Vec::new();
+        let is_equal = (0..tries).any(|_| {
+            differ.push(differences(command, has_threads));
+            differ.last().is_some_and(Vec::is_empty)
+        });
+        assert!(is_equal, "{command}, run {run}: {differ:?}");
     }
 }
 

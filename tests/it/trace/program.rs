@@ -91,7 +91,9 @@ fn a_server_that_never_sleeps_is_told_and_its_trace_stays_small() {
     assert!(remarks(&ended).contains(&("never_sleeps".to_owned(), None)), "{ended}");
     let server = &ended.json()["servers"][0];
     let events = server["events"].as_array().expect("a list").len();
-    assert!(events < 20_000 && server["left_out"].as_u64().is_some_and(|n| n > 0), "{events} events");
+    let left_out = server["left_out"].as_u64().expect("a count");
+    // On a busy machine it may get so little of a processor that nothing has to be left out.
+    assert!(events < 20_000 && (left_out > 0 || events < 15_000), "{events} events, {left_out} left out");
 }
 
 #[test]
