@@ -83,6 +83,9 @@ pub(super) fn of(
     };
     let Case { lifted, why_not, by, .. } = case;
     let load = by.unwrap_or(load);
+    // On a busy machine, that a number did not rise shows nothing.
+    let is_hidden = !lifted.is_empty() && kept_waiting(found) > KEPT_WAITING;
+    let verdict = verdict.filter(|verdict| *verdict == Verdict::Limits || !is_hidden);
     Ok(Limiter { what, verdict: verdict.unwrap_or(Verdict::NotKnown), load, lifted, why_not })
 }
 
@@ -148,7 +151,7 @@ impl Case<'_, '_> {
         self.found.load(kind).expect("what is judged by a load was measured under it")
     }
 
-    /// How many times the number rises when this is taken away. `None` where that cannot be done here.
+    /// How many times the number rises at least when this is taken away. `None` where that cannot be done here.
     fn gain(&mut self, kind: Kind, how: How) -> Result<Option<f64>, Failed> {
         // It may have been measured for another one.
         let known =
@@ -159,9 +162,9 @@ impl Case<'_, '_> {
         };
         match lifted {
             Ok(lifted) => {
-                let ratio = lifted.ratio;
+                let least = lifted.least_ratio;
                 self.lifted.push(lifted);
-                Ok(Some(ratio))
+                Ok(Some(least))
             }
             Err(Failed::Interrupted) => Err(Failed::Interrupted),
             Err(Failed::Error(why)) => {
@@ -279,15 +282,17 @@ impl Case<'_, '_> {
         if let Some(pipelined) = self.found.load(Kind::Pipelined) {
             found_together = pipelined.ratio / requests.ratio;
             let (before, after) = (requests.server, pipelined.server);
-            let lifted = Lifted { how: How::EightAtOnce, before, after, ratio: after.per_s / before.per_s };
-            self.lifted.push(lifted);
+            let ratio = after.per_s / before.per_s;
+            self.lifted.push(Lifted { how: How::EightAtOnce, before, after, ratio, least_ratio: ratio });
         }
         let on_one = self.gain(Kind::Requests, How::OneProcessor)?;
         // Of threads that take locks, that is what they wait for.
         let takes_locks = self.takes_locks().unwrap_or(false);
         let is_better_on_one = on_one.is_some_and(|gain| gain >= GAIN);
         let waits_for_others = self.nobody_is_busy() && !self.one_client_waits();
-        if found_together >= GAIN || !takes_locks && (is_better_on_one || waits_for_others) {
+        // Wake-ups cost time of processors: not of a server that hardly uses one.
+        let costs = found_together >= GAIN && !self.nobody_is_busy();
+        if costs || !takes_locks && (is_better_on_one || waits_for_others) {
             return Ok(limits(true));
         }
         Ok(on_one.and_then(|_| limits(false)))
@@ -435,7 +440,13 @@ mod tests {
         for what in What::ALL {
             let limiter = of(what, &found, place, &mut |_, how| {
                 lifted.push(how);
-                Ok(Lifted { how, before: Seen::default(), after: Seen::default(), ratio: gain })
+                Ok(Lifted {
+                    how,
+                    before: Seen::default(),
+                    after: Seen::default(),
+                    ratio: gain,
+                    least_ratio: gain,
+                })
             });
             found.limiters.push(limiter.expect("nothing fails"));
         }
@@ -580,7 +591,7 @@ mod tests {
         load(&mut found, Kind::Requests).server.busiest_thread = Some(0.98);
         let place = Place { here: 2, of_server: 2, ..PLACE };
         let limiter = of(What::OneProcessor, &found, place, &mut |_, how| {
-            Ok(Lifted { how, before: Seen::default(), after: Seen::default(), ratio: 1.0 })
+            Ok(Lifted { how, before: Seen::default(), after: Seen::default(), ratio: 1.0, least_ratio: 1.0 })
         });
         let limiter = limiter.expect("nothing fails");
         assert_eq!(
@@ -652,6 +663,43 @@ mod tests {
         load(&mut found, Kind::LargeMessages).server.p50_us = Some(44_000.0);
         load(&mut found, Kind::LargeMessages).ratio = 0.1;
         assert_eq!(judged(found, PLACE, 2.0), (vec![What::Nagle], vec![How::NoDelay, How::LargerBuffers]));
+    }
+
+    #[test]
+    fn a_gain_that_was_not_in_each_turn_does_not_count() {
+        let mut found = as_good();
+        calls(&mut found).send_buffer = Some(2048);
+        let limiter = of(What::SmallBuffers, &found, PLACE, &mut |_, how| {
+            Ok(Lifted { how, before: Seen::default(), after: Seen::default(), ratio: 1.3, least_ratio: 0.9 })
+        });
+        assert_eq!(limiter.expect("nothing fails").verdict, Verdict::DoesNotLimit);
+    }
+
+    #[test]
+    fn on_a_busy_machine_a_number_that_does_not_rise_shows_nothing() {
+        let mut found = as_good();
+        load(&mut found, Kind::Requests).reference.kept_waiting = Some(0.4);
+        calls(&mut found).send_buffer = Some(2048);
+        let verdict = |gain: f64| {
+            let limiter = of(What::SmallBuffers, &found, PLACE, &mut |_, how| {
+                let (before, after) = (Seen::default(), Seen::default());
+                Ok(Lifted { how, before, after, ratio: gain, least_ratio: gain })
+            });
+            limiter.expect("nothing fails").verdict
+        };
+        assert_eq!((verdict(1.0), verdict(20.0)), (Verdict::NotKnown, Verdict::Limits));
+    }
+
+    #[test]
+    fn wake_ups_cost_nothing_of_a_server_that_hardly_works_and_waits_for_locks() {
+        let mut found = as_good();
+        load(&mut found, Kind::Requests).server.waits_per_answer = Some(2.0);
+        load(&mut found, Kind::Requests).server.processors = Some(0.2);
+        load(&mut found, Kind::Requests).ratio = 0.05;
+        load(&mut found, Kind::Pipelined).ratio = 0.07;
+        calls(&mut found).threads = 4;
+        calls(&mut found).futex_per_request = 1.9;
+        assert_eq!(judged(found, PLACE, 1.0).0, [What::Lock]);
     }
 
     #[test]

@@ -291,8 +291,10 @@ impl Examination<'_> {
                 }
             });
         }
+        let ratios = before.iter().zip(&after).map(|(before, after)| after.per_s / before.per_s);
+        let least_ratio = ratios.fold(f64::INFINITY, f64::min);
         let (before, after) = (median_of(&before), median_of(&after));
-        Ok(Lifted { how, before, after, ratio: after.per_s / before.per_s })
+        Ok(Lifted { how, before, after, ratio: after.per_s / before.per_s, least_ratio })
     }
 
     /// Half of a load on each of two servers at the same time, which may be the same server.

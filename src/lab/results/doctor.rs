@@ -292,6 +292,8 @@ pub struct Lifted {
     pub after: Seen,
     /// How many times as many answers a second there were.
     pub ratio: f64,
+    /// The same in the turn in which it was least: by that it is judged, because what else the machine does is not in each turn.
+    pub least_ratio: f64,
 }
 
 /// What was changed from outside. The server itself is the same.

@@ -421,7 +421,7 @@ fn per_second(lang: Lang, kind: Kind, per_s: f64) -> String {
 }
 
 fn lifted_in_words(lang: Lang, limiter: &Limiter, lifted: &Lifted) -> String {
-    let Lifted { how, before, after, ratio } = lifted;
+    let Lifted { how, before, after, ratio, .. } = lifted;
     let number = |seen: &Seen| per_second(lang, limiter.load, seen.per_s);
     let (how, ours, then, ratio) = (how_in_words(lang, *how), number(before), number(after), times(*ratio));
     let number = lang.say(
