@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 pub(super) type Measure = fn(&At<'_>) -> Step<Run>;
 
 /// How long an answer may take that must come. On a busy machine a server may have no processor for a while.
-const TO_ANSWER: Duration = Duration::from_secs(10);
+const TO_ANSWER: Duration = Duration::from_secs(30);
 
 /// So long nothing comes of a server that waits, before it counts as all.
 const QUIET: Duration = Duration::from_millis(100);
@@ -220,6 +220,13 @@ impl Running<'_> {
     pub(super) fn unread(&self, client: &TcpStream) -> Step<u32> {
         let queues = sockets::queues(self.server.addr(), client.local_addr()?)?;
         Ok(queues.map_or(0, |queues| queues.unread))
+    }
+
+    /// Whether it waits although bytes of this client are there: it does not want to read them.
+    pub(super) fn leaves_unread(&self, client: &TcpStream) -> Step<bool> {
+        let before = self.calls()?.all;
+        // One that wants them runs, or has read them.
+        Ok(self.unread(client)? > 0 && self.until_it_waits()? && self.calls()?.all == before)
     }
 
     /// Look again and again for so long: the time in milliseconds, and what `look` found.

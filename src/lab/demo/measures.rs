@@ -134,13 +134,9 @@ pub(super) fn write_flood(at: &At<'_>) -> Step<Run> {
             writer.write_all(&vec![b'x'; BYTES])?;
             writer.shutdown(Shutdown::Write)
         });
-        let mut before = 0;
-        server.within("the server has filled its send buffer", || {
-            let unread = sockopt::unread(&reader)?;
-            let is_full = unread > 0 && unread == before && server.until_it_waits()?;
-            before = unread;
-            server.pause(Duration::from_millis(50))?;
-            Ok(is_full)
+        server.within("the server keeps what it cannot send, or has taken all", || {
+            let is_taken = writes.is_finished() && sockopt::unsent(&reader)? == 0;
+            if is_taken { server.until_it_waits() } else { server.leaves_unread(&reader) }
         })?;
         let (mut piece, mut got) = (vec![0; 1 << 16], 0);
         loop {
@@ -164,6 +160,7 @@ pub(super) fn emfile(at: &At<'_>) -> Step<Run> {
     for _ in 0..CLIENTS {
         let mut client = server.connect()?;
         client.write_all(b"?")?;
+        server.until_acknowledged(&client)?;
         clients.push(client);
     }
     let served = answered(&server, &clients)?;
@@ -213,22 +210,21 @@ pub(super) fn who_closes_first(at: &At<'_>) -> Step<Run> {
     const CLIENTS: usize = 20;
     let server = at.start()?;
     let addr = server.server.addr();
-    // Whoever had the port before may have left connections in TIME_WAIT, which are not those of these clients.
-    let mut clients = Clients { server: addr.port(), ports: Vec::new() };
-    let mut close_wait = 0;
+    let (mut close_wait, mut at_server, mut at_clients) = (0, 0, 0);
     for _ in 0..CLIENTS {
         let client = server.connect_and_ask()?;
-        clients.ports.push(client.local_addr()?.port());
+        let connection = Connection { server: addr.port(), client: client.local_addr()?.port() };
         // A server that closes first has its turn, and another one waits for the client.
         server.until_it_waits()?;
-        close_wait = clients.count(Side::Both, |state| state == TcpState::CloseWait)?;
+        close_wait = connection.count(Side::Both, |state| state == TcpState::CloseWait)?;
         drop(client);
         let is_open = |state| state != TcpState::TimeWait;
-        server.within("both sides have closed", || Ok(clients.count(Side::Both, is_open)? == 0))?;
+        server.within("both sides have closed", || Ok(connection.count(Side::Both, is_open)? == 0))?;
+        // Now, because TIME_WAIT ends after a minute.
+        let is_waiting = |state| state == TcpState::TimeWait;
+        at_server += connection.count(Side::Server, is_waiting)?;
+        at_clients += connection.count(Side::Client, is_waiting)?;
     }
-    let is_waiting = |state| state == TcpState::TimeWait;
-    let at_server = clients.count(Side::Server, is_waiting)?;
-    let at_clients = clients.count(Side::Clients, is_waiting)?;
     // A server that is killed closes first what is open then.
     let open = server.connect()?;
     drop(server);
@@ -242,35 +238,32 @@ pub(super) fn who_closes_first(at: &At<'_>) -> Step<Run> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Side {
     Server,
-    Clients,
+    Client,
     Both,
 }
 
-/// Clients of a server.
-struct Clients {
+/// A connection of a client with the server. Whoever had the port of the server before may have left others in TIME_WAIT.
+struct Connection {
     /// The port of the server.
     server: u16,
-    /// Their own ports.
-    ports: Vec<u16>,
+    /// That of the client.
+    client: u16,
 }
 
-impl Clients {
-    /// How many of their connections are so, as the kernel has them, which is that of both sides.
+impl Connection {
+    /// How many of its two sockets are so, as the kernel has them.
     fn count(&self, side: Side, is_so: impl Fn(TcpState) -> bool) -> Step<usize> {
         let all = procfs::net::tcp().map_err(anyhow::Error::from)?;
-        let is_of = |local: u16, remote: u16| {
-            let (at_server, at_client) = (
-                local == self.server && self.ports.contains(&remote),
-                remote == self.server && self.ports.contains(&local),
-            );
-            match side {
-                Side::Server => at_server,
-                Side::Clients => at_client,
-                Side::Both => at_server || at_client,
-            }
-        };
         let counts = |one: &&procfs::net::TcpNetEntry| {
-            is_of(one.local_address.port(), one.remote_address.port()) && is_so(one.state.clone())
+            let ports = (one.local_address.port(), one.remote_address.port());
+            let (at_server, at_client) =
+                (ports == (self.server, self.client), ports == (self.client, self.server));
+            let is_of = match side {
+                Side::Server => at_server,
+                Side::Client => at_client,
+                Side::Both => at_server || at_client,
+            };
+            is_of && is_so(one.state.clone())
         };
         Ok(all.iter().filter(counts).count())
     }

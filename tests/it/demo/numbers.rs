@@ -58,9 +58,10 @@ const HOLDS: [(&str, Holds); 15] = [
     ("accept-queue", |shown| parts(shown, [6.0, 58.0], [64.0, 0.0])),
 ];
 
-/// The broken program does not sleep when it has nothing to do, and the mended one does.
+/// The broken program does not sleep when it has nothing to do, and the mended one does. How often it wakes up in a second is a matter of
+/// how much of a processor it gets.
 fn spins(shown: &Demonstration) {
-    assert!(shown.broken.number > 1000.0, "{shown:?}");
+    assert!(shown.broken.number > 100.0, "{shown:?}");
     assert_eq!(shown.mended.number, 0.0, "{shown:?}");
 }
 
