@@ -3,10 +3,11 @@
 //! One socket is asked for by its addresses, which the kernel finds in its hash table. Reading `/proc/net/tcp` walks the whole of
 //! that table, which takes milliseconds.
 
+use super::socket::{self, Mode};
 use super::{Call, Errno, cvt, retry};
 use crate::error::Result;
 use nix::sys::socket::{AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
 
 /// Asks the kernel for sockets.
@@ -40,11 +41,12 @@ const BY_FAMILY: u16 = 20;
 const INET_DIAG_INFO: u8 = 2;
 
 impl Diag {
-    /// A socket for questions.
+    /// A socket for questions. A kernel without `inet_diag` says of each socket that there is none, so it is asked for one that is there.
     ///
     /// # Errors
     ///
-    /// `EPROTONOSUPPORT`, `EAFNOSUPPORT` where the kernel or the sandbox has no sock_diag; `EMFILE`.
+    /// `EPROTONOSUPPORT`, `EAFNOSUPPORT` where the kernel or the sandbox has no sock_diag; `ENOENT` where the kernel has no `inet_diag`;
+    /// `EPERM` in a sandbox; `EMFILE`.
     pub fn new() -> Result<Diag> {
         let fd = nix::sys::socket::socket(
             AddressFamily::Netlink,
@@ -52,7 +54,16 @@ impl Diag {
             SockFlag::SOCK_CLOEXEC,
             SockProtocol::NetlinkSockDiag,
         );
-        Ok(Diag { fd: cvt(Call::Socket, fd)? })
+        let diag = Diag { fd: cvt(Call::Socket, fd)? };
+        let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let there = socket::tcp(&loopback, Mode::Nonblocking)?;
+        socket::bind(&there, &loopback)?;
+        socket::listen(&there, 1)?;
+        let nobody = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+        match diag.find(socket::local_addr(&there)?, nobody)? {
+            Some(_) => Ok(diag),
+            None => cvt(Call::Recvfrom, Err(Errno::ENOENT)),
+        }
     }
 
     /// The socket with these addresses: its own one and that of its peer. A socket that listens has no peer: any address with port 0. `None`
@@ -60,7 +71,7 @@ impl Diag {
     ///
     /// # Errors
     ///
-    /// `ENOENT` where the kernel has no `inet_diag`; `EPERM` in a sandbox.
+    /// `EPERM` in a sandbox.
     pub fn find(&self, own: SocketAddr, peer: SocketAddr) -> Result<Option<Socket>> {
         let request = request(own, peer);
         let to = NetlinkAddr::new(0, 0);
@@ -172,6 +183,7 @@ mod tests {
     use super::*;
     use std::io::Write;
     use std::net::{TcpListener, TcpStream};
+    use std::time::{Duration, Instant};
 
     #[test]
     fn both_queues_of_a_connection_and_that_of_a_listener() {
@@ -187,7 +199,12 @@ mod tests {
         let mut client = TcpStream::connect(addr).unwrap();
         let other = client.local_addr().unwrap();
         client.write_all(b"hello").unwrap();
+        let began = Instant::now();
         while sockopt::unsent(&client).unwrap() > 0 {
+            assert!(
+                began.elapsed() < Duration::from_secs(30),
+                "not within 30 s: five bytes are acknowledged"
+            );
             std::thread::yield_now();
         }
         assert_eq!(diag.find(addr, any).unwrap().expect("it listens").received, 1, "one waits for accept");

@@ -164,7 +164,7 @@ impl<'a> Client<'a> {
         self.is_acknowledged()?;
         if self.at.started.is_some() {
             let is_read =
-                || Ok(sockets::queues(self.at.addr, self.addr()?)?.is_none_or(|queues| queues.unread == 0));
+                || Ok(sockets::established(self.at.addr, self.addr()?)?.is_none_or(|end| end.unread == 0));
             self.at.within(TO_ANSWER, is_read)?;
             self.at.until_it_waits()?;
         }

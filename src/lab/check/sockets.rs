@@ -1,6 +1,7 @@
-//! Sockets of others, from /proc/net/tcp: who listens, without a connection, which would be a client of the server; and what waits in
-//! the queues of a connection.
+//! Sockets of others: who listens, from /proc/net/tcp, without a connection, which would be a client of the server; and the state and the
+//! queues of a connection, from sock_diag(7).
 
+use crate::sys::diag::{Diag, Socket};
 use procfs::net::{TcpNetEntries, TcpState};
 use procfs::{FromBufReadSI, current_system_info};
 use std::fs::{self, File};
@@ -91,35 +92,111 @@ pub(in crate::lab) fn descriptors(pid: u32) -> io::Result<Vec<PathBuf>> {
     Ok(tasks.filter_map(|task| of(task.path().join("fd")).ok()).max_by_key(Vec::len).unwrap_or_default())
 }
 
-/// What waits at the server's end of a connection, in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::lab) struct Queues {
-    /// Sent by the server, and not acknowledged by the client.
+/// One end of a connection, with what waits there, in bytes.
+#[derive(Debug, Clone)]
+pub(in crate::lab) struct End {
+    pub(in crate::lab) state: TcpState,
+    /// Sent, and not acknowledged by the other end.
     pub(in crate::lab) to_send: u32,
-    /// Received, and not read by the server.
+    /// Received, and not read.
     pub(in crate::lab) unread: u32,
 }
 
-/// The queues at `server`'s end of its connection with `client`. `None` when no such connection is established.
+/// The end of a connection that has the address `own`. `None` when the kernel has no such connection.
 ///
 /// # Errors
 ///
-/// Where /proc/net/tcp cannot be read.
-pub(in crate::lab) fn queues(server: SocketAddr, client: SocketAddr) -> anyhow::Result<Option<Queues>> {
+/// Where the kernel has no sock_diag(7), and /proc/net/tcp cannot be read.
+pub(in crate::lab) fn end(own: SocketAddr, peer: SocketAddr) -> anyhow::Result<Option<End>> {
+    match Diag::new().and_then(|diag| diag.find(own, peer)) {
+        Ok(found) => {
+            let of = |socket: Socket| {
+                let state = TcpState::from_u8(socket.state)?;
+                // Without a connection, the kernel finds the socket that listens there.
+                let end = End { state, to_send: socket.unsent, unread: socket.received };
+                (end.state != TcpState::Listen).then_some(end)
+            };
+            Ok(found.and_then(of))
+        }
+        Err(_) => end_among_all(own, peer),
+    }
+}
+
+/// The same from /proc/net/tcp, which shows all sockets: with tens of thousands in TIME_WAIT, a look takes a tenth of a second.
+fn end_among_all(own: SocketAddr, peer: SocketAddr) -> anyhow::Result<Option<End>> {
     let all = procfs::net::tcp()?.into_iter().chain(procfs::net::tcp6().unwrap_or_default());
     let canonical = |addr: SocketAddr| SocketAddr::new(addr.ip().to_canonical(), addr.port());
     let is_it = |entry: &procfs::net::TcpNetEntry| {
-        entry.state == TcpState::Established
-            && canonical(entry.local_address) == canonical(server)
-            && canonical(entry.remote_address) == canonical(client)
+        canonical(entry.local_address) == canonical(own) && canonical(entry.remote_address) == canonical(peer)
     };
-    Ok(all.into_iter().find(is_it).map(|entry| Queues { to_send: entry.tx_queue, unread: entry.rx_queue }))
+    let of = |entry: procfs::net::TcpNetEntry| End {
+        state: entry.state,
+        to_send: entry.tx_queue,
+        unread: entry.rx_queue,
+    };
+    Ok(all.into_iter().find(is_it).map(of))
+}
+
+/// The `server`'s end of its connection with `client`. `None` when no such connection is established.
+///
+/// # Errors
+///
+/// Those of [`end`].
+pub(in crate::lab) fn established(server: SocketAddr, client: SocketAddr) -> anyhow::Result<Option<End>> {
+    Ok(end(server, client)?.filter(|end| end.state == TcpState::Established))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::TcpListener;
+    use std::io::Write;
+    use std::net::{TcpListener, TcpStream};
+    use std::time::{Duration, Instant};
+
+    /// Wait until something is so.
+    fn until(what: &str, is_so: impl Fn() -> bool) {
+        let began = Instant::now();
+        while !is_so() {
+            assert!(began.elapsed() < Duration::from_secs(30), "not within 30 s: {what}");
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn both_ends_of_a_connection_until_nothing_is_left_of_it() {
+        for find in [end, end_among_all] {
+            let state = |own, peer| find(own, peer).unwrap().map(|end| end.state);
+            // Clients of IPv4 reach a socket of IPv6 as well.
+            for listens in ["127.0.0.1:0", "[::]:0"] {
+                let Ok(listener) = TcpListener::bind(listens) else { continue };
+                let server = SocketAddr::from((Ipv4Addr::LOCALHOST, listener.local_addr().unwrap().port()));
+                let mut ours = TcpStream::connect(server).unwrap();
+                let client = ours.local_addr().unwrap();
+                let (theirs, _) = listener.accept().unwrap();
+                ours.write_all(b"four").unwrap();
+                until("the bytes have arrived", || {
+                    find(client, server).unwrap().expect("it is open").to_send == 0
+                });
+                assert_eq!(find(server, client).unwrap().expect("it is open").unread, 4);
+                assert_eq!(state(client, server), Some(TcpState::Established));
+                drop(theirs);
+                // What was not read makes a reset of the end.
+                until("the client is reset", || {
+                    state(client, server).is_none_or(|state| state == TcpState::Close)
+                });
+                assert_eq!(state(server, client), None, "{listens}");
+                // In order, the one that closes first is left in TIME_WAIT.
+                let ours = TcpStream::connect(server).unwrap();
+                let client = ours.local_addr().unwrap();
+                let (theirs, _) = listener.accept().unwrap();
+                drop(theirs);
+                until("the server has closed", || state(client, server) == Some(TcpState::CloseWait));
+                drop(ours);
+                until("the client has closed", || state(server, client) == Some(TcpState::TimeWait));
+                assert_eq!(state(client, server), None, "{listens}");
+            }
+        }
+    }
 
     #[test]
     fn a_socket_that_listens_is_found_with_its_owner() {

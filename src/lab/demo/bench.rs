@@ -218,8 +218,8 @@ impl Running<'_> {
 
     /// Bytes that wait at the server's end of this connection, because it did not read them.
     pub(super) fn unread(&self, client: &TcpStream) -> Step<u32> {
-        let queues = sockets::queues(self.server.addr(), client.local_addr()?)?;
-        Ok(queues.map_or(0, |queues| queues.unread))
+        let end = sockets::established(self.server.addr(), client.local_addr()?)?;
+        Ok(end.map_or(0, |end| end.unread))
     }
 
     /// Whether it waits although bytes of this client are there: it does not want to read them.

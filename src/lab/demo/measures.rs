@@ -1,7 +1,7 @@
 //! How the programs of each demo are measured: the part of their clients.
 
 use super::bench::{At, Running};
-use crate::lab::check::{Ended, Step};
+use crate::lab::check::{Ended, Step, sockets};
 use crate::lab::results::demo::{Drawn, Run};
 use crate::sys::poll::{PollFlags, PollSet};
 use crate::sys::socket::{self, Connected, Mode};
@@ -213,17 +213,23 @@ pub(super) fn who_closes_first(at: &At<'_>) -> Step<Run> {
     let (mut close_wait, mut at_server, mut at_clients) = (0, 0, 0);
     for _ in 0..CLIENTS {
         let client = server.connect_and_ask()?;
-        let connection = Connection { server: addr.port(), client: client.local_addr()?.port() };
+        let own = client.local_addr()?;
+        let states = || -> Step<[Option<TcpState>; 2]> {
+            let of = |end: Option<sockets::End>| end.map(|end| end.state);
+            Ok([of(sockets::end(addr, own)?), of(sockets::end(own, addr)?)])
+        };
+        let time_wait = Some(TcpState::TimeWait);
         // A server that closes first has its turn, and another one waits for the client.
         server.until_it_waits()?;
-        close_wait = connection.count(Side::Both, |state| state == TcpState::CloseWait)?;
+        close_wait = usize::from(states()?.contains(&Some(TcpState::CloseWait)));
         drop(client);
-        let is_open = |state| state != TcpState::TimeWait;
-        server.within("both sides have closed", || Ok(connection.count(Side::Both, is_open)? == 0))?;
+        server.within("both sides have closed", || {
+            Ok(states()?.into_iter().all(|state| state.is_none() || state == time_wait))
+        })?;
         // Now, because TIME_WAIT ends after a minute.
-        let is_waiting = |state| state == TcpState::TimeWait;
-        at_server += connection.count(Side::Server, is_waiting)?;
-        at_clients += connection.count(Side::Client, is_waiting)?;
+        let [server, client] = states()?;
+        at_server += usize::from(server == time_wait);
+        at_clients += usize::from(client == time_wait);
     }
     // A server that is killed closes first what is open then.
     let open = server.connect()?;
@@ -232,41 +238,6 @@ pub(super) fn who_closes_first(at: &At<'_>) -> Step<Run> {
     let refused = usize::from(!at.starts_again(addr.port())?);
     let run = bar(at_server, [("clients", at_clients), ("server", at_server)]);
     Ok(run.with("close_wait", close_wait as f64).with("refused", refused as f64))
-}
-
-/// Whose sockets.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Side {
-    Server,
-    Client,
-    Both,
-}
-
-/// A connection of a client with the server. Whoever had the port of the server before may have left others in TIME_WAIT.
-struct Connection {
-    /// The port of the server.
-    server: u16,
-    /// That of the client.
-    client: u16,
-}
-
-impl Connection {
-    /// How many of its two sockets are so, as the kernel has them.
-    fn count(&self, side: Side, is_so: impl Fn(TcpState) -> bool) -> Step<usize> {
-        let all = procfs::net::tcp().map_err(anyhow::Error::from)?;
-        let counts = |one: &&procfs::net::TcpNetEntry| {
-            let ports = (one.local_address.port(), one.remote_address.port());
-            let (at_server, at_client) =
-                (ports == (self.server, self.client), ports == (self.client, self.server));
-            let is_of = match side {
-                Side::Server => at_server,
-                Side::Client => at_client,
-                Side::Both => at_server || at_client,
-            };
-            is_of && is_so(one.state.clone())
-        };
-        Ok(all.iter().filter(counts).count())
-    }
 }
 
 /// The messages that the server sees in those that were sent.

@@ -63,7 +63,7 @@ pub(super) static CHECKS: [Check; 7] = [
                     // Until the server's kernel has done its part, it is not in the queue, or not reset.
                     let is_there = |is: bool| {
                         let within =
-                            at.within(TO_ANSWER, || Ok(sockets::queues(at.addr, addr)?.is_some() == is));
+                            at.within(TO_ANSWER, || Ok(sockets::established(at.addr, addr)?.is_some() == is));
                         within.map(drop)
                     };
                     is_there(true)?;

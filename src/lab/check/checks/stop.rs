@@ -111,9 +111,9 @@ fn answers_arrive(at: &Session<'_>) -> Step {
     // All of the answer is in a buffer of the kernel: the server's end has sent it, or this end has it.
     let mut last = None;
     let is_sent = || {
-        last = sockets::queues(at.addr, client.addr()?)?;
+        last = sockets::established(at.addr, client.addr()?)?;
         let here = client.unread()?;
-        Ok(last.is_some_and(|queues| queues.unread == 0 && (queues.to_send + here) as usize == request.len()))
+        Ok(last.as_ref().is_some_and(|end| end.unread == 0 && (end.to_send + here) as usize == request.len()))
     };
     if !at.within(4 * TO_ANSWER, is_sent)? {
         return Err(Ended::NotMade(format!(
