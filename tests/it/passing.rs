@@ -1,12 +1,14 @@
 //! Clients that the first process of a server passes to its workers: none gets lost on the way.
 
 use crate::support::{
-    Server, WORKERS, ask, children, connect, is_idle, models_at_once, process, read_to_end, state, wait_until,
+    Server, WORKERS, ask, at_the_server, children, connect, is_idle, models_at_once, process, read_to_end,
+    state, wait_until,
 };
 use io_models::model::Model;
 use io_models::sys::fork::Pid;
 use io_models::sys::signal::Signal;
 use nix::sys::signal::kill;
+use procfs::process::{FDTarget, Process};
 use std::io::Write;
 use std::net::TcpStream;
 
@@ -29,16 +31,15 @@ fn client_of_a_stopped_worker(server: &Server) -> (Pid, TcpStream) {
     kill(worker, Signal::SIGSTOP).expect("the worker is there");
     wait_until("the worker has stopped", || state(&process(worker)) == Some('T'));
     let client = connect(server.addr());
-    wait_until("the client was accepted", || is_accepted(&client));
+    wait_until("the client was passed", || was_passed(&client, &server.process()));
     (worker, client)
 }
 
-/// Whether the server on this machine has taken the client out of the queue of its listener: the socket has an inode then.
-fn is_accepted(client: &TcpStream) -> bool {
-    let (ours, its) = (client.local_addr().expect("our address"), client.peer_addr().expect("its address"));
-    let sockets = procfs::net::tcp().expect("/proc/net/tcp");
-    let socket = sockets.iter().find(|socket| (socket.local_address, socket.remote_address) == (its, ours));
-    socket.is_some_and(|socket| socket.inode != 0)
+/// Whether this process has accepted the client, as the inode of the socket says, and has its descriptor no more.
+fn was_passed(client: &TcpStream, acceptor: &Process) -> bool {
+    let inode = at_the_server(client).inode;
+    let open = acceptor.fd().expect("the descriptors of a process of ours").flatten();
+    inode != 0 && open.map(|open| open.target).all(|target| target != FDTarget::Socket(inode.into()))
 }
 
 #[test]
@@ -48,6 +49,10 @@ fn a_client_whose_worker_dies_before_it_took_the_client_is_served_by_another() {
         let (worker, client) = client_of_a_stopped_worker(&server);
         kill(worker, Signal::SIGKILL).expect("the worker is there");
         ask(&client, b"hello");
+        wait_until("another process has its place", || {
+            let now = children(&server.process());
+            now.len() == WORKERS && !now.contains(&worker)
+        });
         let report = server.stop_after_saying("has ended before the server");
         assert_eq!((report.number("connections"), report.number("replaced")), (1, 1));
     });
@@ -78,7 +83,7 @@ fn clients_wait_in_the_queue_of_the_listener_while_no_worker_is_free() {
         let next = connect(server.addr());
         let process = server.process();
         wait_until("the server has nothing to do", || is_idle(&process));
-        assert!(!is_accepted(&next), "accepted, and no worker is free");
+        assert!(at_the_server(&next).inode == 0, "accepted, and no worker is free");
         clients.pop();
         ask(&next, b"hello");
         drop((clients, next));

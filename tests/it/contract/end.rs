@@ -1,12 +1,13 @@
 //! A server that is told to stop ends in time and in order, and says what it did.
 
 use crate::support::{
-    IN_TIME, Server, WORKERS, all_models_at_once, ask, at_the_server, children, connect, each_model,
-    end_writing, pattern, process, read_to_end, room_for_descriptors, state, stuff, wait_for_end, wait_until,
+    IN_TIME, Server, WORKERS, all_models_at_once, ask, at_the_server, children, connect, connect_with_room,
+    each_model, end_writing, pattern, process, read_to_end, room_for_descriptors, state, stuff, wait_for_end,
+    wait_until,
 };
 use io_models::model::{Clients, Model, Runs};
 use io_models::sys::signal::Signal;
-use io_models::sys::sockopt::{set_receive_buffer, unsent};
+use io_models::sys::sockopt::unsent;
 use procfs::process::Process;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -81,13 +82,12 @@ fn a_client_that_begins_to_read_at_the_stop_gets_all_that_was_answered() {
 /// A client for which 64 KiB of answers wait, most of them in the send queue of the server.
 fn with_answers_unread(server: &Server) -> TcpStream {
     const ANSWERS: usize = 64 * 1024;
-    let mut client = connect(server.addr());
-    set_receive_buffer(&client, 16 * 1024).expect("the receive buffer of a socket of ours");
+    let mut client = connect_with_room(server.addr(), 16 * 1024);
     client.write_all(&pattern(1, ANSWERS)).expect("the server takes it");
     wait_until("the server has answered all", || {
         let arrived = client.peek(&mut [0; ANSWERS]).expect("some answers have arrived");
-        let (not_acknowledged, unread) = at_the_server(&client);
-        unread == 0 && arrived + not_acknowledged as usize == ANSWERS
+        let server = at_the_server(&client);
+        server.received == 0 && arrived + server.unsent as usize == ANSWERS
     });
     client
 }

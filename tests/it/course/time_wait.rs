@@ -1,8 +1,8 @@
 //! Who closes first has the connection in TIME_WAIT, and cannot have its port again unless it asks.
 
-use super::kernel::{has, state};
+use super::kernel::state;
 use super::{ask_ok, program, server};
-use crate::support::{connect, end_writing, read_to_end, wait_until};
+use crate::support::{connect, end_writing, listens, read_to_end, wait_until};
 use procfs::net::TcpState;
 use std::net::SocketAddr;
 
@@ -14,9 +14,10 @@ fn port_in_time_wait(args: &[&str]) -> SocketAddr {
     let addr = server.addr();
     let client = connect(addr);
     assert_eq!(read_to_end(&client), b"", "the server has closed");
+    let ours = client.local_addr().expect("where the client is");
     drop(client);
     server.ends(0, "客户端已连接。\n", "");
-    wait_until("the connection is in TIME_WAIT", || has(addr.port(), &TcpState::TimeWait));
+    wait_until("the connection is in TIME_WAIT", || state(addr, ours) == Some(TcpState::TimeWait));
     addr
 }
 
@@ -34,7 +35,7 @@ fn a_port_with_a_connection_in_time_wait_is_in_use() {
 fn a_server_that_asks_gets_the_port_of_one_that_had_asked() {
     let addr = port_in_time_wait(&["--reuse-addr"]);
     let server = program("demo2-server").args(&[&addr.port().to_string(), "--reuse-addr"]).start();
-    wait_until("the server listens", || has(addr.port(), &TcpState::Listen));
+    wait_until("the server listens", || listens(addr));
     let client = connect(addr);
     ask_ok(&client, b"hello");
     end_writing(&client);
@@ -60,7 +61,7 @@ fn a_port_whose_clients_closed_first_is_free_again() {
     first.ends(0, "客户端已连接。\n接收：hello\n发送：ok\niret=0\n", "");
     wait_until("the client's end is in TIME_WAIT", || state(ours, addr) == Some(TcpState::TimeWait));
     let again = program("demo2-server").args(&[&addr.port().to_string()]).start();
-    wait_until("the server listens", || has(addr.port(), &TcpState::Listen));
+    wait_until("the server listens", || listens(addr));
     ask_ok(&connect(addr), b"again");
     again.ends(0, "客户端已连接。\n接收：again\n发送：ok\niret=0\n", "");
 }

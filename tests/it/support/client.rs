@@ -1,7 +1,9 @@
 //! Clients, on blocking sockets that give up at the deadline.
 
 use super::wait::DEADLINE;
-use io_models::sys::sockopt::set_reset_on_close;
+use io_models::sys;
+use io_models::sys::socket::{Connected, Mode, tcp};
+use io_models::sys::sockopt::{set_receive_buffer, set_reset_on_close};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
@@ -10,10 +12,26 @@ use std::time::Duration;
 #[track_caller]
 pub(crate) fn connect(addr: SocketAddr) -> TcpStream {
     let client = TcpStream::connect_timeout(&addr, DEADLINE).expect("a client connects");
+    with_deadlines(&client);
+    client
+}
+
+/// The same, with a receive buffer of so many bytes, which the kernel doubles. (Made smaller after the handshake, it would be smaller than
+/// the window that the other end knows: what does not fit is dropped, and comes again when a timer says so, after seconds at times.)
+#[track_caller]
+pub(crate) fn connect_with_room(addr: SocketAddr, bytes: usize) -> TcpStream {
+    let client = TcpStream::from(tcp(&addr, Mode::Blocking).expect("a socket"));
+    set_receive_buffer(&client, bytes).expect("the receive buffer of a socket of ours");
+    // The deadline for writing is that of connect(2) as well: socket(7).
+    with_deadlines(&client);
+    assert_eq!(sys::socket::connect(&client, &addr).expect("a client connects"), Connected::Yes);
+    client
+}
+
+fn with_deadlines(client: &TcpStream) {
     client.set_read_timeout(Some(DEADLINE)).expect("a deadline for reading");
     client.set_write_timeout(Some(DEADLINE)).expect("a deadline for writing");
     client.set_nodelay(true).expect("each piece is sent at once");
-    client
 }
 
 /// Send `request` and read as much again, which must be the same.

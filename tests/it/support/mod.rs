@@ -9,12 +9,15 @@ mod number;
 mod process;
 mod sandbox;
 mod server;
+mod sockets;
 mod terminal;
 mod user;
 mod wait;
 
 pub(crate) use checks::{Which, judged, seed};
-pub(crate) use client::{ask, connect, end_writing, pattern, read_to_end, reset, stuff, wait_for_end};
+pub(crate) use client::{
+    ask, connect, connect_with_room, end_writing, pattern, read_to_end, reset, stuff, wait_for_end,
+};
 pub(crate) use held::{Held, own_memory};
 pub(crate) use inherited::{blocked, in_the_foreground, is_full, nonblocking_pipe};
 pub(crate) use models::{
@@ -23,11 +26,12 @@ pub(crate) use models::{
 };
 pub(crate) use number::number;
 pub(crate) use process::{
-    at_the_server, children, cpu_time, descriptors, is_idle, kernel_before, lowest_free_descriptor,
-    peak_memory, process, room_for_descriptors, state, time_awake, waits_cheaply, wake_ups,
+    children, cpu_time, descriptors, is_idle, kernel_before, lowest_free_descriptor, peak_memory, process,
+    room_for_descriptors, state, time_awake, waits_cheaply, wake_ups,
 };
 pub(crate) use sandbox::{without, without_threads};
 pub(crate) use server::{Report, Server, Starter, WORKERS};
+pub(crate) use sockets::{at_the_server, end, listens, queued, state as tcp_state};
 pub(crate) use terminal::{Screen, on_a_terminal};
 pub(crate) use user::{copy_for_everybody, is_root};
 pub(crate) use wait::{DEADLINE, IN_TIME, wait_until, wait_within};

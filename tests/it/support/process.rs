@@ -3,7 +3,6 @@
 use io_models::sys::fork::Pid;
 use io_models::sys::limits::Nofile;
 use procfs::process::{Process, Task};
-use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 /// The process with that number, which must be there. The handle stays with this process, and does
@@ -107,16 +106,6 @@ pub(crate) fn is_idle(process: &Process) -> bool {
 pub(crate) fn wake_ups(process: &Process) -> u64 {
     let of = |thread: Task| thread.status().ok()?.voluntary_ctxt_switches;
     threads(process).into_iter().filter_map(of).sum()
-}
-
-/// What waits at the other end of a connection to a server on this machine, in bytes: what it has sent and we have not
-/// acknowledged, and what has arrived and it has not read.
-#[track_caller]
-pub(crate) fn at_the_server(client: &TcpStream) -> (u32, u32) {
-    let (ours, its) = (client.local_addr().expect("our address"), client.peer_addr().expect("its address"));
-    let sockets = procfs::net::tcp().expect("/proc/net/tcp");
-    let socket = sockets.iter().find(|socket| (socket.local_address, socket.remote_address) == (its, ours));
-    socket.map(|socket| (socket.tx_queue, socket.rx_queue)).expect("the connection is there")
 }
 
 /// Whether the kernel is older than this version.
