@@ -29,6 +29,9 @@ const SLOW_US: f64 = 10_000.0;
 /// The reference has one thread. When it waits for a processor for a larger share of the time, the machine was busy.
 const KEPT_WAITING: f64 = 0.2;
 
+/// When one turn has more than so many times the ratio of another, they cannot be taken for repetitions of one measurement.
+const FAR_APART: f64 = 1.5;
+
 /// Calls of futex(2) for each request from which on threads may wait for each other.
 const FUTEX: f64 = 0.1;
 
@@ -97,6 +100,11 @@ pub(super) fn note_doubts(found: &mut Diagnosed, place: Place) {
     } else if kept > KEPT_WAITING {
         found.notes.push(Note::OtherPrograms { share: kept });
     }
+    if let Some(load) = found.load(Kind::Requests)
+        && let Some((least, most)) = differ(&load.ratios)
+    {
+        found.notes.push(Note::TurnsDiffer { turns: load.ratios.len(), least, most });
+    }
     if place.never_sleeps {
         found.notes.push(Note::NeverSleeps);
     }
@@ -107,6 +115,13 @@ pub(super) fn note_doubts(found: &mut Diagnosed, place: Place) {
             found.notes.push(Note::Lost { load: load.kind, connections: load.server.lost });
         }
     }
+}
+
+/// The least and the greatest of the ratios of the turns, where they are far apart.
+pub(super) fn differ(ratios: &[f64]) -> Option<(f64, f64)> {
+    let least = ratios.iter().copied().reduce(f64::min)?;
+    let most = ratios.iter().copied().reduce(f64::max)?;
+    (most > least * FAR_APART).then_some((least, most))
 }
 
 /// How long the reference waited for a processor under the first load, as a share of the time.
@@ -419,7 +434,9 @@ mod tests {
             reference: "epoll-level".to_owned(),
             seconds: 0.0,
             partial: false,
-            loads: kinds.map(|kind| Load { kind, server: seen, reference: seen, ratio: 1.0 }).into(),
+            loads: kinds
+                .map(|kind| Load { kind, server: seen, reference: seen, ratio: 1.0, ratios: vec![1.0; 2] })
+                .into(),
             calls: Some(BothCalls { server: calls.clone(), reference: calls }),
             limiters: Vec::new(),
             notes: Vec::new(),
@@ -710,6 +727,17 @@ mod tests {
         load(&mut found, Kind::Requests).server.generator_busy = 0.1;
         note_what_is_left(&mut found);
         assert_eq!(found.notes, [Note::WaitsItself { p50_us: 1300.0 }]);
+    }
+
+    #[test]
+    fn turns_that_are_far_apart_are_told() {
+        let mut found = as_good();
+        load(&mut found, Kind::Requests).ratios = vec![1.0, 1.4, 1.1];
+        note_doubts(&mut found, PLACE);
+        assert_eq!(found.notes, []);
+        load(&mut found, Kind::Requests).ratios = vec![1.0, 0.4, 1.1];
+        note_doubts(&mut found, PLACE);
+        assert_eq!(found.notes, [Note::TurnsDiffer { turns: 3, least: 0.4, most: 1.1 }]);
     }
 
     #[test]

@@ -48,6 +48,15 @@ pub enum Note {
         /// For how much of the time the reference, which has one thread, waited for a processor.
         share: f64,
     },
+    /// The turns of the first load differ so much that something else came between, or that the server is not the same in each.
+    TurnsDiffer {
+        /// How many there were.
+        turns: usize,
+        /// How many times as many answers a second the server gave as the reference in the turn in which it was least.
+        least: f64,
+        /// The same in the turn in which it was most.
+        most: f64,
+    },
     /// There is one processor: the generator and the servers take turns on it.
     OneProcessorHere,
     /// The server runs while nothing is asked of it.
@@ -117,6 +126,8 @@ pub struct Load {
     pub reference: Seen,
     /// How many times as many answers a second the server gave as the reference.
     pub ratio: f64,
+    /// The same in each turn.
+    pub ratios: Vec<f64>,
 }
 
 /// What was seen of a server under a load: of several turns the median of each figure.

@@ -471,6 +471,13 @@ fn note_in_words(lang: Lang, note: &Note) -> String {
                 format!("机器很忙：参照模型有 {share} 的时间在等待处理器，依此作出的判断不可靠。"),
             )
         }
+        Note::TurnsDiffer { turns, least, most } => {
+            let (least, most) = (times(*least), times(*most));
+            lang.say(
+                format!("The {turns} turns of the first load differ: the server gave between {least} and {most} times as many answers a second as the reference. Other programs or the host disturbed them, or the server itself varies: examine it again."),
+                format!("第一种负载的 {turns} 轮结果相差很大：服务端每秒的应答数是参照模型的 {least} 到 {most} 倍。可能有其他程序或宿主机干扰，也可能服务端本身不稳定：请重新诊断。"),
+            )
+        }
         Note::OneProcessorHere => lang
             .say(
                 "There is one processor: the generator and the servers take turns on it, and the figures are low and vary.",
