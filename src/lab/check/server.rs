@@ -7,6 +7,7 @@ use crate::lab::meter::Tree;
 use crate::lab::meter::cpu::state_of;
 use crate::lab::meter::memory::OfProcesses;
 use crate::stop::Stop;
+use crate::sys::Errno;
 use crate::sys::fork::{Pid, kill};
 use crate::sys::ptrace;
 use crate::sys::signal::Signal;
@@ -210,7 +211,12 @@ impl Server {
                     && is_wanted(link)
                     && seen.insert(link.to_owned())
                 {
-                    copies.push(ptrace::copy_of(Pid::from_raw(pid.cast_signed()), number)?);
+                    match ptrace::copy_of(Pid::from_raw(pid.cast_signed()), number) {
+                        Ok(copy) => copies.push(copy),
+                        // It was closed meanwhile.
+                        Err(why) if why.errno() == Some(Errno::EBADF) => {}
+                        Err(why) => return Err(why.into()),
+                    }
                 }
             }
         }

@@ -669,12 +669,6 @@ pub(super) fn told(name: &str, a: &[u64; 6], memory: Memory, n: i64) -> Vec<Told
     }
 }
 
-/// What epoll_ctl(2) registers: the epoll instance, the number that the program gives, and the descriptor.
-pub(super) fn registration(a: &[u64; 6], memory: Memory) -> Option<(i32, u64, i32)> {
-    let (_, data) = *epoll_events(memory, a[3], 1).first()?;
-    (a[1] as i32 != libc::EPOLL_CTL_DEL).then_some((a[0] as i32, data, a[2] as i32))
-}
-
 /// Descriptors that are ready, with what they are.
 pub(super) fn ready(told: Vec<Told>, mut on: impl FnMut(&Told) -> On) -> Vec<Ready> {
     let of = |told: Told| {

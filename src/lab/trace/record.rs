@@ -8,6 +8,7 @@ use crate::sys::fork::Pid;
 use crate::sys::ptrace::{self, How, Stop};
 use anyhow::{Context, anyhow};
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 
@@ -70,12 +71,10 @@ struct Trace<'a> {
     /// How many execve(2) are still to come until calls count.
     execs: usize,
     tasks: Vec<Task>,
-    /// The place of each thread in `tasks`, and its process.
-    known: HashMap<Pid, (usize, Pid)>,
+    /// The place of each thread in `tasks`.
+    known: HashMap<Pid, usize>,
     open: HashMap<Pid, Open>,
     calls: u64,
-    /// Descriptors that were registered with epoll, by the instance and the number that the program gave.
-    registered: HashMap<(i32, u64), i32>,
     /// Threads that have made a call that cannot be read.
     unknown: HashSet<Pid>,
 }
@@ -90,7 +89,6 @@ impl<'a> Trace<'a> {
             known: HashMap::new(),
             open: HashMap::new(),
             calls: 0,
-            registered: HashMap::new(),
             unknown: HashSet::new(),
         }
     }
@@ -141,7 +139,7 @@ impl<'a> Trace<'a> {
         let mut open = Open { name, arguments, call: None, on: None };
         let is_first_exec = self.execs == 1 && name == "execve";
         if self.counts() || is_first_exec {
-            let (task, process) = self.task(thread);
+            let task = self.task(thread);
             let kind = decode::kind(name);
             let mut log = self.log.lock();
             open.on = kind.filter(|kind| *kind != Kind::Other).and_then(|_| {
@@ -151,7 +149,7 @@ impl<'a> Trace<'a> {
                 }
                 // epoll_ctl(2) is about the descriptor that it registers.
                 let place = if name == "epoll_ctl" { 2 } else { 0 };
-                on(&mut log, process, arguments[place] as i32)
+                on(&mut log, thread, arguments[place] as i32)
             });
             let is_event = match (kind, &open.on) {
                 // Standard output of the server is a pipe here.
@@ -182,21 +180,13 @@ impl<'a> Trace<'a> {
         if !self.counts() {
             return;
         }
-        let (_, process) = self.task(thread);
+        self.task(thread);
         let mut log = self.log.lock();
         log.happened += 1;
         *log.calls.entry(open.name).or_insert(0) += 1;
         let memory = Memory(thread);
-        match (open.name, result) {
-            ("listen", Ok(_)) => {
-                log.listeners.extend(socket_of(process, open.arguments[0] as i32));
-            }
-            ("epoll_ctl", Ok(_)) => {
-                if let Some((epoll, data, fd)) = decode::registration(&open.arguments, memory) {
-                    self.registered.insert((epoll, data), fd);
-                }
-            }
-            _ => {}
+        if open.name == "listen" && result.is_ok() {
+            log.listeners.extend(socket_of(thread, open.arguments[0] as i32));
         }
         let Some(call) = open.call else { return };
         // A program that was executed has another memory: its arguments are those from before.
@@ -206,13 +196,16 @@ impl<'a> Trace<'a> {
             Ok(n @ 1..) => decode::told(open.name, &open.arguments, memory, n),
             _ => Vec::new(),
         };
-        let epoll = open.arguments[0] as i32;
+        let watched = match told.first() {
+            Some(Told::Data(..)) => watched(thread, open.arguments[0] as i32),
+            _ => Vec::new(),
+        };
         let ready = decode::ready(told, |told| {
-            let fd = match told {
-                Told::Descriptor(fd, _) => Some(*fd),
-                Told::Data(data, _) => self.registered.get(&(epoll, *data)).copied(),
+            let known = match told {
+                Told::Descriptor(fd, _) => on(&mut log, thread, *fd),
+                Told::Data(data, _) => on_data(&mut log, thread, &watched, *data),
             };
-            fd.and_then(|fd| on(&mut log, process, fd)).unwrap_or_else(|| On::Other("?".to_owned()))
+            known.unwrap_or_else(|| On::Other("?".to_owned()))
         });
         let what = RawWhat::Exit { call, arguments: text, result, ready };
         match open.on {
@@ -223,14 +216,14 @@ impl<'a> Trace<'a> {
 
     fn signal(&mut self, thread: Pid, signal: i32) {
         if self.counts() {
-            let (task, _) = self.task(thread);
+            let task = self.task(thread);
             self.log.lock().push(RawWhat::Signal { task, name: decode::signal(signal) });
         }
     }
 
     fn ended(&mut self, thread: Pid, how: How) {
         self.open.remove(&thread);
-        if let Some((task, _)) = self.known.remove(&thread) {
+        if let Some(task) = self.known.remove(&thread) {
             let how = match how {
                 How::Exit(code) => format!("exit {code}"),
                 How::Killed(signal) => decode::signal(signal),
@@ -239,18 +232,18 @@ impl<'a> Trace<'a> {
         }
     }
 
-    /// The place of a thread among the tasks, and its process.
-    fn task(&mut self, thread: Pid) -> (usize, Pid) {
+    /// The place of a thread among the tasks.
+    fn task(&mut self, thread: Pid) -> usize {
         if let Some(known) = self.known.get(&thread) {
             return *known;
         }
         let process = if thread == self.main { thread } else { process_of(thread) };
         let place = self.tasks.len();
         self.tasks.push(Task { process: process.as_raw(), thread: thread.as_raw(), name: String::new() });
-        self.known.insert(thread, (place, process));
+        self.known.insert(thread, place);
         name_tasks(&mut self.tasks);
         self.log.lock().push(RawWhat::Started { task: place });
-        (place, process)
+        place
     }
 }
 
@@ -274,22 +267,90 @@ fn process_of(thread: Pid) -> Pid {
     group.and_then(|group| group.trim().parse().ok()).map_or(thread, Pid::from_raw)
 }
 
+/// A descriptor in /proc. The thread that made the call has it, also when the first thread of its process has ended, which has none then.
+fn path(thread: Pid, fd: i32) -> String {
+    format!("/proc/{thread}/fd/{fd}")
+}
+
 /// The number of a socket.
-fn socket_of(process: Pid, fd: i32) -> Option<u64> {
-    let link = std::fs::read_link(format!("/proc/{process}/fd/{fd}")).ok()?;
+fn socket_of(thread: Pid, fd: i32) -> Option<u64> {
+    let link = std::fs::read_link(path(thread, fd)).ok()?;
     link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }
 
+/// What an epoll instance watches.
+#[derive(Debug, PartialEq, Eq)]
+struct Watched {
+    /// The number that the program gave.
+    data: u64,
+    /// The descriptor in the process that registered it, which may be another one than that which waits.
+    fd: i32,
+    /// The number of the file.
+    inode: u64,
+}
+
+/// What an epoll instance watches, as the kernel tells in /proc/PID/fdinfo/FD (proc_pid_fdinfo(5); the inode: Linux 4.13).
+fn watched(thread: Pid, epoll: i32) -> Vec<Watched> {
+    let told = std::fs::read_to_string(format!("/proc/{thread}/fdinfo/{epoll}")).unwrap_or_default();
+    let of_line = |line: &str| {
+        let mut words = line.split([' ', ':']).filter(|word| !word.is_empty());
+        let mut after = |name: &str| words.by_ref().skip_while(|word| *word != name).nth(1);
+        Some(Watched {
+            fd: after("tfd")?.parse().ok()?,
+            data: u64::from_str_radix(after("data")?, 16).ok()?,
+            inode: u64::from_str_radix(after("ino")?, 16).ok()?,
+        })
+    };
+    told.lines().filter_map(of_line).collect()
+}
+
+/// What epoll_wait(2) tells of by this number. `None` when several descriptors have it that are not the same.
+fn on_data(log: &mut super::log::Known, thread: Pid, watched: &[Watched], data: u64) -> Option<On> {
+    let mut with_it = watched.iter().filter(|watched| watched.data == data);
+    let first = with_it.next()?;
+    if with_it.any(|other| other.inode != first.inode) {
+        return None;
+    }
+    // Another process may have registered it, and this one have something else, or nothing, at that number.
+    let is_here = std::fs::metadata(path(thread, first.fd)).is_ok_and(|file| file.ino() == first.inode);
+    if is_here { on(log, thread, first.fd) } else { Some(log.socket(first.inode)) }
+}
+
 /// What a descriptor of a process is.
-fn on(log: &mut super::log::Known, process: Pid, fd: i32) -> Option<On> {
-    if let Some(inode) = socket_of(process, fd) {
+fn on(log: &mut super::log::Known, thread: Pid, fd: i32) -> Option<On> {
+    if let Some(inode) = socket_of(thread, fd) {
         return Some(log.socket(inode));
     }
-    let link = std::fs::read_link(format!("/proc/{process}/fd/{fd}")).ok()?;
+    let link = std::fs::read_link(path(thread, fd)).ok()?;
     let link = link.to_string_lossy().into_owned();
     Some(match link.strip_prefix("anon_inode:") {
         Some("[eventpoll]") => On::Epoll,
         Some(name) => On::Other(name.trim_matches(['[', ']']).to_owned()),
         None => On::Other(link.split(":[").next().unwrap_or(&link).to_owned()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::epoll::{Epoll, EpollFlags};
+    use crate::sys::{fork::this_process, passing};
+    use std::os::fd::{AsFd, AsRawFd};
+
+    #[test]
+    fn an_epoll_instance_tells_what_it_watches() {
+        let epoll = Epoll::new().expect("an instance");
+        let (one, _other) = passing::pair().expect("two sockets");
+        epoll.add(&one, u64::MAX - 7, EpollFlags::EPOLLIN | EpollFlags::EPOLLET).expect("it is registered");
+        let here = this_process();
+        let inode = socket_of(here, one.as_raw_fd());
+        let [watched] = watched(here, epoll.as_fd().as_raw_fd()).try_into().expect("one entry");
+        assert_eq!((watched.data, watched.fd, Some(watched.inode)), (u64::MAX - 7, one.as_raw_fd(), inode));
+    }
+
+    #[test]
+    fn what_is_no_epoll_instance_watches_nothing() {
+        assert_eq!(watched(this_process(), 0), []);
+        assert_eq!(watched(this_process(), i32::MAX), []);
+    }
 }

@@ -1,9 +1,14 @@
 //! The command line, the documents, and what a reader is told to look at.
 
 use crate::cli::fails;
+use crate::demo::has_compiler;
 use crate::load::program::{Ended, Program, io_models};
 use serde_json::Value;
+use std::collections::{HashMap, HashSet};
 use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::LazyLock;
 
 fn program() -> &'static str {
     env!("CARGO_BIN_EXE_io-models")
@@ -35,6 +40,52 @@ fn remarks(ended: &Ended) -> Vec<(String, Option<u64>)> {
 fn refused(line: &str, part: &str) {
     let complaint = fails(&line.split(' ').collect::<Vec<_>>(), 2);
     assert!(complaint.contains(part), "{complaint}");
+}
+
+/// What happened at this server of tests/servers/traced, which is right. `None` where there is no compiler.
+fn events_of(what: &str) -> Option<Vec<Value>> {
+    static BUILT: LazyLock<Option<PathBuf>> = LazyLock::new(|| {
+        has_compiler().then(|| {
+            let to = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("traced");
+            let from = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/servers/traced/traced.cpp");
+            let options = ["-std=c++17", "-O2", "-Wall", "-Wextra", "-pthread", "-o"];
+            let built = Command::new("c++").args(options).arg(&to).arg(from).status();
+            assert!(built.expect("c++ was there").success(), "{from} is compiled");
+            to
+        })
+    });
+    let program = BUILT.as_ref()?;
+    let ended = traced("--json", &[&format!("{} {what} {{port}}", program.display())]);
+    assert_eq!(remarks(&ended), [], "{ended}");
+    let events = ended.json()["servers"][0]["events"].as_array().expect("a list").clone();
+    Some(events.into_iter().map(|mut event| event["what"].take()).collect())
+}
+
+#[test]
+fn what_epoll_wait_tells_of_is_looked_up_in_the_instance_that_was_waited_for() {
+    let Some(events) = events_of("own-epolls") else { return };
+    let mut waited: HashMap<u64, HashSet<String>> = HashMap::new();
+    for call in events.iter().filter(|what| what["name"] == "epoll_wait") {
+        for ready in call["ready"].as_array().into_iter().flatten() {
+            let task = call["task"].as_u64().expect("a number");
+            waited.entry(task).or_default().insert(ready["on"].to_string());
+        }
+    }
+    // Four clients, each of which has a process that waits for it alone.
+    assert_eq!(waited.len(), 4, "{waited:?}");
+    assert!(waited.values().all(|clients| clients.len() == 1), "{waited:?}");
+    let clients: HashSet<_> = waited.values().flatten().collect();
+    assert_eq!(clients.len(), 4, "{waited:?}");
+    assert!(clients.iter().all(|on| on.contains("client")), "{waited:?}");
+}
+
+#[test]
+fn calls_are_followed_when_the_first_thread_has_ended() {
+    let Some(events) = events_of("first-thread-ends") else { return };
+    for client in 0..4 {
+        let is_answer = |what: &&Value| what["name"] == "sendto" && what["on"]["client"] == client;
+        assert!(events.iter().any(|what| is_answer(&what)), "client {client}: {events:?}");
+    }
 }
 
 #[test]
