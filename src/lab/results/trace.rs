@@ -13,8 +13,10 @@ pub const SCHEMA_VERSION: u32 = 1;
 
 /// A result that is read has no more servers than that.
 pub const MOST_SERVERS: usize = 2;
-/// And no more steps, clients and remarks.
+/// And no more steps and clients.
 pub const MOST: usize = 100;
+/// And no more remarks: each is about a client, or about the server.
+pub const MOST_REMARKS: usize = 1000;
 /// And no more threads of a server.
 pub const MOST_TASKS: usize = 1000;
 /// And no more events of a server.
@@ -204,6 +206,9 @@ pub struct Call {
     /// What a wait has told: the descriptors that are ready, and for what.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ready: Vec<Ready>,
+    /// The client whose connection accept(2) returned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<usize>,
     /// The event that ended the wait, as an index: an action of a client, a signal, or the end of a process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub woken_by: Option<usize>,
@@ -338,7 +343,7 @@ impl Traced {
         }
         for server in &self.servers {
             at_most(server.clients.len(), "client", MOST)?;
-            at_most(server.remarks.len(), "remark", MOST)?;
+            at_most(server.remarks.len(), "remark", MOST_REMARKS)?;
             at_most(server.tasks.len(), "thread", MOST_TASKS)?;
             at_most(server.events.len(), "event", MOST_EVENTS)?;
             server.possible(self.script.len()).map_err(|why| format!("{}: {why}", server.name))?;

@@ -4,7 +4,7 @@ use super::decode;
 use super::facts::{self, Around};
 use super::log::{Known, Raw, RawWhat};
 use crate::lab::results::trace::{Action, Call, Event, Fill, On, Verb, What};
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 
 /// The events.
 pub(super) fn events(known: &mut Known) -> Vec<Event> {
@@ -16,7 +16,7 @@ pub(super) fn events(known: &mut Known) -> Vec<Event> {
         fills: Vec::new(),
         queue: None,
         edges: HashSet::new(),
-        connects: VecDeque::new(),
+        connects: HashMap::new(),
     };
     for (i, raw) in raw.into_iter().enumerate() {
         assembly.add(raw, waits[i]);
@@ -65,8 +65,8 @@ struct Assembly {
     queue: Option<u32>,
     /// What epoll tells the edges of alone.
     edges: HashSet<On>,
-    /// The connections that were made and not accepted yet.
-    connects: VecDeque<usize>,
+    /// The connection of each client: the event.
+    connects: HashMap<usize, usize>,
 }
 
 impl Assembly {
@@ -76,7 +76,7 @@ impl Assembly {
         let what = match raw.what {
             RawWhat::Client(action) => {
                 if action.verb == Verb::Connects {
-                    self.connects.push_back(self.events.len());
+                    self.connects.insert(action.client, self.events.len());
                 }
                 What::Client(action)
             }
@@ -93,6 +93,7 @@ impl Assembly {
                     errno: None,
                     took_us: None,
                     ready: Vec::new(),
+                    accepted: None,
                     woken_by: None,
                     times: 1,
                     fact: None,
@@ -104,7 +105,7 @@ impl Assembly {
                 }
                 What::Begins(begun)
             }
-            RawWhat::Exit { call, arguments, result, ready } => {
+            RawWhat::Exit { call, arguments, result, ready, accepted } => {
                 let Some((place, began, mut call)) = self.begun.remove(&call) else { return };
                 call.arguments = arguments.unwrap_or(call.arguments);
                 (call.result, call.errno) = match result {
@@ -112,12 +113,13 @@ impl Assembly {
                     Err(errno) => (Some(-1), Some(decode::errno(errno))),
                 };
                 call.took_us = Some(at_us - began);
-                call.ready = ready;
+                (call.ready, call.accepted) = (ready, accepted);
                 let waited = place.and_then(|place| self.cause(place, &call));
                 call.woken_by = match &*call.name {
-                    // Connections are accepted in the order in which they were made, by whichever thread.
+                    // A connection that it did not take has woken another thread.
                     "accept" | "accept4" if call.errno.is_none() => {
-                        self.connects.pop_front().filter(|cause| place.is_some_and(|place| *cause > place))
+                        let cause = accepted.and_then(|client| self.connects.get(&client).copied());
+                        cause.filter(|cause| place.is_some_and(|place| *cause > place))
                     }
                     _ => waited,
                 };
@@ -177,16 +179,22 @@ impl Assembly {
             && last.on == call.on;
         if is_same {
             last.times += 1;
+            let around = Around { edges: &self.edges, before: &self.fills, after: &self.fills };
+            last.fact = facts::of(last, &around).map(str::to_owned);
         }
         is_same
     }
 
-    /// The event that ended a wait: the last that a client did about what the wait has told of; of a wait for a child, its end; and else
+    /// The event that ended a wait: what clients did last about what the wait has told of; of a wait for a child, its end; and else
     /// a signal to the thread.
     fn cause(&self, place: usize, call: &Call) -> Option<usize> {
         // A call on one socket that returns bytes has read them, or has found room for them.
-        let moved =
-            if matches!(&*call.name, "sendto" | "sendmsg" | "write" | "writev") { "OUT" } else { "IN" };
+        let moved = match &*call.name {
+            "sendto" | "sendmsg" | "sendmmsg" | "write" | "writev" | "sendfile" => "OUT",
+            // It may wait for either.
+            "splice" => "IN OUT",
+            _ => "IN",
+        };
         let about: Vec<(&On, &str)> = match call.ready.as_slice() {
             [] => call.on.iter().map(|on| (on, moved)).collect(),
             ready => ready.iter().map(|one| (&one.on, &*one.events)).collect(),
@@ -197,7 +205,12 @@ impl Assembly {
                 On::Client(client) if *client == action.client => match action.verb {
                     Verb::Reads => has_room && (events.contains("OUT") || *events == "writable"),
                     Verb::Connects | Verb::ReadsEnd | Verb::IsReset => false,
-                    Verb::Sends | Verb::HalfCloses | Verb::Closes | Verb::Resets => !has_room,
+                    Verb::Sends | Verb::HalfCloses => {
+                        let tells = ["IN", "HUP", "readable"];
+                        !has_room && tells.iter().any(|tells| events.contains(tells))
+                    }
+                    // Whoever waits is told of it.
+                    Verb::Closes | Verb::Resets => !has_room,
                 },
                 On::Listener => !has_room && action.verb == Verb::Connects,
                 _ => false,
@@ -210,9 +223,14 @@ impl Assembly {
             _ => false,
         };
         let meanwhile = &self.events[place + 1..];
-        let found = [false, true]
-            .iter()
-            .find_map(|has_room| meanwhile.iter().position(|event| is_cause(event, *has_room)));
+        // What came earlier may have been served by another thread. Of what clients did at once, the first has woken it.
+        let found = [false, true].iter().find_map(|has_room| {
+            let is_it = |event: &Event| is_cause(event, *has_room);
+            let last = meanwhile.iter().rposition(is_it)?;
+            let is_client = |event: &&Event| matches!(event.what, What::Client(_));
+            let first = last - meanwhile[..last].iter().rev().take_while(is_client).count();
+            meanwhile[first..].iter().position(is_it).map(|after| first + after)
+        });
         found.map(|after| place + 1 + after)
     }
 }

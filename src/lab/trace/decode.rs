@@ -68,10 +68,14 @@ pub(super) fn waits(name: &str) -> bool {
                 | "read"
                 | "readv"
                 | "recvfrom"
+                | "recvmmsg"
                 | "recvmsg"
                 | "rt_sigsuspend"
+                | "sendfile"
+                | "sendmmsg"
                 | "sendmsg"
                 | "sendto"
+                | "splice"
                 | "wait4"
                 | "waitid"
                 | "write"
@@ -132,6 +136,9 @@ const SHOWN: usize = 32;
 
 /// So many elements of an array are shown.
 const MOST: usize = 32;
+
+/// So many events of epoll_wait(2) are read.
+const MOST_READY: usize = 1024;
 
 impl Memory {
     fn bytes(self, address: u64, length: usize) -> Option<Vec<u8>> {
@@ -453,7 +460,7 @@ fn epoll_events(memory: Memory, address: u64, count: usize) -> Vec<(u32, u64)> {
     const SIZE: usize = size_of::<libc::epoll_event>();
     // Packed on x86-64, where the number is not aligned.
     const DATA: usize = SIZE - 8;
-    let bytes = memory.bytes(address, count.min(MOST) * SIZE).unwrap_or_default();
+    let bytes = memory.bytes(address, count.min(MOST_READY) * SIZE).unwrap_or_default();
     let of = |event: &[u8]| {
         let events = u32::from_ne_bytes(event[..4].try_into().expect("four bytes"));
         (events, u64::from_ne_bytes(event[DATA..].try_into().expect("eight bytes")))

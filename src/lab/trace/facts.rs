@@ -30,6 +30,11 @@ fn unread(fills: &[Fill], on: Option<&On>) -> u64 {
     fills.iter().find(is_it).and_then(|fill| fill.received).unwrap_or(0)
 }
 
+/// Whether some process of the server has it open.
+fn is_open(fills: &[Fill], on: Option<&On>) -> bool {
+    fills.iter().any(|fill| on == Some(&On::Client(fill.client)) && fill.received.is_some())
+}
+
 /// The id of the fact, if there is one that says more than the manual page.
 pub(super) fn of(call: &Call, around: &Around<'_>) -> Option<&'static str> {
     let errno = call.errno.as_deref();
@@ -45,7 +50,9 @@ pub(super) fn of(call: &Call, around: &Around<'_>) -> Option<&'static str> {
         (_, Some("EINTR" | "ERESTARTSYS")) => Some("sig-restart-matrix"),
         ("recvfrom" | "recvmsg" | "read" | "readv", _) => received(call, around),
         ("sendto" | "sendmsg" | "write" | "writev", _) => sent(call),
-        ("close", None) if unread(around.before, on) > 0 => Some("tcp-close-with-unread-sends-rst"),
+        ("close", None) if unread(around.before, on) > 0 && !is_open(around.after, on) => {
+            Some("tcp-close-with-unread-sends-rst")
+        }
         ("shutdown", None) => Some("tcp-half-close-keeps-other-way"),
         ("epoll_ctl", _) => registered(call, around),
         ("epoll_wait" | "epoll_pwait" | "epoll_pwait2", None) => told_by_epoll(call, around),

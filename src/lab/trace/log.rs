@@ -45,6 +45,8 @@ pub(super) enum RawWhat {
         arguments: Option<String>,
         result: Result<i64, i32>,
         ready: Vec<Ready>,
+        /// The client whose connection accept(2) returned.
+        accepted: Option<usize>,
     },
     Signal {
         task: usize,

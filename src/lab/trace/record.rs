@@ -207,7 +207,14 @@ impl<'a> Trace<'a> {
             };
             known.unwrap_or_else(|| On::Other("?".to_owned()))
         });
-        let what = RawWhat::Exit { call, arguments: text, result, ready };
+        let accepted = match (open.name, result) {
+            ("accept" | "accept4", Ok(fd)) => match on(&mut log, thread, fd as i32) {
+                Some(On::Client(client)) => Some(client),
+                _ => None,
+            },
+            _ => None,
+        };
+        let what = RawWhat::Exit { call, arguments: text, result, ready, accepted };
         match open.on {
             Some(On::Client(_) | On::Listener) => log.push_with_fills(what),
             _ => drop(log.push(what)),

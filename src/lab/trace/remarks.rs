@@ -39,18 +39,18 @@ pub(super) fn of(recording: &Recording, expect: Expect, awake: Option<usize>) ->
         let at_the_end = state.remarks_of_waiting(recording, step);
         remarks.extend(at_the_end.into_iter().filter(|remark| reported.insert((remark.what, remark.client))));
     }
-    if expect != Expect::Ok {
-        // What lies unread, or was never accepted, explains what is missing.
-        let is_explained = |client: usize| {
-            let unread = [Remarkable::UnreadWhileWaiting, Remarkable::BusyWithAnother];
-            unread.iter().any(|what| reported.contains(&(*what, Some(client))))
-                || !state.accepted.contains(&client)
-                    && reported.contains(&(Remarkable::UnacceptedWhileWaiting, None))
-        };
-        let answers = recording.answers.iter();
-        let answers = answers.filter(|answer| answer.is_wrong || !is_explained(answer.client));
-        remarks.extend(answers.filter_map(|answer| of_answer(recording, answer)));
-    }
+    // What lies unread, or was never accepted, explains what is missing.
+    let is_explained = |client: usize| {
+        let unread = [Remarkable::UnreadWhileWaiting, Remarkable::BusyWithAnother];
+        unread.iter().any(|what| reported.contains(&(*what, Some(client))))
+            || !state.accepted.contains(&client)
+                && reported.contains(&(Remarkable::UnacceptedWhileWaiting, None))
+    };
+    let answers = recording.answers.iter();
+    // With `ok` nobody knows how many answers there should be.
+    let is_told = |answer: &Answer| answer.is_wrong || expect != Expect::Ok && !is_explained(answer.client);
+    let answers = answers.filter(|answer| is_told(answer));
+    remarks.extend(answers.filter_map(|answer| of_answer(recording, answer)));
     remarks.sort_by_key(|remark| remark.event);
     remarks
 }
@@ -82,6 +82,7 @@ impl State {
             What::Begins(call) => drop(self.waits.insert(call.task, (i, call.clone()))),
             What::Call(call) => {
                 self.waits.remove(&call.task);
+                self.accepted.extend(call.accepted);
                 if let Some(On::Client(client)) = call.on {
                     self.accepted.insert(client);
                 }
@@ -153,13 +154,15 @@ fn is_woken(call: &Call) -> bool {
     decode::is_readiness(&call.name) && !call.ready.is_empty()
 }
 
-/// A close with unread bytes: the kernel sends RST.
+/// A close with unread bytes: the kernel sends RST. While another process has the socket open, nothing happens.
 fn closed_unread(i: usize, event: &Event, state: &State) -> Option<Remark> {
     let What::Call(call) = &event.what else { return None };
     let Some(On::Client(client)) = call.on else { return None };
     let unread = state.fills.iter().find(|fill| fill.client == client)?.received?;
+    let is_open = |fill: &Fill| fill.client == client && fill.received.is_some();
+    let is_gone = !event.fills.is_empty() && !event.fills.iter().any(is_open);
     let is_close = call.name == "close" && unread > 0;
-    is_close.then_some(Remark {
+    (is_close && is_gone).then_some(Remark {
         event: i,
         what: Remarkable::ClosedUnread,
         client: Some(client),

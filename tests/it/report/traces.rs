@@ -81,6 +81,7 @@ impl Maker {
             errno: None,
             took_us: None,
             ready: Vec::new(),
+            accepted: None,
             woken_by: None,
             times: 1,
             fact: None,

@@ -88,6 +88,67 @@ fn calls_are_followed_when_the_first_thread_has_ended() {
     }
 }
 
+/// What happened at the only server.
+fn events(ended: &Ended) -> Vec<Value> {
+    ended.exits(0);
+    let mut result = ended.json();
+    let events = result["servers"][0]["events"].as_array_mut().expect("a list").iter_mut();
+    events.map(|event| event["what"].take()).collect()
+}
+
+#[test]
+fn a_wait_for_room_ends_when_the_client_reads() {
+    for (model, call) in [("epoll-level", "epoll_wait"), ("blocking", "sendto")] {
+        let ended = traced("--json", &[model]);
+        let events = events(&ended);
+        let is_room = |what: &&Value| what["ready"].is_null() || what["ready"][0]["events"] == "EPOLLOUT";
+        let mut woken = 0;
+        for what in events.iter().filter(|what| what["name"] == call).filter(is_room) {
+            let Some(cause) = what["woken_by"].as_u64() else { continue };
+            assert_eq!(events[cause as usize]["does"], "reads", "{model}: {what}: {ended}");
+            woken += 1;
+        }
+        assert!(woken > 0, "{model} waited for room: {ended}");
+    }
+}
+
+#[test]
+fn an_accept_is_woken_by_the_connection_that_it_takes() {
+    let ended = traced("--json", &["prethread"]);
+    let events = events(&ended);
+    let accepted: Vec<_> = events.iter().filter(|what| !what["accepted"].is_null()).collect();
+    assert_eq!(accepted.len(), 4, "{ended}");
+    for what in accepted {
+        let Some(cause) = what["woken_by"].as_u64() else { continue };
+        let cause = &events[cause as usize];
+        assert_eq!((&cause["does"], &cause["client"]), (&"connects".into(), &what["accepted"]), "{ended}");
+    }
+}
+
+#[test]
+fn a_copy_that_is_closed_resets_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let script = folder.path().join("script");
+    fs::write(&script, "both: A connect, A send 64\n").expect("a file");
+    // The parent closes its copy before the child has read.
+    let ended = traced(&format!("--json --script {}", script.display()), &["fork"]);
+    assert_eq!(remarks(&ended), [], "{ended}");
+    let fact = "tcp-close-with-unread-sends-rst";
+    assert!(events(&ended).iter().all(|what| what["fact"] != fact), "{ended}");
+}
+
+#[test]
+fn a_server_that_answers_ok_has_no_missing_answers() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let script = folder.path().join("script");
+    fs::write(&script, "connect: A connect\nask: A send 64\n").expect("a file");
+    let ended = traced(&format!("--expect ok --script {}", script.display()), &["epoll-level"]);
+    // It echoes, and that is not ok.
+    ended.exits(0);
+    assert!(ended.stdout.contains("other bytes came back"), "{ended}");
+    assert!(!ended.stdout.contains("every client got"), "{ended}");
+}
+
 #[test]
 fn a_right_server_gets_no_remark() {
     for model in ["epoll-level", "epoll-edge", "fork", "thread", "reuseport", "uring-poll"] {

@@ -682,7 +682,7 @@ impl<'a> Sheet<'a> {
                                 tr {
                                     th scope="row" { (words::client(lang, recording, answer.client)) }
                                     td { (self.server(server)) } td { (count(answer.sent)) } td { (count(answer.right)) }
-                                    td { @if let Some(wrong) = words::answer(lang, answer) { span.x { (MARK) " " (wrong) } } }
+                                    td { @if let Some(wrong) = words::answer(lang, self.result.expect, answer) { span.x { (MARK) " " (wrong) } } }
                                 }
                             }
                         }

@@ -222,7 +222,7 @@ impl Traced {
         for (server, recording) in self.servers.iter().enumerate() {
             for answer in &recording.answers {
                 let client = words::client(lang, recording, answer.client);
-                let (note, style) = match words::answer(lang, answer) {
+                let (note, style) = match words::answer(lang, self.expect, answer) {
                     Some(wrong) => (wrong, WRONG),
                     None => ("", Style::new()),
                 };

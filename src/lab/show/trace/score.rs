@@ -520,6 +520,7 @@ mod tests {
             errno: None,
             took_us: None,
             ready,
+            accepted: None,
             woken_by: None,
             times: 1,
             fact: None,

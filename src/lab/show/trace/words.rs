@@ -5,12 +5,14 @@
 use super::BUFFERS;
 use super::score::{State, Unlike};
 use crate::lab::lang::Lang;
+use crate::lab::results::check::Expect;
 use crate::lab::results::trace::{
     Action, Answer, Call, Event, On, Ready, Recording, Remark, Remarkable, Verb, What,
 };
 use crate::lab::show::HARD_SPACE;
 use crate::lab::units::{UNKNOWN, count, micros, of};
 use crate::lab::visible::visible;
+use std::collections::BTreeMap;
 
 /// An argument list is cut after so many characters on the page and in the text. The JSON document has all of it.
 pub(in crate::lab::show) const LONGEST_ARGUMENTS: usize = 300;
@@ -198,6 +200,42 @@ pub(in crate::lab::show) fn event(lang: Lang, recording: &Recording, event: &Eve
     }
 }
 
+/// The calls that wait when this remark is made.
+fn waiting<'a>(recording: &'a Recording, remark: &Remark) -> Vec<&'a Call> {
+    let mut waits = BTreeMap::new();
+    for event in recording.events.iter().take(remark.event.saturating_add(1)) {
+        match &event.what {
+            What::Begins(call) => drop(waits.insert(call.task, call)),
+            What::Call(Call { task, .. }) | What::Ended { task, .. } => drop(waits.remove(task)),
+            _ => {}
+        }
+    }
+    waits.into_values().collect()
+}
+
+/// Whether some thread waits for another client than that of the remark.
+fn waits_for_another(recording: &Recording, remark: &Remark) -> bool {
+    let is_another =
+        |call: &&Call| matches!(call.on, Some(On::Client(client)) if Some(client) != remark.client);
+    waiting(recording, remark).iter().any(is_another)
+}
+
+/// Whether a thread waits for an epoll instance that reports the edges alone of what the remark is about.
+fn waits_for_edges(recording: &Recording, remark: &Remark) -> bool {
+    let on = remark.client.map_or(On::Listener, On::Client);
+    let events = recording.events.iter().take(remark.event.saturating_add(1)).rev();
+    let registered = events.filter_map(|event| match &event.what {
+        What::Call(call)
+            if call.name == "epoll_ctl" && call.errno.is_none() && call.on.as_ref() == Some(&on) =>
+        {
+            Some(call)
+        }
+        _ => None,
+    });
+    let is_edge = registered.take(1).any(|call| call.arguments.contains("EPOLLET"));
+    is_edge && waiting(recording, remark).iter().any(|call| call.name.starts_with("epoll"))
+}
+
 /// What a reader should look at, as a sentence.
 pub(in crate::lab::show) fn remark(lang: Lang, recording: &Recording, remark: &Remark) -> String {
     let n = remark.count;
@@ -205,40 +243,53 @@ pub(in crate::lab::show) fn remark(lang: Lang, recording: &Recording, remark: &R
     let bytes = bytes(lang, n);
     // "lies" for one.
     let verb = |one: &'static str, many: &'static str| if n == 1 { one } else { many };
+    let is_edge = waits_for_edges(recording, remark);
+    let told = |them: &str| match is_edge {
+        true => format!("the kernel has reported {them} once, and will not report {them} again"),
+        false => format!("no thread is told of {them}"),
+    };
+    let told_zh = if is_edge {
+        "内核已经通知过一次，不会再次通知"
+    } else {
+        "没有线程会得到通知"
+    };
+    let (other, other_zh) = match waits_for_another(recording, remark) {
+        true => ("another client", "别的客户端"),
+        false => ("something else", "别的事件"),
+    };
     match remark.what {
         Remarkable::UnreadWhileWaiting => {
             let (of_en, of_zh) = of_client(who.as_deref());
             lang.say(
                 format!(
-                    "{bytes}{of_en} {} unread in the receive buffer, and every thread waits: the kernel has reported them once, and will not report \
-                     them again.",
-                    verb("lies", "lie")
+                    "{bytes}{of_en} {} unread in the receive buffer, and every thread waits: {}.",
+                    verb("lies", "lie"),
+                    told("them")
                 ),
-                format!("接收缓冲区里还有{of_zh} {bytes}没有读，而所有线程都在等待：内核已经通知过一次，不会再次通知。"),
+                format!("接收缓冲区里还有{of_zh} {bytes}没有读，而所有线程都在等待：{told_zh}。"),
             )
         }
         Remarkable::UnacceptedWhileWaiting => lang.say(
             format!(
-                "{} {} in the queue of the listener, and every thread waits: the kernel has reported {} once, and will not report {} again.",
+                "{} {} in the queue of the listener, and every thread waits: {}.",
                 of(n, "connection"),
                 verb("lies", "lie"),
-                verb("it", "them"),
-                verb("it", "them")
+                told(verb("it", "them")),
             ),
-            format!("全连接队列里还有 {} 个连接没有被 accept，而所有线程都在等待：内核已经通知过一次，不会再次通知。", count(n)),
+            format!("全连接队列里还有 {} 个连接没有被 accept，而所有线程都在等待：{told_zh}。", count(n)),
         ),
         Remarkable::BusyWithAnother => match who {
             Some(who) => lang.say(
-                format!("{bytes} of {who} {} unread: each thread waits for another client.", verb("lies", "lie")),
-                format!("{who} 的 {bytes}没有读：每个线程都在等待别的客户端。"),
+                format!("{bytes} of {who} {} unread: each thread waits for {other}.", verb("lies", "lie")),
+                format!("{who} 的 {bytes}没有读：每个线程都在等待{other_zh}。"),
             ),
             None => lang.say(
                 format!(
-                    "{} {} in the queue of the listener: each thread waits for another client.",
+                    "{} {} in the queue of the listener: each thread waits for {other}.",
                     of(n, "connection"),
                     verb("lies", "lie")
                 ),
-                format!("全连接队列里还有 {} 个连接没有被 accept：每个线程都在等待别的客户端。", count(n)),
+                format!("全连接队列里还有 {} 个连接没有被 accept：每个线程都在等待{other_zh}。", count(n)),
             ),
         },
         Remarkable::WokenInVain => lang.say(
@@ -255,7 +306,9 @@ pub(in crate::lab::show) fn remark(lang: Lang, recording: &Recording, remark: &R
         Remarkable::AnswerWrong => {
             // Of a server that answers `ok`, not a byte is right.
             let (is_ok_en, is_ok_zh) = match n {
-                0 => (" If it answers `ok`, say so: --expect ok.", "如果它的应答是 `ok`，请加上 --expect ok。"),
+                0 => {
+                    (" If it answers `ok`, say so: --expect ok.", "如果它的应答是 `ok`，请加上 --expect ok。")
+                }
                 _ => ("", ""),
             };
             let who = who.unwrap_or_else(|| lang.say("A client", "有客户端").to_owned());
@@ -267,7 +320,10 @@ pub(in crate::lab::show) fn remark(lang: Lang, recording: &Recording, remark: &R
         Remarkable::ClosedUnread => {
             let (of_en, of_zh) = of_client(who.as_deref());
             lang.say(
-                format!("It closed the connection{of_en} while {bytes} {} unread, so the kernel sent RST.", verb("was", "were")),
+                format!(
+                    "It closed the connection{of_en} while {bytes} {} unread, so the kernel sent RST.",
+                    verb("was", "were")
+                ),
                 format!("它关闭{of_zh}连接时还有 {bytes}没有读，因此内核发送了 RST。"),
             )
         }
@@ -402,12 +458,12 @@ pub(in crate::lab::show) fn left_out(lang: Lang, recording: &Recording) -> Strin
     let (events, n) = (recording.events.len() as u64, recording.left_out);
     lang.say(
         format!(
-            "After {}, {} {} only counted: the steps after that look empty.",
-            of(events, "event"),
+            "{} {} only counted, because this recording, or a step of it, had too many events: there are {} here.",
             of(n, "call"),
-            if n == 1 { "was" } else { "were" }
+            if n == 1 { "was" } else { "were" },
+            of(events, "event"),
         ),
-        format!("{} 个事件之后的 {} 次调用只计入了次数：其后的步骤看起来是空的。", count(events), count(n)),
+        format!("整个记录或某一步的事件太多：有 {} 次调用只计入了次数，这里有 {} 个事件。", count(n), count(events)),
     )
 }
 
@@ -493,8 +549,8 @@ pub(in crate::lab::show) fn look_here(lang: Lang) -> &'static str {
 /// Where there are no remarks.
 pub(in crate::lab::show) fn nothing_to_look_at(lang: Lang) -> &'static str {
     lang.say(
-        "Nothing in this run: every client got back the text that it sent, and nothing lies unread or unaccepted while the threads wait. `io-models check` judges a server.",
-        "这次运行没有需要注意的：每个客户端都收到了它发送的文本；线程等待时，没有未读的字节，也没有未接受的连接。要评判服务端，请用 `io-models check`。",
+        "Nothing in this run: every client got the right bytes back, and nothing lies unread or unaccepted while the threads wait. `io-models check` judges a server.",
+        "这次运行没有需要注意的：每个客户端收到的字节都正确；线程等待时，没有未读的字节，也没有未接受的连接。要评判服务端，请用 `io-models check`。",
     )
 }
 
@@ -549,10 +605,10 @@ pub(in crate::lab::show) fn answer_columns(lang: Lang) -> [&'static str; 4] {
 }
 
 /// What is wrong with an answer.
-pub(in crate::lab::show) fn answer(lang: Lang, answer: &Answer) -> Option<&'static str> {
+pub(in crate::lab::show) fn answer(lang: Lang, expect: Expect, answer: &Answer) -> Option<&'static str> {
     if answer.is_wrong {
         Some(lang.say("other bytes came back", "收到的字节不同"))
-    } else if answer.right < answer.sent {
+    } else if expect != Expect::Ok && answer.right < answer.sent {
         Some(lang.say("some did not come back", "部分没有收到"))
     } else {
         None
@@ -621,16 +677,12 @@ pub(in crate::lab::show) fn why(
     recording: &Recording,
     remark: &Remark,
 ) -> Option<(&'static str, &'static str)> {
-    let waits_in_epoll = recording.events.get(remark.event).is_some_and(|event| match &event.what {
-        What::Begins(call) | What::Call(call) => call.name.starts_with("epoll"),
-        _ => false,
-    });
     match remark.what {
-        Remarkable::UnreadWhileWaiting if waits_in_epoll => Some(("et-partial-read-silent", lang.say(
+        Remarkable::UnreadWhileWaiting if waits_for_edges(recording, remark) => Some(("et-partial-read-silent", lang.say(
             "An edge-triggered epoll reports a socket when bytes arrive, not for as long as some are there: read until EAGAIN before the next wait.",
             "边缘触发的 epoll 只在有新数据到达时通知，而不是只要有数据就一直通知：下一次等待之前应当一直读到 EAGAIN。",
         ))),
-        Remarkable::UnacceptedWhileWaiting if waits_in_epoll => Some(("et-listener-per-connection", lang.say(
+        Remarkable::UnacceptedWhileWaiting if waits_for_edges(recording, remark) => Some(("et-listener-per-connection", lang.say(
             "An edge-triggered epoll reports the listener when a connection arrives, not for as long as some wait: accept until EAGAIN before the next wait.",
             "边缘触发的 epoll 只在有新连接到达时通知监听套接字，而不是只要有连接在等就一直通知：下一次等待之前应当一直 accept 到 EAGAIN。",
         ))),
