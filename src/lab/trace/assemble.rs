@@ -17,6 +17,7 @@ pub(super) fn events(known: &mut Known) -> Vec<Event> {
         queue: None,
         edges: HashSet::new(),
         connects: HashMap::new(),
+        ends: HashMap::new(),
     };
     for (i, raw) in raw.into_iter().enumerate() {
         assembly.add(raw, waits[i]);
@@ -67,6 +68,8 @@ struct Assembly {
     edges: HashSet<On>,
     /// The connection of each client: the event.
     connects: HashMap<usize, usize>,
+    /// The end of each thread, by its number in the kernel: the event.
+    ends: HashMap<i64, usize>,
 }
 
 impl Assembly {
@@ -82,7 +85,10 @@ impl Assembly {
             }
             RawWhat::Signal { task, name } => What::Signal { task, name },
             RawWhat::Started { task } => What::Started { task },
-            RawWhat::Ended { task, how } => What::Ended { task, how },
+            RawWhat::Ended { task, thread, how } => {
+                self.ends.insert(thread.as_raw().into(), self.events.len());
+                What::Ended { task, how }
+            }
             RawWhat::Entry { call, task, name, on, arguments } => {
                 let begun = Call {
                     task,
@@ -115,12 +121,17 @@ impl Assembly {
                 call.took_us = Some(at_us - began);
                 (call.ready, call.accepted) = (ready, accepted);
                 let waited = place.and_then(|place| self.cause(place, &call));
+                let is_meanwhile = |cause: &usize| place.is_some_and(|place| *cause > place);
                 call.woken_by = match &*call.name {
                     // A connection that it did not take has woken another thread.
                     "accept" | "accept4" if call.errno.is_none() => {
-                        let cause = accepted.and_then(|client| self.connects.get(&client).copied());
-                        cause.filter(|cause| place.is_some_and(|place| *cause > place))
+                        accepted.and_then(|client| self.connects.get(&client).copied()).filter(is_meanwhile)
                     }
+                    // The number is that of the child.
+                    "wait4" => match call.result.and_then(|child| self.ends.get(&child)) {
+                        Some(end) => Some(*end).filter(is_meanwhile),
+                        None => waited,
+                    },
                     _ => waited,
                 };
                 if place.is_none() && self.is_repeated(&call, fills.as_ref()) {

@@ -4,6 +4,7 @@
 
 use crate::lab::results::trace::{Action, Fill, On, Ready};
 use crate::sys::diag::{Diag, Socket};
+use crate::sys::fork::Pid;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -57,6 +58,7 @@ pub(super) enum RawWhat {
     },
     Ended {
         task: usize,
+        thread: Pid,
         how: String,
     },
 }

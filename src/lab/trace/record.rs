@@ -149,7 +149,11 @@ impl<'a> Trace<'a> {
                 }
                 // epoll_ctl(2) is about the descriptor that it registers.
                 let place = if name == "epoll_ctl" { 2 } else { 0 };
-                on(&mut log, thread, arguments[place] as i32)
+                match on(&mut log, thread, arguments[place] as i32) {
+                    // It has a pipe at one end.
+                    Some(On::Other(_)) if name == "splice" => on(&mut log, thread, arguments[2] as i32),
+                    known => known,
+                }
             });
             let is_event = match (kind, &open.on) {
                 // Standard output of the server is a pipe here.
@@ -235,7 +239,7 @@ impl<'a> Trace<'a> {
                 How::Exit(code) => format!("exit {code}"),
                 How::Killed(signal) => decode::signal(signal),
             };
-            self.log.lock().push(RawWhat::Ended { task, how });
+            self.log.lock().push(RawWhat::Ended { task, thread, how });
         }
     }
 
